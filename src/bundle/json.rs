@@ -1,0 +1,77 @@
+//! Free JSON as a caller sent it.
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+
+/// A JSON object. Keys are in code point order (the order of their UTF-8).
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct JsonObject(pub BTreeMap<String, Json>);
+
+/// A JSON value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Json {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A finite number.
+    Number(FiniteNumber),
+    /// A text.
+    String(String),
+    /// A list.
+    Array(Vec<Json>),
+    /// An object.
+    Object(JsonObject),
+}
+
+/// A double that is neither NaN nor infinite, which JSON can't write.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FiniteNumber(f64);
+
+impl FiniteNumber {
+    /// The number, if it is finite.
+    pub fn new(number: f64) -> Option<Self> {
+        number.is_finite().then_some(Self(number))
+    }
+
+    /// The number.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+
+    /// The number as an integer, if it is one that a double holds exactly. Minus zero is none.
+    pub fn as_integer(self) -> Option<i64> {
+        const LARGEST: f64 = 9_007_199_254_740_992.0; // 2^53
+        let is_integer = self.0.fract() == 0.0
+            && self.0.abs() <= LARGEST
+            && !(self.0 == 0.0 && self.0.is_sign_negative());
+        is_integer.then_some(self.0 as i64)
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Number(number) => match number.as_integer() {
+                Some(integer) => serializer.serialize_i64(integer),
+                None => serializer.serialize_f64(number.get()),
+            },
+            Self::String(text) => serializer.serialize_str(text),
+            Self::Array(values) => serializer.collect_seq(values),
+            Self::Object(object) => object.serialize(serializer),
+        }
+    }
+}
+
+impl Serialize for JsonObject {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (key, value) in &self.0 {
+            map.serialize_entry(key, value)?;
+        }
+        map.end()
+    }
+}

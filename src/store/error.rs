@@ -1,0 +1,65 @@
+//! Why a store could not do what it was asked.
+
+use std::{error::Error, fmt};
+
+/// What the caller should do about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StoreErrorKind {
+    /// The key holds nothing.
+    NotFound,
+    /// Slow, overloaded, unreachable, or cut off in mid-answer: try again, with a pause.
+    Unavailable,
+    /// The store refuses this service's own credentials or rights: an operator must act. Not the
+    /// fault of the service's caller.
+    Denied,
+    /// The bucket, region, key or a setting is wrong: an operator must act.
+    Misconfigured,
+    /// No room, or nothing can be written: an operator must make room. Reading still works.
+    Full,
+    /// What was read is not what was written: never use it.
+    Corrupt,
+}
+
+/// A failed store operation.
+#[derive(Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    message: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl StoreError {
+    /// A failure of this kind. The message says what failed and where, and has no secrets.
+    pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None }
+    }
+
+    /// The same with its cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What the caller should do.
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+
+    /// Whether the same call may succeed by itself before long.
+    pub fn is_transient(&self) -> bool {
+        self.kind == StoreErrorKind::Unavailable
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| source.as_ref() as &(dyn Error + 'static))
+    }
+}

@@ -1,0 +1,231 @@
+//! Objects under keys, in S3 or on local disk. Knows nothing of reviews and bundles.
+//!
+//! Invariant: an object is written once. No operation replaces or removes what a key holds, and an
+//! object is visible whole or not at all.
+
+mod error;
+mod key;
+
+pub mod local;
+pub mod s3;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures::stream::BoxStream;
+
+pub use self::{
+    error::{StoreError, StoreErrorKind},
+    key::{InvalidKey, ObjectKey},
+};
+use crate::digest::Sha256;
+
+/// A place for objects. One contract suite (`tests/store_contract.rs`) holds for every backend.
+///
+/// No operation retries by itself: the caller knows how long it may take. Every operation ends
+/// within the backend's own timeouts.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug {
+    /// Which kind of store this is.
+    fn kind(&self) -> StoreKind;
+
+    /// Where the object or the prefix lies, for people: `s3://bucket/base/key` or an absolute path.
+    fn location(&self, key: &str) -> String;
+
+    /// Stores an object unless the key holds one. The object is durable when this returns. The
+    /// store itself checks that what it received has the payload's digest.
+    ///
+    /// After an error the object may be there or not, and may still appear: ask again with the
+    /// same payload.
+    async fn put_if_absent(&self, key: &ObjectKey, payload: Payload) -> Result<PutOutcome, StoreError>;
+
+    /// Size, digest (where the store keeps one) and time of an object.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::NotFound`] when the key holds nothing.
+    async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo, StoreError>;
+
+    /// An object's bytes as a stream; a truncated answer ends the stream with an error.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::NotFound`] when the key holds nothing.
+    async fn get(&self, key: &ObjectKey) -> Result<Object, StoreError>;
+
+    /// Keys below a prefix in code-unit order of their UTF-8, at most `request.limit` of them.
+    async fn list(&self, request: ListRequest) -> Result<Listing, StoreError>;
+
+    /// Tries everything an export needs, in order, and says what to do about each failure. Writes
+    /// nothing but fixed probe objects below `.tara-export/probe/`.
+    async fn probe(&self) -> Vec<ProbeResult>;
+}
+
+/// The kinds of store there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum StoreKind {
+    /// An S3 bucket.
+    S3,
+    /// This machine's disk.
+    Local,
+}
+
+impl fmt::Display for StoreKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::S3 => "S3",
+            Self::Local => "the local store",
+        })
+    }
+}
+
+/// What [`Store::put_if_absent`] stores. Cheap to clone.
+#[derive(Clone)]
+pub struct Payload {
+    /// The object's bytes.
+    pub bytes: Bytes,
+    /// Their digest.
+    pub sha256: Sha256,
+    /// Their media type.
+    pub media_type: String,
+    /// Told how many bytes of this attempt were sent so far; called often for large payloads,
+    /// maybe never for small ones.
+    pub progress: Option<Arc<dyn Fn(u64) + Send + Sync>>,
+}
+
+impl Payload {
+    /// A payload whose progress nobody follows.
+    pub fn new(bytes: Bytes, sha256: Sha256, media_type: impl Into<String>) -> Self {
+        Self { bytes, sha256, media_type: media_type.into(), progress: None }
+    }
+}
+
+impl fmt::Debug for Payload {
+    // Never the content: payloads appear in debug logs.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Payload")
+            .field("size_bytes", &self.bytes.len())
+            .field("sha256", &self.sha256)
+            .field("media_type", &self.media_type)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of a put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutOutcome {
+    /// This put made the object.
+    Created,
+    /// The key held an object before, perhaps from an earlier attempt whose answer was lost.
+    Exists,
+}
+
+/// What a store knows of an object without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// The digest of the whole object, where the store keeps one.
+    pub sha256: Option<Sha256>,
+    /// When the object was made, by the store's clock.
+    pub modified_time: Option<DateTime<Utc>>,
+}
+
+/// An object being read.
+pub struct Object {
+    /// What the store says of it.
+    pub info: ObjectInfo,
+    /// Its bytes, in pieces of at most 1 MiB.
+    pub body: BoxStream<'static, Result<Bytes, StoreError>>,
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Object").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+/// Which keys to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListRequest {
+    /// Only keys that start with this; empty or ending with `/`.
+    pub prefix: String,
+    /// Only keys after this one.
+    pub start_after: Option<String>,
+    /// Folds everything below a further `/` into one entry of [`Listing::folders`].
+    pub delimited: bool,
+    /// At most this many keys and folders together, 1 to 1000.
+    pub limit: usize,
+}
+
+/// Part of a store's keys.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Listing {
+    /// The keys, ascending.
+    pub keys: Vec<String>,
+    /// With [`ListRequest::delimited`]: what was folded, each ending with `/`, ascending.
+    pub folders: Vec<String>,
+    /// Whether there is more after the last of these.
+    pub more: bool,
+}
+
+/// The outcome of one check of [`Store::probe`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeResult {
+    /// The check's name, such as `s3.conditional_put`.
+    pub check: &'static str,
+    /// How it ended.
+    pub status: ProbeStatus,
+    /// What was found, for a person.
+    pub message: String,
+    /// What to do about it; empty when there is nothing to do.
+    pub hint: String,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeStatus {
+    /// All is well.
+    Passed,
+    /// Exports work, and somebody should look.
+    Warning,
+    /// Exports to this store don't work.
+    Failed,
+    /// Not made: an earlier check failed.
+    Skipped,
+}
+
+/// Reads a small object whole.
+///
+/// # Errors
+/// What [`Store::get`] returns, and [`StoreErrorKind::Corrupt`] when the object is larger than
+/// `limit_bytes`, which bounds the memory taken.
+pub async fn read_small(
+    store: &dyn Store,
+    key: &ObjectKey,
+    limit_bytes: u64,
+) -> Result<(ObjectInfo, Bytes), StoreError> {
+    use futures::TryStreamExt as _;
+
+    let Object { info, mut body } = store.get(key).await?;
+    let too_large = || {
+        StoreError::new(
+            StoreErrorKind::Corrupt,
+            format!("{} is larger than the {limit_bytes} bytes it may have", store.location(key.as_str())),
+        )
+    };
+    if info.size_bytes > limit_bytes {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    while let Some(piece) = body.try_next().await? {
+        if (bytes.len() + piece.len()) as u64 > limit_bytes {
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok((info, bytes.into()))
+}
