@@ -52,7 +52,10 @@ pub struct FeedbackSection {
 /// A key stands in one place only: `additional_fields` holds a known key only where its value is
 /// null, an empty list or of another type, and then the typed field is absent or empty.
 #[derive(Debug, Clone, PartialEq, Default)]
-#[allow(missing_docs, reason = "the names are the review application's own, documented in review.proto")]
+#[allow(
+    missing_docs,
+    reason = "the names are the review application's own, documented in review.proto"
+)]
 pub struct FeedbackItem {
     pub id: Option<String>,
     pub r#type: Option<String>,
@@ -75,8 +78,19 @@ pub struct FeedbackItem {
 impl FeedbackItem {
     /// The known keys in the order in which a bundle writes them.
     pub const KEYS: [&'static str; 14] = [
-        "id", "type", "category", "description", "suggestion", "example", "questions",
-        "hawkeye_refs", "risk_level", "confidence", "user_created", "timestamp", "ai_reference",
+        "id",
+        "type",
+        "category",
+        "description",
+        "suggestion",
+        "example",
+        "questions",
+        "hawkeye_refs",
+        "risk_level",
+        "confidence",
+        "user_created",
+        "timestamp",
+        "ai_reference",
         "ai_id",
     ];
 }

@@ -39,7 +39,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     ///
     /// After an error the object may be there or not, and may still appear: ask again with the
     /// same payload.
-    async fn put_if_absent(&self, key: &ObjectKey, payload: Payload) -> Result<PutOutcome, StoreError>;
+    async fn put_if_absent(
+        &self,
+        key: &ObjectKey,
+        payload: Payload,
+    ) -> Result<PutOutcome, StoreError>;
 
     /// Size, digest (where the store keeps one) and time of an object.
     ///
@@ -214,7 +218,10 @@ pub async fn read_small(
     let too_large = || {
         StoreError::new(
             StoreErrorKind::Corrupt,
-            format!("{} is larger than the {limit_bytes} bytes it may have", store.location(key.as_str())),
+            format!(
+                "{} is larger than the {limit_bytes} bytes it may have",
+                store.location(key.as_str())
+            ),
         )
     };
     if info.size_bytes > limit_bytes {

@@ -1,0 +1,134 @@
+//! A document's name made safe as part of a path, as people still recognise it.
+
+use unicode_normalization::UnicodeNormalization as _;
+use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory as _};
+
+/// The most bytes of UTF-8 a stem has. With time, suffix and extension a path component then
+/// stays below the 255 bytes that file systems allow.
+pub const MAX_STEM_BYTES: usize = 200;
+
+const ZERO_WIDTH_NON_JOINER: char = '\u{200C}';
+const ZERO_WIDTH_JOINER: char = '\u{200D}';
+
+/// A document's name without its extension, safe as the end of a path component: 1 to
+/// [`MAX_STEM_BYTES`] bytes of NFC, no leading dot, none of the names that Windows reserves.
+///
+/// Unicode letters, numbers, marks and emoji survive; each run of what a path or a person could
+/// misread (separators, spaces, control and bidi characters, look-alike slashes and dots) becomes
+/// one `_`. Any text has a stem: `document` where nothing is left.
+pub fn clean_stem(document_name: &str) -> String {
+    let normal: String = document_name.nfc().collect();
+    clean(split_extension(&normal).0)
+}
+
+/// A file name's extension with its dot, as the caller wrote it: `.docx`. Empty where there is none.
+pub(super) fn extension(file_name: &str) -> String {
+    // Normalised like the stem, so that both agree on where the extension starts.
+    let normal: String = file_name.nfc().collect();
+    split_extension(&normal).1.to_owned()
+}
+
+/// Splits `report.docx` into `report` and `.docx`.
+///
+/// An extension is 1 to 10 ASCII letters and digits with at least one letter, so that `v1.2` has
+/// none; what is before it is not empty and ends in no dot, so that `foo..bar` is a whole name.
+fn split_extension(name: &str) -> (&str, &str) {
+    let Some((stem, extension)) = name.rsplit_once('.') else {
+        return (name, "");
+    };
+    let is_extension = (1..=10).contains(&extension.len())
+        && extension.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && extension.bytes().any(|byte| byte.is_ascii_alphabetic())
+        && !stem.is_empty()
+        && !stem.ends_with('.');
+    if is_extension { name.split_at(stem.len()) } else { (name, "") }
+}
+
+/// Cleans a text in NFC. The result is in NFC too: what is kept stays in its order, and nothing
+/// composes with `_`.
+fn clean(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len().min(4 * MAX_STEM_BYTES));
+    for character in text.chars() {
+        if survives(character) {
+            kept.push(character);
+        } else if !kept.ends_with('_') {
+            kept.push('_');
+        }
+    }
+    // A mark at the start would change the character before it in a path.
+    let stem = kept.trim_start_matches(|c| matches!(c, '.' | '_') || continues_a_character(c));
+    // One byte less than allowed: a reserved name needs it below.
+    let stem = cut(stem, MAX_STEM_BYTES - 1);
+    let stem = stem.trim_end_matches(['.', '_', ZERO_WIDTH_JOINER, ZERO_WIDTH_NON_JOINER]);
+    if stem.is_empty() {
+        "document".to_owned()
+    } else if is_reserved(stem) {
+        format!("_{stem}")
+    } else {
+        stem.to_owned()
+    }
+}
+
+/// Whether a character stays as it is.
+fn survives(character: char) -> bool {
+    match character {
+        '-' | '_' | '.' | '!' | '(' | ')' | '\'' => return true,
+        // They shape the letters and emoji around them.
+        ZERO_WIDTH_JOINER | ZERO_WIDTH_NON_JOINER => return true,
+        // Skin tones of emoji.
+        '\u{1F3FB}'..='\u{1F3FF}' => return true,
+        // Symbols that look like slashes, and characters that look like nothing.
+        '\u{2571}' | '\u{2572}' | '\u{2800}' | '\u{3164}' | '\u{FFA0}' => return false,
+        _ => {}
+    }
+    match character.general_category_group() {
+        GeneralCategoryGroup::Letter
+        | GeneralCategoryGroup::Mark
+        | GeneralCategoryGroup::Number => true,
+        _ => character.general_category() == GeneralCategory::OtherSymbol,
+    }
+}
+
+/// Whether a character belongs to the one before it.
+fn continues_a_character(character: char) -> bool {
+    matches!(character, ZERO_WIDTH_JOINER | ZERO_WIDTH_NON_JOINER | '\u{1F3FB}'..='\u{1F3FF}')
+        || character.general_category_group() == GeneralCategoryGroup::Mark
+}
+
+/// At most so many bytes of a text, cut where a character with its marks ends.
+fn cut(text: &str, max_bytes: usize) -> &str {
+    if text.len() <= max_bytes {
+        return text;
+    }
+    let end = text.floor_char_boundary(max_bytes);
+    let mut nicer = end;
+    while let Some(next) = text[nicer..].chars().next() {
+        if !continues_a_character(next) {
+            return &text[..nicer];
+        }
+        let Some(previous) = text[..nicer].chars().next_back() else { break };
+        nicer -= previous.len_utf8();
+    }
+    // Marks all the way to the start.
+    &text[..end]
+}
+
+/// Whether Windows reads a name as a device, whatever comes after its first dot (Microsoft,
+/// "Naming Files, Paths, and Namespaces").
+fn is_reserved(stem: &str) -> bool {
+    let name = stem.split('.').next().unwrap_or_default().to_ascii_uppercase();
+    if matches!(name.as_str(), "CON" | "PRN" | "AUX" | "NUL") {
+        return true;
+    }
+    ["COM", "LPT"].iter().any(|device| {
+        name.strip_prefix(device).is_some_and(|port| {
+            let mut characters = port.chars();
+            matches!(characters.next(), Some('1'..='9' | '¹' | '²' | '³'))
+                && characters.next().is_none()
+        })
+    })
+}
+
+#[cfg(test)]
+#[path = "clean_tests.rs"]
+mod tests;
