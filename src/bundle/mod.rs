@@ -6,19 +6,43 @@
 mod accepted;
 mod artifact;
 mod clean;
+mod comprehensive_report;
+mod content;
 mod document;
+mod feedback;
+mod format;
 mod identity;
 mod json;
+mod logs;
+mod manifest;
 mod names;
+mod ordered_map;
+mod readable_report;
+mod render;
 mod review;
+mod statistics;
+mod timestamp;
+mod visible;
+mod warnings;
+
+#[cfg(test)]
+mod arbitrary;
 
 pub use self::{
     accepted::{AcceptedExport, Destination, ExportContent, Fallback},
     artifact::{Artifact, ArtifactPath, Omitted},
     clean::{MAX_STEM_BYTES, clean_stem},
+    comprehensive_report::{
+        ActivitySummary, ComprehensiveReport, ExportMetadata, InvalidReport, PerformanceMetrics,
+        SectionAnalysis, SummaryStatistics,
+    },
     document::{Document, DocumentKind},
+    format::{to_json_compact, to_json_pretty},
     identity::{AcceptedTime, ExportId, FormatVersion, InvalidExportId, UnknownFormatVersion},
     json::{FiniteNumber, Json, JsonObject},
+    manifest::{InvalidManifest, Manifest, ManifestArtifact},
     names::{FolderBase, FolderName, InvalidName, MAX_COMPONENT_BYTES},
+    render::{Bundle, PlannedArtifact, PreviewDocument, preview, render},
     review::{FeedbackItem, FeedbackSection, Review},
+    warnings::{Warning, WarningReason, warnings},
 };

@@ -1,0 +1,130 @@
+//! What makes two requests the same: the digest of a canonical encoding.
+
+use serde::Serialize;
+
+use super::{
+    Destination, ExportContent, Fallback, FeedbackSection, FormatVersion, JsonObject, Review,
+    format::to_json_compact,
+};
+use crate::digest::Sha256;
+
+impl ExportContent {
+    /// The digest of the content: equal for equal contents, whatever way documents travelled and
+    /// whether an item's value came typed or free. The version pins the encoding.
+    pub fn digest(&self, version: FormatVersion) -> Sha256 {
+        match version {
+            FormatVersion::V1 => Sha256::of(&self.encode_v1()),
+        }
+    }
+
+    /// Compact JSON with every field in a fixed order, and nothing left out that could differ.
+    fn encode_v1(&self) -> Vec<u8> {
+        let documents = self.documents.iter().map(|document| EncodedDocument {
+            kind: document.kind.as_str(),
+            file_name: &document.file_name,
+            media_type: &document.media_type,
+            sha256: document.sha256,
+            size_bytes: document.content.len(),
+        });
+        to_json_compact(&EncodedContent {
+            version: 1,
+            destination: self.destination,
+            fallback: self.fallback,
+            documents: documents.collect(),
+            review: EncodedReview::from(&self.review),
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct EncodedContent<'a> {
+    version: u32,
+    destination: Option<Destination>,
+    fallback: Fallback,
+    documents: Vec<EncodedDocument<'a>>,
+    review: EncodedReview<'a>,
+}
+
+#[derive(Serialize)]
+struct EncodedDocument<'a> {
+    kind: &'static str,
+    file_name: &'a str,
+    media_type: &'a str,
+    sha256: Sha256,
+    size_bytes: usize,
+}
+
+#[derive(Serialize)]
+struct EncodedReview<'a> {
+    document_name: &'a str,
+    session_id: &'a str,
+    reviewer: &'a str,
+    guidelines_name: Option<&'a str>,
+    guidelines_preference: &'a str,
+    section_names: &'a [String],
+    suggestions: Vec<EncodedSection<'a>>,
+    accepted: Vec<EncodedSection<'a>>,
+    rejected: Vec<EncodedSection<'a>>,
+    user_created: Vec<EncodedSection<'a>>,
+    activity_log: &'a [JsonObject],
+    chat_history: &'a [JsonObject],
+    audit_logs: &'a [JsonObject],
+    activity_timeline: &'a [JsonObject],
+    performance_metrics: &'a JsonObject,
+}
+
+#[derive(Serialize)]
+struct EncodedSection<'a> {
+    name: &'a str,
+    // An item writes itself as one flat object, an absent key not at all.
+    items: &'a [super::FeedbackItem],
+}
+
+impl<'a> From<&'a Review> for EncodedReview<'a> {
+    fn from(review: &'a Review) -> Self {
+        // Every field by name: a field that is added has to be decided upon here.
+        let Review {
+            document_name,
+            session_id,
+            reviewer,
+            guidelines_name,
+            guidelines_preference,
+            section_names,
+            suggestions,
+            accepted,
+            rejected,
+            user_created,
+            activity_log,
+            chat_history,
+            audit_logs,
+            activity_timeline,
+            performance_metrics,
+        } = review;
+        let sections = |list: &'a [FeedbackSection]| {
+            list.iter()
+                .map(|section| EncodedSection { name: &section.name, items: &section.items })
+                .collect()
+        };
+        Self {
+            document_name,
+            session_id,
+            reviewer,
+            guidelines_name: guidelines_name.as_deref(),
+            guidelines_preference,
+            section_names,
+            suggestions: sections(suggestions),
+            accepted: sections(accepted),
+            rejected: sections(rejected),
+            user_created: sections(user_created),
+            activity_log,
+            chat_history,
+            audit_logs,
+            activity_timeline,
+            performance_metrics,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "content_tests.rs"]
+mod tests;

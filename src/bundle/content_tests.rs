@@ -1,0 +1,165 @@
+use bytes::Bytes;
+use proptest::{prelude::*, sample::select};
+
+use super::*;
+use crate::bundle::{Document, DocumentKind, FeedbackItem, Json, arbitrary};
+
+type Mutation = fn(&mut ExportContent);
+
+/// Each changes one field, whatever its value was.
+const MUTATIONS: &[Mutation] = &[
+    |c| c.destination = if c.destination.is_none() { Some(Destination::S3) } else { None },
+    |c| {
+        c.destination = Some(match c.destination {
+            Some(Destination::S3) => Destination::Local,
+            _ => Destination::S3,
+        });
+    },
+    |c| {
+        c.fallback = match c.fallback {
+            Fallback::Local => Fallback::None,
+            Fallback::None => Fallback::Local,
+        };
+    },
+    |c| c.review.document_name.push('x'),
+    |c| c.review.session_id.push('"'),
+    |c| c.review.reviewer.push('\u{0}'),
+    |c| {
+        c.review.guidelines_name = match c.review.guidelines_name.take() {
+            None => Some(String::new()),
+            Some(_) => None,
+        };
+    },
+    |c| c.review.guidelines_preference.push(' '),
+    |c| c.review.section_names.push(String::new()),
+    |c| c.review.suggestions.push(FeedbackSection { name: "added".into(), items: vec![] }),
+    |c| c.review.accepted.push(FeedbackSection { name: "added".into(), items: vec![] }),
+    |c| c.review.rejected.push(FeedbackSection { name: "added".into(), items: vec![] }),
+    |c| c.review.user_created.push(FeedbackSection { name: "added".into(), items: vec![] }),
+    |c| std::mem::swap(&mut c.review.activity_log, &mut c.review.audit_logs),
+    |c| c.review.activity_log.push(JsonObject::default()),
+    |c| c.review.chat_history.push(JsonObject::default()),
+    |c| c.review.audit_logs.push(JsonObject::default()),
+    |c| c.review.activity_timeline.push(JsonObject::default()),
+    |c| {
+        let metrics = &mut c.review.performance_metrics.0;
+        let before = metrics.insert("added".into(), Json::Null);
+        if before == Some(Json::Null) {
+            metrics.insert("added".into(), Json::Bool(false));
+        }
+    },
+    |c| c.documents.truncate(1),
+    |c| c.documents.iter_mut().for_each(|document| document.file_name.push('.')),
+    |c| c.documents.iter_mut().for_each(|document| document.media_type.push('/')),
+    |c| {
+        for document in &mut c.documents {
+            document.content = Bytes::from([&document.content[..], b"x"].concat());
+            document.sha256 = Sha256::of(&document.content);
+        }
+    },
+    |c| c.documents.iter_mut().for_each(|document| document.kind = DocumentKind::After),
+];
+
+type ItemMutation = fn(&mut FeedbackItem);
+
+/// Each changes one field of an item, whatever its value was.
+const ITEM_MUTATIONS: &[ItemMutation] = &[
+    |i| mutate_text(&mut i.id),
+    |i| mutate_text(&mut i.r#type),
+    |i| mutate_text(&mut i.category),
+    |i| mutate_text(&mut i.description),
+    |i| mutate_text(&mut i.suggestion),
+    |i| mutate_text(&mut i.example),
+    |i| i.questions.push(String::new()),
+    |i| i.hawkeye_refs.push(0),
+    |i| mutate_text(&mut i.risk_level),
+    |i| i.confidence = if i.confidence.is_none() { Some(0.0) } else { None },
+    |i| i.user_created = if i.user_created == Some(true) { Some(false) } else { Some(true) },
+    |i| mutate_text(&mut i.timestamp),
+    |i| mutate_text(&mut i.ai_reference),
+    |i| mutate_text(&mut i.ai_id),
+    |i| drop(i.additional_fields.0.insert("added".into(), Json::Array(vec![Json::Null]))),
+];
+
+fn mutate_text(text: &mut Option<String>) {
+    *text = if text.is_none() { Some(String::new()) } else { None };
+}
+
+fn digest(content: &ExportContent) -> Sha256 {
+    content.digest(FormatVersion::V1)
+}
+
+proptest! {
+    #[test]
+    fn contents_and_digests_differ_alike(one in arbitrary::content(), mutate in select(MUTATIONS)) {
+        prop_assert_eq!(digest(&one), digest(&one.clone()));
+        let mut other = one.clone();
+        mutate(&mut other);
+        prop_assert_eq!(one == other, digest(&one) == digest(&other));
+    }
+
+    #[test]
+    fn items_and_digests_differ_alike(item in arbitrary::item(), mutate in select(ITEM_MUTATIONS)) {
+        let content = |mut item: FeedbackItem| {
+            // A known key that got a typed value has no free one any more.
+            let typed = FeedbackItem { additional_fields: JsonObject::default(), ..item.clone() };
+            item.additional_fields.0.retain(|key, _| typed.known_value(key).is_none());
+            let sections = vec![FeedbackSection { name: "s".into(), items: vec![item] }];
+            ExportContent {
+                review: Review { suggestions: sections, ..Review::default() },
+                documents: vec![],
+                destination: None,
+                fallback: Fallback::Local,
+            }
+        };
+        let mut other = item.clone();
+        mutate(&mut other);
+        let (one, other) = (content(item), content(other));
+        prop_assert_eq!(one == other, digest(&one) == digest(&other));
+    }
+
+    #[test]
+    fn arbitrary_json_has_its_own_encoding(one in arbitrary::object(), other in arbitrary::object()) {
+        prop_assert_eq!(one == other, to_json_compact(&one) == to_json_compact(&other));
+    }
+}
+
+/// The encoding is pinned: stored digests are compared with it for ever.
+#[test]
+fn the_encoding_is_pinned() {
+    let item = FeedbackItem {
+        id: Some("1".into()),
+        confidence: Some(1.0),
+        additional_fields: JsonObject([("questions".to_owned(), Json::Array(vec![]))].into()),
+        ..FeedbackItem::default()
+    };
+    let content = ExportContent {
+        review: Review {
+            document_name: "a.docx".into(),
+            suggestions: vec![FeedbackSection { name: "é".into(), items: vec![item] }],
+            chat_history: vec![JsonObject::default()],
+            ..Review::default()
+        },
+        documents: vec![Document {
+            kind: DocumentKind::Before,
+            file_name: "b.docx".into(),
+            media_type: String::new(),
+            sha256: Sha256::of(b"abc"),
+            content: Bytes::from_static(b"abc"),
+        }],
+        destination: Some(Destination::S3),
+        fallback: Fallback::None,
+    };
+    let encoding = concat!(
+        r#"{"version":1,"destination":"s3","fallback":"none","documents":[{"kind":"before","#,
+        r#""file_name":"b.docx","media_type":"","sha256":"#,
+        r#""ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","size_bytes":3}],"#,
+        r#""review":{"document_name":"a.docx","session_id":"","reviewer":"","guidelines_name":null,"#,
+        r#""guidelines_preference":"","section_names":[],"suggestions":[{"name":"é","items":"#,
+        r#"[{"id":"1","questions":[],"confidence":1.0}]}],"accepted":[],"rejected":[],"#,
+        r#""user_created":[],"activity_log":[],"chat_history":[{}],"audit_logs":[],"#,
+        r#""activity_timeline":[],"performance_metrics":{}}}"#,
+    );
+    assert_eq!(String::from_utf8_lossy(&content.encode_v1()), encoding);
+    assert_eq!(digest(&content), Sha256::of(encoding.as_bytes()));
+}

@@ -1,0 +1,209 @@
+//! `manifest.json`: what a bundle consists of. It is stored last, and commits the bundle.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{AcceptedExport, AcceptedTime, ArtifactPath, Bundle, ExportId, FolderName, Omitted};
+use crate::digest::Sha256;
+
+/// The content of `manifest.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`Manifest::SCHEMA`].
+    pub schema: String,
+    /// The export that made the bundle.
+    pub export_id: ExportId,
+    /// The bundle's folder.
+    pub folder_name: FolderName,
+    /// The document's name as the caller sent it.
+    pub document_name: String,
+    /// The review application's session id.
+    pub session_id: String,
+    /// Who reviewed the document.
+    pub reviewer: String,
+    /// The authenticated caller; empty where the server asked for none.
+    pub requested_by: String,
+    /// When the export was accepted.
+    pub accepted_time: AcceptedTime,
+    /// How the bundle was rendered; a later release may have written a number unknown to this one.
+    pub format_version: u32,
+    /// What the caller asked for.
+    pub content_digest: Sha256,
+    /// Every other file of the folder, in path order.
+    pub artifacts: Vec<ManifestArtifact>,
+    /// What the layout knows and this bundle doesn't have.
+    pub omitted: Vec<Omitted>,
+}
+
+/// A file of the bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestArtifact {
+    /// Where it lies in the bundle's folder.
+    pub path: ArtifactPath,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// Its digest.
+    pub sha256: Sha256,
+    /// Its media type.
+    pub media_type: String,
+    /// The caller's own name of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_name: Option<String>,
+}
+
+/// Not the content of a `manifest.json` of this service.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidManifest {
+    /// No JSON, or a field is missing or breaks its rules.
+    #[error("not a manifest: {0}")]
+    Malformed(#[source] serde_json::Error),
+    /// Something else wrote it, or a release whose manifests can't be read by this one.
+    #[error("not a manifest of schema {schema}: {0:?}", schema = Manifest::SCHEMA)]
+    OtherSchema(String),
+    /// Two artifacts have one path.
+    #[error("the manifest lists {0} twice")]
+    PathTwice(ArtifactPath),
+    /// The manifest can't vouch for itself.
+    #[error("the manifest lists itself")]
+    ListsItself,
+}
+
+impl Manifest {
+    /// What marks a file as a manifest. Later releases may add fields under the same name.
+    pub const SCHEMA: &str = "tara-export/manifest/v1";
+
+    /// The manifest of a bundle in this folder.
+    pub(super) fn new(bundle: &Bundle, export: &AcceptedExport, folder_name: &FolderName) -> Self {
+        let review = &export.content.review;
+        let artifacts = bundle.artifacts.iter().map(|artifact| ManifestArtifact {
+            path: artifact.path.clone(),
+            size_bytes: artifact.bytes.len() as u64,
+            sha256: artifact.sha256,
+            media_type: artifact.media_type.clone(),
+            file_name: artifact.file_name.clone(),
+        });
+        Self {
+            schema: Self::SCHEMA.to_owned(),
+            export_id: export.export_id,
+            folder_name: folder_name.clone(),
+            document_name: review.document_name.clone(),
+            session_id: review.session_id.clone(),
+            reviewer: review.reviewer.clone(),
+            requested_by: export.requested_by.clone(),
+            accepted_time: export.accepted_time,
+            format_version: export.format_version.into(),
+            content_digest: export.content_digest,
+            artifacts: artifacts.collect(),
+            omitted: bundle.omitted.clone(),
+        }
+    }
+
+    /// Reads a stored manifest. Fields and format versions of later releases are welcome.
+    ///
+    /// # Errors
+    /// [`InvalidManifest`] where readers could not rely on it.
+    pub fn parse(bytes: &[u8]) -> Result<Self, InvalidManifest> {
+        #[derive(Deserialize)]
+        struct Marked {
+            schema: String,
+        }
+        let marked: Marked = serde_json::from_slice(bytes).map_err(InvalidManifest::Malformed)?;
+        if marked.schema != Self::SCHEMA {
+            return Err(InvalidManifest::OtherSchema(marked.schema));
+        }
+        let manifest: Self = serde_json::from_slice(bytes).map_err(InvalidManifest::Malformed)?;
+        let mut paths = HashSet::new();
+        for artifact in &manifest.artifacts {
+            if artifact.path == ArtifactPath::manifest() {
+                return Err(InvalidManifest::ListsItself);
+            }
+            if !paths.insert(&artifact.path) {
+                return Err(InvalidManifest::PathTwice(artifact.path.clone()));
+            }
+        }
+        Ok(manifest)
+    }
+
+    /// Bytes of all artifacts, the manifest not counted.
+    pub fn size_bytes(&self) -> u64 {
+        self.artifacts.iter().fold(0, |sum, artifact| sum.saturating_add(artifact.size_bytes))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn manifest() -> Value {
+        let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        json!({
+            "schema": "tara-export/manifest/v1",
+            "export_id": "6f1c7a52-3b0e-4c59-9d7e-0b1f2a3c4d5e",
+            "folder_name": "20261122_183700_incident_report_2",
+            "document_name": "incident/report.docx",
+            "session_id": "s",
+            "reviewer": "",
+            "requested_by": "",
+            "accepted_time": "2026-11-22T18:37:00.123456Z",
+            "format_version": 1,
+            "content_digest": digest,
+            "artifacts": [
+                {"path": "a.json", "size_bytes": 0, "sha256": digest, "media_type": "application/json"},
+                {"path": "b/c.docx", "size_bytes": 7, "sha256": digest, "media_type": "", "file_name": "ü:.docx"},
+            ],
+            "omitted": [{"path": "d", "reason": "none was sent"}],
+        })
+    }
+
+    fn parse(value: &Value) -> Result<Manifest, InvalidManifest> {
+        Manifest::parse(value.to_string().as_bytes())
+    }
+
+    #[test]
+    fn manifests_of_later_releases_are_read() {
+        let mut value = manifest();
+        let today = parse(&value).unwrap();
+        assert_eq!((today.artifacts.len(), today.size_bytes()), (2, 7));
+        assert_eq!(serde_json::to_value(&today).unwrap(), value);
+        value["signature"] = json!({"by": "later"});
+        value["artifacts"][0]["encoding"] = json!("zstd");
+        assert_eq!(parse(&value).unwrap(), today);
+        value["format_version"] = json!(77);
+        assert_eq!(parse(&value).unwrap().format_version, 77);
+    }
+
+    #[test]
+    fn what_readers_rely_on_is_checked() {
+        let broken = |change: fn(&mut Value)| {
+            let mut value = manifest();
+            change(&mut value);
+            parse(&value)
+        };
+        for change in [
+            (|m| m["artifacts"][0]["path"] = json!("../a")) as fn(&mut Value),
+            |m| m["artifacts"][0]["path"] = json!("/etc/passwd"),
+            |m| m["artifacts"][0]["size_bytes"] = json!(-1),
+            |m| m["artifacts"][0]["sha256"] = json!("00"),
+            |m| m["folder_name"] = json!("a/b"),
+            |m| m["export_id"] = json!("not an id"),
+            |m| m["accepted_time"] = json!("today"),
+            |m| m["artifacts"] = json!(null),
+            |m| drop(m.as_object_mut().unwrap().remove("content_digest")),
+        ] {
+            assert!(matches!(broken(change), Err(InvalidManifest::Malformed(_))));
+        }
+        let twice = broken(|m| m["artifacts"][0]["path"] = json!("b/c.docx"));
+        assert!(
+            matches!(twice, Err(InvalidManifest::PathTwice(path)) if path.as_str() == "b/c.docx")
+        );
+        let itself = broken(|m| m["artifacts"][0]["path"] = json!("manifest.json"));
+        assert!(matches!(itself, Err(InvalidManifest::ListsItself)));
+        let other = broken(|m| m["schema"] = json!("someone/else"));
+        assert!(matches!(other, Err(InvalidManifest::OtherSchema(_))));
+        assert!(matches!(Manifest::parse(b"\xff"), Err(InvalidManifest::Malformed(_))));
+    }
+}

@@ -1,0 +1,187 @@
+//! From an accepted request to the files of its bundle.
+
+use super::{
+    AcceptedExport, AcceptedTime, Artifact, ArtifactPath, ComprehensiveReport, DocumentKind,
+    FolderBase, FolderName, FormatVersion, Manifest, Omitted, Review,
+    artifact::{document_media_type, rendered_media_type},
+    feedback,
+    format::to_json_pretty,
+    logs, readable_report,
+};
+
+/// The files of a bundle, the manifest not among them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bundle {
+    /// Its files, in byte order of their paths.
+    pub artifacts: Vec<Artifact>,
+    /// What the layout knows and this bundle doesn't have.
+    pub omitted: Vec<Omitted>,
+}
+
+/// Renders everything of a bundle but its manifest. The same export gives the same bytes, always.
+pub fn render(export: &AcceptedExport) -> Bundle {
+    // The one place that tells format versions apart; the content's digest has its own.
+    match export.format_version {
+        FormatVersion::V1 => render_v1(export),
+    }
+}
+
+impl Bundle {
+    /// The manifest of this bundle in this folder.
+    pub fn manifest(&self, export: &AcceptedExport, folder_name: &FolderName) -> Artifact {
+        let manifest = Manifest::new(self, export, folder_name);
+        Artifact::rendered(ArtifactPath::manifest(), to_json_pretty(&manifest))
+    }
+
+    /// Bytes of all artifacts, the manifest not counted.
+    pub fn size_bytes(&self) -> u64 {
+        self.artifacts.iter().map(|artifact| artifact.bytes.len() as u64).sum()
+    }
+}
+
+fn render_v1(export: &AcceptedExport) -> Bundle {
+    let content = &*export.content;
+    let planned: Vec<PlannedDocument> = content
+        .documents
+        .iter()
+        .map(|document| {
+            let size_bytes = document.content.len() as u64;
+            plan_document(
+                &export.folder_base,
+                &content.review,
+                document.kind,
+                &document.file_name,
+                size_bytes,
+            )
+        })
+        .collect();
+    let omitted = plan_omissions(&export.folder_base, &content.review, &planned);
+
+    let mut artifacts: Vec<Artifact> =
+        render_files(&content.review, export.accepted_time, &planned, &omitted)
+            .into_iter()
+            .map(|(path, bytes)| Artifact::rendered(path, bytes))
+            .collect();
+    artifacts.extend(content.documents.iter().zip(planned).map(|(document, planned)| Artifact {
+        media_type: document_media_type(&document.media_type, &planned.path),
+        path: planned.path,
+        bytes: document.content.clone(),
+        sha256: document.sha256,
+        file_name: Some(document.file_name.clone()).filter(|name| !name.is_empty()),
+    }));
+    artifacts.sort_by(|one, other| one.path.cmp(&other.path));
+    Bundle { artifacts, omitted }
+}
+
+/// A document that has not been sent yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreviewDocument {
+    /// Which document it is.
+    pub kind: DocumentKind,
+    /// The caller's own name of the file; empty where the caller gave none.
+    pub file_name: String,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+}
+
+/// A file that an export would write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedArtifact {
+    /// Where it would lie in the bundle's folder.
+    pub path: ArtifactPath,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// Its media type, where the document's sender gives no other.
+    pub media_type: String,
+}
+
+/// The files that an export accepted at this time would write but its manifest, in path order,
+/// with their exact sizes.
+pub fn preview(
+    review: &Review,
+    documents: &[PreviewDocument],
+    accepted_time: AcceptedTime,
+) -> Vec<PlannedArtifact> {
+    let base = FolderBase::new(&accepted_time, &review.document_name);
+    let planned: Vec<PlannedDocument> = documents
+        .iter()
+        .map(|document| {
+            plan_document(&base, review, document.kind, &document.file_name, document.size_bytes)
+        })
+        .collect();
+    let omitted = plan_omissions(&base, review, &planned);
+    let mut artifacts: Vec<PlannedArtifact> =
+        render_files(review, accepted_time, &planned, &omitted)
+            .into_iter()
+            .map(|(path, bytes)| PlannedArtifact {
+                media_type: rendered_media_type(&path).to_owned(),
+                path,
+                size_bytes: bytes.len() as u64,
+            })
+            .collect();
+    artifacts.extend(planned.into_iter().map(|document| PlannedArtifact {
+        media_type: document_media_type("", &document.path),
+        path: document.path,
+        size_bytes: document.size_bytes,
+    }));
+    artifacts.sort_by(|one, other| one.path.cmp(&other.path));
+    artifacts
+}
+
+/// A document's place in the bundle.
+pub(super) struct PlannedDocument {
+    pub(super) kind: DocumentKind,
+    pub(super) path: ArtifactPath,
+    pub(super) size_bytes: u64,
+}
+
+fn plan_document(
+    base: &FolderBase,
+    review: &Review,
+    kind: DocumentKind,
+    file_name: &str,
+    size_bytes: u64,
+) -> PlannedDocument {
+    let path = ArtifactPath::document(kind, base, file_name, &review.document_name);
+    PlannedDocument { kind, path, size_bytes }
+}
+
+/// The documents that the review doesn't have, in path order.
+fn plan_omissions(base: &FolderBase, review: &Review, planned: &[PlannedDocument]) -> Vec<Omitted> {
+    let mut omitted: Vec<Omitted> = DocumentKind::ALL
+        .into_iter()
+        .filter(|kind| planned.iter().all(|document| document.kind != *kind))
+        .map(|kind| Omitted {
+            path: ArtifactPath::document(kind, base, "", &review.document_name).to_string(),
+            reason: match kind {
+                DocumentKind::Before => "no document from before the review was sent",
+                DocumentKind::After => "no document from after the review was sent",
+                DocumentKind::Guidelines => "no guidelines document was sent",
+            }
+            .to_owned(),
+        })
+        .collect();
+    omitted.sort_by(|one, other| one.path.cmp(&other.path));
+    omitted
+}
+
+/// Every file that is made from the review.
+fn render_files(
+    review: &Review,
+    accepted_time: AcceptedTime,
+    documents: &[PlannedDocument],
+    omitted: &[Omitted],
+) -> Vec<(ArtifactPath, Vec<u8>)> {
+    let report = ComprehensiveReport::new(review, accepted_time);
+    let readable = readable_report::render(review, &report, accepted_time, documents, omitted);
+    let mut files = Vec::with_capacity(9);
+    files.extend(feedback::render(review, accepted_time));
+    files.extend(logs::render(review, accepted_time));
+    files.push((ArtifactPath::comprehensive_report(), to_json_pretty(&report)));
+    files.push((ArtifactPath::readable_report(), readable.into_bytes()));
+    files
+}
+
+#[cfg(test)]
+#[path = "render_tests.rs"]
+mod tests;

@@ -1,0 +1,139 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+use crate::{
+    bundle::{FeedbackItem, FeedbackSection, Json, JsonObject, arbitrary},
+    digest::Sha256,
+};
+
+/// What a reader's JSON parser makes of a value.
+fn parsed(value: &Json) -> Value {
+    match value {
+        Json::Null => Value::Null,
+        Json::Bool(value) => (*value).into(),
+        Json::Number(number) => match number.as_integer() {
+            Some(integer) => integer.into(),
+            None => number.get().into(),
+        },
+        Json::String(text) => text.clone().into(),
+        Json::Array(values) => values.iter().map(parsed).collect(),
+        Json::Object(object) => parsed_object(object),
+    }
+}
+
+fn parsed_object(object: &JsonObject) -> Value {
+    Value::Object(object.0.iter().map(|(key, value)| (key.clone(), parsed(value))).collect())
+}
+
+fn parsed_item(item: &FeedbackItem) -> Value {
+    let mut object = parsed_object(&item.additional_fields);
+    let mut set = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            object[key] = value;
+        }
+    };
+    let text = |text: &Option<String>| text.clone().map(Value::from);
+    set("id", text(&item.id));
+    set("type", text(&item.r#type));
+    set("category", text(&item.category));
+    set("description", text(&item.description));
+    set("suggestion", text(&item.suggestion));
+    set("example", text(&item.example));
+    set("questions", Some(item.questions.clone().into()).filter(|_| !item.questions.is_empty()));
+    set(
+        "hawkeye_refs",
+        Some(item.hawkeye_refs.clone().into()).filter(|_| !item.hawkeye_refs.is_empty()),
+    );
+    set("risk_level", text(&item.risk_level));
+    set("confidence", item.confidence.map(Value::from));
+    set("user_created", item.user_created.map(Value::from));
+    set("timestamp", text(&item.timestamp));
+    set("ai_reference", text(&item.ai_reference));
+    set("ai_id", text(&item.ai_id));
+    object
+}
+
+fn parsed_sections(sections: &[FeedbackSection]) -> Value {
+    let pairs = sections
+        .iter()
+        .map(|section| (section.name.clone(), section.items.iter().map(parsed_item).collect()));
+    Value::Object(pairs.collect())
+}
+
+fn parsed_log(log: &[JsonObject]) -> Value {
+    log.iter().map(parsed_object).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn nothing_a_caller_sent_is_lost(export in arbitrary::accepted_export()) {
+        let bundle = render(&export);
+        let files: BTreeMap<&str, &Artifact> =
+            bundle.artifacts.iter().map(|artifact| (artifact.path.as_str(), artifact)).collect();
+        let json = |path: &str| serde_json::from_slice::<Value>(&files[path].bytes).unwrap();
+        let review = &export.content.review;
+        for (path, sections) in [
+            ("feedback/all_ai_suggestions.json", &review.suggestions),
+            ("feedback/accepted_feedback.json", &review.accepted),
+            ("feedback/rejected_feedback.json", &review.rejected),
+            ("feedback/user_custom_feedback.json", &review.user_created),
+        ] {
+            prop_assert_eq!(&json(path)["feedback_by_section"], &parsed_sections(sections));
+        }
+        prop_assert_eq!(&json("logs/activity_log.json")["activity_log"], &parsed_log(&review.activity_log));
+        prop_assert_eq!(&json("logs/chat_history.json")["chat_history"], &parsed_log(&review.chat_history));
+        let audit = json("logs/audit_logs.json");
+        prop_assert_eq!(&audit["audit_logs"], &parsed_log(&review.audit_logs));
+        prop_assert_eq!(&audit["activity_timeline"], &parsed_log(&review.activity_timeline));
+        prop_assert_eq!(&audit["performance_metrics"], &parsed_object(&review.performance_metrics));
+        for document in &export.content.documents {
+            let prefix = format!("documents/{}_", document.kind.as_str());
+            let stored = bundle.artifacts.iter().find(|a| a.path.as_str().starts_with(&prefix)).unwrap();
+            prop_assert_eq!(&stored.bytes, &document.content);
+        }
+        let report = ComprehensiveReport::parse(&files["comprehensive_report.json"].bytes).unwrap();
+        prop_assert_eq!(report, ComprehensiveReport::new(review, export.accepted_time));
+    }
+
+    #[test]
+    fn bundles_are_whole_and_the_same_every_time(export in arbitrary::accepted_export()) {
+        let bundle = render(&export);
+        prop_assert_eq!(&bundle, &render(&export.clone()));
+        prop_assert_eq!(bundle.artifacts.len() + bundle.omitted.len(), 12);
+        prop_assert!(bundle.artifacts.is_sorted_by(|one, other| one.path.as_str() < other.path.as_str()));
+        for artifact in &bundle.artifacts {
+            prop_assert_eq!(artifact.sha256, Sha256::of(&artifact.bytes));
+            prop_assert_eq!(artifact.path.as_str().parse(), Ok(artifact.path.clone()));
+        }
+
+        let folder = FolderName::new(&export.folder_base, 2);
+        let manifest = bundle.manifest(&export, &folder);
+        prop_assert_eq!(&manifest, &bundle.manifest(&export, &folder));
+        let parsed = Manifest::parse(&manifest.bytes).unwrap();
+        prop_assert_eq!(&parsed, &Manifest::new(&bundle, &export, &folder));
+        prop_assert_eq!(parsed.size_bytes(), bundle.size_bytes());
+        prop_assert_eq!(&parsed.document_name, &export.content.review.document_name);
+    }
+
+    #[test]
+    fn a_preview_is_what_the_export_will_be(export in arbitrary::accepted_export()) {
+        let documents: Vec<PreviewDocument> = export.content.documents.iter().map(|document| PreviewDocument {
+            kind: document.kind,
+            file_name: document.file_name.clone(),
+            size_bytes: document.content.len() as u64,
+        }).collect();
+        let planned = preview(&export.content.review, &documents, export.accepted_time);
+        let planned: Vec<(&str, u64)> = planned.iter().map(|file| (file.path.as_str(), file.size_bytes)).collect();
+        let bundle = render(&export);
+        let made: Vec<(&str, u64)> =
+            bundle.artifacts.iter().map(|file| (file.path.as_str(), file.bytes.len() as u64)).collect();
+        prop_assert_eq!(planned, made);
+    }
+}
