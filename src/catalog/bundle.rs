@@ -1,0 +1,226 @@
+//! One committed bundle of a store.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    Export, ExportArtifact, ExportState, layout,
+    read::{self, ReadError, VerifiedArtifact},
+    records::{self, ExportRecord},
+};
+use crate::{
+    bundle::{AcceptedTime, ArtifactPath, Destination, ExportId, FolderBase, FolderName, Manifest},
+    digest::Sha256,
+    store::{Store, StoreError, StoreErrorKind, StoreKind, read_small},
+};
+
+/// A manifest has a few kilobytes plus the document's name; more is not ours.
+const MANIFEST_LIMIT_BYTES: u64 = 1024 * 1024;
+/// No more folders of one name and second are tried, or looked through.
+const MAX_SUFFIX: u32 = 10_000;
+
+/// A committed bundle: its manifest was read and belongs to it.
+#[derive(Debug, Clone)]
+pub struct StoredBundle {
+    store: Arc<dyn Store>,
+    folder: FolderName,
+    manifest: Manifest,
+    manifest_sha256: Sha256,
+    manifest_size_bytes: u64,
+    committed_time: Option<DateTime<Utc>>,
+    requested_destination: Destination,
+}
+
+impl StoredBundle {
+    /// Finds an export's bundle by its record, then the folders from its base name on.
+    pub async fn find(store: &Arc<dyn Store>, export_id: ExportId) -> Result<Option<Self>, ReadError> {
+        let Some(record) = records::read_record(store.as_ref(), export_id).await? else { return Ok(None) };
+        let mut unreadable = None;
+        for folder in folders_of(&record.folder_base) {
+            let (claim, manifest) =
+                futures::join!(records::read_claim(store.as_ref(), &folder), read_manifest(store.as_ref(), &folder));
+            let claim = claim?;
+            match manifest {
+                Ok(Some(manifest)) if manifest.manifest.export_id == export_id => {
+                    return Ok(Some(Self::new(store, folder, manifest, record.requested_destination)));
+                }
+                Ok(_) => {}
+                // A stranger's file of that name; or ours, damaged, if no other folder has ours.
+                Err(error @ ReadError::DataLoss { .. }) => unreadable = unreadable.or(Some(error)),
+                Err(error) => return Err(error),
+            }
+            // Whoever passes a folder by has claimed it or seen another's claim on it, so behind a
+            // folder without a claim there is nothing.
+            if claim.is_none() {
+                break;
+            }
+        }
+        unreadable.map_or(Ok(None), Err)
+    }
+
+    /// Reads the bundle of a folder that the index names; none where the entry leads nowhere: the
+    /// export ended between entry and manifest, or took another folder.
+    pub async fn of_index_entry(
+        store: &Arc<dyn Store>,
+        time: AcceptedTime,
+        folder: FolderName,
+    ) -> Result<Option<Self>, ReadError> {
+        let Some(manifest) = read_manifest(store.as_ref(), &folder).await? else { return Ok(None) };
+        if manifest.manifest.accepted_time != time {
+            return Ok(None);
+        }
+        // What lies in S3 was asked for in S3; what lies here may have been asked for there.
+        let requested_destination = match store.kind() {
+            StoreKind::S3 => Destination::S3,
+            StoreKind::Local => records::read_record(store.as_ref(), manifest.manifest.export_id)
+                .await?
+                .map_or(Destination::Local, |record: ExportRecord| record.requested_destination),
+        };
+        Ok(Some(Self::new(store, folder, manifest, requested_destination)))
+    }
+
+    fn new(
+        store: &Arc<dyn Store>,
+        folder: FolderName,
+        manifest: ReadManifest,
+        requested_destination: Destination,
+    ) -> Self {
+        Self {
+            store: store.clone(),
+            folder,
+            manifest: manifest.manifest,
+            manifest_sha256: manifest.sha256,
+            manifest_size_bytes: manifest.size_bytes,
+            committed_time: manifest.modified_time,
+            requested_destination,
+        }
+    }
+
+    /// The bundle's folder.
+    pub fn folder(&self) -> &FolderName {
+        &self.folder
+    }
+
+    /// The bundle's manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The export whose bundle this is.
+    pub fn export(&self) -> Export {
+        let stored_in = self.store.kind();
+        let state = match (self.requested_destination, stored_in) {
+            (Destination::S3, StoreKind::Local) => ExportState::FellBack,
+            _ => ExportState::Committed,
+        };
+        Export {
+            export_id: self.manifest.export_id,
+            state,
+            state_reason: String::new(),
+            document_name: self.manifest.document_name.clone(),
+            session_id: self.manifest.session_id.clone(),
+            reviewer: self.manifest.reviewer.clone(),
+            requested_by: self.manifest.requested_by.clone(),
+            requested_destination: self.requested_destination,
+            stored_in: Some(stored_in),
+            location: self.store.location(&format!("{}/", self.folder)),
+            folder_name: Some(self.folder.clone()),
+            artifacts: self.artifacts(),
+            manifest_sha256: Some(self.manifest_sha256),
+            accepted_time: self.manifest.accepted_time,
+            committed_time: self.committed_time,
+        }
+    }
+
+    /// The bundle's files without its manifest, in path order.
+    pub fn artifacts(&self) -> Vec<ExportArtifact> {
+        self.manifest
+            .artifacts
+            .iter()
+            .map(|artifact| ExportArtifact {
+                path: artifact.path.to_string(),
+                size_bytes: artifact.size_bytes,
+                sha256: artifact.sha256,
+                media_type: artifact.media_type.clone(),
+            })
+            .collect()
+    }
+
+    /// The manifest as one of the bundle's files.
+    pub fn manifest_artifact(&self) -> ExportArtifact {
+        ExportArtifact {
+            path: ArtifactPath::manifest().to_string(),
+            size_bytes: self.manifest_size_bytes,
+            sha256: self.manifest_sha256,
+            media_type: "application/json".to_owned(),
+        }
+    }
+
+    /// Opens one of the bundle's files, or its manifest.
+    ///
+    /// # Errors
+    /// [`ReadError::NoSuchArtifact`] where the manifest doesn't list the path, and
+    /// [`ReadError::DataLoss`] where it does and the file is gone.
+    pub async fn open(&self, path: &ArtifactPath) -> Result<VerifiedArtifact, ReadError> {
+        let expected = if *path == ArtifactPath::manifest() {
+            Some(self.manifest_artifact())
+        } else {
+            self.artifacts().into_iter().find(|artifact| artifact.path == path.as_str())
+        };
+        let Some(expected) = expected else {
+            return Err(ReadError::NoSuchArtifact { path: path.to_string(), folder: self.folder.to_string() });
+        };
+        let key = layout::artifact(&self.folder, path);
+        VerifiedArtifact::open(self.store.as_ref(), &key, expected).await
+    }
+}
+
+struct ReadManifest {
+    manifest: Manifest,
+    sha256: Sha256,
+    size_bytes: u64,
+    modified_time: Option<DateTime<Utc>>,
+}
+
+/// Whose manifest a folder has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FolderOwner {
+    /// Nobody's: there is none.
+    Nobody,
+    /// This export's, with the manifest's digest.
+    Export(ExportId, Sha256),
+    /// Somebody's, in a form this service does not write.
+    Stranger,
+}
+
+/// Looks whose manifest a folder has.
+pub async fn folder_owner(store: &dyn Store, folder: &FolderName) -> Result<FolderOwner, StoreError> {
+    match read_manifest(store, folder).await {
+        Ok(Some(manifest)) => Ok(FolderOwner::Export(manifest.manifest.export_id, manifest.sha256)),
+        Ok(None) => Ok(FolderOwner::Nobody),
+        Err(ReadError::Store(error)) if error.kind() != StoreErrorKind::Corrupt => Err(error),
+        Err(_) => Ok(FolderOwner::Stranger),
+    }
+}
+
+async fn read_manifest(store: &dyn Store, folder: &FolderName) -> Result<Option<ReadManifest>, ReadError> {
+    let key = layout::manifest(folder);
+    let (info, bytes) = match read_small(store, &key, MANIFEST_LIMIT_BYTES).await {
+        Ok(read) => read,
+        Err(error) if error.kind() == StoreErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let manifest = Manifest::parse(&bytes).map_err(|error| read::data_loss(store, &key, error.to_string()))?;
+    Ok(Some(ReadManifest {
+        manifest,
+        sha256: Sha256::of(&bytes),
+        size_bytes: bytes.len() as u64,
+        modified_time: info.modified_time,
+    }))
+}
+
+/// The folder names a base can take, in the order in which they are tried.
+pub fn folders_of(base: &FolderBase) -> impl Iterator<Item = FolderName> + '_ {
+    (1..=MAX_SUFFIX).map(|suffix| FolderName::new(base, suffix))
+}

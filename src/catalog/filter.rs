@@ -1,0 +1,397 @@
+//! The filter language of ListExports: conditions `field op value` joined by AND.
+
+use chrono::{DateTime, Utc};
+
+use super::{Export, ExportState};
+use crate::{bundle::Destination, store::StoreKind};
+
+/// Longest filter in bytes.
+const LIMIT_BYTES: usize = 1024;
+/// Field names with the operators they know, for messages.
+const FIELDS: &str = "accepted_time, document_name, reviewer, session_id, state, requested_destination or stored_in";
+
+/// Conditions an export must meet, all of them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Filter {
+    conditions: Vec<Condition>,
+}
+
+/// A filter that can't be read: where, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("at byte {position}: {reason}")]
+pub struct InvalidFilter {
+    /// Where the filter stops making sense, in bytes from its start.
+    pub position: usize,
+    /// Why.
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Condition {
+    AcceptedTime(Order, DateTime<Utc>),
+    Text(TextField, TextMatch, String),
+    State(bool, ExportState),
+    RequestedDestination(bool, Destination),
+    StoredIn(bool, StoreKind),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TextField {
+    DocumentName,
+    Reviewer,
+    SessionId,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TextMatch {
+    Is,
+    IsNot,
+    /// Whatever the letters' case.
+    Contains,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+impl Filter {
+    /// Reads a filter; an empty one is met by every export.
+    pub fn parse(text: &str) -> Result<Self, InvalidFilter> {
+        if text.len() > LIMIT_BYTES {
+            let reason = format!("a filter has at most {LIMIT_BYTES} bytes, this one has {}", text.len());
+            return Err(InvalidFilter { position: LIMIT_BYTES, reason });
+        }
+        let mut reader = Reader { text, position: 0 };
+        let mut conditions = Vec::new();
+        reader.skip_spaces();
+        while !reader.at_end() {
+            if !conditions.is_empty() {
+                reader.expect_and()?;
+            }
+            conditions.push(reader.condition()?);
+            reader.skip_spaces();
+        }
+        Ok(Self { conditions })
+    }
+
+    /// Whether the export meets every condition.
+    pub fn matches(&self, export: &Export) -> bool {
+        self.conditions.iter().all(|condition| condition.matches(export))
+    }
+
+    /// Whether a bundle of this store can meet the filter at all, known without reading any.
+    pub fn may_match_in(&self, kind: StoreKind) -> bool {
+        self.conditions.iter().all(|condition| match condition {
+            Condition::StoredIn(is, wanted) => (*wanted == kind) == *is,
+            Condition::State(true, state) => match state {
+                ExportState::Committed => true,
+                ExportState::FellBack => kind == StoreKind::Local,
+                ExportState::Running | ExportState::Pending | ExportState::Failed => false,
+            },
+            Condition::RequestedDestination(true, Destination::Local) => kind == StoreKind::Local,
+            _ => true,
+        })
+    }
+}
+
+impl Condition {
+    fn matches(&self, export: &Export) -> bool {
+        match self {
+            Self::AcceptedTime(order, time) => order.holds(export.accepted_time.as_datetime(), *time),
+            Self::Text(field, text_match, value) => {
+                let text = match field {
+                    TextField::DocumentName => &export.document_name,
+                    TextField::Reviewer => &export.reviewer,
+                    TextField::SessionId => &export.session_id,
+                };
+                match text_match {
+                    TextMatch::Is => text == value,
+                    TextMatch::IsNot => text != value,
+                    TextMatch::Contains => text.to_lowercase().contains(&value.to_lowercase()),
+                }
+            }
+            Self::State(is, state) => (export.state == *state) == *is,
+            Self::RequestedDestination(is, destination) => (export.requested_destination == *destination) == *is,
+            Self::StoredIn(is, kind) => (export.stored_in == Some(*kind)) == *is,
+        }
+    }
+}
+
+impl Order {
+    fn holds<T: PartialOrd>(self, left: T, right: T) -> bool {
+        match self {
+            Self::Equal => left == right,
+            Self::NotEqual => left != right,
+            Self::Less => left < right,
+            Self::LessOrEqual => left <= right,
+            Self::Greater => left > right,
+            Self::GreaterOrEqual => left >= right,
+        }
+    }
+}
+
+/// Reads a filter from left to right.
+struct Reader<'a> {
+    text: &'a str,
+    position: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn condition(&mut self) -> Result<Condition, InvalidFilter> {
+        let field_position = self.position;
+        let field = self.word();
+        if field.is_empty() {
+            return Err(Self::error(field_position, format!("expected a field: {FIELDS}")));
+        }
+        self.skip_spaces();
+        let operator_position = self.position;
+        let operator = self.operator();
+        self.skip_spaces();
+        let value_position = self.position;
+        let value = self.value()?;
+        let wrong_operator = |allowed: &str| {
+            let found = if operator.is_empty() { "nothing" } else { operator };
+            Self::error(operator_position, format!("{field} is compared by {allowed}, not by {found}"))
+        };
+        let equality = |operator: &str| match operator {
+            "=" => Some(true),
+            "!=" => Some(false),
+            _ => None,
+        };
+        match field {
+            "accepted_time" => {
+                let order = match operator {
+                    "=" => Order::Equal,
+                    "!=" => Order::NotEqual,
+                    "<" => Order::Less,
+                    "<=" => Order::LessOrEqual,
+                    ">" => Order::Greater,
+                    ">=" => Order::GreaterOrEqual,
+                    _ => return Err(wrong_operator("=, !=, <, <=, > or >=")),
+                };
+                let time = DateTime::parse_from_rfc3339(&value).map_err(|_| {
+                    let reason = format!("{value:?} is no RFC 3339 time such as \"2026-11-01T00:00:00Z\"");
+                    Self::error(value_position, reason)
+                })?;
+                Ok(Condition::AcceptedTime(order, time.with_timezone(&Utc)))
+            }
+            "document_name" | "reviewer" | "session_id" => {
+                let text_field = match field {
+                    "document_name" => TextField::DocumentName,
+                    "reviewer" => TextField::Reviewer,
+                    _ => TextField::SessionId,
+                };
+                let text_match = match operator {
+                    "=" => TextMatch::Is,
+                    "!=" => TextMatch::IsNot,
+                    ":" => TextMatch::Contains,
+                    _ => return Err(wrong_operator("=, != or :")),
+                };
+                Ok(Condition::Text(text_field, text_match, value))
+            }
+            "state" => {
+                let is = equality(operator).ok_or_else(|| wrong_operator("= or !="))?;
+                let state = match value.as_str() {
+                    "STATE_RUNNING" => ExportState::Running,
+                    "STATE_PENDING" => ExportState::Pending,
+                    "STATE_FELL_BACK" => ExportState::FellBack,
+                    "STATE_COMMITTED" => ExportState::Committed,
+                    "STATE_FAILED" => ExportState::Failed,
+                    _ => {
+                        let known = "STATE_RUNNING, STATE_PENDING, STATE_FELL_BACK, STATE_COMMITTED or STATE_FAILED";
+                        return Err(Self::error(value_position, format!("{value:?} is no state: {known}")));
+                    }
+                };
+                Ok(Condition::State(is, state))
+            }
+            "requested_destination" | "stored_in" => {
+                let is = equality(operator).ok_or_else(|| wrong_operator("= or !="))?;
+                let destination = match value.as_str() {
+                    "DESTINATION_S3" => Destination::S3,
+                    "DESTINATION_LOCAL" => Destination::Local,
+                    _ => {
+                        let known = "DESTINATION_S3 or DESTINATION_LOCAL";
+                        return Err(Self::error(value_position, format!("{value:?} is no destination: {known}")));
+                    }
+                };
+                Ok(match (field, destination) {
+                    ("requested_destination", destination) => Condition::RequestedDestination(is, destination),
+                    (_, Destination::S3) => Condition::StoredIn(is, StoreKind::S3),
+                    (_, Destination::Local) => Condition::StoredIn(is, StoreKind::Local),
+                })
+            }
+            _ => Err(Self::error(field_position, format!("{field:?} is no field of a filter: {FIELDS}"))),
+        }
+    }
+
+    fn expect_and(&mut self) -> Result<(), InvalidFilter> {
+        let position = self.position;
+        if self.word() != "AND" {
+            return Err(Self::error(position, "expected AND or the end".to_owned()));
+        }
+        self.skip_spaces();
+        Ok(())
+    }
+
+    fn word(&mut self) -> &'a str {
+        self.take_while(|character| character.is_ascii_alphanumeric() || character == '_')
+    }
+
+    fn operator(&mut self) -> &'a str {
+        self.take_while(|character| matches!(character, '=' | '!' | '<' | '>' | ':'))
+    }
+
+    fn value(&mut self) -> Result<String, InvalidFilter> {
+        let start = self.position;
+        if !self.rest().starts_with('"') {
+            let is_plain = |character: char| character.is_alphanumeric() || matches!(character, '_' | '-' | '.');
+            let value = self.take_while(is_plain);
+            return if value.is_empty() {
+                let reason = "expected a value, in double quotes unless it is a plain word";
+                Err(Self::error(start, reason.to_owned()))
+            } else {
+                Ok(value.to_owned())
+            };
+        }
+        self.position += 1;
+        let mut value = String::new();
+        let mut characters = self.rest().char_indices();
+        while let Some((offset, character)) = characters.next() {
+            match character {
+                '"' => {
+                    self.position += offset + 1;
+                    return Ok(value);
+                }
+                '\\' => match characters.next() {
+                    Some((_, escaped @ ('"' | '\\'))) => value.push(escaped),
+                    _ => {
+                        let reason = "after a backslash, only \" or \\ can stand";
+                        return Err(Self::error(self.position + offset, reason.to_owned()));
+                    }
+                },
+                _ => value.push(character),
+            }
+        }
+        Err(Self::error(start, "the closing double quote is missing".to_owned()))
+    }
+
+    fn take_while(&mut self, accept: impl Fn(char) -> bool) -> &'a str {
+        let rest = self.rest();
+        let end = rest.find(|character| !accept(character)).unwrap_or(rest.len());
+        self.position += end;
+        &rest[..end]
+    }
+
+    fn skip_spaces(&mut self) {
+        self.take_while(char::is_whitespace);
+    }
+
+    fn at_end(&self) -> bool {
+        self.rest().is_empty()
+    }
+
+    fn rest(&self) -> &'a str {
+        &self.text[self.position..]
+    }
+
+    fn error(position: usize, reason: String) -> InvalidFilter {
+        InvalidFilter { position, reason }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::bundle::{AcceptedTime, ExportId};
+
+    fn export() -> Export {
+        Export {
+            export_id: ExportId::new(uuid::Uuid::nil()),
+            state: ExportState::FellBack,
+            state_reason: String::new(),
+            document_name: "Incident \"Großer\" report.docx".to_owned(),
+            session_id: "s-1".to_owned(),
+            reviewer: "Ada".to_owned(),
+            requested_by: String::new(),
+            requested_destination: Destination::S3,
+            stored_in: Some(StoreKind::Local),
+            folder_name: None,
+            location: String::new(),
+            artifacts: Vec::new(),
+            manifest_sha256: None,
+            accepted_time: AcceptedTime::new("2026-11-22T18:37:00Z".parse().unwrap()),
+            committed_time: None,
+        }
+    }
+
+    #[test]
+    fn conditions_mean_what_they_say() {
+        for (filter, expected) in [
+            ("", true),
+            ("  ", true),
+            (r#"document_name:"incident" AND state = STATE_FELL_BACK AND accepted_time >= "2026-11-01T00:00:00Z""#, true),
+            (r#"document_name:"GROSSER""#, false),
+            (r#"document_name:"GROßER""#, true),
+            (r#"document_name = "Incident \"Großer\" report.docx""#, true),
+            ("document_name=Incident", false),
+            ("reviewer!=Ada", false),
+            ("reviewer : da", true),
+            ("session_id = s-1", true),
+            ("state != STATE_COMMITTED", true),
+            ("stored_in = DESTINATION_LOCAL AND requested_destination = DESTINATION_S3", true),
+            ("stored_in = DESTINATION_S3", false),
+            (r#"accepted_time < "2026-11-22T19:37:00+01:00""#, false),
+            (r#"accepted_time <= "2026-11-22T19:37:00+01:00""#, true),
+        ] {
+            assert_eq!(Filter::parse(filter).unwrap().matches(&export()), expected, "{filter}");
+        }
+    }
+
+    #[test]
+    fn errors_say_where_and_why() {
+        for (filter, position, reason) in [
+            ("colour = red", 0, "is no field"),
+            ("= x", 0, "expected a field"),
+            ("reviewer", 8, "expected a value"),
+            ("reviewer Ada", 9, "compared by =, != or :, not by nothing"),
+            ("reviewer < Ada", 9, "compared by"),
+            ("reviewer = \"Ada", 11, "closing double quote"),
+            (r#"reviewer = "A\da""#, 13, "backslash"),
+            ("reviewer = Ada OR state = x", 15, "expected AND"),
+            ("reviewer = Ada AND", 18, "expected a field"),
+            ("state = RUNNING", 8, "is no state"),
+            ("stored_in = S3", 12, "is no destination"),
+            ("accepted_time > yesterday", 16, "RFC 3339"),
+            ("reviewer = ü&", 13, "expected AND"),
+        ] {
+            let error = Filter::parse(filter).unwrap_err();
+            assert_eq!(error.position, position, "{filter}: {error}");
+            assert!(error.reason.contains(reason), "{filter}: {error}");
+        }
+        assert_eq!(Filter::parse(&"x".repeat(1025)).unwrap_err().position, 1024);
+    }
+
+    #[test]
+    fn a_store_that_cannot_match_is_known_before_reading_it() {
+        for (filter, s3, local) in [
+            ("", true, true),
+            ("state = STATE_FELL_BACK", false, true),
+            ("state = STATE_RUNNING", false, false),
+            ("state != STATE_FELL_BACK", true, true),
+            ("stored_in = DESTINATION_S3", true, false),
+            ("stored_in != DESTINATION_S3", false, true),
+            ("requested_destination = DESTINATION_LOCAL", false, true),
+        ] {
+            let filter = Filter::parse(filter).unwrap();
+            assert_eq!(filter.may_match_in(StoreKind::S3), s3, "{filter:?}");
+            assert_eq!(filter.may_match_in(StoreKind::Local), local, "{filter:?}");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The commit protocol against one store (design, section 3, steps 3, 6 and 7).
+//!
+//! Everybody who holds the same accepted export writes the same bytes, so nobody needs a lock: a
+//! name is taken by whoever writes it first, and writing it twice does no harm.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::{ArtifactUpdate, EventKind, events::Run, retry::RetryBudget};
+use crate::{
+    bundle::{AcceptedExport, Artifact, Bundle, FolderName, FormatVersion},
+    catalog::{
+        FolderOwner, folder_owner, folders_of, layout,
+        records::{self, ExportRecord, FolderClaim, IndexEntry},
+    },
+    digest::{Sha256, Sha256Hasher},
+    store::{ObjectKey, Payload, PutOutcome, Store, StoreError, StoreErrorKind},
+};
+
+/// Work on one export in one store.
+pub(super) struct Commit<'a> {
+    pub store: &'a dyn Store,
+    pub run: &'a Arc<Run>,
+    pub budget: Arc<RetryBudget>,
+    /// Objects sent side by side.
+    pub parallel_puts: usize,
+    /// Set before the manifest is first sent: from then on the bundle may exist.
+    pub manifest_sent: &'a AtomicBool,
+}
+
+/// A folder that belongs to an export.
+#[derive(Debug)]
+pub(super) struct Claim {
+    /// The export as its first acceptance pinned it, which may be another replica's.
+    pub export: AcceptedExport,
+    pub folder: FolderName,
+    /// The manifest's digest, where the bundle is there already.
+    pub committed: Option<Sha256>,
+}
+
+/// A bundle whose manifest is stored.
+#[derive(Debug)]
+pub(super) struct Committed {
+    pub folder: FolderName,
+    pub manifest_sha256: Sha256,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CommitError {
+    /// The store failed for longer than the budget, or for good.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The record under this id has another digest.
+    #[error("the id names an export of other content")]
+    RequestIdReused,
+    /// Every folder name is taken. Waiting does not help, and nothing is lost by it.
+    #[error("every folder name from {0} on is taken")]
+    NoFolderLeft(String),
+}
+
+/// Whether a folder is free for an export.
+enum FolderState {
+    Ours,
+    Committed(Sha256),
+    Taken,
+}
+
+impl Commit<'_> {
+    /// Step 3: the record and a folder, in one round trip where nobody else wants them.
+    pub(super) async fn claim(&self, export: &AcceptedExport) -> Result<Claim, CommitError> {
+        let first = FolderName::new(&export.folder_base, 1);
+        let (record, first_state) = futures::join!(self.claim_record(export), self.claim_folder(export, &first));
+        let adopted = record?;
+        if adopted.folder_base == export.folder_base {
+            match first_state? {
+                FolderState::Ours => return Ok(Claim { export: adopted, folder: first, committed: None }),
+                FolderState::Committed(sha256) => {
+                    return Ok(Claim { export: adopted, folder: first, committed: Some(sha256) });
+                }
+                FolderState::Taken => return self.claim_next_folder(adopted, &first).await,
+            }
+        }
+        // A folder claimed under our own base name stays unused, which does no harm.
+        self.claim_folder_from(adopted, 0).await
+    }
+
+    /// Step 6: the folder turned out to be a stranger's.
+    pub(super) async fn claim_next_folder(
+        &self,
+        export: AcceptedExport,
+        taken: &FolderName,
+    ) -> Result<Claim, CommitError> {
+        let skip = folders_of(&export.folder_base).take_while(|folder| folder != taken).count() + 1;
+        self.claim_folder_from(export, skip).await
+    }
+
+    async fn claim_folder_from(&self, export: AcceptedExport, skip: usize) -> Result<Claim, CommitError> {
+        let base = export.folder_base.clone();
+        for folder in folders_of(&base).skip(skip) {
+            match self.claim_folder(&export, &folder).await? {
+                FolderState::Ours => return Ok(Claim { export, folder, committed: None }),
+                FolderState::Committed(sha256) => return Ok(Claim { export, folder, committed: Some(sha256) }),
+                FolderState::Taken => {}
+            }
+        }
+        Err(CommitError::NoFolderLeft(base.to_string()))
+    }
+
+    /// Puts the record, or adopts the one that is there.
+    async fn claim_record(&self, export: &AcceptedExport) -> Result<AcceptedExport, CommitError> {
+        let key = layout::record(export.export_id);
+        let ours = ExportRecord::new(export);
+        if self.put(&key, records::payload(&ours)).await? == PutOutcome::Created {
+            return Ok(export.clone());
+        }
+        let read = async || records::read_record(self.store, export.export_id).await;
+        let theirs = self.retrying(read).await?.ok_or_else(|| self.vanished(&key))?;
+        if theirs.content_digest != ours.content_digest {
+            return Err(CommitError::RequestIdReused);
+        }
+        let format_version = FormatVersion::try_from(theirs.format_version).map_err(|error| {
+            StoreError::new(StoreErrorKind::Misconfigured, format!("{}: {error}", self.store.location(key.as_str())))
+        })?;
+        Ok(AcceptedExport {
+            accepted_time: theirs.accepted_time,
+            folder_base: theirs.folder_base,
+            format_version,
+            ..export.clone()
+        })
+    }
+
+    /// Puts a claim on a folder, and looks for a manifest there that nobody claimed.
+    async fn claim_folder(&self, export: &AcceptedExport, folder: &FolderName) -> Result<FolderState, StoreError> {
+        let key = layout::folder_claim(folder);
+        let claim = async {
+            let ours = FolderClaim { export_id: export.export_id };
+            if self.put(&key, records::payload(&ours)).await? == PutOutcome::Created {
+                return Ok(true);
+            }
+            let theirs = self.retrying(async || records::read_claim(self.store, folder).await).await?;
+            Ok(theirs.ok_or_else(|| self.vanished(&key))? == ours)
+        };
+        let owner = self.retrying(async || folder_owner(self.store, folder).await);
+        let (is_ours, owner) = futures::try_join!(claim, owner)?;
+        Ok(match owner {
+            FolderOwner::Export(owner, sha256) if owner == export.export_id => FolderState::Committed(sha256),
+            FolderOwner::Nobody if is_ours => FolderState::Ours,
+            _ => FolderState::Taken,
+        })
+    }
+
+    /// Steps 6 and 7: artifacts and index entry side by side, then the manifest.
+    pub(super) async fn write(&self, mut claim: Claim, bundle: &Bundle) -> Result<Committed, CommitError> {
+        let total = u32::try_from(bundle.artifacts.len() + 1).unwrap_or(u32::MAX);
+        loop {
+            self.run.update(|export| export.folder_name = Some(claim.folder.clone()));
+            self.run.reset_progress(total, bundle.size_bytes());
+            if let Some(manifest_sha256) = claim.committed {
+                return Ok(Committed { folder: claim.folder, manifest_sha256 });
+            }
+            if self.write_artifacts(&claim, bundle).await?
+                && let Some(manifest_sha256) = self.write_manifest(&claim, bundle).await?
+            {
+                return Ok(Committed { folder: claim.folder, manifest_sha256 });
+            }
+            claim = self.claim_next_folder(claim.export, &claim.folder).await?;
+        }
+    }
+
+    /// Whether every artifact is stored; else the folder is a stranger's.
+    async fn write_artifacts(&self, claim: &Claim, bundle: &Bundle) -> Result<bool, StoreError> {
+        let index_key = layout::index_entry(claim.export.accepted_time, &claim.folder);
+        let index_payload = records::payload(&IndexEntry { export_id: claim.export.export_id });
+        let index = async { self.put(&index_key, index_payload).await.map(|_| true) };
+        let artifacts = stream::iter(&bundle.artifacts)
+            .map(|artifact| self.write_artifact(claim, artifact))
+            .buffer_unordered(self.parallel_puts)
+            .try_fold(true, async |all, stored| Ok(all && stored));
+        let (index, artifacts) = futures::try_join!(index, artifacts)?;
+        Ok(index && artifacts)
+    }
+
+    async fn write_artifact(&self, claim: &Claim, artifact: &Artifact) -> Result<bool, StoreError> {
+        let key = layout::artifact(&claim.folder, &artifact.path);
+        let stored = match self.put_artifact(&key, artifact).await? {
+            PutOutcome::Created => true,
+            PutOutcome::Exists => self.retrying(async || self.holds(&key, artifact).await).await?,
+        };
+        if stored {
+            self.run.stored(self.update(artifact), artifact.bytes.len() as u64);
+        }
+        Ok(stored)
+    }
+
+    /// The manifest's digest once it is stored; none where the folder is another's.
+    async fn write_manifest(&self, claim: &Claim, bundle: &Bundle) -> Result<Option<Sha256>, StoreError> {
+        let manifest = bundle.manifest(&claim.export, &claim.folder);
+        let key = layout::artifact(&claim.folder, &manifest.path);
+        self.manifest_sent.store(true, Ordering::Relaxed);
+        let sha256 = match self.put_artifact(&key, &manifest).await? {
+            PutOutcome::Created => manifest.sha256,
+            PutOutcome::Exists => {
+                let owner = self.retrying(async || folder_owner(self.store, &claim.folder).await).await?;
+                match owner {
+                    FolderOwner::Export(owner, sha256) if owner == claim.export.export_id => sha256,
+                    _ => return Ok(None),
+                }
+            }
+        };
+        self.run.stored(ArtifactUpdate { sha256: Some(sha256), ..self.update(&manifest) }, 0);
+        Ok(Some(sha256))
+    }
+
+    /// Whether an object that was there before has this artifact's bytes.
+    async fn holds(&self, key: &ObjectKey, artifact: &Artifact) -> Result<bool, StoreError> {
+        let info = self.store.head(key).await?;
+        if info.size_bytes != artifact.bytes.len() as u64 {
+            return Ok(false);
+        }
+        if let Some(sha256) = info.sha256 {
+            return Ok(sha256 == artifact.sha256);
+        }
+        let mut body = self.store.get(key).await?.body;
+        let mut hasher = Sha256Hasher::default();
+        while let Some(piece) = body.try_next().await? {
+            hasher.update(&piece);
+        }
+        Ok(hasher.finish() == artifact.sha256)
+    }
+
+    /// Puts one of the bundle's files, telling each step.
+    async fn put_artifact(&self, key: &ObjectKey, artifact: &Artifact) -> Result<PutOutcome, StoreError> {
+        let update = ArtifactUpdate { sha256: None, bytes_done: 0, ..self.update(artifact) };
+        self.run.publish(EventKind::ArtifactStarted(update.clone()));
+        let mut payload =
+            Payload::new(artifact.bytes.clone(), artifact.sha256, artifact.media_type.clone());
+        let (run, budget, progress) = (self.run.clone(), self.budget.clone(), update.clone());
+        payload.progress = Some(Arc::new(move |bytes_done| {
+            budget.renew();
+            run.publish_progress(ArtifactUpdate { bytes_done, ..progress.clone() });
+        }));
+        self.budget
+            .run(
+                async || self.store.put_if_absent(key, payload.clone()).await,
+                |attempt, error| {
+                    tracing::info!(export_id = %self.run.export_id(), %key, attempt, %error, "retrying");
+                    metrics::counter!("tara_export_store_retries_total").increment(1);
+                    let reason = error.to_string();
+                    let update = ArtifactUpdate { attempt: attempt + 1, reason, ..update.clone() };
+                    self.run.publish(EventKind::ArtifactRetrying(update));
+                },
+            )
+            .await
+    }
+
+    async fn put(&self, key: &ObjectKey, payload: Payload) -> Result<PutOutcome, StoreError> {
+        self.retrying(async || self.store.put_if_absent(key, payload.clone()).await).await
+    }
+
+    pub(super) async fn retrying<T>(&self, operation: impl AsyncFnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let failed = |attempt, error: &StoreError| {
+            tracing::info!(export_id = %self.run.export_id(), attempt, %error, "retrying");
+            metrics::counter!("tara_export_store_retries_total").increment(1);
+        };
+        self.budget.run(operation, failed).await
+    }
+
+    fn update(&self, artifact: &Artifact) -> ArtifactUpdate {
+        let size_bytes = artifact.bytes.len() as u64;
+        ArtifactUpdate {
+            path: artifact.path.to_string(),
+            bytes_done: size_bytes,
+            size_bytes,
+            sha256: Some(artifact.sha256),
+            attempt: 1,
+            reason: String::new(),
+        }
+    }
+
+    /// A record that was there a moment ago and never goes: the store is not consistent yet.
+    fn vanished(&self, key: &ObjectKey) -> StoreError {
+        let place = self.store.location(key.as_str());
+        StoreError::new(StoreErrorKind::Unavailable, format!("{place} was there and is gone"))
+    }
+}

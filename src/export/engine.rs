@@ -1,0 +1,257 @@
+//! The engine's front: start, watch, look up, shut down.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use futures::FutureExt as _;
+use tokio::time;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+use super::{
+    Admission, AdmissionLimits, FailureReason, Permit, StartError, Subscription, events::Run,
+    registry::Registry, run::Job,
+};
+use crate::{
+    bundle::{AcceptedExport, AcceptedTime, Destination, ExportContent, ExportId, FolderBase, FormatVersion},
+    catalog::{Export, ExportState},
+    clock::Clock,
+    store::{Store, StoreError, honours_conditional_put},
+};
+
+/// Ended runs whose events can be replayed; later, the terminal event is made of the bundle.
+const KEEP_ENDED_RUNS: usize = 1_000;
+
+/// How the engine works.
+#[derive(Debug, Clone, Copy)]
+pub struct EngineSettings {
+    /// Longest silence of a stream.
+    pub heartbeat_interval: Duration,
+    /// How long `accepted` waits for the store.
+    pub accept_timeout: Duration,
+    /// How long one export bears a store's failures.
+    pub retry_budget: Duration,
+    /// Objects one export sends side by side.
+    pub parallel_puts: usize,
+    /// Write to S3 servers that ignore conditions on writes.
+    pub allow_unsafe_store: bool,
+    /// What is held in memory at once.
+    pub admission: AdmissionLimits,
+}
+
+/// Where bundles go.
+#[derive(Debug, Clone)]
+pub struct Stores {
+    /// The bucket, if there is one.
+    pub s3: Option<Arc<dyn Store>>,
+    /// The local store.
+    pub local: Arc<dyn Store>,
+}
+
+/// Accepts requests and carries them to committed bundles. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub settings: EngineSettings,
+    pub stores: Stores,
+    pub clock: Arc<dyn Clock>,
+    admission: Admission,
+    registry: Registry,
+    tasks: TaskTracker,
+    /// No new exports.
+    draining: CancellationToken,
+    /// No more listeners.
+    ending: CancellationToken,
+    s3_is_safe: OnceLock<bool>,
+}
+
+impl Engine {
+    /// An engine over these stores.
+    pub fn new(settings: EngineSettings, stores: Stores, clock: Arc<dyn Clock>) -> Self {
+        let shared = Shared {
+            settings,
+            stores,
+            clock,
+            admission: Admission::new(settings.admission),
+            registry: Registry::new(KEEP_ENDED_RUNS),
+            tasks: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            ending: CancellationToken::new(),
+            s3_is_safe: OnceLock::new(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Room for one request, to be taken before its body is read.
+    pub fn admission(&self) -> &Admission {
+        &self.shared.admission
+    }
+
+    /// Where a bundle goes whose caller does not say.
+    pub fn default_destination(&self) -> Destination {
+        if self.shared.stores.s3.is_some() { Destination::S3 } else { Destination::Local }
+    }
+
+    /// Finds out what exports to S3 would find out first, and logs it.
+    pub async fn check_s3(&self) {
+        match self.shared.s3_is_safe().await {
+            Ok(true) => tracing::debug!("S3 answers and honours conditional writes"),
+            Ok(false) => tracing::error!(
+                "the S3 server ignores If-None-Match: no bundle goes there unless ALLOW_UNSAFE_STORE=true"
+            ),
+            Err(error) => tracing::warn!(%error, "S3 does not work now: until it does, bundles go to the local store"),
+        }
+    }
+
+    /// Accepts a request, or finds the export that it started before. Returns once it is accepted.
+    ///
+    /// # Errors
+    /// [`StartError`] where it is not accepted; then nothing of it is kept.
+    pub async fn start(
+        &self,
+        request_id: Option<Uuid>,
+        content: ExportContent,
+        requested_by: String,
+        permit: Permit,
+    ) -> Result<Subscription, StartError> {
+        let shared = &self.shared;
+        if shared.draining.is_cancelled() {
+            return Err(StartError::ShuttingDown);
+        }
+        let destination = content.destination.unwrap_or_else(|| self.default_destination());
+        if destination == Destination::S3 && shared.stores.s3.is_none() {
+            return Err(StartError::NoBucket);
+        }
+        let accepted_time = AcceptedTime::new(shared.clock.now());
+        let format_version = FormatVersion::CURRENT;
+        let export = AcceptedExport {
+            export_id: ExportId::new(request_id.unwrap_or_else(|| shared.clock.new_id())),
+            content_digest: content.digest(format_version),
+            folder_base: FolderBase::new(&accepted_time, &content.review.document_name),
+            content: Arc::new(content),
+            accepted_time,
+            format_version,
+            destination,
+            requested_by,
+        };
+        let digest = export.content_digest;
+        let (run, is_new) = shared.registry.get_or_insert(export.export_id, || {
+            Run::new(running_export(&export), digest, shared.clock.clone())
+        });
+        if run.content_digest() != digest {
+            return Err(StartError::RequestIdReused { first: run.export_id() });
+        }
+        if is_new {
+            self.spawn(Job { shared: shared.clone(), run: run.clone(), export, _permit: permit });
+        }
+        run.acceptance().await?;
+        Ok(self.subscribe(run, 0))
+    }
+
+    /// Listens to an export that this process runs or ran lately, from behind the events of the
+    /// named run that the listener has.
+    pub fn watch(&self, export_id: ExportId, run_id: Option<Uuid>, after_sequence: u64) -> Option<Subscription> {
+        let run = self.shared.registry.get(export_id)?;
+        let seen = if run_id == Some(run.run_id()) { after_sequence } else { 0 };
+        Some(self.subscribe(run, seen))
+    }
+
+    /// An export that this process runs or ran lately.
+    pub fn get(&self, export_id: ExportId) -> Option<Export> {
+        self.shared.registry.get(export_id).filter(|run| run.is_accepted()).map(|run| run.export())
+    }
+
+    /// The exports of this process that have no bundle: running, pending and failed ones.
+    pub fn without_bundle(&self) -> Vec<Export> {
+        let runs = self.shared.registry.all();
+        let accepted = runs.iter().filter(|run| run.is_accepted()).map(|run| run.export());
+        accepted.filter(|export| export.stored_in.is_none()).collect()
+    }
+
+    /// How long a stream may be silent.
+    pub fn heartbeat_interval(&self) -> Duration {
+        self.shared.settings.heartbeat_interval
+    }
+
+    /// Cancelled when nobody shall listen any more.
+    pub fn ending(&self) -> CancellationToken {
+        self.shared.ending.clone()
+    }
+
+    /// Takes no more requests, gives running exports this long to end, then lets listeners go.
+    pub async fn shut_down(&self, patience: Duration) {
+        self.shared.draining.cancel();
+        self.shared.tasks.close();
+        if time::timeout(patience, self.shared.tasks.wait()).await.is_err() {
+            let left = self.shared.tasks.len();
+            tracing::error!(left, "exports still run at shutdown and end with this process");
+        }
+        self.shared.ending.cancel();
+    }
+
+    fn subscribe(&self, run: Arc<Run>, seen: u64) -> Subscription {
+        Subscription::new(run, seen, self.shared.settings.heartbeat_interval, self.shared.ending.clone())
+    }
+
+    fn spawn(&self, job: Job) {
+        let (shared, run) = (self.shared.clone(), job.run.clone());
+        self.shared.tasks.spawn(async move {
+            // A panic in one export harms no other.
+            if AssertUnwindSafe(job.drive()).catch_unwind().await.is_err() {
+                tracing::error!(export_id = %run.export_id(), "the export panicked");
+                if run.is_accepted() {
+                    let message = "a fault of this server ended the export: its log says more".to_owned();
+                    run.fail(FailureReason::Internal, message, None);
+                } else {
+                    run.refuse(StartError::Internal);
+                }
+            }
+            if run.is_accepted() {
+                shared.registry.keep(run.export_id());
+            } else {
+                shared.registry.forget(run.export_id());
+            }
+        });
+    }
+}
+
+impl Shared {
+    /// Whether S3 honours conditions on writes; asked until it answers, then known.
+    pub(super) async fn s3_is_safe(&self) -> Result<bool, StoreError> {
+        let Some(s3) = &self.stores.s3 else { return Ok(true) };
+        if let Some(is_safe) = self.s3_is_safe.get() {
+            return Ok(*is_safe);
+        }
+        // Several may ask at once: one that waited for another would wait out its failures too.
+        let is_safe = honours_conditional_put(s3.as_ref()).await?;
+        Ok(*self.s3_is_safe.get_or_init(|| is_safe))
+    }
+}
+
+fn running_export(export: &AcceptedExport) -> Export {
+    let review = &export.content.review;
+    Export {
+        export_id: export.export_id,
+        state: ExportState::Running,
+        state_reason: String::new(),
+        document_name: review.document_name.clone(),
+        session_id: review.session_id.clone(),
+        reviewer: review.reviewer.clone(),
+        requested_by: export.requested_by.clone(),
+        requested_destination: export.destination,
+        stored_in: None,
+        folder_name: None,
+        location: String::new(),
+        artifacts: Vec::new(),
+        manifest_sha256: None,
+        accepted_time: export.accepted_time,
+        committed_time: None,
+    }
+}

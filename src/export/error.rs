@@ -1,0 +1,98 @@
+//! Why an export was not accepted, or ended without a bundle.
+
+use std::fmt;
+
+use super::Overloaded;
+use crate::{
+    bundle::ExportId,
+    store::{StoreError, StoreErrorKind},
+};
+
+/// Why a request was not accepted. Nothing of it was kept.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StartError {
+    /// The id names an export of other content.
+    #[error(
+        "request_id {first} was used before for other content: it stays the name of that export; \
+         send this review under a new request_id"
+    )]
+    RequestIdReused {
+        /// The first export.
+        first: ExportId,
+    },
+    /// S3 was asked for, and the server has no bucket.
+    #[error("this server has no S3 bucket: ask for DESTINATION_LOCAL, or start it with S3_BUCKET_NAME")]
+    NoBucket,
+    /// Too much at once.
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
+    /// The server is going down.
+    #[error("this server is shutting down: send the same request to another, or again in a moment")]
+    ShuttingDown,
+    /// The store that has to take the bundle can't.
+    #[error("{message}")]
+    Store {
+        /// What kind of failure.
+        reason: FailureReason,
+        /// For a person.
+        message: String,
+    },
+    /// A fault of this program.
+    #[error("the export failed for a reason that is this server's fault; its log says more")]
+    Internal,
+}
+
+/// A reason in one word, as events and errors name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureReason {
+    /// The store is slow, overloaded or unreachable.
+    StoreUnavailable,
+    /// The store refuses the service's credentials or rights.
+    StoreDenied,
+    /// The bucket or a setting is wrong.
+    StoreMisconfigured,
+    /// The store ignores conditions on writes, so that it can't keep bundles apart.
+    StoreUnsafe,
+    /// No room on the local disk, or it can't be written.
+    LocalStoreFull,
+    /// What is stored is not what was written.
+    DataLoss,
+    /// The id names an export of other content.
+    RequestIdReused,
+    /// A fault of this program.
+    Internal,
+}
+
+impl FailureReason {
+    /// The UPPER_SNAKE word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::StoreUnavailable => "STORE_UNAVAILABLE",
+            Self::StoreDenied => "STORE_DENIED",
+            Self::StoreMisconfigured => "STORE_MISCONFIGURED",
+            Self::StoreUnsafe => "STORE_UNSAFE",
+            Self::LocalStoreFull => "LOCAL_STORE_FULL",
+            Self::DataLoss => "DATA_LOSS",
+            Self::RequestIdReused => "REQUEST_ID_REUSED",
+            Self::Internal => "INTERNAL",
+        }
+    }
+}
+
+impl fmt::Display for FailureReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl From<&StoreError> for FailureReason {
+    fn from(error: &StoreError) -> Self {
+        match error.kind() {
+            StoreErrorKind::Unavailable => Self::StoreUnavailable,
+            StoreErrorKind::Denied => Self::StoreDenied,
+            StoreErrorKind::Misconfigured => Self::StoreMisconfigured,
+            StoreErrorKind::Full => Self::LocalStoreFull,
+            StoreErrorKind::NotFound | StoreErrorKind::Corrupt => Self::DataLoss,
+        }
+    }
+}

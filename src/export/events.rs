@@ -1,0 +1,387 @@
+//! What happens in one run of an export, kept for everybody who listens now or later.
+//!
+//! There is one log a run, and a listener is a place in it: a slow one costs nothing, and nobody
+//! misses an event.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{FailureReason, StartError};
+use crate::{
+    bundle::{AcceptedTime, ExportId},
+    catalog::{Export, ExportState},
+    clock::Clock,
+    digest::Sha256,
+};
+
+/// Something that happened to an export.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Gapless from 1 within a run; artifact progress and heartbeats repeat the last number.
+    pub sequence: u64,
+    /// When.
+    pub time: DateTime<Utc>,
+    /// How far the export was then.
+    pub progress: Progress,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum EventKind {
+    /// The request was accepted; always the first.
+    Accepted {
+        /// When.
+        accepted_time: AcceptedTime,
+        /// Whether an earlier run had accepted it.
+        resumed: bool,
+        /// What the accepted request survives.
+        durability: Durability,
+    },
+    /// An artifact's first byte is about to be sent.
+    ArtifactStarted(ArtifactUpdate),
+    /// More of it was sent. Not kept.
+    ArtifactProgress(ArtifactUpdate),
+    /// An attempt failed and will be repeated.
+    ArtifactRetrying(ArtifactUpdate),
+    /// The store confirmed it.
+    ArtifactStored(ArtifactUpdate),
+    /// The bundle goes to the local store, whole.
+    FellBack {
+        /// Why, in one word.
+        reason: FailureReason,
+        /// Why, for a person.
+        message: String,
+    },
+    /// Nothing happened. Not kept.
+    Heartbeat,
+    /// The bundle is committed; terminal.
+    Completed(Box<Export>),
+    /// There will be no bundle under this id; terminal.
+    Failed {
+        /// Why, in one word.
+        reason: FailureReason,
+        /// Why, for a person, and what to do.
+        message: String,
+        /// The export under which the content was kept.
+        kept_as: Option<ExportId>,
+    },
+}
+
+impl EventKind {
+    /// Whether this ends a run.
+    pub fn is_terminal(&self) -> bool {
+        matches!(self, Self::Completed(_) | Self::Failed { .. })
+    }
+}
+
+/// What an accepted request survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing but this process.
+    Process,
+}
+
+/// News of one artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArtifactUpdate {
+    /// Its path within the folder.
+    pub path: String,
+    /// Bytes sent in this attempt.
+    pub bytes_done: u64,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// Its digest, once stored.
+    pub sha256: Option<Sha256>,
+    /// The attempt, from 1.
+    pub attempt: u32,
+    /// Why the attempt before failed.
+    pub reason: String,
+}
+
+/// How far an export is in the store it is being written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Files the store confirmed, the manifest included.
+    pub artifacts_done: u32,
+    /// Files there will be, the manifest included.
+    pub artifacts_total: u32,
+    /// Bytes of confirmed artifacts.
+    pub bytes_done: u64,
+    /// Bytes of all artifacts, the manifest not counted.
+    pub bytes_total: u64,
+}
+
+/// One process's work on one export, as others see it.
+pub struct Run {
+    export_id: ExportId,
+    run_id: Uuid,
+    content_digest: Sha256,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    /// Counts changes of the state, for those who wait.
+    changes: watch::Sender<u64>,
+}
+
+struct State {
+    export: Export,
+    events: Vec<Arc<Event>>,
+    progress: Progress,
+    /// The newest artifact progress, with a number that tells it from older ones.
+    live: Option<(u64, Arc<Event>)>,
+    acceptance: Acceptance,
+}
+
+enum Acceptance {
+    Open,
+    Accepted,
+    Refused(StartError),
+}
+
+impl Run {
+    pub(super) fn new(export: Export, content_digest: Sha256, clock: Arc<dyn Clock>) -> Self {
+        let run_id = clock.new_id();
+        let state = State {
+            export,
+            events: Vec::new(),
+            progress: Progress::default(),
+            live: None,
+            acceptance: Acceptance::Open,
+        };
+        Self {
+            export_id: state.export.export_id,
+            run_id,
+            content_digest,
+            clock,
+            state: Mutex::new(state),
+            changes: watch::Sender::new(0),
+        }
+    }
+
+    /// The export.
+    pub fn export_id(&self) -> ExportId {
+        self.export_id
+    }
+
+    /// This run's id.
+    pub fn run_id(&self) -> Uuid {
+        self.run_id
+    }
+
+    /// The digest of what was asked for.
+    pub fn content_digest(&self) -> Sha256 {
+        self.content_digest
+    }
+
+    /// The export as it is now.
+    pub fn export(&self) -> Export {
+        self.lock().export.clone()
+    }
+
+    /// Whether the run has ended.
+    pub fn has_ended(&self) -> bool {
+        let state = self.lock();
+        matches!(state.acceptance, Acceptance::Refused(_)) || state.last_is_terminal()
+    }
+
+    /// Waits until the request was accepted or refused.
+    pub(super) async fn acceptance(&self) -> Result<(), StartError> {
+        let mut changes = self.changes.subscribe();
+        loop {
+            match &self.lock().acceptance {
+                Acceptance::Accepted => return Ok(()),
+                Acceptance::Refused(error) => return Err(error.clone()),
+                Acceptance::Open => {}
+            }
+            // The sender lives in self.
+            let _ = changes.changed().await;
+        }
+    }
+
+    /// Whether `accepted` was sent.
+    pub(super) fn is_accepted(&self) -> bool {
+        matches!(self.lock().acceptance, Acceptance::Accepted)
+    }
+
+    pub(super) fn accept(&self, accepted_time: AcceptedTime) {
+        {
+            let mut state = self.lock();
+            if !matches!(state.acceptance, Acceptance::Open) {
+                return;
+            }
+            state.acceptance = Acceptance::Accepted;
+        }
+        let durability = Durability::Process;
+        self.publish(EventKind::Accepted { accepted_time, resumed: false, durability });
+    }
+
+    pub(super) fn refuse(&self, error: StartError) {
+        self.lock().acceptance = Acceptance::Refused(error);
+        self.notify();
+    }
+
+    /// Ends the run without a bundle.
+    pub(super) fn fail(&self, reason: FailureReason, message: String, kept_as: Option<ExportId>) {
+        self.update(|export| {
+            export.state = ExportState::Failed;
+            export.state_reason = reason.to_string();
+        });
+        self.publish(EventKind::Failed { reason, message, kept_as });
+    }
+
+    /// Changes the export as others see it.
+    pub(super) fn update(&self, change: impl FnOnce(&mut Export)) {
+        change(&mut self.lock().export);
+    }
+
+    /// Starts counting anew, for the store that is written to now.
+    pub(super) fn reset_progress(&self, artifacts_total: u32, bytes_total: u64) {
+        self.lock().progress = Progress { artifacts_total, bytes_total, ..Progress::default() };
+    }
+
+    pub(super) fn stored(&self, update: ArtifactUpdate, counted_bytes: u64) {
+        {
+            let mut state = self.lock();
+            state.progress.artifacts_done += 1;
+            state.progress.bytes_done += counted_bytes;
+        }
+        self.publish(EventKind::ArtifactStored(update));
+    }
+
+    /// Publishes artifact progress, which only those see who listen at the moment.
+    pub(super) fn publish_progress(&self, update: ArtifactUpdate) {
+        let mut state = self.lock();
+        let event = self.event(&state, state.events.len(), EventKind::ArtifactProgress(update));
+        let number = state.live.as_ref().map_or(1, |(number, _)| number + 1);
+        state.live = Some((number, Arc::new(event)));
+        drop(state);
+        self.notify();
+    }
+
+    pub(super) fn publish(&self, kind: EventKind) {
+        let mut state = self.lock();
+        if state.last_is_terminal() {
+            return; // One terminal event ends a run.
+        }
+        let event = self.event(&state, state.events.len() + 1, kind);
+        state.events.push(Arc::new(event));
+        drop(state);
+        self.notify();
+    }
+
+    fn event(&self, state: &State, sequence: usize, kind: EventKind) -> Event {
+        Event { sequence: sequence as u64, time: self.clock.now(), progress: state.progress, kind }
+    }
+
+    fn notify(&self) {
+        self.changes.send_modify(|number| *number += 1);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic between lock and unlock leaves whole values behind: each change is one assignment
+        // or push.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn last_is_terminal(&self) -> bool {
+        self.events.last().is_some_and(|event| event.kind.is_terminal())
+    }
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Run")
+            .field("export_id", &self.export_id)
+            .field("run_id", &self.run_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A listener's place in a run.
+#[derive(Debug)]
+pub struct Subscription {
+    run: Arc<Run>,
+    /// Events the listener has.
+    seen: usize,
+    seen_live: u64,
+    changes: watch::Receiver<u64>,
+    heartbeat_interval: Duration,
+    ending: CancellationToken,
+}
+
+/// What a listener gets next.
+#[derive(Debug)]
+pub enum Next {
+    /// Something happened.
+    Event(Arc<Event>),
+    /// The run has ended, and the listener has all of it.
+    Ended,
+    /// The server stops listening before the run ends: watch again, here or elsewhere.
+    EndedEarly,
+}
+
+impl Subscription {
+    /// A place behind `seen` events of a run.
+    pub(super) fn new(run: Arc<Run>, seen: u64, heartbeat_interval: Duration, ending: CancellationToken) -> Self {
+        let changes = run.changes.subscribe();
+        let seen = usize::try_from(seen).unwrap_or(usize::MAX);
+        let seen_live = run.lock().live.as_ref().map_or(0, |(number, _)| *number);
+        Self { run, seen, seen_live, changes, heartbeat_interval, ending }
+    }
+
+    /// The run listened to.
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// Waits for what comes next; a heartbeat when that takes long.
+    pub async fn next(&mut self) -> Next {
+        let heartbeat_at = Instant::now() + self.heartbeat_interval;
+        loop {
+            self.changes.mark_unchanged();
+            if let Some(next) = self.ready() {
+                return next;
+            }
+            tokio::select! {
+                _ = self.changes.changed() => {}
+                () = self.ending.cancelled() => return Next::EndedEarly,
+                () = tokio::time::sleep_until(heartbeat_at) => return self.heartbeat(),
+            }
+        }
+    }
+
+    fn ready(&mut self) -> Option<Next> {
+        let state = self.run.lock();
+        if let Some(event) = state.events.get(self.seen) {
+            self.seen += 1;
+            return Some(Next::Event(event.clone()));
+        }
+        if state.last_is_terminal() || matches!(state.acceptance, Acceptance::Refused(_)) {
+            return Some(Next::Ended);
+        }
+        match &state.live {
+            Some((number, event)) if *number > self.seen_live => {
+                self.seen_live = *number;
+                Some(Next::Event(event.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    fn heartbeat(&self) -> Next {
+        let state = self.run.lock();
+        Next::Event(Arc::new(self.run.event(&state, state.events.len(), EventKind::Heartbeat)))
+    }
+}

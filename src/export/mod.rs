@@ -1,0 +1,20 @@
+//! The engine: accepts a request, carries it to a committed bundle, and tells everybody who listens.
+//!
+//! An export runs in a task of its own, apart from the stream that started it: a client that goes
+//! away or reads slowly stops nothing.
+
+mod admission;
+mod commit;
+mod engine;
+mod error;
+mod events;
+mod registry;
+mod retry;
+mod run;
+
+pub use self::{
+    admission::{Admission, AdmissionLimits, Overloaded, Permit},
+    engine::{Engine, EngineSettings, Stores},
+    error::{FailureReason, StartError},
+    events::{ArtifactUpdate, Durability, Event, EventKind, Next, Progress, Subscription},
+};

@@ -1,0 +1,16 @@
+//! Proto messages to domain types and back.
+
+mod events;
+mod export;
+mod names;
+mod report;
+mod request;
+mod review;
+
+pub(super) use self::{
+    events::{completed_event, event_message},
+    export::{artifact_message, check_message, export_message},
+    names::{artifact_path, export_id, page_size},
+    report::report_message,
+    request::{PreviewRequest, StartRequest, start_request, preview_request},
+};

@@ -1,0 +1,50 @@
+//! Resource names, paths and page sizes of requests.
+
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::{
+    bundle::{ArtifactPath, ExportId},
+    grpc::status::invalid,
+};
+
+/// Exports a page when the caller does not say.
+const DEFAULT_PAGE_SIZE: usize = 50;
+/// Largest page; larger wishes get this.
+const LARGEST_PAGE_SIZE: usize = 1_000;
+
+/// The export of a resource name `exports/{export_id}`.
+pub(in crate::grpc) fn export_id(name: &str) -> Result<ExportId, Status> {
+    let id = name.strip_prefix("exports/").and_then(|id| id.parse().ok());
+    id.ok_or_else(|| {
+        let example = "exports/6f1c7a52-3b0e-4c59-9d7e-0b1f2a3c4d5e";
+        invalid("name", format!("an export is named as {example}, in lower case"))
+    })
+}
+
+/// A request id: none when empty.
+pub(super) fn request_id(text: &str) -> Result<Option<Uuid>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    // Only the hyphenated form, so that what the caller sent is found again in the export's name.
+    let uuid = Uuid::try_parse(text).ok().filter(|_| text.len() == 36);
+    uuid.map(Some).ok_or_else(|| "a UUID such as 6f1c7a52-3b0e-4c59-9d7e-0b1f2a3c4d5e, or empty".to_owned())
+}
+
+/// The path of an artifact.
+pub(in crate::grpc) fn artifact_path(path: &str) -> Result<ArtifactPath, Status> {
+    path.parse().map_err(|_| {
+        let example = "documents/after_report.docx";
+        invalid("path", format!("a file is named by its path within the bundle's folder, as {example}"))
+    })
+}
+
+/// The exports a page has at most.
+pub(in crate::grpc) fn page_size(page_size: i32) -> Result<usize, Status> {
+    match usize::try_from(page_size) {
+        Ok(0) => Ok(DEFAULT_PAGE_SIZE),
+        Ok(size) => Ok(size.min(LARGEST_PAGE_SIZE)),
+        Err(_) => Err(invalid("page_size", "0 for the default, or a number above")),
+    }
+}

@@ -1,0 +1,14 @@
+//! The API over gRPC: proto to domain and back. The only room of the server that knows protobuf.
+
+mod admission;
+mod convert;
+mod download;
+mod follow;
+mod service;
+mod status;
+
+pub use self::{
+    admission::{AdmissionLayer, AdmissionService},
+    service::{ExportApi, Replica},
+    status::{DOMAIN, internal_fault},
+};

@@ -1,0 +1,339 @@
+//! The service's methods: each checks its request, asks the engine or the catalog, and converts.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use prost::Message as _;
+use tonic::{Code, Request, Response, Status};
+
+use super::{
+    admission::Admitted,
+    convert::{
+        PreviewRequest, StartRequest, artifact_path, check_message, completed_event, export_id,
+        export_message, page_size, preview_request, report_message, start_request,
+    },
+    download::{ResponseStream, artifact_stream, bundle_stream},
+    follow::{StoreFollower, ended_stream, run_stream},
+    status::{export_not_found, internal_fault, invalid, status},
+};
+use crate::{
+    bundle::{AcceptedTime, ArtifactPath, Destination, ExportId, preview, warnings},
+    catalog::{Catalog, Filter, ListQuery, PagePosition, StoredBundle},
+    clock::Clock,
+    export::{Engine, Permit},
+    proto::{self, export_option, export_service_server::ExportService, get_report_request::View, get_report_response},
+    store::{ProbeResult, ProbeStatus, StoreKind},
+};
+
+/// A unary answer's size: clients accept 4 MiB by default, and some of it is framing.
+const UNARY_LIMIT_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;
+
+/// This server's name in answers.
+pub type Replica = Arc<str>;
+
+/// The export service over an engine and a catalog.
+#[derive(Debug, Clone)]
+pub struct ExportApi {
+    engine: Engine,
+    catalog: Catalog,
+    clock: Arc<dyn Clock>,
+    replica: Replica,
+}
+
+impl ExportApi {
+    /// The service of this server.
+    pub fn new(engine: Engine, catalog: Catalog, clock: Arc<dyn Clock>, replica: Replica) -> Self {
+        Self { engine, catalog, clock, replica }
+    }
+
+    async fn bundle(&self, name: &str) -> Result<StoredBundle, Status> {
+        let export_id = export_id(name)?;
+        if let Some(bundle) = self.catalog.find(export_id).await? {
+            return Ok(bundle);
+        }
+        Err(if self.engine.get(export_id).is_some() {
+            let message = format!("{name} has no bundle yet, or ended without one: GetExport says how far it is");
+            status(Code::FailedPrecondition, "EXPORT_NOT_COMMITTED", message)
+        } else {
+            export_not_found(export_id)
+        })
+    }
+
+    /// The room the admission layer took for this request; taken now where there is no such layer.
+    async fn permit<T>(&self, request: &Request<T>) -> Result<Permit, Status> {
+        match Admitted::take(request) {
+            Some(permit) => Ok(permit),
+            None => Ok(self.engine.admission().admit().await?),
+        }
+    }
+
+    fn export_message(&self, export: &crate::catalog::Export) -> proto::Export {
+        export_message(export, &self.replica, true)
+    }
+
+    fn options(&self) -> Vec<proto::ExportOption> {
+        use export_option::Kind;
+
+        let has_s3 = self.engine.default_destination() == Destination::S3;
+        let option = |kind: Kind, recommended, label: &str, explanation: &str| proto::ExportOption {
+            kind: kind.into(),
+            recommended,
+            available: true,
+            unavailable_reason: String::new(),
+            label: label.to_owned(),
+            explanation: explanation.to_owned(),
+        };
+        let mut s3 = option(
+            Kind::S3,
+            has_s3,
+            "Save to S3",
+            "The bundle is stored in the S3 bucket, where everybody with access finds it. If S3 can't take it, it \
+             is kept on the server's disk, and you are told.",
+        );
+        if !has_s3 {
+            s3.available = false;
+            s3.unavailable_reason = "This server has no S3 bucket.".to_owned();
+        }
+        let local = option(
+            Kind::Local,
+            !has_s3,
+            "Save on the server only",
+            "The bundle is stored on the server's own disk. It is as safe as that disk, and can be downloaded.",
+        );
+        let cancel = option(Kind::Cancel, false, "Cancel", "Nothing is exported; the review stays as it is.");
+        vec![s3, local, cancel]
+    }
+
+    async fn watch(&self, export_id: ExportId) -> Result<ResponseStream<proto::ExportEvent>, Status> {
+        if let Some(bundle) = self.catalog.find(export_id).await? {
+            let event = completed_event(&bundle.export(), self.clock.now(), &self.replica);
+            return Ok(ended_stream(event));
+        }
+        if !self.catalog.is_recorded(export_id).await? {
+            let message = format!(
+                "exports/{export_id} is not here: to be sure it is made, send StartExport again with its request_id"
+            );
+            return Err(status(Code::NotFound, "EXPORT_NOT_HERE", message));
+        }
+        let (catalog, engine) = (self.catalog.clone(), self.engine.clone());
+        let (clock, replica) = (self.clock.clone(), self.replica.clone());
+        Ok(StoreFollower { export_id, catalog, engine, clock, replica }.stream())
+    }
+}
+
+#[tonic::async_trait]
+impl ExportService for ExportApi {
+    type StartExportStream = ResponseStream<proto::ExportEvent>;
+    type WatchExportStream = ResponseStream<proto::ExportEvent>;
+    type DownloadArtifactStream = ResponseStream<proto::DownloadArtifactResponse>;
+    type DownloadBundleStream = ResponseStream<proto::DownloadBundleResponse>;
+
+    async fn preview_export(
+        &self,
+        request: Request<proto::PreviewExportRequest>,
+    ) -> Result<Response<proto::PreviewExportResponse>, Status> {
+        let _permit = self.permit(&request).await?;
+        let accepted_time = AcceptedTime::new(self.clock.now());
+        let (planned, warnings) = in_background(move || {
+            let PreviewRequest { review, documents } = preview_request(request.into_inner())?;
+            let warnings = warnings(&review, !documents.is_empty());
+            Ok((preview(&review, &documents, accepted_time), warnings))
+        })
+        .await?;
+        let artifacts: Vec<proto::Artifact> = planned
+            .into_iter()
+            .map(|artifact| proto::Artifact {
+                path: artifact.path.to_string(),
+                size_bytes: i64::try_from(artifact.size_bytes).unwrap_or(i64::MAX),
+                sha256: String::new(),
+                media_type: artifact.media_type,
+            })
+            .collect();
+        Ok(Response::new(proto::PreviewExportResponse {
+            size_bytes: artifacts.iter().map(|artifact| artifact.size_bytes).fold(0, i64::saturating_add),
+            artifacts,
+            options: self.options(),
+            warnings: warnings
+                .into_iter()
+                .map(|warning| proto::Warning { reason: warning.reason.to_string(), message: warning.message })
+                .collect(),
+        }))
+    }
+
+    async fn start_export(
+        &self,
+        request: Request<proto::StartExportRequest>,
+    ) -> Result<Response<Self::StartExportStream>, Status> {
+        let mut permit = self.permit(&request).await?;
+        let (size_bytes, StartRequest { request_id, content }) = in_background(move || {
+            let request = request.into_inner();
+            let size_bytes = request.encoded_len() as u64;
+            Ok((size_bytes, start_request(request)?))
+        })
+        .await?;
+        permit.shrink_to(size_bytes);
+        // While the server asks callers for no proof of who they are, it names none.
+        let requested_by = String::new();
+        let subscription = self.engine.start(request_id, content, requested_by, permit).await?;
+        Ok(Response::new(run_stream(subscription, self.replica.clone())))
+    }
+
+    async fn watch_export(
+        &self,
+        request: Request<proto::WatchExportRequest>,
+    ) -> Result<Response<Self::WatchExportStream>, Status> {
+        let request = request.into_inner();
+        let export_id = export_id(&request.name)?;
+        let Ok(after_sequence) = u64::try_from(request.after_sequence) else {
+            return Err(invalid("after_sequence", "0 or more"));
+        };
+        let run_id = request.run_id.parse().ok();
+        let stream = match self.engine.watch(export_id, run_id, after_sequence) {
+            Some(subscription) => run_stream(subscription, self.replica.clone()),
+            None => self.watch(export_id).await?,
+        };
+        Ok(Response::new(stream))
+    }
+
+    async fn get_export(
+        &self,
+        request: Request<proto::GetExportRequest>,
+    ) -> Result<Response<proto::GetExportResponse>, Status> {
+        let export_id = export_id(&request.into_inner().name)?;
+        let running = self.engine.get(export_id);
+        let export = match running.filter(|export| export.stored_in.is_none()) {
+            Some(running) => running,
+            None => match self.catalog.find(export_id).await? {
+                Some(bundle) => bundle.export(),
+                None => return Err(export_not_found(export_id)),
+            },
+        };
+        Ok(Response::new(proto::GetExportResponse { export: Some(self.export_message(&export)) }))
+    }
+
+    async fn list_exports(
+        &self,
+        request: Request<proto::ListExportsRequest>,
+    ) -> Result<Response<proto::ListExportsResponse>, Status> {
+        let request = request.into_inner();
+        let page_size = page_size(request.page_size)?;
+        let filter = Filter::parse(&request.filter).map_err(|error| invalid("filter", error.to_string()))?;
+        let after = match request.page_token.as_str() {
+            "" => None,
+            token => Some(
+                PagePosition::from_token(token, &request.filter)
+                    .map_err(|error| invalid("page_token", error.to_string()))?,
+            ),
+        };
+        let page = self.catalog.list(&ListQuery { filter, after, page_size }, self.engine.without_bundle()).await?;
+        let mut response = proto::ListExportsResponse::default();
+        let mut next = page.next;
+        let mut size_bytes = 0;
+        for export in &page.exports {
+            let message = export_message(export, &self.replica, false);
+            size_bytes += message.encoded_len() + 8;
+            if size_bytes > UNARY_LIMIT_BYTES {
+                break;
+            }
+            response.exports.push(message);
+        }
+        if response.exports.len() < page.exports.len() {
+            // The page ends early: what did not fit comes first on the next.
+            next = response.exports.len().checked_sub(1).map(|last| PagePosition::of(&page.exports[last]));
+        }
+        response.next_page_token = next.map(|position| position.to_token(&request.filter)).unwrap_or_default();
+        Ok(Response::new(response))
+    }
+
+    async fn get_report(
+        &self,
+        request: Request<proto::GetReportRequest>,
+    ) -> Result<Response<proto::GetReportResponse>, Status> {
+        use get_report_response::Report;
+
+        let request = request.into_inner();
+        let view = View::try_from(request.view)
+            .map_err(|_| invalid("view", "VIEW_STRUCTURED, VIEW_JSON, VIEW_TEXT or unspecified"))?;
+        let bundle = self.bundle(&request.name).await?;
+        let path = match view {
+            View::Unspecified | View::Structured | View::Json => ArtifactPath::comprehensive_report(),
+            View::Text => ArtifactPath::readable_report(),
+        };
+        let artifact = bundle.open(&path).await?;
+        let too_large = || {
+            let message = format!("{path} is too large for one message: DownloadArtifact has no such limit");
+            status(Code::FailedPrecondition, "REPORT_TOO_LARGE", message)
+        };
+        if artifact.artifact().size_bytes > UNARY_LIMIT_BYTES as u64 {
+            return Err(too_large());
+        }
+        let sha256 = artifact.artifact().sha256.to_string();
+        let bytes = artifact.read_all().await?;
+        let unreadable = |error: String| {
+            tracing::error!(name = request.name, error, "a report that matches its manifest can't be read");
+            internal_fault()
+        };
+        let report = match view {
+            View::Json => Report::Json(bytes),
+            View::Text => {
+                Report::Text(String::from_utf8(bytes.into()).map_err(|error| unreadable(error.to_string()))?)
+            }
+            View::Unspecified | View::Structured => {
+                Report::Structured(report_message(&bytes).map_err(|error| unreadable(error.to_string()))?)
+            }
+        };
+        let response = proto::GetReportResponse { sha256, report: Some(report) };
+        if response.encoded_len() > UNARY_LIMIT_BYTES {
+            return Err(too_large());
+        }
+        Ok(Response::new(response))
+    }
+
+    async fn download_artifact(
+        &self,
+        request: Request<proto::DownloadArtifactRequest>,
+    ) -> Result<Response<Self::DownloadArtifactStream>, Status> {
+        let request = request.into_inner();
+        let path = artifact_path(&request.path)?;
+        let artifact = self.bundle(&request.name).await?.open(&path).await?;
+        Ok(Response::new(artifact_stream(artifact, request.offset)?))
+    }
+
+    async fn download_bundle(
+        &self,
+        request: Request<proto::DownloadBundleRequest>,
+    ) -> Result<Response<Self::DownloadBundleStream>, Status> {
+        let bundle = self.bundle(&request.into_inner().name).await?;
+        Ok(Response::new(bundle_stream(bundle)))
+    }
+
+    async fn check_storage(
+        &self,
+        _request: Request<proto::CheckStorageRequest>,
+    ) -> Result<Response<proto::CheckStorageResponse>, Status> {
+        let mut results = Vec::new();
+        if self.catalog.store(StoreKind::S3).is_none() {
+            results.push(ProbeResult {
+                check: "s3.configured",
+                status: ProbeStatus::Warning,
+                message: "no S3 bucket is set: bundles stay on this server's disk".to_owned(),
+                hint: "set S3_BUCKET_NAME, and AWS_REGION, to store bundles in S3".to_owned(),
+                duration: Duration::ZERO,
+            });
+        }
+        let probes = join_all(self.catalog.stores().iter().map(|store| store.probe())).await;
+        results.extend(probes.into_iter().flatten());
+        let checks = results.into_iter().map(check_message).collect();
+        Ok(Response::new(proto::CheckStorageResponse { checks }))
+    }
+}
+
+/// Does work that takes a while for large requests where it holds up no other.
+async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Status> + Send + 'static,
+) -> Result<T, Status> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "converting a request panicked");
+        Err(internal_fault())
+    })
+}

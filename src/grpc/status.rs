@@ -1,0 +1,214 @@
+//! Errors as gRPC statuses: the one table, and the `google.rpc` details every status carries.
+
+use std::{collections::HashMap, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::{
+    bundle::ExportId,
+    catalog::ReadError,
+    export::{FailureReason, Overloaded, StartError},
+    store::StoreError,
+};
+
+/// The domain of every ErrorInfo.
+pub const DOMAIN: &str = "tara.export.v1";
+
+/// A pause after which trying again makes sense.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Violations' texts a status carries: it travels in HTTP headers, which clients limit to some
+/// 16 KiB, and base64 adds a third.
+const VIOLATIONS_LIMIT_BYTES: usize = 6 * 1024;
+
+/// The table: what a failure's reason means for the caller.
+fn code_of(reason: FailureReason) -> Code {
+    match reason {
+        // Trying again may help.
+        FailureReason::StoreUnavailable => Code::Unavailable,
+        // An operator must act first. Not PERMISSION_DENIED: it is not the caller who was refused.
+        FailureReason::StoreDenied | FailureReason::StoreMisconfigured | FailureReason::StoreUnsafe => {
+            Code::FailedPrecondition
+        }
+        FailureReason::LocalStoreFull => Code::ResourceExhausted,
+        FailureReason::DataLoss => Code::DataLoss,
+        FailureReason::RequestIdReused => Code::AlreadyExists,
+        FailureReason::Internal => Code::Internal,
+    }
+}
+
+/// A status with an ErrorInfo, and a RetryInfo where waiting helps.
+pub(super) fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
+    with_metadata(code, reason, message, [])
+}
+
+fn with_metadata<const N: usize>(
+    code: Code,
+    reason: &str,
+    message: impl Into<String>,
+    metadata: [(&str, String); N],
+) -> Status {
+    let metadata: HashMap<String, String> =
+        metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
+    if matches!(code, Code::Unavailable | Code::ResourceExhausted) {
+        details.set_retry_info(Some(RETRY_DELAY));
+    }
+    Status::with_error_details(code, message, details)
+}
+
+/// The status that ends the stream of a failed export, and that refuses one.
+pub(super) fn failed(reason: FailureReason, message: &str) -> Status {
+    status(code_of(reason), reason.as_str(), message)
+}
+
+/// A fault of this program, without its details: those are in the log.
+pub fn internal_fault() -> Status {
+    failed(FailureReason::Internal, "a fault of this server: its log says more")
+}
+
+/// A request's faults, each with its field.
+#[derive(Debug, Default)]
+pub(super) struct Violations(Vec<(String, String)>);
+
+impl Violations {
+    /// Adds a fault of a field, named as in the proto.
+    pub(super) fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
+        self.0.push((field.into(), description.into()));
+    }
+
+    /// The value, unless there are faults.
+    pub(super) fn into_result<T>(self, value: T) -> Result<T, Status> {
+        if self.0.is_empty() { Ok(value) } else { Err(self.into_status()) }
+    }
+
+    /// INVALID_ARGUMENT with every fault, as far as a status can carry them.
+    pub(super) fn into_status(self) -> Status {
+        let total = self.0.len();
+        let mut details = ErrorDetails::with_error_info("INVALID_REQUEST", DOMAIN, HashMap::new());
+        let mut size_bytes = 0;
+        let mut shown = 0;
+        for (field, description) in &self.0 {
+            size_bytes += field.len() + description.len();
+            if size_bytes > VIOLATIONS_LIMIT_BYTES && shown > 0 {
+                let rest = format!("and {} more fields are wrong", total - shown);
+                details.add_bad_request_violation("", rest);
+                break;
+            }
+            details.add_bad_request_violation(field, description);
+            shown += 1;
+        }
+        let first = self.0.first().map(|(field, description)| format!("{field}: {description}"));
+        let message = match (first, total) {
+            (Some(first), 1) => first,
+            (Some(first), _) => format!("{first} (and {} more: see the BadRequest details)", total - 1),
+            (None, _) => String::new(),
+        };
+        Status::with_error_details(Code::InvalidArgument, message, details)
+    }
+}
+
+/// INVALID_ARGUMENT because of one field.
+pub(super) fn invalid(field: &str, description: impl Into<String>) -> Status {
+    let mut violations = Violations::default();
+    violations.add(field, description);
+    violations.into_status()
+}
+
+/// Nothing is known of the export.
+pub(super) fn export_not_found(export_id: ExportId) -> Status {
+    let message = format!("exports/{export_id} is not known here");
+    status(Code::NotFound, "EXPORT_NOT_FOUND", message)
+}
+
+/// The stream ends before the export does.
+pub(super) fn stream_ended_early(message: &str) -> Status {
+    status(Code::Unavailable, "STREAM_ENDED_EARLY", message)
+}
+
+impl From<StartError> for Status {
+    fn from(error: StartError) -> Self {
+        let message = error.to_string();
+        match error {
+            StartError::RequestIdReused { first } => {
+                let reason = FailureReason::RequestIdReused;
+                let metadata = [("export", format!("exports/{first}"))];
+                with_metadata(code_of(reason), reason.as_str(), message, metadata)
+            }
+            StartError::NoBucket => status(Code::FailedPrecondition, "NO_BUCKET", message),
+            StartError::Overloaded(error) => error.into(),
+            StartError::ShuttingDown => status(Code::Unavailable, "SHUTTING_DOWN", message),
+            StartError::Store { reason, .. } => failed(reason, &message),
+            StartError::Internal => failed(FailureReason::Internal, &message),
+        }
+    }
+}
+
+impl From<Overloaded> for Status {
+    fn from(error: Overloaded) -> Self {
+        let metadata = [("setting", error.setting.to_owned())];
+        with_metadata(Code::ResourceExhausted, "OVERLOADED", error.to_string(), metadata)
+    }
+}
+
+impl From<ReadError> for Status {
+    fn from(error: ReadError) -> Self {
+        let message = error.to_string();
+        match error {
+            ReadError::Store(error) => error.into(),
+            ReadError::DataLoss { .. } => {
+                tracing::error!(error = message, "data loss");
+                failed(FailureReason::DataLoss, &message)
+            }
+            ReadError::NoSuchArtifact { .. } => status(Code::NotFound, "ARTIFACT_NOT_FOUND", message),
+        }
+    }
+}
+
+impl From<StoreError> for Status {
+    fn from(error: StoreError) -> Self {
+        tracing::warn!(%error, "a store failed while reading");
+        failed(FailureReason::from(&error), &error.to_string())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_carries_one_error_info_and_waits_where_waiting_helps() {
+        let overloaded = Overloaded { limit: "x".to_owned(), setting: "MAX_CONCURRENT_EXPORTS" };
+        let first = ExportId::new(uuid::Uuid::nil());
+        for (error, code, reason, waits) in [
+            (StartError::RequestIdReused { first }, Code::AlreadyExists, "REQUEST_ID_REUSED", false),
+            (StartError::NoBucket, Code::FailedPrecondition, "NO_BUCKET", false),
+            (StartError::Overloaded(overloaded), Code::ResourceExhausted, "OVERLOADED", true),
+            (StartError::ShuttingDown, Code::Unavailable, "SHUTTING_DOWN", true),
+            (StartError::Internal, Code::Internal, "INTERNAL", false),
+        ] {
+            let status = Status::from(error);
+            let details = status.get_error_details();
+            assert_eq!(status.code(), code);
+            assert_eq!(details.error_info().unwrap().reason, reason);
+            assert_eq!(details.error_info().unwrap().domain, DOMAIN);
+            assert_eq!(details.retry_info().is_some(), waits);
+        }
+    }
+
+    #[test]
+    fn a_flood_of_violations_fits_into_a_status() {
+        let mut violations = Violations::default();
+        for number in 0..10_000 {
+            violations.add(format!("review.suggestions[{number}].name"), "is there twice");
+        }
+        let status = violations.into_status();
+        assert!(status.details().len() < 12 * 1024);
+        let details = status.get_error_details();
+        let shown = &details.bad_request().unwrap().field_violations;
+        assert!(shown.len() > 50);
+        assert!(shown.last().unwrap().description.contains("more fields are wrong"));
+        assert!(status.message().contains("and 9999 more"));
+    }
+}
