@@ -3,8 +3,15 @@
 //! `docs/architecture.md` walks through the rooms of the code.
 
 pub mod bundle;
+pub mod catalog;
 pub mod clock;
+pub mod config;
+pub mod data_dir;
 pub mod digest;
+pub mod export;
+pub mod grpc;
 #[allow(clippy::all, missing_docs, unreachable_pub)]
 pub mod proto;
+pub mod server;
 pub mod store;
+pub mod telemetry;

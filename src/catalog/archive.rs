@@ -77,7 +77,8 @@ fn write_zip(bundle: &StoredBundle, output: PieceWriter, runtime: &Handle) -> Re
         } else {
             CompressionMethod::Deflated
         };
-        let options = options.compression_method(method).large_file(size_bytes >= u64::from(u32::MAX));
+        let options =
+            options.compression_method(method).large_file(size_bytes >= u64::from(u32::MAX));
         archive.start_file(format!("{}/{path}", bundle.folder()), options)?;
         let mut pieces = std::pin::pin!(artifact.stream_from(0));
         while let Some(piece) = runtime.block_on(pieces.next()) {

@@ -34,16 +34,28 @@ pub struct StoredBundle {
 
 impl StoredBundle {
     /// Finds an export's bundle by its record, then the folders from its base name on.
-    pub async fn find(store: &Arc<dyn Store>, export_id: ExportId) -> Result<Option<Self>, ReadError> {
-        let Some(record) = records::read_record(store.as_ref(), export_id).await? else { return Ok(None) };
+    pub async fn find(
+        store: &Arc<dyn Store>,
+        export_id: ExportId,
+    ) -> Result<Option<Self>, ReadError> {
+        let Some(record) = records::read_record(store.as_ref(), export_id).await? else {
+            return Ok(None);
+        };
         let mut unreadable = None;
         for folder in folders_of(&record.folder_base) {
-            let (claim, manifest) =
-                futures::join!(records::read_claim(store.as_ref(), &folder), read_manifest(store.as_ref(), &folder));
+            let (claim, manifest) = futures::join!(
+                records::read_claim(store.as_ref(), &folder),
+                read_manifest(store.as_ref(), &folder)
+            );
             let claim = claim?;
             match manifest {
                 Ok(Some(manifest)) if manifest.manifest.export_id == export_id => {
-                    return Ok(Some(Self::new(store, folder, manifest, record.requested_destination)));
+                    return Ok(Some(Self::new(
+                        store,
+                        folder,
+                        manifest,
+                        record.requested_destination,
+                    )));
                 }
                 Ok(_) => {}
                 // A stranger's file of that name; or ours, damaged, if no other folder has ours.
@@ -169,7 +181,10 @@ impl StoredBundle {
             self.artifacts().into_iter().find(|artifact| artifact.path == path.as_str())
         };
         let Some(expected) = expected else {
-            return Err(ReadError::NoSuchArtifact { path: path.to_string(), folder: self.folder.to_string() });
+            return Err(ReadError::NoSuchArtifact {
+                path: path.to_string(),
+                folder: self.folder.to_string(),
+            });
         };
         let key = layout::artifact(&self.folder, path);
         VerifiedArtifact::open(self.store.as_ref(), &key, expected).await
@@ -195,7 +210,10 @@ pub enum FolderOwner {
 }
 
 /// Looks whose manifest a folder has.
-pub async fn folder_owner(store: &dyn Store, folder: &FolderName) -> Result<FolderOwner, StoreError> {
+pub async fn folder_owner(
+    store: &dyn Store,
+    folder: &FolderName,
+) -> Result<FolderOwner, StoreError> {
     match read_manifest(store, folder).await {
         Ok(Some(manifest)) => Ok(FolderOwner::Export(manifest.manifest.export_id, manifest.sha256)),
         Ok(None) => Ok(FolderOwner::Nobody),
@@ -204,14 +222,18 @@ pub async fn folder_owner(store: &dyn Store, folder: &FolderName) -> Result<Fold
     }
 }
 
-async fn read_manifest(store: &dyn Store, folder: &FolderName) -> Result<Option<ReadManifest>, ReadError> {
+async fn read_manifest(
+    store: &dyn Store,
+    folder: &FolderName,
+) -> Result<Option<ReadManifest>, ReadError> {
     let key = layout::manifest(folder);
     let (info, bytes) = match read_small(store, &key, MANIFEST_LIMIT_BYTES).await {
         Ok(read) => read,
         Err(error) if error.kind() == StoreErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let manifest = Manifest::parse(&bytes).map_err(|error| read::data_loss(store, &key, error.to_string()))?;
+    let manifest =
+        Manifest::parse(&bytes).map_err(|error| read::data_loss(store, &key, error.to_string()))?;
     Ok(Some(ReadManifest {
         manifest,
         sha256: Sha256::of(&bytes),

@@ -8,7 +8,8 @@ use crate::{bundle::Destination, store::StoreKind};
 /// Longest filter in bytes.
 const LIMIT_BYTES: usize = 1024;
 /// Field names with the operators they know, for messages.
-const FIELDS: &str = "accepted_time, document_name, reviewer, session_id, state, requested_destination or stored_in";
+const FIELDS: &str =
+    "accepted_time, document_name, reviewer, session_id, state, requested_destination or stored_in";
 
 /// Conditions an export must meet, all of them.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -64,7 +65,8 @@ impl Filter {
     /// Reads a filter; an empty one is met by every export.
     pub fn parse(text: &str) -> Result<Self, InvalidFilter> {
         if text.len() > LIMIT_BYTES {
-            let reason = format!("a filter has at most {LIMIT_BYTES} bytes, this one has {}", text.len());
+            let reason =
+                format!("a filter has at most {LIMIT_BYTES} bytes, this one has {}", text.len());
             return Err(InvalidFilter { position: LIMIT_BYTES, reason });
         }
         let mut reader = Reader { text, position: 0 };
@@ -103,7 +105,9 @@ impl Filter {
 impl Condition {
     fn matches(&self, export: &Export) -> bool {
         match self {
-            Self::AcceptedTime(order, time) => order.holds(export.accepted_time.as_datetime(), *time),
+            Self::AcceptedTime(order, time) => {
+                order.holds(export.accepted_time.as_datetime(), *time)
+            }
             Self::Text(field, text_match, value) => {
                 let text = match field {
                     TextField::DocumentName => &export.document_name,
@@ -117,7 +121,9 @@ impl Condition {
                 }
             }
             Self::State(is, state) => (export.state == *state) == *is,
-            Self::RequestedDestination(is, destination) => (export.requested_destination == *destination) == *is,
+            Self::RequestedDestination(is, destination) => {
+                (export.requested_destination == *destination) == *is
+            }
             Self::StoredIn(is, kind) => (export.stored_in == Some(*kind)) == *is,
         }
     }
@@ -157,7 +163,10 @@ impl<'a> Reader<'a> {
         let value = self.value()?;
         let wrong_operator = |allowed: &str| {
             let found = if operator.is_empty() { "nothing" } else { operator };
-            Self::error(operator_position, format!("{field} is compared by {allowed}, not by {found}"))
+            Self::error(
+                operator_position,
+                format!("{field} is compared by {allowed}, not by {found}"),
+            )
         };
         let equality = |operator: &str| match operator {
             "=" => Some(true),
@@ -176,7 +185,8 @@ impl<'a> Reader<'a> {
                     _ => return Err(wrong_operator("=, !=, <, <=, > or >=")),
                 };
                 let time = DateTime::parse_from_rfc3339(&value).map_err(|_| {
-                    let reason = format!("{value:?} is no RFC 3339 time such as \"2026-11-01T00:00:00Z\"");
+                    let reason =
+                        format!("{value:?} is no RFC 3339 time such as \"2026-11-01T00:00:00Z\"");
                     Self::error(value_position, reason)
                 })?;
                 Ok(Condition::AcceptedTime(order, time.with_timezone(&Utc)))
@@ -205,7 +215,10 @@ impl<'a> Reader<'a> {
                     "STATE_FAILED" => ExportState::Failed,
                     _ => {
                         let known = "STATE_RUNNING, STATE_PENDING, STATE_FELL_BACK, STATE_COMMITTED or STATE_FAILED";
-                        return Err(Self::error(value_position, format!("{value:?} is no state: {known}")));
+                        return Err(Self::error(
+                            value_position,
+                            format!("{value:?} is no state: {known}"),
+                        ));
                     }
                 };
                 Ok(Condition::State(is, state))
@@ -217,16 +230,24 @@ impl<'a> Reader<'a> {
                     "DESTINATION_LOCAL" => Destination::Local,
                     _ => {
                         let known = "DESTINATION_S3 or DESTINATION_LOCAL";
-                        return Err(Self::error(value_position, format!("{value:?} is no destination: {known}")));
+                        return Err(Self::error(
+                            value_position,
+                            format!("{value:?} is no destination: {known}"),
+                        ));
                     }
                 };
                 Ok(match (field, destination) {
-                    ("requested_destination", destination) => Condition::RequestedDestination(is, destination),
+                    ("requested_destination", destination) => {
+                        Condition::RequestedDestination(is, destination)
+                    }
                     (_, Destination::S3) => Condition::StoredIn(is, StoreKind::S3),
                     (_, Destination::Local) => Condition::StoredIn(is, StoreKind::Local),
                 })
             }
-            _ => Err(Self::error(field_position, format!("{field:?} is no field of a filter: {FIELDS}"))),
+            _ => Err(Self::error(
+                field_position,
+                format!("{field:?} is no field of a filter: {FIELDS}"),
+            )),
         }
     }
 
@@ -250,7 +271,9 @@ impl<'a> Reader<'a> {
     fn value(&mut self) -> Result<String, InvalidFilter> {
         let start = self.position;
         if !self.rest().starts_with('"') {
-            let is_plain = |character: char| character.is_alphanumeric() || matches!(character, '_' | '-' | '.');
+            let is_plain = |character: char| {
+                character.is_alphanumeric() || matches!(character, '_' | '-' | '.')
+            };
             let value = self.take_while(is_plain);
             return if value.is_empty() {
                 let reason = "expected a value, in double quotes unless it is a plain word";
@@ -336,7 +359,10 @@ mod tests {
         for (filter, expected) in [
             ("", true),
             ("  ", true),
-            (r#"document_name:"incident" AND state = STATE_FELL_BACK AND accepted_time >= "2026-11-01T00:00:00Z""#, true),
+            (
+                r#"document_name:"incident" AND state = STATE_FELL_BACK AND accepted_time >= "2026-11-01T00:00:00Z""#,
+                true,
+            ),
             (r#"document_name:"GROSSER""#, false),
             (r#"document_name:"GROßER""#, true),
             (r#"document_name = "Incident \"Großer\" report.docx""#, true),

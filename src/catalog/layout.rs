@@ -83,7 +83,12 @@ mod tests {
 
     #[test]
     fn a_plain_listing_of_the_index_is_newest_first() {
-        let times = ["1970-01-01T00:00:00Z", "2026-11-22T18:37:00.000001Z", "2026-11-22T18:37:00.000002Z", "2285-01-01T00:00:00Z"];
+        let times = [
+            "1970-01-01T00:00:00Z",
+            "2026-11-22T18:37:00.000001Z",
+            "2026-11-22T18:37:00.000002Z",
+            "2285-01-01T00:00:00Z",
+        ];
         let mut names: Vec<String> = Vec::new();
         for text in times {
             let folder = FolderName::new(&FolderBase::new(&time(text), "a_b.docx"), 2);
@@ -98,7 +103,10 @@ mod tests {
 
     #[test]
     fn the_longest_names_fit() {
-        let folder = FolderName::new(&FolderBase::new(&time("2026-11-22T18:37:00Z"), &"字".repeat(900)), 10_000);
+        let folder = FolderName::new(
+            &FolderBase::new(&time("2026-11-22T18:37:00Z"), &"字".repeat(900)),
+            10_000,
+        );
         index_entry(time("2026-11-22T18:37:00Z"), &folder);
         folder_claim(&folder);
         manifest(&folder);
@@ -106,7 +114,15 @@ mod tests {
 
     #[test]
     fn strangers_in_the_index_are_not_entries() {
-        for name in ["", "x", "1_a", "12345678901234567_a", "999999999999999a_a", "9999999999999999_", "9999999999999999_a/b"] {
+        for name in [
+            "",
+            "x",
+            "1_a",
+            "12345678901234567_a",
+            "999999999999999a_a",
+            "9999999999999999_",
+            "9999999999999999_a/b",
+        ] {
             assert_eq!(parse_index_entry(&format!("{}{name}", index_prefix())), None, "{name}");
         }
     }

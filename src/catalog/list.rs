@@ -43,7 +43,8 @@ impl Catalog {
     /// several places appears once: as S3 has it, else as the local store has it, else as the
     /// process has it.
     pub async fn list(&self, query: &ListQuery, running: Vec<Export>) -> Result<Page, ReadError> {
-        let is_ahead = |export: &Export| query.after.is_none_or(|after| PagePosition::of(export) > after);
+        let is_ahead =
+            |export: &Export| query.after.is_none_or(|after| PagePosition::of(export) > after);
         let mut sources = Vec::new();
         for store in &self.stores {
             if query.filter.may_match_in(store.kind()) {
@@ -99,8 +100,13 @@ impl Source {
     fn index(store: Arc<dyn Store>, query: &ListQuery) -> Self {
         let start_after = query.after.map(|after| layout::index_position(after.time()));
         let batch_size = (query.page_size + 1).min(LARGEST_LISTING);
-        let reader =
-            IndexReader { store, start_after, batch_size, entries_left: ENTRIES_PER_PAGE, stopped_at: None };
+        let reader = IndexReader {
+            store,
+            start_after,
+            batch_size,
+            entries_left: ENTRIES_PER_PAGE,
+            stopped_at: None,
+        };
         Self { ready: VecDeque::new(), index: Some(reader) }
     }
 
@@ -157,12 +163,15 @@ impl IndexReader {
             keys.iter().filter_map(|key| layout::parse_index_entry(key)).collect();
         self.stopped_at = entries.last().map(|(time, _)| *time).or(self.stopped_at);
         let store = &self.store;
-        let mut exports: Vec<Export> = stream::iter(entries)
-            .map(|(time, folder)| async move { StoredBundle::of_index_entry(store, time, folder).await })
-            .buffered(PARALLEL_READS)
-            .try_filter_map(async |bundle| Ok(bundle.map(|bundle| bundle.export())))
-            .try_collect()
-            .await?;
+        let bundles: Vec<Option<StoredBundle>> =
+            stream::iter(entries)
+                .map(|(time, folder)| async move {
+                    StoredBundle::of_index_entry(store, time, folder).await
+                })
+                .buffered(PARALLEL_READS)
+                .try_collect()
+                .await?;
+        let mut exports: Vec<Export> = bundles.iter().flatten().map(StoredBundle::export).collect();
         exports.sort_by_key(PagePosition::of);
         Ok((exports, listing.more))
     }

@@ -23,7 +23,9 @@ pub enum InvalidPageToken {
     #[error("this is no page token of this service: pass next_page_token unchanged")]
     Malformed,
     /// A token for other exports than these.
-    #[error("this page token was given for another filter: pass the same filter, or start without a token")]
+    #[error(
+        "this page token was given for another filter: pass the same filter, or start without a token"
+    )]
     OtherFilter,
 }
 
@@ -53,7 +55,8 @@ impl PagePosition {
 
     /// The token that starts a page behind this place, good for this filter only.
     pub fn to_token(self, filter: &str) -> String {
-        let token = Token { filter: filter_mark(filter), micros: self.time().micros(), export_id: self.1 };
+        let token =
+            Token { filter: filter_mark(filter), micros: self.time().micros(), export_id: self.1 };
         URL_SAFE_NO_PAD.encode(to_json_compact(&token))
     }
 
@@ -99,10 +102,15 @@ mod tests {
     fn anything_else_is_refused() {
         let encoded = |text: &str| URL_SAFE_NO_PAD.encode(text);
         let mark = filter_mark("");
-        let micros_out_of_range =
-            format!(r#"{{"filter":"{mark}","micros":-1,"export_id":"00000000-0000-0000-0000-000000000007"}}"#);
+        let micros_out_of_range = format!(
+            r#"{{"filter":"{mark}","micros":-1,"export_id":"00000000-0000-0000-0000-000000000007"}}"#
+        );
         for token in ["x", "!", &encoded("{}"), &encoded("7"), &encoded(&micros_out_of_range)] {
-            assert_eq!(PagePosition::from_token(token, ""), Err(InvalidPageToken::Malformed), "{token}");
+            assert_eq!(
+                PagePosition::from_token(token, ""),
+                Err(InvalidPageToken::Malformed),
+                "{token}"
+            );
         }
     }
 }

@@ -34,7 +34,7 @@ pub enum ReadError {
 }
 
 /// An object that differs from what a manifest says of it.
-pub fn data_loss(store: &dyn Store, key: &ObjectKey, difference: impl Into<String>) -> ReadError {
+pub(super) fn data_loss(store: &dyn Store, key: &ObjectKey, difference: impl Into<String>) -> ReadError {
     ReadError::DataLoss { location: store.location(key.as_str()), difference: difference.into() }
 }
 
@@ -62,7 +62,8 @@ impl VerifiedArtifact {
         };
         let size_bytes = object.info.size_bytes;
         if size_bytes != expected.size_bytes {
-            let difference = format!("it has {size_bytes} bytes instead of {}", expected.size_bytes);
+            let difference =
+                format!("it has {size_bytes} bytes instead of {}", expected.size_bytes);
             return Err(data_loss(store, key, difference));
         }
         Ok(Self { expected, location: store.location(key.as_str()), object })

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::layout;
 use crate::{
-    bundle::{AcceptedExport, AcceptedTime, Destination, ExportId, FolderBase, FolderName, to_json_pretty},
+    bundle::{
+        AcceptedExport, AcceptedTime, Destination, ExportId, FolderBase, FolderName, to_json_pretty,
+    },
     digest::Sha256,
     store::{ObjectKey, Payload, Store, StoreError, StoreErrorKind, read_small},
 };
@@ -66,16 +68,25 @@ pub fn payload(record: &impl Serialize) -> Payload {
 }
 
 /// The record of an export, if the store has one.
-pub async fn read_record(store: &dyn Store, export_id: ExportId) -> Result<Option<ExportRecord>, StoreError> {
+pub async fn read_record(
+    store: &dyn Store,
+    export_id: ExportId,
+) -> Result<Option<ExportRecord>, StoreError> {
     read(store, &layout::record(export_id)).await
 }
 
 /// The claim on a folder, if there is one.
-pub async fn read_claim(store: &dyn Store, folder: &FolderName) -> Result<Option<FolderClaim>, StoreError> {
+pub async fn read_claim(
+    store: &dyn Store,
+    folder: &FolderName,
+) -> Result<Option<FolderClaim>, StoreError> {
     read(store, &layout::folder_claim(folder)).await
 }
 
-async fn read<T: DeserializeOwned>(store: &dyn Store, key: &ObjectKey) -> Result<Option<T>, StoreError> {
+async fn read<T: DeserializeOwned>(
+    store: &dyn Store,
+    key: &ObjectKey,
+) -> Result<Option<T>, StoreError> {
     let bytes = match read_small(store, key, LIMIT_BYTES).await {
         Ok((_, bytes)) => bytes,
         Err(error) if error.kind() == StoreErrorKind::NotFound => return Ok(None),
@@ -83,6 +94,9 @@ async fn read<T: DeserializeOwned>(store: &dyn Store, key: &ObjectKey) -> Result
     };
     serde_json::from_slice(&bytes).map(Some).map_err(|error| {
         let place = store.location(key.as_str());
-        StoreError::new(StoreErrorKind::Corrupt, format!("{place} can't be read as a record of this service: {error}"))
+        StoreError::new(
+            StoreErrorKind::Corrupt,
+            format!("{place} can't be read as a record of this service: {error}"),
+        )
     })
 }

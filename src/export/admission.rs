@@ -65,7 +65,12 @@ impl Admission {
     pub async fn admit(&self) -> Result<Permit, Overloaded> {
         let exports = async {
             let export = self.exports.clone().acquire_owned().await.ok()?;
-            let memory = self.memory.clone().acquire_many_owned(units(self.limits.request_size_bytes)).await.ok()?;
+            let memory = self
+                .memory
+                .clone()
+                .acquire_many_owned(units(self.limits.request_size_bytes))
+                .await
+                .ok()?;
             Some(Permit { _export: export, memory })
         };
         match time::timeout(self.limits.patience, exports).await {
@@ -80,7 +85,8 @@ impl Admission {
             let limit = format!("the limit of {} exports at once", self.limits.concurrent_exports);
             Overloaded { limit, setting: "MAX_CONCURRENT_EXPORTS" }
         } else {
-            let limit = format!("the limit of {} bytes for requests", self.limits.request_memory_bytes);
+            let limit =
+                format!("the limit of {} bytes for requests", self.limits.request_memory_bytes);
             Overloaded { limit, setting: "MAX_REQUEST_MEMORY" }
         }
     }

@@ -8,7 +8,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, future, stream};
 
 use super::{ArtifactUpdate, EventKind, events::Run, retry::RetryBudget};
 use crate::{
@@ -73,11 +73,14 @@ impl Commit<'_> {
     /// Step 3: the record and a folder, in one round trip where nobody else wants them.
     pub(super) async fn claim(&self, export: &AcceptedExport) -> Result<Claim, CommitError> {
         let first = FolderName::new(&export.folder_base, 1);
-        let (record, first_state) = futures::join!(self.claim_record(export), self.claim_folder(export, &first));
+        let (record, first_state) =
+            futures::join!(self.claim_record(export), self.claim_folder(export, &first));
         let adopted = record?;
         if adopted.folder_base == export.folder_base {
             match first_state? {
-                FolderState::Ours => return Ok(Claim { export: adopted, folder: first, committed: None }),
+                FolderState::Ours => {
+                    return Ok(Claim { export: adopted, folder: first, committed: None });
+                }
                 FolderState::Committed(sha256) => {
                     return Ok(Claim { export: adopted, folder: first, committed: Some(sha256) });
                 }
@@ -98,12 +101,18 @@ impl Commit<'_> {
         self.claim_folder_from(export, skip).await
     }
 
-    async fn claim_folder_from(&self, export: AcceptedExport, skip: usize) -> Result<Claim, CommitError> {
+    async fn claim_folder_from(
+        &self,
+        export: AcceptedExport,
+        skip: usize,
+    ) -> Result<Claim, CommitError> {
         let base = export.folder_base.clone();
         for folder in folders_of(&base).skip(skip) {
             match self.claim_folder(&export, &folder).await? {
                 FolderState::Ours => return Ok(Claim { export, folder, committed: None }),
-                FolderState::Committed(sha256) => return Ok(Claim { export, folder, committed: Some(sha256) }),
+                FolderState::Committed(sha256) => {
+                    return Ok(Claim { export, folder, committed: Some(sha256) });
+                }
                 FolderState::Taken => {}
             }
         }
@@ -117,13 +126,16 @@ impl Commit<'_> {
         if self.put(&key, records::payload(&ours)).await? == PutOutcome::Created {
             return Ok(export.clone());
         }
-        let read = async || records::read_record(self.store, export.export_id).await;
+        let read = || records::read_record(self.store, export.export_id);
         let theirs = self.retrying(read).await?.ok_or_else(|| self.vanished(&key))?;
         if theirs.content_digest != ours.content_digest {
             return Err(CommitError::RequestIdReused);
         }
         let format_version = FormatVersion::try_from(theirs.format_version).map_err(|error| {
-            StoreError::new(StoreErrorKind::Misconfigured, format!("{}: {error}", self.store.location(key.as_str())))
+            StoreError::new(
+                StoreErrorKind::Misconfigured,
+                format!("{}: {error}", self.store.location(key.as_str())),
+            )
         })?;
         Ok(AcceptedExport {
             accepted_time: theirs.accepted_time,
@@ -134,27 +146,37 @@ impl Commit<'_> {
     }
 
     /// Puts a claim on a folder, and looks for a manifest there that nobody claimed.
-    async fn claim_folder(&self, export: &AcceptedExport, folder: &FolderName) -> Result<FolderState, StoreError> {
+    async fn claim_folder(
+        &self,
+        export: &AcceptedExport,
+        folder: &FolderName,
+    ) -> Result<FolderState, StoreError> {
         let key = layout::folder_claim(folder);
         let claim = async {
             let ours = FolderClaim { export_id: export.export_id };
             if self.put(&key, records::payload(&ours)).await? == PutOutcome::Created {
                 return Ok(true);
             }
-            let theirs = self.retrying(async || records::read_claim(self.store, folder).await).await?;
+            let theirs = self.retrying(|| records::read_claim(self.store, folder)).await?;
             Ok(theirs.ok_or_else(|| self.vanished(&key))? == ours)
         };
-        let owner = self.retrying(async || folder_owner(self.store, folder).await);
+        let owner = self.retrying(|| folder_owner(self.store, folder));
         let (is_ours, owner) = futures::try_join!(claim, owner)?;
         Ok(match owner {
-            FolderOwner::Export(owner, sha256) if owner == export.export_id => FolderState::Committed(sha256),
+            FolderOwner::Export(owner, sha256) if owner == export.export_id => {
+                FolderState::Committed(sha256)
+            }
             FolderOwner::Nobody if is_ours => FolderState::Ours,
             _ => FolderState::Taken,
         })
     }
 
     /// Steps 6 and 7: artifacts and index entry side by side, then the manifest.
-    pub(super) async fn write(&self, mut claim: Claim, bundle: &Bundle) -> Result<Committed, CommitError> {
+    pub(super) async fn write(
+        &self,
+        mut claim: Claim,
+        bundle: &Bundle,
+    ) -> Result<Committed, CommitError> {
         let total = u32::try_from(bundle.artifacts.len() + 1).unwrap_or(u32::MAX);
         loop {
             self.run.update(|export| export.folder_name = Some(claim.folder.clone()));
@@ -176,10 +198,11 @@ impl Commit<'_> {
         let index_key = layout::index_entry(claim.export.accepted_time, &claim.folder);
         let index_payload = records::payload(&IndexEntry { export_id: claim.export.export_id });
         let index = async { self.put(&index_key, index_payload).await.map(|_| true) };
-        let artifacts = stream::iter(&bundle.artifacts)
-            .map(|artifact| self.write_artifact(claim, artifact))
+        let puts: Vec<_> =
+            bundle.artifacts.iter().map(|artifact| self.write_artifact(claim, artifact)).collect();
+        let artifacts = stream::iter(puts)
             .buffer_unordered(self.parallel_puts)
-            .try_fold(true, async |all, stored| Ok(all && stored));
+            .try_fold(true, |all, stored| future::ready(Ok(all && stored)));
         let (index, artifacts) = futures::try_join!(index, artifacts)?;
         Ok(index && artifacts)
     }
@@ -188,7 +211,7 @@ impl Commit<'_> {
         let key = layout::artifact(&claim.folder, &artifact.path);
         let stored = match self.put_artifact(&key, artifact).await? {
             PutOutcome::Created => true,
-            PutOutcome::Exists => self.retrying(async || self.holds(&key, artifact).await).await?,
+            PutOutcome::Exists => self.retrying(|| self.holds(&key, artifact)).await?,
         };
         if stored {
             self.run.stored(self.update(artifact), artifact.bytes.len() as u64);
@@ -197,14 +220,18 @@ impl Commit<'_> {
     }
 
     /// The manifest's digest once it is stored; none where the folder is another's.
-    async fn write_manifest(&self, claim: &Claim, bundle: &Bundle) -> Result<Option<Sha256>, StoreError> {
+    async fn write_manifest(
+        &self,
+        claim: &Claim,
+        bundle: &Bundle,
+    ) -> Result<Option<Sha256>, StoreError> {
         let manifest = bundle.manifest(&claim.export, &claim.folder);
         let key = layout::artifact(&claim.folder, &manifest.path);
         self.manifest_sent.store(true, Ordering::Relaxed);
         let sha256 = match self.put_artifact(&key, &manifest).await? {
             PutOutcome::Created => manifest.sha256,
             PutOutcome::Exists => {
-                let owner = self.retrying(async || folder_owner(self.store, &claim.folder).await).await?;
+                let owner = self.retrying(|| folder_owner(self.store, &claim.folder)).await?;
                 match owner {
                     FolderOwner::Export(owner, sha256) if owner == claim.export.export_id => sha256,
                     _ => return Ok(None),
@@ -233,7 +260,11 @@ impl Commit<'_> {
     }
 
     /// Puts one of the bundle's files, telling each step.
-    async fn put_artifact(&self, key: &ObjectKey, artifact: &Artifact) -> Result<PutOutcome, StoreError> {
+    async fn put_artifact(
+        &self,
+        key: &ObjectKey,
+        artifact: &Artifact,
+    ) -> Result<PutOutcome, StoreError> {
         let update = ArtifactUpdate { sha256: None, bytes_done: 0, ..self.update(artifact) };
         self.run.publish(EventKind::ArtifactStarted(update.clone()));
         let mut payload =
@@ -245,7 +276,7 @@ impl Commit<'_> {
         }));
         self.budget
             .run(
-                async || self.store.put_if_absent(key, payload.clone()).await,
+                || self.store.put_if_absent(key, payload.clone()),
                 |attempt, error| {
                     tracing::info!(export_id = %self.run.export_id(), %key, attempt, %error, "retrying");
                     metrics::counter!("tara_export_store_retries_total").increment(1);
@@ -258,10 +289,13 @@ impl Commit<'_> {
     }
 
     async fn put(&self, key: &ObjectKey, payload: Payload) -> Result<PutOutcome, StoreError> {
-        self.retrying(async || self.store.put_if_absent(key, payload.clone()).await).await
+        self.retrying(|| self.store.put_if_absent(key, payload.clone())).await
     }
 
-    pub(super) async fn retrying<T>(&self, operation: impl AsyncFnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) async fn retrying<T, F>(&self, operation: impl FnMut() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
         let failed = |attempt, error: &StoreError| {
             tracing::info!(export_id = %self.run.export_id(), attempt, %error, "retrying");
             metrics::counter!("tara_export_store_retries_total").increment(1);

@@ -16,7 +16,10 @@ use super::{
     registry::Registry, run::Job,
 };
 use crate::{
-    bundle::{AcceptedExport, AcceptedTime, Destination, ExportContent, ExportId, FolderBase, FormatVersion},
+    bundle::{
+        AcceptedExport, AcceptedTime, Destination, ExportContent, ExportId, FolderBase,
+        FormatVersion,
+    },
     catalog::{Export, ExportState},
     clock::Clock,
     store::{Store, StoreError, honours_conditional_put},
@@ -106,7 +109,9 @@ impl Engine {
             Ok(false) => tracing::error!(
                 "the S3 server ignores If-None-Match: no bundle goes there unless ALLOW_UNSAFE_STORE=true"
             ),
-            Err(error) => tracing::warn!(%error, "S3 does not work now: until it does, bundles go to the local store"),
+            Err(error) => {
+                tracing::warn!(%error, "S3 does not work now: until it does, bundles go to the local store")
+            }
         }
     }
 
@@ -157,7 +162,12 @@ impl Engine {
 
     /// Listens to an export that this process runs or ran lately, from behind the events of the
     /// named run that the listener has.
-    pub fn watch(&self, export_id: ExportId, run_id: Option<Uuid>, after_sequence: u64) -> Option<Subscription> {
+    pub fn watch(
+        &self,
+        export_id: ExportId,
+        run_id: Option<Uuid>,
+        after_sequence: u64,
+    ) -> Option<Subscription> {
         let run = self.shared.registry.get(export_id)?;
         let seen = if run_id == Some(run.run_id()) { after_sequence } else { 0 };
         Some(self.subscribe(run, seen))
@@ -197,7 +207,12 @@ impl Engine {
     }
 
     fn subscribe(&self, run: Arc<Run>, seen: u64) -> Subscription {
-        Subscription::new(run, seen, self.shared.settings.heartbeat_interval, self.shared.ending.clone())
+        Subscription::new(
+            run,
+            seen,
+            self.shared.settings.heartbeat_interval,
+            self.shared.ending.clone(),
+        )
     }
 
     fn spawn(&self, job: Job) {
@@ -207,7 +222,8 @@ impl Engine {
             if AssertUnwindSafe(job.drive()).catch_unwind().await.is_err() {
                 tracing::error!(export_id = %run.export_id(), "the export panicked");
                 if run.is_accepted() {
-                    let message = "a fault of this server ended the export: its log says more".to_owned();
+                    let message =
+                        "a fault of this server ended the export: its log says more".to_owned();
                     run.fail(FailureReason::Internal, message, None);
                 } else {
                     run.refuse(StartError::Internal);

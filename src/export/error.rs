@@ -21,7 +21,9 @@ pub enum StartError {
         first: ExportId,
     },
     /// S3 was asked for, and the server has no bucket.
-    #[error("this server has no S3 bucket: ask for DESTINATION_LOCAL, or start it with S3_BUCKET_NAME")]
+    #[error(
+        "this server has no S3 bucket: ask for DESTINATION_LOCAL, or start it with S3_BUCKET_NAME"
+    )]
     NoBucket,
     /// Too much at once.
     #[error(transparent)]

@@ -334,7 +334,12 @@ pub enum Next {
 
 impl Subscription {
     /// A place behind `seen` events of a run.
-    pub(super) fn new(run: Arc<Run>, seen: u64, heartbeat_interval: Duration, ending: CancellationToken) -> Self {
+    pub(super) fn new(
+        run: Arc<Run>,
+        seen: u64,
+        heartbeat_interval: Duration,
+        ending: CancellationToken,
+    ) -> Self {
         let changes = run.changes.subscribe();
         let seen = usize::try_from(seen).unwrap_or(usize::MAX);
         let seen_live = run.lock().live.as_ref().map_or(0, |(number, _)| *number);

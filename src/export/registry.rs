@@ -29,7 +29,11 @@ impl Registry {
     }
 
     /// The run of this export, or a new one: then `true`.
-    pub(super) fn get_or_insert(&self, export_id: ExportId, new: impl FnOnce() -> Run) -> (Arc<Run>, bool) {
+    pub(super) fn get_or_insert(
+        &self,
+        export_id: ExportId,
+        new: impl FnOnce() -> Run,
+    ) -> (Arc<Run>, bool) {
         match self.lock().runs.entry(export_id) {
             Entry::Occupied(entry) => (entry.get().clone(), false),
             Entry::Vacant(entry) => (entry.insert(Arc::new(new())).clone(), true),

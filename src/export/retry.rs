@@ -1,9 +1,7 @@
 //! Repeating store operations within one budget.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-    },
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -51,11 +49,14 @@ impl RetryBudget {
     /// # Errors
     /// The last failure, or [`StoreErrorKind::Unavailable`] where the first attempt hangs until the
     /// budget is used up.
-    pub(super) async fn run<T>(
+    pub(super) async fn run<T, F>(
         &self,
-        mut operation: impl AsyncFnMut() -> Result<T, StoreError>,
+        mut operation: impl FnMut() -> F,
         mut failed: impl FnMut(u32, &StoreError),
-    ) -> Result<T, StoreError> {
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
         let mut pauses = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(100))
             .with_max_delay(Duration::from_secs(3))
@@ -74,7 +75,9 @@ impl RetryBudget {
                 Err(error) if error.is_transient() => error,
                 other => return other,
             };
-            let Some(pause) = pauses.next().filter(|pause| Instant::now() + *pause < self.ends_at()) else {
+            let Some(pause) =
+                pauses.next().filter(|pause| Instant::now() + *pause < self.ends_at())
+            else {
                 return Err(error);
             };
             failed(attempt, &error);
@@ -86,7 +89,10 @@ impl RetryBudget {
 
     fn no_answer(&self) -> StoreError {
         let seconds = self.length.as_secs_f64();
-        StoreError::new(StoreErrorKind::Unavailable, format!("the store did not answer within {seconds} s"))
+        StoreError::new(
+            StoreErrorKind::Unavailable,
+            format!("the store did not answer within {seconds} s"),
+        )
     }
 }
 
@@ -104,9 +110,9 @@ mod tests {
         let budget = RetryBudget::new(Duration::from_secs(10));
         let mut calls = 0;
         let mut told = Vec::new();
-        let operation = async || {
+        let operation = || {
             calls += 1;
-            if calls < 3 { Err(unavailable()) } else { Ok(calls) }
+            std::future::ready(if calls < 3 { Err(unavailable()) } else { Ok(calls) })
         };
         let result = budget.run(operation, |attempt, _| told.push(attempt)).await;
         assert_eq!(result.unwrap(), 3);

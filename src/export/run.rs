@@ -104,7 +104,9 @@ impl Job {
                 match self.attempt(store, &export, &manifest_sent).await {
                     Ok(export) => return self.end(export, kept_as),
                     Err(AttemptError::Reused) if !self.run.is_accepted() => {
-                        return self.run.refuse(StartError::RequestIdReused { first: export.export_id });
+                        return self
+                            .run
+                            .refuse(StartError::RequestIdReused { first: export.export_id });
                     }
                     Err(AttemptError::Reused) => {
                         // Accepted while the store did not answer: nothing may be lost, so the
@@ -152,7 +154,9 @@ impl Job {
         let local = &self.shared.stores.local;
         match (self.export.destination, self.export.content.fallback) {
             (Destination::Local, _) => vec![local],
-            (Destination::S3, Fallback::Local) => self.shared.stores.s3.iter().chain([local]).collect(),
+            (Destination::S3, Fallback::Local) => {
+                self.shared.stores.s3.iter().chain([local]).collect()
+            }
             (Destination::S3, Fallback::None) => self.shared.stores.s3.iter().collect(),
         }
     }
@@ -191,7 +195,8 @@ impl Job {
         let is_as_pinned = claim.export.accepted_time == export.accepted_time
             && claim.export.folder_base == export.folder_base
             && claim.export.format_version == export.format_version;
-        let bundle = if is_as_pinned { rendering.await? } else { self.render(claim.export.clone()).await? };
+        let bundle =
+            if is_as_pinned { rendering.await? } else { self.render(claim.export.clone()).await? };
         let accepted = claim.export.clone();
         let committed = commit.write(claim, &bundle).await?;
         Ok(self.committed(store.as_ref(), &accepted, &bundle, committed))
@@ -200,22 +205,29 @@ impl Job {
     /// S3 must honour conditions on writes; found out once.
     async fn require_safe_s3(&self, commit: &Commit<'_>) -> Result<(), AttemptError> {
         if self.shared.settings.allow_unsafe_store
-            || commit.retrying(async || self.shared.s3_is_safe().await).await?
+            || commit.retrying(|| self.shared.s3_is_safe()).await?
         {
             return Ok(());
         }
         let message = "the S3 server ignores If-None-Match, so one bundle could overwrite another: use a server \
                        that honours it, or set ALLOW_UNSAFE_STORE=true to take the risk";
-        Err(AttemptError::Failed(Failure { reason: FailureReason::StoreUnsafe, message: message.to_owned() }))
+        Err(AttemptError::Failed(Failure {
+            reason: FailureReason::StoreUnsafe,
+            message: message.to_owned(),
+        }))
     }
 
     /// Renders in the background: a large bundle takes a while.
-    fn render(&self, export: AcceptedExport) -> impl Future<Output = Result<Bundle, AttemptError>> + use<> {
+    fn render(
+        &self,
+        export: AcceptedExport,
+    ) -> impl Future<Output = Result<Bundle, AttemptError>> + use<> {
         let rendering = tokio::task::spawn_blocking(move || render(&export));
         async move {
             rendering.await.map_err(|error| {
                 tracing::error!(%error, "rendering panicked");
-                let message = "the bundle can't be rendered: this server's log says more".to_owned();
+                let message =
+                    "the bundle can't be rendered: this server's log says more".to_owned();
                 AttemptError::Failed(Failure { reason: FailureReason::Internal, message })
             })
         }
@@ -265,13 +277,18 @@ impl Job {
         metrics::counter!("tara_export_fallbacks_total", "reason" => reason.as_str()).increment(1);
         self.run.publish(EventKind::FellBack {
             reason: *reason,
-            message: format!("S3 can't take the bundle, so it goes to this server's disk: {message}"),
+            message: format!(
+                "S3 can't take the bundle, so it goes to this server's disk: {message}"
+            ),
         });
     }
 
     fn end(&self, export: Export, kept_as: Option<ExportId>) {
         if kept_as.is_some() {
-            let message = format!("the id names an export of other content, sent while S3 did not answer; this content is kept in {}", export.location);
+            let message = format!(
+                "the id names an export of other content, sent while S3 did not answer; this content is kept in {}",
+                export.location
+            );
             return self.fail(Failure { reason: FailureReason::RequestIdReused, message }, kept_as);
         }
         self.complete(export);

@@ -86,15 +86,23 @@ where
             if LARGE.contains(&request.uri().path()) {
                 match engine.admission().admit().await {
                     Ok(permit) => {
-                        request.extensions_mut().insert(Admitted(Arc::new(Mutex::new(Some(permit)))));
+                        request
+                            .extensions_mut()
+                            .insert(Admitted(Arc::new(Mutex::new(Some(permit)))));
                     }
                     Err(overloaded) => return Ok(Status::from(overloaded).into_http()),
                 }
             } else {
-                request = request.map(|body| Body::new(Limited::new(body, SMALL_REQUEST_BYTES).map_err(too_large)));
+                request = request.map(|body| {
+                    Body::new(Limited::new(body, SMALL_REQUEST_BYTES).map_err(too_large))
+                });
             }
             let response = inner.call(request).await?;
-            Ok(if is_out_of_range(&response) { request_too_large(request_size_bytes).into_http() } else { response })
+            Ok(if is_out_of_range(&response) {
+                request_too_large(request_size_bytes).into_http()
+            } else {
+                response
+            })
         })
     }
 }

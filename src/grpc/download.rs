@@ -27,7 +27,8 @@ pub(super) fn artifact_stream(
 
     let size_bytes = artifact.artifact().size_bytes;
     let in_range = u64::try_from(offset).ok().filter(|offset| *offset <= size_bytes);
-    let offset = in_range.ok_or_else(|| invalid("offset", format!("0 to the file's size, {size_bytes}")))?;
+    let offset =
+        in_range.ok_or_else(|| invalid("offset", format!("0 to the file's size, {size_bytes}")))?;
     let message = |part| proto::DownloadArtifactResponse { part: Some(part) };
     let description = message(Part::Artifact(artifact_message(artifact.artifact())));
     let data = chunks(artifact.stream_from(offset)).map_ok(move |data| message(Part::Data(data)));

@@ -3,7 +3,7 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use chrono::Utc;
-use futures::{StreamExt as _, stream};
+use futures::stream;
 use tokio::time::{self, Instant};
 use tonic::Status;
 
@@ -26,7 +26,10 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 const POLL_LIMIT: Duration = Duration::from_secs(600);
 
 /// The events of a run of this process, to its end.
-pub(super) fn run_stream(subscription: Subscription, replica: Arc<str>) -> ResponseStream<ExportEvent> {
+pub(super) fn run_stream(
+    subscription: Subscription,
+    replica: Arc<str>,
+) -> ResponseStream<ExportEvent> {
     enum State {
         Listening(Box<Subscription>),
         Failing(Status),
@@ -46,16 +49,19 @@ pub(super) fn run_stream(subscription: Subscription, replica: Arc<str>) -> Respo
                     let message = event_message(run.export_id(), run.run_id(), &event, &replica);
                     let state = match &event.kind {
                         // A failure is told twice: as an event, and as the stream's status.
-                        EventKind::Failed { reason, message, .. } => State::Failing(failed(*reason, message)),
+                        EventKind::Failed { reason, message, .. } => {
+                            State::Failing(failed(*reason, message))
+                        }
                         EventKind::Completed(_) => State::Done,
                         _ => State::Listening(subscription),
                     };
                     Some((Ok(message), state))
                 }
                 Next::Ended => None,
-                Next::EndedEarly => {
-                    Some((Err(stream_ended_early("the server is shutting down: watch the export again")), State::Done))
-                }
+                Next::EndedEarly => Some((
+                    Err(stream_ended_early("the server is shutting down: watch the export again")),
+                    State::Done,
+                )),
             }
         }
     });

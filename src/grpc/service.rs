@@ -21,7 +21,10 @@ use crate::{
     catalog::{Catalog, Filter, ListQuery, PagePosition, StoredBundle},
     clock::Clock,
     export::{Engine, Permit},
-    proto::{self, export_option, export_service_server::ExportService, get_report_request::View, get_report_response},
+    proto::{
+        self, export_option, export_service_server::ExportService, get_report_request::View,
+        get_report_response,
+    },
     store::{ProbeResult, ProbeStatus, StoreKind},
 };
 
@@ -52,7 +55,9 @@ impl ExportApi {
             return Ok(bundle);
         }
         Err(if self.engine.get(export_id).is_some() {
-            let message = format!("{name} has no bundle yet, or ended without one: GetExport says how far it is");
+            let message = format!(
+                "{name} has no bundle yet, or ended without one: GetExport says how far it is"
+            );
             status(Code::FailedPrecondition, "EXPORT_NOT_COMMITTED", message)
         } else {
             export_not_found(export_id)
@@ -75,14 +80,15 @@ impl ExportApi {
         use export_option::Kind;
 
         let has_s3 = self.engine.default_destination() == Destination::S3;
-        let option = |kind: Kind, recommended, label: &str, explanation: &str| proto::ExportOption {
-            kind: kind.into(),
-            recommended,
-            available: true,
-            unavailable_reason: String::new(),
-            label: label.to_owned(),
-            explanation: explanation.to_owned(),
-        };
+        let option =
+            |kind: Kind, recommended, label: &str, explanation: &str| proto::ExportOption {
+                kind: kind.into(),
+                recommended,
+                available: true,
+                unavailable_reason: String::new(),
+                label: label.to_owned(),
+                explanation: explanation.to_owned(),
+            };
         let mut s3 = option(
             Kind::S3,
             has_s3,
@@ -100,11 +106,19 @@ impl ExportApi {
             "Save on the server only",
             "The bundle is stored on the server's own disk. It is as safe as that disk, and can be downloaded.",
         );
-        let cancel = option(Kind::Cancel, false, "Cancel", "Nothing is exported; the review stays as it is.");
+        let cancel = option(
+            Kind::Cancel,
+            false,
+            "Cancel",
+            "Nothing is exported; the review stays as it is.",
+        );
         vec![s3, local, cancel]
     }
 
-    async fn watch(&self, export_id: ExportId) -> Result<ResponseStream<proto::ExportEvent>, Status> {
+    async fn watch(
+        &self,
+        export_id: ExportId,
+    ) -> Result<ResponseStream<proto::ExportEvent>, Status> {
         if let Some(bundle) = self.catalog.find(export_id).await? {
             let event = completed_event(&bundle.export(), self.clock.now(), &self.replica);
             return Ok(ended_stream(event));
@@ -150,12 +164,18 @@ impl ExportService for ExportApi {
             })
             .collect();
         Ok(Response::new(proto::PreviewExportResponse {
-            size_bytes: artifacts.iter().map(|artifact| artifact.size_bytes).fold(0, i64::saturating_add),
+            size_bytes: artifacts
+                .iter()
+                .map(|artifact| artifact.size_bytes)
+                .fold(0, i64::saturating_add),
             artifacts,
             options: self.options(),
             warnings: warnings
                 .into_iter()
-                .map(|warning| proto::Warning { reason: warning.reason.to_string(), message: warning.message })
+                .map(|warning| proto::Warning {
+                    reason: warning.reason.as_str().to_owned(),
+                    message: warning.message,
+                })
                 .collect(),
         }))
     }
@@ -217,7 +237,8 @@ impl ExportService for ExportApi {
     ) -> Result<Response<proto::ListExportsResponse>, Status> {
         let request = request.into_inner();
         let page_size = page_size(request.page_size)?;
-        let filter = Filter::parse(&request.filter).map_err(|error| invalid("filter", error.to_string()))?;
+        let filter =
+            Filter::parse(&request.filter).map_err(|error| invalid("filter", error.to_string()))?;
         let after = match request.page_token.as_str() {
             "" => None,
             token => Some(
@@ -225,7 +246,10 @@ impl ExportService for ExportApi {
                     .map_err(|error| invalid("page_token", error.to_string()))?,
             ),
         };
-        let page = self.catalog.list(&ListQuery { filter, after, page_size }, self.engine.without_bundle()).await?;
+        let page = self
+            .catalog
+            .list(&ListQuery { filter, after, page_size }, self.engine.without_bundle())
+            .await?;
         let mut response = proto::ListExportsResponse::default();
         let mut next = page.next;
         let mut size_bytes = 0;
@@ -239,9 +263,14 @@ impl ExportService for ExportApi {
         }
         if response.exports.len() < page.exports.len() {
             // The page ends early: what did not fit comes first on the next.
-            next = response.exports.len().checked_sub(1).map(|last| PagePosition::of(&page.exports[last]));
+            next = response
+                .exports
+                .len()
+                .checked_sub(1)
+                .map(|last| PagePosition::of(&page.exports[last]));
         }
-        response.next_page_token = next.map(|position| position.to_token(&request.filter)).unwrap_or_default();
+        response.next_page_token =
+            next.map(|position| position.to_token(&request.filter)).unwrap_or_default();
         Ok(Response::new(response))
     }
 
@@ -256,12 +285,15 @@ impl ExportService for ExportApi {
             .map_err(|_| invalid("view", "VIEW_STRUCTURED, VIEW_JSON, VIEW_TEXT or unspecified"))?;
         let bundle = self.bundle(&request.name).await?;
         let path = match view {
-            View::Unspecified | View::Structured | View::Json => ArtifactPath::comprehensive_report(),
+            View::Unspecified | View::Structured | View::Json => {
+                ArtifactPath::comprehensive_report()
+            }
             View::Text => ArtifactPath::readable_report(),
         };
         let artifact = bundle.open(&path).await?;
         let too_large = || {
-            let message = format!("{path} is too large for one message: DownloadArtifact has no such limit");
+            let message =
+                format!("{path} is too large for one message: DownloadArtifact has no such limit");
             status(Code::FailedPrecondition, "REPORT_TOO_LARGE", message)
         };
         if artifact.artifact().size_bytes > UNARY_LIMIT_BYTES as u64 {
@@ -270,17 +302,21 @@ impl ExportService for ExportApi {
         let sha256 = artifact.artifact().sha256.to_string();
         let bytes = artifact.read_all().await?;
         let unreadable = |error: String| {
-            tracing::error!(name = request.name, error, "a report that matches its manifest can't be read");
+            tracing::error!(
+                name = request.name,
+                error,
+                "a report that matches its manifest can't be read"
+            );
             internal_fault()
         };
         let report = match view {
             View::Json => Report::Json(bytes),
-            View::Text => {
-                Report::Text(String::from_utf8(bytes.into()).map_err(|error| unreadable(error.to_string()))?)
-            }
-            View::Unspecified | View::Structured => {
-                Report::Structured(report_message(&bytes).map_err(|error| unreadable(error.to_string()))?)
-            }
+            View::Text => Report::Text(
+                String::from_utf8(bytes.into()).map_err(|error| unreadable(error.to_string()))?,
+            ),
+            View::Unspecified | View::Structured => Report::Structured(
+                report_message(&bytes).map_err(|error| unreadable(error.to_string()))?,
+            ),
         };
         let response = proto::GetReportResponse { sha256, report: Some(report) };
         if response.encoded_len() > UNARY_LIMIT_BYTES {

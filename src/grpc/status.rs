@@ -27,9 +27,9 @@ fn code_of(reason: FailureReason) -> Code {
         // Trying again may help.
         FailureReason::StoreUnavailable => Code::Unavailable,
         // An operator must act first. Not PERMISSION_DENIED: it is not the caller who was refused.
-        FailureReason::StoreDenied | FailureReason::StoreMisconfigured | FailureReason::StoreUnsafe => {
-            Code::FailedPrecondition
-        }
+        FailureReason::StoreDenied
+        | FailureReason::StoreMisconfigured
+        | FailureReason::StoreUnsafe => Code::FailedPrecondition,
         FailureReason::LocalStoreFull => Code::ResourceExhausted,
         FailureReason::DataLoss => Code::DataLoss,
         FailureReason::RequestIdReused => Code::AlreadyExists,
@@ -101,7 +101,9 @@ impl Violations {
         let first = self.0.first().map(|(field, description)| format!("{field}: {description}"));
         let message = match (first, total) {
             (Some(first), 1) => first,
-            (Some(first), _) => format!("{first} (and {} more: see the BadRequest details)", total - 1),
+            (Some(first), _) => {
+                format!("{first} (and {} more: see the BadRequest details)", total - 1)
+            }
             (None, _) => String::new(),
         };
         Status::with_error_details(Code::InvalidArgument, message, details)
@@ -160,7 +162,9 @@ impl From<ReadError> for Status {
                 tracing::error!(error = message, "data loss");
                 failed(FailureReason::DataLoss, &message)
             }
-            ReadError::NoSuchArtifact { .. } => status(Code::NotFound, "ARTIFACT_NOT_FOUND", message),
+            ReadError::NoSuchArtifact { .. } => {
+                status(Code::NotFound, "ARTIFACT_NOT_FOUND", message)
+            }
         }
     }
 }
@@ -182,7 +186,12 @@ mod tests {
         let overloaded = Overloaded { limit: "x".to_owned(), setting: "MAX_CONCURRENT_EXPORTS" };
         let first = ExportId::new(uuid::Uuid::nil());
         for (error, code, reason, waits) in [
-            (StartError::RequestIdReused { first }, Code::AlreadyExists, "REQUEST_ID_REUSED", false),
+            (
+                StartError::RequestIdReused { first },
+                Code::AlreadyExists,
+                "REQUEST_ID_REUSED",
+                false,
+            ),
             (StartError::NoBucket, Code::FailedPrecondition, "NO_BUCKET", false),
             (StartError::Overloaded(overloaded), Code::ResourceExhausted, "OVERLOADED", true),
             (StartError::ShuttingDown, Code::Unavailable, "SHUTTING_DOWN", true),

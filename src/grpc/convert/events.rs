@@ -29,10 +29,19 @@ pub(in crate::grpc) fn event_message(
 }
 
 /// The terminal event of a bundle that was committed before anybody here listened.
-pub(in crate::grpc) fn completed_event(export: &Export, now: DateTime<Utc>, replica: &str) -> proto::ExportEvent {
+pub(in crate::grpc) fn completed_event(
+    export: &Export,
+    now: DateTime<Utc>,
+    replica: &str,
+) -> proto::ExportEvent {
     let files = u32::try_from(export.artifacts.len() + 1).unwrap_or(u32::MAX);
     let bytes = export.size_bytes();
-    let progress = Progress { artifacts_done: files, artifacts_total: files, bytes_done: bytes, bytes_total: bytes };
+    let progress = Progress {
+        artifacts_done: files,
+        artifacts_total: files,
+        bytes_done: bytes,
+        bytes_total: bytes,
+    };
     proto::ExportEvent {
         name: format!("exports/{}", export.export_id),
         run_id: String::new(),
@@ -45,14 +54,16 @@ pub(in crate::grpc) fn completed_event(export: &Export, now: DateTime<Utc>, repl
 
 fn kind(kind: &EventKind, replica: &str) -> Kind {
     match kind {
-        EventKind::Accepted { accepted_time, resumed, durability } => Kind::Accepted(proto::Accepted {
-            accepted_time: Some(timestamp(accepted_time.as_datetime())),
-            resumed: *resumed,
-            durability: match durability {
-                Durability::Process => proto::accepted::Durability::Unspecified,
-            }
-            .into(),
-        }),
+        EventKind::Accepted { accepted_time, resumed, durability } => {
+            Kind::Accepted(proto::Accepted {
+                accepted_time: Some(timestamp(accepted_time.as_datetime())),
+                resumed: *resumed,
+                durability: match durability {
+                    Durability::Process => proto::accepted::Durability::Unspecified,
+                }
+                .into(),
+            })
+        }
         EventKind::ArtifactStarted(update) => Kind::ArtifactStarted(update_message(update)),
         EventKind::ArtifactProgress(update) => Kind::ArtifactProgress(update_message(update)),
         EventKind::ArtifactRetrying(update) => Kind::ArtifactRetrying(update_message(update)),
@@ -61,9 +72,9 @@ fn kind(kind: &EventKind, replica: &str) -> Kind {
             Kind::FellBack(proto::FellBack { reason: reason.to_string(), message: message.clone() })
         }
         EventKind::Heartbeat => Kind::Heartbeat(proto::Heartbeat {}),
-        EventKind::Completed(export) => {
-            Kind::Completed(proto::Completed { export: Some(export_message(export, replica, true)) })
-        }
+        EventKind::Completed(export) => Kind::Completed(proto::Completed {
+            export: Some(export_message(export, replica, true)),
+        }),
         EventKind::Failed { reason, message, kept_as } => Kind::Failed(proto::Failed {
             reason: reason.to_string(),
             message: message.clone(),

@@ -10,8 +10,16 @@ use crate::{
 };
 
 /// An export as a message; its artifacts are listed only where one export is shown.
-pub(in crate::grpc) fn export_message(export: &Export, replica: &str, with_artifacts: bool) -> proto::Export {
-    let artifacts = if with_artifacts { export.artifacts.iter().map(artifact_message).collect() } else { Vec::new() };
+pub(in crate::grpc) fn export_message(
+    export: &Export,
+    replica: &str,
+    with_artifacts: bool,
+) -> proto::Export {
+    let artifacts = if with_artifacts {
+        export.artifacts.iter().map(artifact_message).collect()
+    } else {
+        Vec::new()
+    };
     proto::Export {
         name: format!("exports/{}", export.export_id),
         state: state(export.state).into(),
@@ -36,7 +44,10 @@ pub(in crate::grpc) fn export_message(export: &Export, replica: &str, with_artif
         replica: replica.to_owned(),
         artifact_count: i32::try_from(export.artifacts.len()).unwrap_or(i32::MAX),
         size_bytes: signed(export.size_bytes()),
-        manifest_sha256: export.manifest_sha256.map(|sha256| sha256.to_string()).unwrap_or_default(),
+        manifest_sha256: export
+            .manifest_sha256
+            .map(|sha256| sha256.to_string())
+            .unwrap_or_default(),
         accepted_time: Some(timestamp(export.accepted_time.as_datetime())),
         committed_time: export.committed_time.map(timestamp),
         artifacts,

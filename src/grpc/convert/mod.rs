@@ -12,5 +12,5 @@ pub(super) use self::{
     export::{artifact_message, check_message, export_message},
     names::{artifact_path, export_id, page_size},
     report::report_message,
-    request::{PreviewRequest, StartRequest, start_request, preview_request},
+    request::{PreviewRequest, StartRequest, preview_request, start_request},
 };

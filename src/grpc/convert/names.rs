@@ -29,14 +29,18 @@ pub(super) fn request_id(text: &str) -> Result<Option<Uuid>, String> {
     }
     // Only the hyphenated form, so that what the caller sent is found again in the export's name.
     let uuid = Uuid::try_parse(text).ok().filter(|_| text.len() == 36);
-    uuid.map(Some).ok_or_else(|| "a UUID such as 6f1c7a52-3b0e-4c59-9d7e-0b1f2a3c4d5e, or empty".to_owned())
+    uuid.map(Some)
+        .ok_or_else(|| "a UUID such as 6f1c7a52-3b0e-4c59-9d7e-0b1f2a3c4d5e, or empty".to_owned())
 }
 
 /// The path of an artifact.
 pub(in crate::grpc) fn artifact_path(path: &str) -> Result<ArtifactPath, Status> {
     path.parse().map_err(|_| {
         let example = "documents/after_report.docx";
-        invalid("path", format!("a file is named by its path within the bundle's folder, as {example}"))
+        invalid(
+            "path",
+            format!("a file is named by its path within the bundle's folder, as {example}"),
+        )
     })
 }
 

@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     bundle::{
-        Destination, Document, DocumentKind, ExportContent, Fallback, FeedbackSection, PreviewDocument, Review,
+        Destination, Document, DocumentKind, ExportContent, Fallback, FeedbackSection,
+        PreviewDocument, Review,
     },
     digest::Sha256,
     grpc::status::Violations,
@@ -35,7 +36,9 @@ pub(in crate::grpc) struct PreviewRequest {
 
 /// Checks and converts a request to start an export. Digests its documents: takes a while for
 /// large ones.
-pub(in crate::grpc) fn start_request(request: proto::StartExportRequest) -> Result<StartRequest, Status> {
+pub(in crate::grpc) fn start_request(
+    request: proto::StartExportRequest,
+) -> Result<StartRequest, Status> {
     let mut violations = Violations::default();
     let id = request_id(&request.request_id).unwrap_or_else(|description| {
         violations.add("request_id", description);
@@ -44,7 +47,11 @@ pub(in crate::grpc) fn start_request(request: proto::StartExportRequest) -> Resu
     let review = required_review(request.review, &mut violations);
     let mut documents = Vec::with_capacity(request.documents.len());
     for (number, document) in request.documents.into_iter().enumerate() {
-        documents.extend(convert_document(document, &format!("documents[{number}]"), &mut violations));
+        documents.extend(convert_document(
+            document,
+            &format!("documents[{number}]"),
+            &mut violations,
+        ));
     }
     unique_kinds(documents.iter().map(|document| document.kind), &mut violations);
     documents.sort_by_key(|document| document.kind);
@@ -66,14 +73,19 @@ pub(in crate::grpc) fn start_request(request: proto::StartExportRequest) -> Resu
         }
     };
     if documents.is_empty() && !has_feedback(&review) {
-        violations.add("documents", "a request needs a document or some feedback: this one has nothing to export");
+        violations.add(
+            "documents",
+            "a request needs a document or some feedback: this one has nothing to export",
+        );
     }
     let content = ExportContent { review, documents, destination, fallback };
     violations.into_result(StartRequest { request_id: id, content })
 }
 
 /// Checks and converts a request for a preview.
-pub(in crate::grpc) fn preview_request(request: proto::PreviewExportRequest) -> Result<PreviewRequest, Status> {
+pub(in crate::grpc) fn preview_request(
+    request: proto::PreviewExportRequest,
+) -> Result<PreviewRequest, Status> {
     let mut violations = Violations::default();
     let review = required_review(request.review, &mut violations);
     let mut documents = Vec::with_capacity(request.documents.len());
@@ -85,7 +97,11 @@ pub(in crate::grpc) fn preview_request(request: proto::PreviewExportRequest) -> 
             violations.add(format!("{field}.size_bytes"), "0 or more");
             continue;
         };
-        documents.extend(kind.map(|kind| PreviewDocument { kind, file_name: document.file_name, size_bytes }));
+        documents.extend(kind.map(|kind| PreviewDocument {
+            kind,
+            file_name: document.file_name,
+            size_bytes,
+        }));
     }
     unique_kinds(documents.iter().map(|document| document.kind), &mut violations);
     documents.sort_by_key(|document| document.kind);
@@ -107,16 +123,25 @@ fn has_feedback(review: &Review) -> bool {
     lists.into_iter().flatten().any(has_items)
 }
 
-fn convert_document(document: proto::Document, field: &str, violations: &mut Violations) -> Option<Document> {
+fn convert_document(
+    document: proto::Document,
+    field: &str,
+    violations: &mut Violations,
+) -> Option<Document> {
     name_limit(&format!("{field}.file_name"), &document.file_name, violations);
     let media_type = &document.media_type;
-    if media_type.len() > MEDIA_TYPE_LIMIT_BYTES || !media_type.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-        let rule = format!("a media type (RFC 6838) of at most {MEDIA_TYPE_LIMIT_BYTES} printable ASCII characters");
+    if media_type.len() > MEDIA_TYPE_LIMIT_BYTES
+        || !media_type.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+    {
+        let rule = format!(
+            "a media type (RFC 6838) of at most {MEDIA_TYPE_LIMIT_BYTES} printable ASCII characters"
+        );
         violations.add(format!("{field}.media_type"), rule);
     }
     let kind = document_kind(document.kind, field, violations);
     let Some(proto::document::Source::Content(content)) = document.source else {
-        violations.add(format!("{field}.content"), "required, and may be empty: the document's bytes");
+        violations
+            .add(format!("{field}.content"), "required, and may be empty: the document's bytes");
         return None;
     };
     let sha256 = Sha256::of(&content);
@@ -124,12 +149,21 @@ fn convert_document(document: proto::Document, field: &str, violations: &mut Vio
         match document.sha256.parse::<Sha256>() {
             Err(error) => violations.add(format!("{field}.sha256"), error.to_string()),
             Ok(claimed) if claimed != sha256 => {
-                violations.add(format!("{field}.sha256"), format!("the content that arrived has {sha256}"));
+                violations.add(
+                    format!("{field}.sha256"),
+                    format!("the content that arrived has {sha256}"),
+                );
             }
             Ok(_) => {}
         }
     }
-    Some(Document { kind: kind?, file_name: document.file_name, media_type: document.media_type, sha256, content })
+    Some(Document {
+        kind: kind?,
+        file_name: document.file_name,
+        media_type: document.media_type,
+        sha256,
+        content,
+    })
 }
 
 fn document_kind(kind: i32, field: &str, violations: &mut Violations) -> Option<DocumentKind> {
@@ -148,7 +182,8 @@ fn unique_kinds(kinds: impl Iterator<Item = DocumentKind>, violations: &mut Viol
     let mut seen = [false; 3];
     for kind in kinds {
         if std::mem::replace(&mut seen[kind as usize], true) {
-            violations.add("documents", format!("two documents of the kind {}: send one", kind.as_str()));
+            violations
+                .add("documents", format!("two documents of the kind {}: send one", kind.as_str()));
         }
     }
 }

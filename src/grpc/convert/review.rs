@@ -44,14 +44,19 @@ pub(super) fn review(review: proto::Review, violations: &mut Violations) -> Revi
         activity_log: entries(review.activity_log, "review.activity_log", violations),
         chat_history: entries(review.chat_history, "review.chat_history", violations),
         audit_logs: entries(review.audit_logs, "review.audit_logs", violations),
-        activity_timeline: entries(review.activity_timeline, "review.activity_timeline", violations),
+        activity_timeline: entries(
+            review.activity_timeline,
+            "review.activity_timeline",
+            violations,
+        ),
         performance_metrics: object(metrics, "review.performance_metrics", violations),
     }
 }
 
 pub(super) fn name_limit(field: &str, text: &str, violations: &mut Violations) {
     if text.len() > NAME_LIMIT_BYTES {
-        violations.add(field, format!("at most {NAME_LIMIT_BYTES} bytes, these are {}", text.len()));
+        violations
+            .add(field, format!("at most {NAME_LIMIT_BYTES} bytes, these are {}", text.len()));
     }
 }
 
@@ -65,23 +70,33 @@ fn sections(
     for (number, section) in sections.into_iter().enumerate() {
         let field = format!("{field}[{number}]");
         if let Some(first) = first_of_name.get(&section.name) {
-            violations.add(format!("{field}.name"), format!("the section at {first} has this name already"));
+            violations.add(
+                format!("{field}.name"),
+                format!("the section at {first} has this name already"),
+            );
         } else {
             first_of_name.insert(section.name.clone(), number);
         }
         let items = section.items.into_iter().enumerate();
-        let items = items.map(|(number, item)| feedback_item(item, &format!("{field}.items[{number}]"), violations));
+        let items = items.map(|(number, item)| {
+            feedback_item(item, &format!("{field}.items[{number}]"), violations)
+        });
         converted.push(FeedbackSection { items: items.collect(), name: section.name });
     }
     converted
 }
 
-fn feedback_item(item: proto::FeedbackItem, field: &str, violations: &mut Violations) -> FeedbackItem {
+fn feedback_item(
+    item: proto::FeedbackItem,
+    field: &str,
+    violations: &mut Violations,
+) -> FeedbackItem {
     if item.confidence.is_some_and(|confidence| !confidence.is_finite()) {
         violations.add(format!("{field}.confidence"), "a finite number: JSON has no other");
     }
     let free_field = format!("{field}.additional_fields");
-    let additional_fields = object(item.additional_fields.unwrap_or_default(), &free_field, violations);
+    let additional_fields =
+        object(item.additional_fields.unwrap_or_default(), &free_field, violations);
     let item = FeedbackItem {
         id: item.id,
         r#type: item.r#type,
@@ -100,7 +115,10 @@ fn feedback_item(item: proto::FeedbackItem, field: &str, violations: &mut Violat
         additional_fields,
     };
     for key in typed_keys(&item).filter(|key| item.additional_fields.0.contains_key(*key)) {
-        violations.add(format!("{free_field}.{key}"), format!("stands in {field}.{key} too: send it once"));
+        violations.add(
+            format!("{free_field}.{key}"),
+            format!("stands in {field}.{key} too: send it once"),
+        );
     }
     item
 }
@@ -128,7 +146,9 @@ fn typed_keys(item: &FeedbackItem) -> impl Iterator<Item = &'static str> {
 
 fn entries(entries: Vec<Struct>, field: &str, violations: &mut Violations) -> Vec<JsonObject> {
     let entries = entries.into_iter().enumerate();
-    entries.map(|(number, entry)| object(entry, &format!("{field}[{number}]"), violations)).collect()
+    entries
+        .map(|(number, entry)| object(entry, &format!("{field}[{number}]"), violations))
+        .collect()
 }
 
 fn object(value: Struct, field: &str, violations: &mut Violations) -> JsonObject {
@@ -167,7 +187,11 @@ impl Place<'_> {
     }
 }
 
-fn fields(value: Struct, place: &mut Place<'_>, violations: &mut Violations) -> BTreeMap<String, Json> {
+fn fields(
+    value: Struct,
+    place: &mut Place<'_>,
+    violations: &mut Violations,
+) -> BTreeMap<String, Json> {
     let convert = |(key, value): (String, Value)| {
         let json = place.within(Step::Key(key.clone()), |place| json(value, place, violations));
         (key, json)
@@ -193,7 +217,9 @@ fn json(value: Value, place: &mut Place<'_>, violations: &mut Violations) -> Jso
             };
             Json::Array(values.into_iter().enumerate().map(convert).collect())
         }
-        Some(Kind::StructValue(value)) => Json::Object(JsonObject(fields(value, place, violations))),
+        Some(Kind::StructValue(value)) => {
+            Json::Object(JsonObject(fields(value, place, violations)))
+        }
         None => place.fault("a Value without a kind: send null_value for null", violations),
     }
 }

@@ -1,0 +1,446 @@
+//! Settings, from flags and environment variables, each with a default that suits a laptop.
+
+use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
+
+use bytesize::ByteSize;
+use clap::Args;
+
+/// A kibibyte, mebibyte, gibibyte.
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+
+/// What a server of tara-export can be told. Every setting is a flag and an environment variable.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Server settings")]
+pub struct Settings {
+    /// AWS region of the bucket; unset: as the AWS SDK finds it
+    #[arg(long, env = "AWS_REGION", value_parser = optional("AWS_REGION", region))]
+    pub aws_region: Option<Optional<String>>,
+
+    /// Bucket that bundles go to; unset: they stay on local disk
+    #[arg(long, env = "S3_BUCKET_NAME", value_parser = optional("S3_BUCKET_NAME", bucket_name))]
+    pub s3_bucket_name: Option<Optional<String>>,
+
+    /// What the keys of all objects start with; empty: nothing
+    #[arg(long, env = "S3_BASE_PATH", default_value = "tara/", value_parser = checked("S3_BASE_PATH", base_path))]
+    pub s3_base_path: String,
+
+    /// S3-compatible server to use instead of AWS, such as http://127.0.0.1:9000
+    #[arg(long, env = "AWS_ENDPOINT_URL", value_parser = optional("AWS_ENDPOINT_URL", endpoint_url))]
+    pub aws_endpoint_url: Option<Optional<String>>,
+
+    /// Put the bucket into the path instead of the host name, as most S3-compatible servers want
+    #[arg(long, env = "S3_PATH_STYLE", default_value = "false", num_args = 0..=1, default_missing_value = "true",
+          value_parser = checked("S3_PATH_STYLE", boolean))]
+    pub s3_path_style: bool,
+
+    /// Server-side encryption of objects
+    #[arg(long, env = "S3_SERVER_SIDE_ENCRYPTION", default_value = "bucket",
+          value_parser = checked("S3_SERVER_SIDE_ENCRYPTION", encryption))]
+    pub s3_server_side_encryption: Encryption,
+
+    /// KMS key for aws:kms; unset: the account's default key
+    #[arg(long, env = "S3_KMS_KEY_ID", value_parser = optional("S3_KMS_KEY_ID", any_text))]
+    pub s3_kms_key_id: Option<Optional<String>>,
+
+    /// How long a connection to S3 may take to open
+    #[arg(long, env = "S3_CONNECT_TIMEOUT", default_value = "2s",
+          value_parser = duration("S3_CONNECT_TIMEOUT", 100..=60_000))]
+    pub s3_connect_timeout: Duration,
+
+    /// How long S3 may take to begin its answer
+    #[arg(long, env = "S3_READ_TIMEOUT", default_value = "5s",
+          value_parser = duration("S3_READ_TIMEOUT", 100..=300_000))]
+    pub s3_read_timeout: Duration,
+
+    /// How long one S3 request may take altogether
+    #[arg(long, env = "S3_OPERATION_TIMEOUT", default_value = "5m",
+          value_parser = duration("S3_OPERATION_TIMEOUT", 1_000..=3_600_000))]
+    pub s3_operation_timeout: Duration,
+
+    /// How long one export bears failures of S3 before its bundle goes to local disk
+    #[arg(long, env = "S3_RETRY_BUDGET", default_value = "10s",
+          value_parser = duration("S3_RETRY_BUDGET", 100..=600_000))]
+    pub s3_retry_budget: Duration,
+
+    /// Objects one export sends side by side
+    #[arg(long, env = "S3_PARALLEL_PUTS", default_value = "16", value_parser = number("S3_PARALLEL_PUTS", 1..=256))]
+    pub s3_parallel_puts: u32,
+
+    /// Write to S3 servers that ignore If-None-Match, where bundles can overwrite each other
+    #[arg(long, env = "ALLOW_UNSAFE_STORE", default_value = "false", num_args = 0..=1, default_missing_value = "true",
+          value_parser = checked("ALLOW_UNSAFE_STORE", boolean))]
+    pub allow_unsafe_store: bool,
+
+    /// Folder of the local store; belongs to one server at a time
+    #[arg(long, env = "DATA_DIR", default_value = "exports", value_parser = checked("DATA_DIR", data_dir))]
+    pub data_dir: PathBuf,
+
+    /// This server's name in answers; unset: the machine's
+    #[arg(long, env = "REPLICA_NAME", value_parser = optional("REPLICA_NAME", replica_name))]
+    pub replica_name: Option<Optional<String>>,
+
+    /// How long `accepted` waits for the store
+    #[arg(long, env = "ACCEPT_TIMEOUT", default_value = "2s", value_parser = duration("ACCEPT_TIMEOUT", 10..=60_000))]
+    pub accept_timeout: Duration,
+
+    /// Longest silence of a stream before a heartbeat
+    #[arg(long, env = "HEARTBEAT_INTERVAL", default_value = "10s",
+          value_parser = duration("HEARTBEAT_INTERVAL", 100..=15_000))]
+    pub heartbeat_interval: Duration,
+
+    /// Largest request
+    #[arg(long, env = "MAX_REQUEST_SIZE", default_value = "32MiB", value_parser = size("MAX_REQUEST_SIZE", 64 * KIB..=GIB))]
+    pub max_request_size: ByteSize,
+
+    /// All requests in memory together; at least the largest request
+    #[arg(long, env = "MAX_REQUEST_MEMORY", default_value = "512MiB",
+          value_parser = size("MAX_REQUEST_MEMORY", 64 * KIB..=1024 * GIB))]
+    pub max_request_memory: ByteSize,
+
+    /// Exports at once
+    #[arg(long, env = "MAX_CONCURRENT_EXPORTS", default_value = "64",
+          value_parser = number("MAX_CONCURRENT_EXPORTS", 1..=10_000))]
+    pub max_concurrent_exports: u32,
+
+    /// How long a request waits for room before RESOURCE_EXHAUSTED
+    #[arg(long, env = "ADMISSION_TIMEOUT", default_value = "2s",
+          value_parser = duration("ADMISSION_TIMEOUT", 0..=60_000))]
+    pub admission_timeout: Duration,
+}
+
+/// How a server listens.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Listener settings")]
+pub struct ListenSettings {
+    /// Port of gRPC, gRPC-Web and /healthz; 0: any free one
+    #[arg(long, env = "PORT", default_value = "8080", value_parser = number("PORT", 0..=65_535))]
+    pub port: u32,
+
+    /// Address to listen on
+    #[arg(long, env = "BIND_ADDRESS", default_value = "127.0.0.1", value_parser = checked("BIND_ADDRESS", ip_address))]
+    pub bind_address: IpAddr,
+
+    /// Origins of web pages that may call over gRPC-Web, separated by commas, or *; unset: none
+    #[arg(long, env = "CORS_ALLOWED_ORIGINS", value_delimiter = ',', value_parser = checked("CORS_ALLOWED_ORIGINS", origin))]
+    pub cors_allowed_origins: Vec<String>,
+
+    /// Calls at once on one HTTP/2 connection
+    #[arg(long, env = "MAX_CONCURRENT_STREAMS", default_value = "256",
+          value_parser = number("MAX_CONCURRENT_STREAMS", 1..=10_000))]
+    pub max_concurrent_streams: u32,
+
+    /// Pause between HTTP/2 and TCP keepalives
+    #[arg(long, env = "KEEPALIVE_INTERVAL", default_value = "30s",
+          value_parser = duration("KEEPALIVE_INTERVAL", 1_000..=3_600_000))]
+    pub keepalive_interval: Duration,
+
+    /// How long running exports have to end when the server is stopped
+    #[arg(long, env = "SHUTDOWN_TIMEOUT", default_value = "20s",
+          value_parser = duration("SHUTDOWN_TIMEOUT", 0..=600_000))]
+    pub shutdown_timeout: Duration,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Log settings")]
+pub struct LogSettings {
+    /// What is logged: error, warn, info, debug or trace, also by part, as in info,aws_sdk_s3=debug
+    #[arg(long, env = "LOG_LEVEL", global = true, value_parser = optional("LOG_LEVEL", log_filter))]
+    pub log_level: Option<Optional<String>>,
+
+    /// How it is written: text, json, or auto, which is text on a terminal
+    #[arg(long, env = "LOG_FORMAT", global = true, default_value = "auto", value_parser = checked("LOG_FORMAT", log_format))]
+    pub log_format: LogFormat,
+}
+
+/// Server-side encryption.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encryption {
+    /// As the bucket does by default.
+    Bucket,
+    /// With keys of S3.
+    Aes256,
+    /// With keys of KMS.
+    AwsKms,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, else JSON.
+    Auto,
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// A setting that may be set to nothing: an empty variable is as good as none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Optional<T>(Option<T>);
+
+/// The value of a setting, if it has one.
+pub fn value<T: Clone>(setting: &Option<Optional<T>>) -> Option<T> {
+    setting.as_ref().and_then(|optional| optional.0.clone())
+}
+
+impl Settings {
+    /// Checks what no single setting shows.
+    ///
+    /// # Errors
+    /// A message for people that names the settings.
+    pub fn check(&self) -> Result<(), String> {
+        if self.max_request_memory < self.max_request_size {
+            return Err(format!(
+                "MAX_REQUEST_MEMORY is {} and MAX_REQUEST_SIZE is {}: the first must be at least the second",
+                self.max_request_memory, self.max_request_size
+            ));
+        }
+        if value(&self.s3_kms_key_id).is_some()
+            && self.s3_server_side_encryption != Encryption::AwsKms
+        {
+            return Err(
+                "S3_KMS_KEY_ID is set, but S3_SERVER_SIDE_ENCRYPTION is not aws:kms".to_owned()
+            );
+        }
+        Ok(())
+    }
+}
+
+type Parsed<T> = Result<T, String>;
+
+/// A parser whose errors name the variable and what is allowed; clap adds the value.
+fn checked<T>(
+    variable: &'static str,
+    parse: fn(&str) -> Parsed<T>,
+) -> impl Fn(&str) -> Parsed<T> + Clone + Send + Sync + 'static
+where
+    T: 'static,
+{
+    move |text| parse(text).map_err(|allowed| format!("{variable} must be {allowed}"))
+}
+
+fn optional<T>(
+    variable: &'static str,
+    parse: fn(&str) -> Parsed<T>,
+) -> impl Fn(&str) -> Parsed<Optional<T>> + Clone + Send + Sync + 'static
+where
+    T: 'static,
+{
+    let parse = checked(variable, parse);
+    move |text| if text.is_empty() { Ok(Optional(None)) } else { Ok(Optional(Some(parse(text)?))) }
+}
+
+fn number(
+    variable: &'static str,
+    range: RangeInclusive<u32>,
+) -> impl Fn(&str) -> Parsed<u32> + Clone + Send + Sync + 'static {
+    move |text| {
+        let number = u32::from_str(text).ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| {
+            format!("{variable} must be a whole number from {} to {}", range.start(), range.end())
+        })
+    }
+}
+
+fn duration(
+    variable: &'static str,
+    range_ms: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Parsed<Duration> + Clone + Send + Sync + 'static {
+    let shortest = Duration::from_millis(*range_ms.start());
+    let longest = Duration::from_millis(*range_ms.end());
+    move |text| {
+        let parsed = humantime::parse_duration(text).ok();
+        parsed.filter(|duration| (shortest..=longest).contains(duration)).ok_or_else(|| {
+            let (shortest, longest) = (humantime::format_duration(shortest), humantime::format_duration(longest));
+            format!("{variable} must be a time with its unit, such as 500ms or 10s, from {shortest} to {longest}")
+        })
+    }
+}
+
+fn size(
+    variable: &'static str,
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Parsed<ByteSize> + Clone + Send + Sync + 'static {
+    move |text| {
+        let size = ByteSize::from_str(text).ok().filter(|size| range.contains(&size.as_u64()));
+        size.ok_or_else(|| {
+            let (smallest, largest) = (ByteSize(*range.start()), ByteSize(*range.end()));
+            format!("{variable} must be a size such as 32MiB, from {smallest} to {largest}")
+        })
+    }
+}
+
+fn boolean(text: &str) -> Parsed<bool> {
+    match text {
+        "true" | "1" | "yes" => Ok(true),
+        "false" | "0" | "no" | "" => Ok(false),
+        _ => Err("true or false".to_owned()),
+    }
+}
+
+/// Amazon S3 User Guide, "General purpose bucket naming rules"; other servers allow capitals and
+/// underscores too.
+fn bucket_name(text: &str) -> Parsed<String> {
+    let is_good = (3..=63).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric());
+    is_good.then(|| text.to_owned()).ok_or_else(|| {
+        "a bucket's name of 3 to 63 letters, digits, dots and hyphens, without s3://".to_owned()
+    })
+}
+
+fn base_path(text: &str) -> Parsed<String> {
+    let trimmed = text.trim_matches('/');
+    let is_good = trimmed.len() <= 100
+        && !text.chars().any(|character| character.is_control() || character == '\\')
+        && (trimmed.is_empty()
+            || trimmed.split('/').all(|part| !part.is_empty() && part != "." && part != ".."));
+    let normal = if trimmed.is_empty() { String::new() } else { format!("{trimmed}/") };
+    is_good.then_some(normal).ok_or_else(|| {
+        "a path of at most 100 bytes such as tara/, without empty parts, `.`, `..` and control characters".to_owned()
+    })
+}
+
+fn region(text: &str) -> Parsed<String> {
+    let is_good = text.len() <= 64
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    is_good.then(|| text.to_owned()).ok_or_else(|| "a region such as us-east-1".to_owned())
+}
+
+fn endpoint_url(text: &str) -> Parsed<String> {
+    let is_good = text.parse::<http::Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
+    });
+    is_good
+        .then(|| text.to_owned())
+        .ok_or_else(|| "an http:// or https:// address with a host".to_owned())
+}
+
+fn encryption(text: &str) -> Parsed<Encryption> {
+    match text {
+        "bucket" => Ok(Encryption::Bucket),
+        "AES256" => Ok(Encryption::Aes256),
+        "aws:kms" => Ok(Encryption::AwsKms),
+        _ => Err("bucket (the bucket's own default), AES256 or aws:kms".to_owned()),
+    }
+}
+
+fn any_text(text: &str) -> Parsed<String> {
+    Ok(text.to_owned())
+}
+
+fn data_dir(text: &str) -> Parsed<PathBuf> {
+    if text.is_empty() { Err("a folder's path".to_owned()) } else { Ok(PathBuf::from(text)) }
+}
+
+fn replica_name(text: &str) -> Parsed<String> {
+    let is_good = text.len() <= 255 && text.chars().all(|character| !character.is_control());
+    is_good.then(|| text.to_owned()).ok_or_else(|| "a name of at most 255 bytes".to_owned())
+}
+
+fn ip_address(text: &str) -> Parsed<IpAddr> {
+    text.parse().map_err(|_| "an IP address such as 127.0.0.1, 0.0.0.0 or ::".to_owned())
+}
+
+fn origin(text: &str) -> Parsed<String> {
+    let is_good = text == "*"
+        || text.parse::<http::Uri>().is_ok_and(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri.host().is_some()
+                && !text.ends_with('/')
+        });
+    is_good
+        .then(|| text.to_owned())
+        .ok_or_else(|| "origins such as https://review.example.com, or *".to_owned())
+}
+
+fn log_filter(text: &str) -> Parsed<String> {
+    let filter = text.parse::<tracing_subscriber::EnvFilter>();
+    filter
+        .map(|_| text.to_owned())
+        .map_err(|error| format!("a log filter such as info,aws_sdk_s3=debug ({error})"))
+}
+
+fn log_format(text: &str) -> Parsed<LogFormat> {
+    match text {
+        "auto" => Ok(LogFormat::Auto),
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("auto, text or json".to_owned()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Everything {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        listen: ListenSettings,
+        #[command(flatten)]
+        log: LogSettings,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<Everything, clap::Error> {
+        Everything::try_parse_from([&["tara-export"], arguments].concat())
+    }
+
+    #[test]
+    fn a_wrong_value_is_told_with_variable_value_and_rule() {
+        for (flag, wrong, variable, rule) in [
+            ("--port", "65536", "PORT", "from 0 to 65535"),
+            ("--port", "http", "PORT", "from 0 to 65535"),
+            ("--s3-bucket-name", "s3://b", "S3_BUCKET_NAME", "without s3://"),
+            ("--s3-base-path", "a/../b", "S3_BASE_PATH", "without empty parts"),
+            ("--aws-region", "US East", "AWS_REGION", "us-east-1"),
+            ("--aws-endpoint-url", "127.0.0.1:9000", "AWS_ENDPOINT_URL", "http://"),
+            ("--s3-path-style", "maybe", "S3_PATH_STYLE", "true or false"),
+            ("--s3-server-side-encryption", "kms", "S3_SERVER_SIDE_ENCRYPTION", "aws:kms"),
+            ("--s3-connect-timeout", "5", "S3_CONNECT_TIMEOUT", "with its unit"),
+            ("--s3-retry-budget", "11m", "S3_RETRY_BUDGET", "from 100ms to 10m"),
+            ("--heartbeat-interval", "16s", "HEARTBEAT_INTERVAL", "to 15s"),
+            ("--max-request-size", "1kB", "MAX_REQUEST_SIZE", "from 64.0 KiB to 1.0 GiB"),
+            ("--s3-parallel-puts", "0", "S3_PARALLEL_PUTS", "from 1 to 256"),
+            ("--bind-address", "localhost", "BIND_ADDRESS", "IP address"),
+            ("--cors-allowed-origins", "example.com", "CORS_ALLOWED_ORIGINS", "origins"),
+            ("--log-format", "xml", "LOG_FORMAT", "auto, text or json"),
+            ("--log-level", "a=b=c", "LOG_LEVEL", "log filter"),
+            ("--data-dir", "", "DATA_DIR", "folder"),
+        ] {
+            let message = parse(&[flag, wrong]).unwrap_err().to_string();
+            for part in [variable, wrong, rule] {
+                assert!(message.contains(part), "{flag} {wrong}: {message}");
+            }
+        }
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_told() {
+        let settings = parse(&["--max-request-memory", "1MiB"]).unwrap().settings;
+        assert!(settings.check().unwrap_err().contains("MAX_REQUEST_SIZE"));
+        let settings = parse(&["--s3-kms-key-id", "x"]).unwrap().settings;
+        assert!(settings.check().unwrap_err().contains("S3_SERVER_SIDE_ENCRYPTION"));
+    }
+
+    #[test]
+    fn base_paths_have_one_form_and_empty_settings_are_none() {
+        for (given, normal) in [("tara", "tara/"), ("/a/b/", "a/b/"), ("", ""), ("/", "")] {
+            assert_eq!(parse(&["--s3-base-path", given]).unwrap().settings.s3_base_path, normal);
+        }
+        let settings = parse(&["--s3-bucket-name", ""]).unwrap().settings;
+        assert_eq!(value(&settings.s3_bucket_name), None);
+    }
+}

@@ -1,0 +1,248 @@
+//! Puts the rooms together and listens: gRPC, gRPC-Web and `/healthz` on one port.
+
+use std::{any::Any, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, routing::get};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use tokio::{net::TcpListener, task::JoinHandle, time};
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    body::Body,
+    service::{LayerExt as _, Routes},
+    transport::server::TcpIncoming,
+};
+use tonic_health::{ServingStatus, server::HealthReporter};
+use tonic_web::GrpcWebLayer;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    cors::{AllowOrigin, CorsLayer},
+};
+
+use crate::{
+    catalog::Catalog,
+    clock::Clock,
+    config::{Encryption, ListenSettings, Settings, value},
+    export::{AdmissionLimits, Engine, EngineSettings, Stores},
+    grpc::{AdmissionLayer, ExportApi, internal_fault},
+    proto::{
+        self,
+        export_service_server::{ExportServiceServer, SERVICE_NAME},
+    },
+    store::{
+        Store,
+        local::LocalStore,
+        s3::{S3Settings, S3Store, ServerSideEncryption},
+    },
+};
+
+/// How long open calls may take to end after everything else has.
+const CLOSING_PATIENCE: Duration = Duration::from_secs(2);
+/// Largest block of request headers; HTTP/2 peers are told it.
+const HEADER_LIST_LIMIT_BYTES: u32 = 64 * 1024;
+/// How long a peer may take to answer a keepalive.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The engine and the catalog over the stores that the settings name.
+#[derive(Debug, Clone)]
+pub struct Service {
+    engine: Engine,
+    api: ExportApi,
+    request_size_bytes: u64,
+}
+
+impl Service {
+    /// Builds the service. Does not wait for S3: a server starts without it.
+    pub async fn new(
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, crate::store::StoreError> {
+        let s3: Option<Arc<dyn Store>> = match value(&settings.s3_bucket_name) {
+            Some(bucket) => Some(Arc::new(S3Store::connect(s3_settings(settings, bucket)).await)),
+            None => None,
+        };
+        let local: Arc<dyn Store> = Arc::new(LocalStore::open(settings.data_dir.clone())?);
+        Ok(Self::over(settings, Stores { s3, local }, clock))
+    }
+
+    /// The service over these stores.
+    pub fn over(settings: &Settings, stores: Stores, clock: Arc<dyn Clock>) -> Self {
+        let catalog = Catalog::new(stores.s3.clone(), stores.local.clone());
+        let engine = Engine::new(engine_settings(settings), stores, clock.clone());
+        let replica = value(&settings.replica_name)
+            .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned());
+        let api = ExportApi::new(engine.clone(), catalog, clock, replica.into());
+        Self { engine, api, request_size_bytes: settings.max_request_size.as_u64() }
+    }
+
+    /// The engine, for what is done with it beside serving.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+/// A server that listens.
+#[derive(Debug)]
+pub struct RunningServer {
+    address: SocketAddr,
+    engine: Engine,
+    health: HealthReporter,
+    draining: CancellationToken,
+    stopping: CancellationToken,
+    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    shutdown_timeout: Duration,
+}
+
+impl RunningServer {
+    /// Starts listening.
+    ///
+    /// # Errors
+    /// Where the address can't be listened on.
+    pub async fn start(service: Service, settings: &ListenSettings) -> io::Result<Self> {
+        // The settings' range is that of ports.
+        let port = u16::try_from(settings.port).unwrap_or(0);
+        let listener = TcpListener::bind((settings.bind_address, port)).await?;
+        let address = listener.local_addr()?;
+        let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
+        let (health, routes) = routes(&service, settings, draining.clone()).await?;
+        let incoming = TcpIncoming::from(listener)
+            // Without it, a small answer waits up to 40 ms for the peer's delayed acknowledgement.
+            .with_nodelay(Some(true))
+            .with_keepalive(Some(settings.keepalive_interval));
+        let server = tonic::transport::Server::builder()
+            .accept_http1(true)
+            .max_concurrent_streams(settings.max_concurrent_streams)
+            .http2_keepalive_interval(Some(settings.keepalive_interval))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .http2_max_header_list_size(HEADER_LIST_LIMIT_BYTES)
+            .add_routes(routes);
+        let stopped = stopping.clone().cancelled_owned();
+        let serving = tokio::spawn(server.serve_with_incoming_shutdown(incoming, stopped));
+        let engine = service.engine;
+        let shutdown_timeout = settings.shutdown_timeout;
+        Ok(Self { address, engine, health, draining, stopping, serving, shutdown_timeout })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops in order: no new exports, running ones get their time, streams end, connections close.
+    pub async fn shut_down(mut self) {
+        self.draining.cancel();
+        for service in ["", SERVICE_NAME] {
+            self.health.set_service_status(service, ServingStatus::NotServing).await;
+        }
+        self.engine.shut_down(self.shutdown_timeout).await;
+        self.stopping.cancel();
+        if time::timeout(CLOSING_PATIENCE, &mut self.serving).await.is_err() {
+            tracing::info!("closing connections with calls still open");
+            self.serving.abort();
+        }
+    }
+}
+
+async fn routes(
+    service: &Service,
+    settings: &ListenSettings,
+    draining: CancellationToken,
+) -> io::Result<(HealthReporter, Routes)> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    for name in ["", SERVICE_NAME] {
+        health.set_service_status(name, ServingStatus::Serving).await;
+    }
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let request_size_bytes = usize::try_from(service.request_size_bytes).unwrap_or(usize::MAX);
+    let exports =
+        ExportServiceServer::new(service.api.clone()).max_decoding_message_size(request_size_bytes);
+    let admission = AdmissionLayer::new(service.engine.clone(), service.request_size_bytes);
+    let grpc = Routes::new(admission.named_layer(exports))
+        .add_service(health_service)
+        .add_service(reflection().build_v1().map_err(io::Error::other)?)
+        .add_service(reflection().build_v1alpha().map_err(io::Error::other)?)
+        .into_axum_router()
+        .layer(CatchPanicLayer::custom(panic_response))
+        // Not around /healthz: it answers plain HTTP/1.1 with 400.
+        .layer(GrpcWebLayer::new())
+        .layer(cors(&settings.cors_allowed_origins));
+    let healthz = get(move || async move {
+        if draining.is_cancelled() {
+            (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
+        } else {
+            (StatusCode::OK, "ok\n")
+        }
+    });
+    let router = Router::new().route("/healthz", healthz).merge(grpc);
+    Ok((health, Routes::from(router)))
+}
+
+/// What web pages of these origins may do.
+fn cors(origins: &[String]) -> CorsLayer {
+    let origin = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
+    };
+    let names = |names: &[&'static str]| -> Vec<HeaderName> {
+        names.iter().map(|name| HeaderName::from_static(name)).collect()
+    };
+    CorsLayer::new()
+        .allow_origin(origin)
+        .allow_methods([Method::POST])
+        .allow_headers(names(&[
+            "content-type",
+            "x-grpc-web",
+            "x-user-agent",
+            "grpc-timeout",
+            "authorization",
+        ]))
+        // gRPC-Web reads the status from these where an answer has headers only.
+        .expose_headers(names(&["grpc-status", "grpc-message", "grpc-status-details-bin"]))
+        .max_age(Duration::from_secs(3600))
+}
+
+/// A panic in one call is that call's INTERNAL.
+fn panic_response(_: Box<dyn Any + Send + 'static>) -> Response<Body> {
+    tracing::error!("a call panicked");
+    internal_fault().into_http()
+}
+
+fn engine_settings(settings: &Settings) -> EngineSettings {
+    EngineSettings {
+        heartbeat_interval: settings.heartbeat_interval,
+        accept_timeout: settings.accept_timeout,
+        retry_budget: settings.s3_retry_budget,
+        parallel_puts: settings.s3_parallel_puts as usize,
+        allow_unsafe_store: settings.allow_unsafe_store,
+        admission: AdmissionLimits {
+            concurrent_exports: settings.max_concurrent_exports,
+            request_memory_bytes: settings.max_request_memory.as_u64(),
+            request_size_bytes: settings.max_request_size.as_u64(),
+            patience: settings.admission_timeout,
+        },
+    }
+}
+
+fn s3_settings(settings: &Settings, bucket: String) -> S3Settings {
+    S3Settings {
+        bucket,
+        base_path: settings.s3_base_path.clone(),
+        region: value(&settings.aws_region),
+        endpoint_url: value(&settings.aws_endpoint_url),
+        path_style: settings.s3_path_style,
+        server_side_encryption: match settings.s3_server_side_encryption {
+            Encryption::Bucket => ServerSideEncryption::BucketDefault,
+            Encryption::Aes256 => ServerSideEncryption::SseS3,
+            Encryption::AwsKms => {
+                ServerSideEncryption::SseKms { key_id: value(&settings.s3_kms_key_id) }
+            }
+        },
+        connect_timeout: settings.s3_connect_timeout,
+        read_timeout: settings.s3_read_timeout,
+        operation_timeout: settings.s3_operation_timeout,
+    }
+}

@@ -1,0 +1,39 @@
+//! Logs and the names of metrics.
+
+use std::io::{self, IsTerminal as _};
+
+use tracing_subscriber::{
+    EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
+
+use crate::config::{LogFormat, LogSettings, value};
+
+/// What is logged unless a setting says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefaultLevel {
+    /// A server: what happens.
+    Info,
+    /// A command: what goes wrong.
+    Warn,
+}
+
+/// Sends logs to standard error, from here on.
+pub fn start_logging(settings: &LogSettings, default_level: DefaultLevel) {
+    let default_filter = match default_level {
+        DefaultLevel::Info => "info",
+        DefaultLevel::Warn => "warn",
+    };
+    let filter = value(&settings.log_level).unwrap_or_else(|| default_filter.to_owned());
+    let as_text = match settings.log_format {
+        LogFormat::Auto => io::stderr().is_terminal(),
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+    };
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = if as_text {
+        lines.with_ansi(io::stderr().is_terminal()).boxed()
+    } else {
+        lines.json().flatten_event(true).boxed()
+    };
+    tracing_subscriber::registry().with(EnvFilter::new(filter)).with(lines).init();
+}
