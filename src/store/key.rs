@@ -70,11 +70,25 @@ mod tests {
 
     #[test]
     fn keys_are_safe_as_paths() {
-        for good in ["a", "a/b.json", "foo..bar", ".tara-export/x", "日本語/😀", &"x".repeat(255)] {
+        for good in ["a", "a/b.json", "foo..bar", ".tara-export/x", "日本語/😀", &"x".repeat(255)]
+        {
             assert_eq!(ObjectKey::new(good).map(|key| key.to_string()).as_deref(), Ok(good));
         }
         let long = vec!["x"; 451].join("/");
-        for bad in ["", "/a", "a/", "a//b", ".", "..", "a/../b", "a\\b", "a\0", "a\nb", &"x".repeat(256), &long] {
+        for bad in [
+            "",
+            "/a",
+            "a/",
+            "a//b",
+            ".",
+            "..",
+            "a/../b",
+            "a\\b",
+            "a\0",
+            "a\nb",
+            &"x".repeat(256),
+            &long,
+        ] {
             assert!(ObjectKey::new(bad).is_err(), "{bad:?}");
         }
     }

@@ -5,6 +5,7 @@
 
 mod error;
 mod key;
+mod probe;
 
 pub mod local;
 pub mod s3;
@@ -19,10 +20,11 @@ use futures::stream::BoxStream;
 pub use self::{
     error::{StoreError, StoreErrorKind},
     key::{InvalidKey, ObjectKey},
+    probe::honours_conditional_put,
 };
 use crate::digest::Sha256;
 
-/// A place for objects. One contract suite (`tests/store_contract.rs`) holds for every backend.
+/// A place for objects. One contract suite (`tests/store_contract/`) holds for every backend.
 ///
 /// No operation retries by itself: the caller knows how long it may take. Every operation ends
 /// within the backend's own timeouts.
@@ -39,7 +41,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     ///
     /// After an error the object may be there or not, and may still appear: ask again with the
     /// same payload.
-    async fn put_if_absent(&self, key: &ObjectKey, payload: Payload) -> Result<PutOutcome, StoreError>;
+    async fn put_if_absent(
+        &self,
+        key: &ObjectKey,
+        payload: Payload,
+    ) -> Result<PutOutcome, StoreError>;
 
     /// Size, digest (where the store keeps one) and time of an object.
     ///
@@ -214,7 +220,10 @@ pub async fn read_small(
     let too_large = || {
         StoreError::new(
             StoreErrorKind::Corrupt,
-            format!("{} is larger than the {limit_bytes} bytes it may have", store.location(key.as_str())),
+            format!(
+                "{} is larger than the {limit_bytes} bytes it may have",
+                store.location(key.as_str())
+            ),
         )
     };
     if info.size_bytes > limit_bytes {
