@@ -5,6 +5,7 @@
 
 mod error;
 mod key;
+mod probe;
 
 pub mod local;
 pub mod s3;
@@ -19,10 +20,11 @@ use futures::stream::BoxStream;
 pub use self::{
     error::{StoreError, StoreErrorKind},
     key::{InvalidKey, ObjectKey},
+    probe::honours_conditional_put,
 };
 use crate::digest::Sha256;
 
-/// A place for objects. One contract suite (`tests/store_contract.rs`) holds for every backend.
+/// A place for objects. One contract suite (`tests/store_contract/`) holds for every backend.
 ///
 /// No operation retries by itself: the caller knows how long it may take. Every operation ends
 /// within the backend's own timeouts.

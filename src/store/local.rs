@@ -1,1 +1,0 @@
-//! Objects as files below a folder of this machine.

@@ -1,0 +1,101 @@
+//! Folders that survive a power cut.
+
+use std::{
+    collections::HashSet,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use super::{super::StoreError, failure::write_failure, sync_directory};
+
+/// How many folders are remembered; beyond that the memory starts afresh, which costs a few more
+/// fsyncs and nothing else.
+const REMEMBERED: usize = 4096;
+
+/// Makes folders, and knows which ones are durable: each new folder's entry in its parent is
+/// fsynced.
+///
+/// Invariant: a folder that this process made is durable before any other write of this process
+/// can see it, for both happen under one lock. So a remembered folder that was removed and made
+/// again is durable too.
+#[derive(Debug)]
+pub(super) struct Directories {
+    root: PathBuf,
+    durable: Mutex<HashSet<PathBuf>>,
+}
+
+impl Directories {
+    /// Folders at and below this absolute path.
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root, durable: Mutex::default() }
+    }
+
+    /// Makes the folder and what is missing above it, durably.
+    pub(super) fn ensure(&self, folder: &Path) -> Result<(), StoreError> {
+        // A panic while the lock was held leaves at most a folder out that is durable.
+        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        if durable.contains(folder) && is_directory(folder, folder == self.root) {
+            return Ok(());
+        }
+        if durable.len() >= REMEMBERED {
+            durable.clear();
+        }
+        let missing_above_root: Vec<&Path> =
+            self.root.ancestors().skip(1).take_while(|ancestor| !ancestor.exists()).collect();
+        for ancestor in missing_above_root.into_iter().rev() {
+            make(ancestor, true)?;
+        }
+        let below_root: Vec<&Path> =
+            folder.ancestors().take_while(|ancestor| ancestor.starts_with(&self.root)).collect();
+        for level in below_root.into_iter().rev() {
+            let is_root = level == self.root;
+            if durable.contains(level) && is_directory(level, is_root) {
+                continue;
+            }
+            make(level, is_root)?;
+            durable.insert(level.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Makes all entries on the way from the root to this existing object durable. They may be the
+    /// work of a process that crashed before it did that.
+    pub(super) fn sync_way_to(&self, object: &Path) -> Result<(), StoreError> {
+        let Some(folder) = object.parent() else {
+            return Ok(());
+        };
+        self.ensure(folder)?;
+        sync_directory(folder).map_err(|error| write_failure("sync the folder", folder, error))
+    }
+}
+
+/// Makes one folder if it is missing, and its entry in its parent durable.
+fn make(folder: &Path, may_be_link: bool) -> Result<(), StoreError> {
+    let made = match fs::create_dir(folder) {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+        Err(error) => return Err(write_failure("make the folder", folder, error)),
+    };
+    if !made && !is_directory(folder, may_be_link) {
+        let error = io::Error::from(io::ErrorKind::NotADirectory);
+        return Err(write_failure("make the folder", folder, error));
+    }
+    let Some(parent) = folder.parent() else {
+        return Ok(());
+    };
+    match sync_directory(parent) {
+        Ok(()) => Ok(()),
+        // A folder that was there before, in a parent this user may not read, such as a mount point
+        // below `/`: the operator's own, and nothing of ours to make durable.
+        Err(error) if !made && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(write_failure("sync the folder", parent, error)),
+    }
+}
+
+/// Whether this is a folder; a symbolic link to one counts only where an operator may have put it,
+/// at the root and above. Below, a link could lead out of the store.
+fn is_directory(path: &Path, may_be_link: bool) -> bool {
+    let metadata = if may_be_link { fs::metadata(path) } else { fs::symlink_metadata(path) };
+    metadata.is_ok_and(|metadata| metadata.is_dir())
+}

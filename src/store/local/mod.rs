@@ -1,0 +1,155 @@
+//! Objects as files below a folder of this machine.
+//!
+//! An object's key is its path below the root. Media types aren't kept: the name's extension and the
+//! bundle's manifest tell them.
+
+mod directories;
+mod failure;
+mod list;
+mod probe;
+mod read;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+
+use self::directories::Directories;
+use super::{
+    ListRequest, Listing, Object, ObjectInfo, ObjectKey, Payload, ProbeResult, PutOutcome, Store,
+    StoreError, StoreErrorKind, StoreKind,
+};
+
+/// Where unfinished files are written, below the root. On the root's own file system, so that a
+/// finished file can be moved into place.
+const TEMPORARY: &str = ".tara-export/tmp";
+
+/// Objects as files below a folder. One process writes to a folder at a time (the service's lock
+/// file sees to that); any number may read.
+#[derive(Debug, Clone)]
+pub struct LocalStore {
+    root: PathBuf,
+    directories: Arc<Directories>,
+}
+
+impl LocalStore {
+    /// The store in this folder. Creates nothing: the folder comes with the first write, and reading
+    /// one that isn't there finds it empty.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Misconfigured`] when the path is no folder or can't be one.
+    pub fn open(root: PathBuf) -> Result<Self, StoreError> {
+        let absolute = std::path::absolute(&root).map_err(|error| {
+            StoreError::new(
+                StoreErrorKind::Misconfigured,
+                format!("{} can't be the store's folder ({error})", root.display()),
+            )
+            .with_source(error)
+        })?;
+        match fs::metadata(&absolute) {
+            Ok(metadata) if !metadata.is_dir() => {
+                return Err(StoreError::new(
+                    StoreErrorKind::Misconfigured,
+                    format!("{} can't be the store's folder: it is a file", absolute.display()),
+                ));
+            }
+            // Whatever else is wrong shows when it is used, and by then may be mended.
+            _ => {}
+        }
+        Ok(Self { directories: Arc::new(Directories::new(absolute.clone())), root: absolute })
+    }
+
+    /// The store's folder, as an absolute path.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Removes what writes that were cut off by a crash left behind. Only for the process that holds
+    /// the store's lock, before it writes: it would take away another's unfinished files.
+    ///
+    /// # Errors
+    /// When a file can't be removed; the others may be gone.
+    pub async fn clean_temporary_files(&self) -> Result<(), StoreError> {
+        let folder = self.root.join(TEMPORARY);
+        blocking(move || write::clean(&folder)).await
+    }
+
+    fn path(&self, key: &ObjectKey) -> PathBuf {
+        self.root.join(key.as_str())
+    }
+}
+
+#[async_trait]
+impl Store for LocalStore {
+    fn kind(&self) -> StoreKind {
+        StoreKind::Local
+    }
+
+    fn location(&self, key: &str) -> String {
+        self.root.join(key).display().to_string()
+    }
+
+    async fn put_if_absent(
+        &self,
+        key: &ObjectKey,
+        payload: Payload,
+    ) -> Result<PutOutcome, StoreError> {
+        let (store, key) = (self.clone(), key.clone());
+        blocking(move || store.write(&key, &payload)).await
+    }
+
+    async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo, StoreError> {
+        let (store, key) = (self.clone(), key.clone());
+        blocking(move || store.look_up(&key).map(|(info, _)| info)).await
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Object, StoreError> {
+        self.read(key).await
+    }
+
+    async fn list(&self, request: ListRequest) -> Result<Listing, StoreError> {
+        let root = self.root.clone();
+        blocking(move || list::list(&root, &request)).await
+    }
+
+    async fn probe(&self) -> Vec<ProbeResult> {
+        probe::probe(self).await
+    }
+}
+
+/// Whether this key, or everything below this prefix ending with `/`, belongs to the service's own
+/// process: unfinished files, its lock and its journal. They lie in the store's folder and are no
+/// objects.
+fn is_reserved(key: &str) -> bool {
+    let Some(rest) = key.strip_prefix(".tara-export/") else {
+        return false;
+    };
+    let name = rest.split('/').next().unwrap_or_default();
+    name == "tmp" || name == "lock" || name.starts_with("journal")
+}
+
+/// Runs blocking work to its end, even where the caller's future is dropped meanwhile.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(StoreError::new(
+            StoreErrorKind::Unavailable,
+            "work on the local store broke off; the service may be shutting down",
+        )
+        .with_source(error)),
+    }
+}
+
+/// Makes a folder's entries durable: files published there, folders made there.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    fs::File::open(path)?.sync_all()
+}

@@ -1,0 +1,237 @@
+//! What is particular to the disk. The rest is in `tests/store_contract.rs`.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+
+use super::*;
+use crate::{
+    digest::Sha256,
+    store::{ProbeStatus, read_small},
+};
+
+fn key(text: &str) -> ObjectKey {
+    ObjectKey::new(text).unwrap()
+}
+
+fn payload(text: &'static str) -> Payload {
+    Payload::new(Bytes::from_static(text.as_bytes()), Sha256::of(text.as_bytes()), "text/plain")
+}
+
+fn everything() -> ListRequest {
+    ListRequest { prefix: String::new(), start_after: None, delimited: false, limit: 1000 }
+}
+
+#[tokio::test]
+async fn nothing_is_made_before_the_first_write() {
+    let parent = tempfile::tempdir().unwrap();
+    let root = parent.path().join("deep/exports");
+    let store = LocalStore::open(root.clone()).unwrap();
+    assert_eq!(store.list(everything()).await.unwrap(), Listing::default());
+    assert_eq!(store.head(&key("a")).await.unwrap_err().kind(), StoreErrorKind::NotFound);
+    store.clean_temporary_files().await.unwrap();
+    assert!(!parent.path().join("deep").exists());
+    store.put_if_absent(&key("a/b"), payload("x")).await.unwrap();
+    assert_eq!(fs::read(root.join("a/b")).unwrap(), b"x");
+}
+
+#[tokio::test]
+async fn a_file_can_not_be_the_root() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error = LocalStore::open(file.path().to_owned()).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Misconfigured);
+}
+
+#[tokio::test]
+async fn the_service_s_own_files_are_no_objects() {
+    let root = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(root.path().to_owned()).unwrap();
+    let own = root.path().join(".tara-export");
+    fs::create_dir_all(own.join("tmp")).unwrap();
+    fs::create_dir_all(own.join("journal-1")).unwrap();
+    for name in ["lock", "journal", "journal-1/entry", "tmp/unfinished"] {
+        let _ = fs::write(own.join(name), "x");
+        let error = store.get(&key(&format!(".tara-export/{name}"))).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::NotFound, "{name}");
+        let put = store.put_if_absent(&key(&format!(".tara-export/{name}")), payload("x")).await;
+        assert_eq!(put.unwrap_err().kind(), StoreErrorKind::Misconfigured, "{name}");
+    }
+    store.put_if_absent(&key(".tara-export/exports/1.json"), payload("{}")).await.unwrap();
+    let listing = store.list(everything()).await.unwrap();
+    assert_eq!(listing.keys, [".tara-export/exports/1.json"]);
+    let below = ListRequest { prefix: ".tara-export/tmp/".into(), ..everything() };
+    assert_eq!(store.list(below).await.unwrap(), Listing::default());
+
+    store.clean_temporary_files().await.unwrap();
+    assert_eq!(fs::read_dir(own.join("tmp")).unwrap().count(), 0);
+    assert!(own.join("lock").exists() && own.join("journal-1/entry").exists());
+}
+
+#[tokio::test]
+async fn links_and_odd_names_are_passed_over() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("secret"), "x").unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(root.path().to_owned()).unwrap();
+    std::os::unix::fs::symlink(outside.path(), root.path().join("link")).unwrap();
+    std::os::unix::fs::symlink(outside.path().join("secret"), root.path().join("file-link"))
+        .unwrap();
+    fs::create_dir_all(root.path().join("empty/empty")).unwrap();
+    fs::write(root.path().join(std::ffi::OsStr::from_bytes(b"not-utf8-\xff")), "x").unwrap();
+    fs::write(root.path().join("back\\slash"), "x").unwrap();
+    store.put_if_absent(&key("good"), payload("x")).await.unwrap();
+
+    assert_eq!(store.list(everything()).await.unwrap().keys, ["good"]);
+    let delimited = ListRequest { delimited: true, ..everything() };
+    let listing = store.list(delimited).await.unwrap();
+    assert_eq!(listing.keys, ["good"]);
+    assert_eq!(listing.folders, [".tara-export/"; 0]);
+    let below = ListRequest { prefix: "link/".into(), ..everything() };
+    assert_eq!(store.list(below).await.unwrap(), Listing::default());
+    for name in ["link/secret", "file-link", "link", "empty"] {
+        let error = store.get(&key(name)).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::NotFound, "{name}");
+    }
+    // Neither is anything written through a link, nor over what is no file.
+    for name in ["link/new", "link", "file-link", "empty"] {
+        let error = store.put_if_absent(&key(name), payload("x")).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{name}");
+    }
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_root_may_be_a_link() {
+    let real = tempfile::tempdir().unwrap();
+    let parent = tempfile::tempdir().unwrap();
+    let root = parent.path().join("exports");
+    std::os::unix::fs::symlink(real.path(), &root).unwrap();
+    let store = LocalStore::open(root).unwrap();
+    store.put_if_absent(&key("a/b"), payload("x")).await.unwrap();
+    assert_eq!(store.list(everything()).await.unwrap().keys, ["a/b"]);
+    assert!(real.path().join("a/b").exists());
+}
+
+#[tokio::test]
+async fn a_folder_removed_meanwhile_is_made_again() {
+    let root = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(root.path().to_owned()).unwrap();
+    store.put_if_absent(&key("a/b/c"), payload("x")).await.unwrap();
+    fs::remove_dir_all(root.path().join("a")).unwrap();
+    assert_eq!(
+        store.put_if_absent(&key("a/b/c"), payload("x")).await.unwrap(),
+        PutOutcome::Created
+    );
+}
+
+#[tokio::test]
+async fn no_unfinished_file_stays_behind() {
+    let root = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(root.path().to_owned()).unwrap();
+    let wrong = Payload { sha256: Sha256::of(b"other"), ..payload("x") };
+    let error = store.put_if_absent(&key("a"), wrong).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+    // Past the look a put takes first: what two puts at once come to.
+    let path = root.path().join("a");
+    let first = store.write_aside(&path, &payload("first")).unwrap();
+    let second = store.write_aside(&path, &payload("second")).unwrap();
+    assert_eq!(store.publish(first, &path).unwrap(), PutOutcome::Created);
+    assert_eq!(store.publish(second, &path).unwrap(), PutOutcome::Exists);
+    assert_eq!(fs::read(&path).unwrap(), b"first");
+    assert_eq!(fs::read_dir(root.path().join(TEMPORARY)).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn files_have_the_rights_of_any_new_file() {
+    let root = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(root.path().to_owned()).unwrap();
+    store.put_if_absent(&key("a"), payload("x")).await.unwrap();
+    fs::write(root.path().join("plain"), "x").unwrap();
+    let mode = |name: &str| fs::metadata(root.path().join(name)).unwrap().permissions().mode();
+    assert_eq!(mode("a"), mode("plain"));
+}
+
+#[tokio::test]
+async fn a_file_that_shrinks_ends_its_stream_with_an_error() {
+    let root = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(root.path().to_owned()).unwrap();
+    fs::write(root.path().join("a"), vec![7; 1024 * 1024]).unwrap();
+    let object = store.get(&key("a")).await.unwrap();
+    assert_eq!(object.info.size_bytes, 1024 * 1024);
+    fs::File::options()
+        .write(true)
+        .open(root.path().join("a"))
+        .unwrap()
+        .set_len(300 * 1024)
+        .unwrap();
+    let error = object.body.try_collect::<Vec<_>>().await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn a_file_in_a_folder_s_place_is_named() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("a"), "x").unwrap();
+    let store = LocalStore::open(root.path().to_owned()).unwrap();
+    let error = store.put_if_absent(&key("a/b"), payload("x")).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
+    assert!(error.to_string().contains(root.path().join("a").to_str().unwrap()), "{error}");
+}
+
+#[tokio::test]
+async fn probing_leaves_fixed_objects_only() {
+    let root = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(root.path().join("exports")).unwrap();
+    for _ in 0..2 {
+        let rows = store.probe().await;
+        let checks: Vec<_> = rows.iter().map(|row| row.check).collect();
+        assert_eq!(checks, ["local.write", "local.no_replace", "local.free_space"]);
+        assert!(rows.iter().all(|row| row.status != ProbeStatus::Failed), "{rows:?}");
+        let keys = store.list(everything()).await.unwrap().keys;
+        assert_eq!(keys, [".tara-export/probe/no-replace"]);
+    }
+    let (_, bytes) = read_small(&store, &key(".tara-export/probe/no-replace"), 1000).await.unwrap();
+    assert!(bytes.starts_with(b"tara-export"));
+}
+
+#[tokio::test]
+async fn probing_a_root_that_can_not_be_made_fails_with_a_hint() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let store = LocalStore::open(file.path().join("exports")).unwrap();
+    let rows = store.probe().await;
+    assert_eq!((rows[0].check, rows[0].status), ("local.write", ProbeStatus::Failed));
+    assert_eq!((rows[1].check, rows[1].status), ("local.no_replace", ProbeStatus::Skipped));
+    assert!(!rows[0].hint.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_goes_on_when_its_caller_is_gone() {
+    let root = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(root.path().to_owned()).unwrap();
+    let (started, mut wait_started) = tokio::sync::mpsc::channel(1);
+    let (release, wait_release) = std::sync::mpsc::channel::<()>();
+    let wait_release = std::sync::Mutex::new(wait_release);
+    let progress = Arc::new(move |_| {
+        started.blocking_send(()).unwrap();
+        wait_release.lock().unwrap().recv().unwrap();
+    });
+    let whole = Payload { progress: Some(progress), ..payload("whole") };
+    let put = tokio::spawn({
+        let store = store.clone();
+        async move { store.put_if_absent(&key("a"), whole).await }
+    });
+    wait_started.recv().await.unwrap();
+    put.abort();
+    assert!(put.await.unwrap_err().is_cancelled());
+    assert_eq!(store.head(&key("a")).await.unwrap_err().kind(), StoreErrorKind::NotFound);
+    release.send(()).unwrap();
+    // The channel closes when the write is over and lets go of its payload.
+    assert_eq!(wait_started.recv().await, None);
+    assert_eq!(fs::read(root.path().join("a")).unwrap(), b"whole");
+}

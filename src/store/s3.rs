@@ -1,1 +1,0 @@
-//! Objects in an S3 bucket, below a base path.

@@ -1,0 +1,120 @@
+//! Objects in an S3 bucket, below a base path.
+
+mod body;
+mod client;
+mod failure;
+mod list;
+mod probe;
+mod put;
+mod read;
+mod settings;
+
+use std::{fmt, future::Future, time::Duration};
+
+use async_trait::async_trait;
+use aws_config::SdkConfig;
+use aws_sdk_s3::{Client, config::SharedCredentialsProvider};
+
+use self::failure::Failure;
+pub use self::settings::{S3Settings, ServerSideEncryption};
+use super::{
+    ListRequest, Listing, Object, ObjectInfo, ObjectKey, Payload, ProbeResult, PutOutcome, Store,
+    StoreError, StoreKind,
+};
+
+/// A bucket. Works with Amazon S3 and with servers that speak its protocol, if they honour
+/// `If-None-Match` on puts ([`honours_conditional_put`](super::honours_conditional_put)).
+#[derive(Clone)]
+pub struct S3Store {
+    client: Client,
+    credentials: Option<SharedCredentialsProvider>,
+    settings: S3Settings,
+}
+
+impl fmt::Debug for S3Store {
+    // Neither the client nor the credentials, whose secrets have no place in a log.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("S3Store").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl S3Store {
+    /// The store with these settings and the credentials of the SDK's default chain. Asks nobody
+    /// over the network: what is wrong shows with the first operation, or with
+    /// [`probe`](Store::probe).
+    pub async fn connect(settings: S3Settings) -> Self {
+        let environment = client::environment(&settings).await;
+        Self::from_sdk_config(settings, &environment)
+    }
+
+    /// The store with these settings; credentials, and whatever else the settings leave open, come
+    /// from `environment`.
+    pub fn from_sdk_config(settings: S3Settings, environment: &SdkConfig) -> Self {
+        let client = client::client(&settings, environment);
+        Self { client, credentials: environment.credentials_provider(), settings }
+    }
+
+    /// The whole key of an object in the bucket.
+    fn full_key(&self, key: &str) -> String {
+        format!("{}{key}", self.settings.base_path)
+    }
+
+    /// Bounds an operation that sends no body worth speaking of.
+    async fn bounded<T, E: Into<Failure>>(
+        &self,
+        operation: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Failure> {
+        let limit = self.settings.operation_timeout;
+        match tokio::time::timeout(limit, operation).await {
+            Ok(result) => result.map_err(Into::into),
+            Err(_) => Err(took_too_long(limit)),
+        }
+    }
+}
+
+fn took_too_long(limit: Duration) -> Failure {
+    Failure::unavailable(format!("it took longer than {limit:?}"))
+}
+
+#[async_trait]
+impl Store for S3Store {
+    fn kind(&self) -> StoreKind {
+        StoreKind::S3
+    }
+
+    fn location(&self, key: &str) -> String {
+        format!("s3://{}/{}", self.settings.bucket, self.full_key(key))
+    }
+
+    async fn put_if_absent(
+        &self,
+        key: &ObjectKey,
+        payload: Payload,
+    ) -> Result<PutOutcome, StoreError> {
+        self.put(key, payload)
+            .await
+            .map_err(|failure| failure.into_store_error("store", &self.location(key.as_str())))
+    }
+
+    async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo, StoreError> {
+        self.look_up(key)
+            .await
+            .map_err(|failure| failure.into_store_error("look up", &self.location(key.as_str())))
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Object, StoreError> {
+        self.read(key)
+            .await
+            .map_err(|failure| failure.into_store_error("read", &self.location(key.as_str())))
+    }
+
+    async fn list(&self, request: ListRequest) -> Result<Listing, StoreError> {
+        self.list_keys(&request)
+            .await
+            .map_err(|failure| failure.into_store_error("list", &self.location(&request.prefix)))
+    }
+
+    async fn probe(&self) -> Vec<ProbeResult> {
+        probe::probe(self).await
+    }
+}

@@ -1,0 +1,155 @@
+//! Looking objects up and reading them.
+
+use std::time::Duration;
+
+use aws_sdk_s3::{
+    primitives::{ByteStream, DateTime as SdkDateTime},
+    types::{ChecksumMode, ChecksumType},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures::{StreamExt as _, stream};
+use tokio::time::timeout;
+
+use super::{
+    super::{Object, ObjectInfo, ObjectKey, Store as _, StoreError, StoreErrorKind},
+    S3Store,
+    failure::{Failure, chain},
+};
+use crate::digest::Sha256;
+
+/// The largest piece handed out.
+const PIECE_BYTES: usize = 1024 * 1024;
+
+impl S3Store {
+    /// Size and digest. A HEAD's answer has no body and so no error code: a missing bucket looks
+    /// like a missing object, and S3 answers 403 for a missing object to those who may not list the
+    /// bucket. With a KMS key, S3 tells the digest only to those who may decrypt.
+    pub(super) async fn look_up(&self, key: &ObjectKey) -> Result<ObjectInfo, Failure> {
+        let request = self
+            .client
+            .head_object()
+            .bucket(&self.settings.bucket)
+            .key(self.full_key(key.as_str()))
+            .checksum_mode(ChecksumMode::Enabled)
+            .send();
+        let answer = self.bounded(request).await?;
+        Ok(ObjectInfo {
+            size_bytes: size(answer.content_length())?,
+            sha256: whole_digest(answer.checksum_sha256(), answer.checksum_type()),
+            modified_time: answer.last_modified().and_then(time),
+        })
+    }
+
+    /// An object's bytes. The SDK compares them with the checksum that S3 keeps, and ends the
+    /// stream with an error where they differ.
+    pub(super) async fn read(&self, key: &ObjectKey) -> Result<Object, Failure> {
+        let request = self
+            .client
+            .get_object()
+            .bucket(&self.settings.bucket)
+            .key(self.full_key(key.as_str()))
+            .checksum_mode(ChecksumMode::Enabled)
+            .send();
+        let answer = self.bounded(request).await?;
+        let info = ObjectInfo {
+            size_bytes: size(answer.content_length())?,
+            sha256: whole_digest(answer.checksum_sha256(), answer.checksum_type()),
+            modified_time: answer.last_modified().and_then(time),
+        };
+        let reader = Reader {
+            source: answer.body,
+            rest: Bytes::new(),
+            remaining_bytes: info.size_bytes,
+            read_timeout: self.settings.read_timeout,
+            location: self.location(key.as_str()),
+        };
+        let body = stream::try_unfold(reader, Reader::next).boxed();
+        Ok(Object { info, body })
+    }
+}
+
+struct Reader {
+    source: ByteStream,
+    /// What the connection gave beyond the largest piece.
+    rest: Bytes,
+    remaining_bytes: u64,
+    read_timeout: Duration,
+    location: String,
+}
+
+impl Reader {
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>, StoreError> {
+        while self.rest.is_empty() {
+            match timeout(self.read_timeout, self.source.next()).await {
+                Ok(Some(Ok(bytes))) => self.rest = bytes,
+                // The SDK and hyper notice most truncated answers; here are the others.
+                Ok(None) if self.remaining_bytes == 0 => return Ok(None),
+                Ok(None) => return Err(self.broken("the answer ended early", None)),
+                Ok(Some(Err(error))) => {
+                    return Err(self.broken("the answer broke off", Some(chain(&error))));
+                }
+                Err(_) => {
+                    let what = format!("no byte came for {:?}", self.read_timeout);
+                    return Err(self.broken(&what, None));
+                }
+            }
+        }
+        let piece = self.rest.split_to(self.rest.len().min(PIECE_BYTES));
+        let Some(remaining_bytes) = self.remaining_bytes.checked_sub(piece.len() as u64) else {
+            return Err(self.broken("the answer is longer than it said", None));
+        };
+        self.remaining_bytes = remaining_bytes;
+        Ok(Some((piece, self)))
+    }
+
+    fn broken(&self, what: &str, cause: Option<String>) -> StoreError {
+        let message = format!(
+            "could not read {}: {what}, with {} bytes to come",
+            self.location, self.remaining_bytes
+        );
+        let error = StoreError::new(StoreErrorKind::Unavailable, message);
+        match cause {
+            Some(cause) => error.with_source(cause),
+            None => error,
+        }
+    }
+}
+
+fn size(content_length: Option<i64>) -> Result<u64, Failure> {
+    content_length
+        .and_then(|length| u64::try_from(length).ok())
+        .ok_or_else(|| Failure::unavailable("the answer doesn't tell the object's size"))
+}
+
+/// The digest of the whole object. Of an object that was put in parts S3 keeps a digest of the
+/// parts' digests, `…-7` for seven parts, which says nothing here.
+fn whole_digest(checksum: Option<&str>, checksum_type: Option<&ChecksumType>) -> Option<Sha256> {
+    if checksum_type == Some(&ChecksumType::Composite) {
+        return None;
+    }
+    let bytes = BASE64.decode(checksum?).ok()?;
+    Some(Sha256::from_bytes(bytes.try_into().ok()?))
+}
+
+fn time(time: &SdkDateTime) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(time.secs(), time.subsec_nanos())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_digest_of_the_whole_object_counts() {
+        let digest = Sha256::of(b"abc");
+        let text = BASE64.encode(digest.as_bytes());
+        assert_eq!(whole_digest(Some(&text), None), Some(digest));
+        assert_eq!(whole_digest(Some(&text), Some(&ChecksumType::FullObject)), Some(digest));
+        assert_eq!(whole_digest(Some(&text), Some(&ChecksumType::Composite)), None);
+        assert_eq!(whole_digest(Some(&format!("{text}-2")), None), None);
+        assert_eq!(whole_digest(Some("YWJj"), None), None);
+        assert_eq!(whole_digest(None, None), None);
+    }
+}

@@ -1,0 +1,45 @@
+//! What an operator says about the bucket.
+
+use std::time::Duration;
+
+/// Where the bucket is and how to talk to it. Has no secrets: credentials come from the SDK's
+/// default chain alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3Settings {
+    /// The bucket's name.
+    pub bucket: String,
+    /// Goes before every key. Empty, or ends with `/`; never starts with one.
+    pub base_path: String,
+    /// The bucket's region. Without one: the environment's, the profile's, or `us-east-1`.
+    pub region: Option<String>,
+    /// The URL of an S3-compatible server. Without one: what the environment or the profile says,
+    /// or Amazon S3.
+    pub endpoint_url: Option<String>,
+    /// Whether the bucket goes into the URL's path instead of its host name. Most S3-compatible
+    /// servers need this.
+    pub path_style: bool,
+    /// How objects are encrypted at rest.
+    pub server_side_encryption: ServerSideEncryption,
+    /// How long making a connection may take, TLS included.
+    pub connect_timeout: Duration,
+    /// How long nothing may move: no byte taken of an upload or given of a download.
+    pub read_timeout: Duration,
+    /// How long one operation may take in all, credentials included. Uploads get a second more for
+    /// each 64 KiB, so that a slow line can carry a large document. Bounds a download only until
+    /// its first byte; `read_timeout` bounds the rest.
+    pub operation_timeout: Duration,
+}
+
+/// How S3 encrypts the objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerSideEncryption {
+    /// As the bucket's default says.
+    BucketDefault,
+    /// With keys that S3 manages (`AES256`).
+    SseS3,
+    /// With a key of AWS KMS (`aws:kms`).
+    SseKms {
+        /// The key's id, ARN or alias. Without one: the account's `aws/s3` key.
+        key_id: Option<String>,
+    },
+}

@@ -1,0 +1,189 @@
+//! What every store does with objects.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use futures::{TryStreamExt as _, future::join_all};
+use tara_export::{
+    digest::Sha256,
+    store::{
+        ObjectKey, Payload, ProbeStatus, PutOutcome, Store, StoreErrorKind,
+        honours_conditional_put, read_small,
+    },
+};
+use tokio::sync::Notify;
+
+const MIB: usize = 1024 * 1024;
+
+pub(crate) fn key(text: &str) -> ObjectKey {
+    ObjectKey::new(text).unwrap()
+}
+
+pub(crate) fn payload(bytes: impl Into<Bytes>) -> Payload {
+    let bytes = bytes.into();
+    let sha256 = Sha256::of(&bytes);
+    Payload::new(bytes, sha256, "application/octet-stream")
+}
+
+/// Bytes in which no piece is like another.
+pub(crate) fn large(size_bytes: usize) -> Payload {
+    let bytes: Vec<u8> = (0..size_bytes.div_ceil(8) as u64)
+        .flat_map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
+        .take(size_bytes)
+        .collect();
+    payload(bytes)
+}
+
+async fn read(store: &dyn Store, key: &ObjectKey) -> Bytes {
+    let object = store.get(key).await.unwrap();
+    let pieces: Vec<Bytes> = object.body.try_collect().await.unwrap();
+    assert!(pieces.iter().all(|piece| piece.len() <= MIB));
+    let bytes = Bytes::from(pieces.concat());
+    assert_eq!(object.info.size_bytes, bytes.len() as u64);
+    bytes
+}
+
+async fn check_stored(store: &dyn Store, key: &ObjectKey, expected: &Payload) {
+    let info = store.head(key).await.unwrap();
+    assert_eq!(info.size_bytes, expected.bytes.len() as u64);
+    assert!(info.modified_time.is_some());
+    if let Some(sha256) = info.sha256 {
+        assert_eq!(sha256, expected.sha256);
+    }
+    assert!(read(store, key).await == expected.bytes, "{key} holds other bytes");
+}
+
+pub(crate) async fn a_small_object_comes_back_as_it_went(store: Arc<dyn Store>) {
+    let (key, payload) = (key("folder/a.json"), payload("{}"));
+    assert_eq!(store.put_if_absent(&key, payload.clone()).await.unwrap(), PutOutcome::Created);
+    check_stored(&*store, &key, &payload).await;
+    assert!(store.location(key.as_str()).ends_with("folder/a.json"));
+}
+
+pub(crate) async fn an_empty_object_comes_back_as_it_went(store: Arc<dyn Store>) {
+    let (key, payload) = (key("empty"), payload(""));
+    assert_eq!(store.put_if_absent(&key, payload.clone()).await.unwrap(), PutOutcome::Created);
+    check_stored(&*store, &key, &payload).await;
+    assert_eq!(store.put_if_absent(&key, payload).await.unwrap(), PutOutcome::Exists);
+}
+
+pub(crate) async fn a_large_object_goes_with_progress_and_comes_in_pieces(store: Arc<dyn Store>) {
+    let key = key("documents/large.bin");
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let progress = {
+        let seen = seen.clone();
+        Arc::new(move |sent: u64| seen.lock().unwrap().push(sent))
+    };
+    let payload = Payload { progress: Some(progress), ..large(9 * MIB + 1) };
+    assert_eq!(store.put_if_absent(&key, payload.clone()).await.unwrap(), PutOutcome::Created);
+    let seen = seen.lock().unwrap().clone();
+    assert!(seen.len() >= 9 && seen.is_sorted(), "{seen:?}");
+    assert_eq!(seen.last(), Some(&(9 * MIB as u64 + 1)));
+    check_stored(&*store, &key, &payload).await;
+}
+
+pub(crate) async fn a_second_put_changes_nothing(store: Arc<dyn Store>) {
+    let (key, first) = (key("a/b"), payload("first"));
+    assert_eq!(store.put_if_absent(&key, first.clone()).await.unwrap(), PutOutcome::Created);
+    for second in [first.clone(), payload("second, and longer")] {
+        assert_eq!(store.put_if_absent(&key, second).await.unwrap(), PutOutcome::Exists);
+    }
+    check_stored(&*store, &key, &first).await;
+}
+
+pub(crate) async fn of_many_puts_at_once_one_wins(store: Arc<dyn Store>) {
+    let key = key("contended/object");
+    let payloads: Vec<Payload> =
+        (0..16).map(|number| payload(format!("contender {number}").repeat(5000))).collect();
+    let puts = payloads.iter().map(|payload| {
+        let (store, key, payload) = (store.clone(), key.clone(), payload.clone());
+        tokio::spawn(async move {
+            loop {
+                match store.put_if_absent(&key, payload.clone()).await {
+                    // Amazon S3 answers 409 to some of several at once.
+                    Err(error) if error.is_transient() => tokio::task::yield_now().await,
+                    result => return result.unwrap(),
+                }
+            }
+        })
+    });
+    let outcomes: Vec<PutOutcome> = join_all(puts).await.into_iter().map(Result::unwrap).collect();
+    let winners: Vec<usize> = (0..16).filter(|at| outcomes[*at] == PutOutcome::Created).collect();
+    assert_eq!(winners.len(), 1, "{outcomes:?}");
+    check_stored(&*store, &key, &payloads[winners[0]]).await;
+}
+
+pub(crate) async fn a_wrong_digest_is_refused(store: Arc<dyn Store>) {
+    let key = key("damaged");
+    let wrong = Payload { sha256: Sha256::of(b"what was meant"), ..payload("what came") };
+    store.put_if_absent(&key, wrong).await.unwrap_err();
+    assert_eq!(store.head(&key).await.unwrap_err().kind(), StoreErrorKind::NotFound);
+    let right = payload("what was meant");
+    assert_eq!(store.put_if_absent(&key, right.clone()).await.unwrap(), PutOutcome::Created);
+    check_stored(&*store, &key, &right).await;
+}
+
+pub(crate) async fn what_is_not_there_is_not_found(store: Arc<dyn Store>) {
+    store.put_if_absent(&key("folder/object"), payload("x")).await.unwrap();
+    for missing in ["missing", "folder", "folder/object2", "folder/objec", "missing/object"] {
+        let missing = key(missing);
+        assert_eq!(
+            store.head(&missing).await.unwrap_err().kind(),
+            StoreErrorKind::NotFound,
+            "{missing}"
+        );
+        let error = store.get(&missing).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::NotFound, "{missing}");
+        assert!(error.to_string().contains(missing.as_str()), "{error}");
+    }
+}
+
+pub(crate) async fn a_put_that_is_dropped_leaves_no_half_object(store: Arc<dyn Store>) {
+    let key = key("documents/dropped.bin");
+    let whole = large(9 * MIB);
+    let under_way = Arc::new(Notify::new());
+    let progress = {
+        let under_way = under_way.clone();
+        Arc::new(move |_| under_way.notify_one())
+    };
+    let payload = Payload { progress: Some(progress), ..whole.clone() };
+    tokio::select! {
+        biased;
+        () = under_way.notified() => {}
+        result = store.put_if_absent(&key, payload) => { result.unwrap(); }
+    }
+    match store.head(&key).await {
+        Ok(info) => assert_eq!(info.size_bytes, whole.bytes.len() as u64),
+        Err(error) => assert_eq!(error.kind(), StoreErrorKind::NotFound),
+    }
+    store.put_if_absent(&key, whole.clone()).await.unwrap();
+    check_stored(&*store, &key, &whole).await;
+}
+
+pub(crate) async fn small_objects_are_read_whole_within_their_limit(store: Arc<dyn Store>) {
+    let (key, payload) = (key("small"), payload("12345"));
+    store.put_if_absent(&key, payload.clone()).await.unwrap();
+    let (info, bytes) = read_small(&*store, &key, 5).await.unwrap();
+    assert_eq!((info.size_bytes, bytes), (5, payload.bytes));
+    assert_eq!(read_small(&*store, &key, 4).await.unwrap_err().kind(), StoreErrorKind::Corrupt);
+}
+
+pub(crate) async fn a_good_store_passes_its_probe_again_and_again(store: Arc<dyn Store>) {
+    for _ in 0..2 {
+        let rows = store.probe().await;
+        assert!(rows.iter().all(|row| row.status == ProbeStatus::Passed), "{rows:#?}");
+        assert!(honours_conditional_put(&*store).await.unwrap());
+    }
+}
+
+pub(crate) async fn unusual_names_come_back_as_they_went(store: Arc<dyn Store>) {
+    for name in crate::listing::unusual_names() {
+        let (key, payload) = (key(&name), payload(name.clone()));
+        assert_eq!(
+            store.put_if_absent(&key, payload.clone()).await.unwrap(),
+            PutOutcome::Created,
+            "{name}"
+        );
+        check_stored(&*store, &key, &payload).await;
+    }
+}

@@ -1,0 +1,60 @@
+//! What holds for every backend of `trait Store`, and what is particular to S3.
+//!
+//! The S3 tests run against the in-memory server of `tests/support`, and against a real server where
+//! `TARA_TEST_S3_ENDPOINT`, `TARA_TEST_S3_BUCKET` and the usual `AWS_…` variables name one.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod backends;
+mod contract;
+mod listing;
+mod raw_server;
+mod s3_failures;
+mod s3_wire;
+
+/// Runs every test of the contract on every backend.
+macro_rules! on_every_backend {
+    ($($module:ident::$name:ident,)*) => {
+        mod local {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                let backend = crate::backends::local();
+                crate::$module::$name(backend.store()).await;
+            })*
+        }
+
+        mod s3_in_memory {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                let backend = crate::backends::s3_in_memory().await;
+                crate::$module::$name(backend.store()).await;
+            })*
+        }
+
+        mod s3_real {
+            $(#[tokio::test(flavor = "multi_thread")]
+            #[ignore = "needs a real S3 server: .ci/real-s3"]
+            async fn $name() {
+                let backend = crate::backends::s3_real().await;
+                crate::$module::$name(backend.store()).await;
+            })*
+        }
+    };
+}
+
+on_every_backend! {
+    contract::a_small_object_comes_back_as_it_went,
+    contract::an_empty_object_comes_back_as_it_went,
+    contract::a_large_object_goes_with_progress_and_comes_in_pieces,
+    contract::a_second_put_changes_nothing,
+    contract::of_many_puts_at_once_one_wins,
+    contract::a_wrong_digest_is_refused,
+    contract::what_is_not_there_is_not_found,
+    contract::a_put_that_is_dropped_leaves_no_half_object,
+    contract::small_objects_are_read_whole_within_their_limit,
+    contract::a_good_store_passes_its_probe_again_and_again,
+    contract::unusual_names_come_back_as_they_went,
+    listing::listings_agree_with_a_sorted_set,
+    listing::paging_one_by_one_gives_the_whole,
+    listing::an_empty_store_lists_nothing,
+}
