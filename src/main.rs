@@ -63,10 +63,14 @@ async fn serve(command: Serve) -> Result<(), String> {
     let Serve { listen, settings } = command;
     settings.check()?;
     let lock = DataDirLock::acquire(&settings.data_dir).map_err(|error| error.to_string())?;
-    let service = Service::new(&settings, Arc::new(SystemClock)).await.map_err(|error| error.to_string())?;
+    let service =
+        Service::new(&settings, Arc::new(SystemClock)).await.map_err(|error| error.to_string())?;
     let engine = service.engine().clone();
     let server = RunningServer::start(service, &listen).await.map_err(|error| {
-        format!("can't listen on {}:{} (BIND_ADDRESS, PORT): {error}", listen.bind_address, listen.port)
+        format!(
+            "can't listen on {}:{} (BIND_ADDRESS, PORT): {error}",
+            listen.bind_address, listen.port
+        )
     })?;
     match value(&settings.s3_bucket_name) {
         Some(bucket) => tracing::info!(address = %server.address(), bucket, "listening"),

@@ -11,25 +11,95 @@ const FORBIDDEN: [(&str, &[&str]); 9] = [
     (
         "bundle",
         &[
-            "crate::catalog", "crate::clock", "crate::config", "crate::export", "crate::grpc", "crate::proto",
-            "crate::server", "crate::store", "aws_", "std::env", "std::fs", "std::io", "std::net", "std::process",
-            "std::time", "tokio", "tonic", "prost", "tracing", "Utc::now", "Uuid::new_v4",
+            "crate::catalog",
+            "crate::clock",
+            "crate::config",
+            "crate::export",
+            "crate::grpc",
+            "crate::proto",
+            "crate::server",
+            "crate::store",
+            "aws_",
+            "std::env",
+            "std::fs",
+            "std::io",
+            "std::net",
+            "std::process",
+            "std::time",
+            "tokio",
+            "tonic",
+            "prost",
+            "tracing",
+            "Utc::now",
+            "Uuid::new_v4",
         ],
     ),
     // Objects, nothing of reviews.
     (
         "store",
         &[
-            "crate::bundle", "crate::catalog", "crate::config", "crate::export", "crate::grpc", "crate::proto",
-            "crate::server", "tonic", "prost",
+            "crate::bundle",
+            "crate::catalog",
+            "crate::config",
+            "crate::export",
+            "crate::grpc",
+            "crate::proto",
+            "crate::server",
+            "tonic",
+            "prost",
         ],
     ),
-    ("catalog", &["crate::config", "crate::export", "crate::grpc", "crate::proto", "crate::server", "aws_", "tonic", "prost"]),
-    ("export", &["crate::config", "crate::grpc", "crate::proto", "crate::server", "aws_", "tonic", "prost"]),
+    (
+        "catalog",
+        &[
+            "crate::config",
+            "crate::export",
+            "crate::grpc",
+            "crate::proto",
+            "crate::server",
+            "aws_",
+            "tonic",
+            "prost",
+        ],
+    ),
+    (
+        "export",
+        &[
+            "crate::config",
+            "crate::grpc",
+            "crate::proto",
+            "crate::server",
+            "aws_",
+            "tonic",
+            "prost",
+        ],
+    ),
     ("grpc", &["crate::config", "crate::server", "crate::cli", "crate::client", "aws_"]),
     // The other side of the wire: knows the API and nothing of the server.
-    ("client", &["crate::bundle", "crate::catalog", "crate::export", "crate::grpc", "crate::server", "crate::store", "aws_"]),
-    ("cli", &["crate::bundle", "crate::catalog", "crate::export", "crate::grpc", "crate::server", "crate::store", "aws_"]),
+    (
+        "client",
+        &[
+            "crate::bundle",
+            "crate::catalog",
+            "crate::export",
+            "crate::grpc",
+            "crate::server",
+            "crate::store",
+            "aws_",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "crate::bundle",
+            "crate::catalog",
+            "crate::export",
+            "crate::grpc",
+            "crate::server",
+            "crate::store",
+            "aws_",
+        ],
+    ),
     ("config.rs", &["crate::", "aws_", "tonic", "prost"]),
     ("clock.rs", &["crate::", "aws_", "tonic", "prost", "tokio"]),
 ];
@@ -64,7 +134,9 @@ fn names(line: &str, name: &str) -> bool {
 
 /// Unit tests stand at a file's end, and may use what they like.
 fn without_tests(code: &str) -> &str {
-    code.split("#[cfg(test)]\n#[allow(clippy::unwrap_used)]\nmod tests {").next().unwrap_or_default()
+    code.split("#[cfg(test)]\n#[allow(clippy::unwrap_used)]\nmod tests {")
+        .next()
+        .unwrap_or_default()
 }
 
 fn rust_files(path: &Path) -> Vec<PathBuf> {
@@ -75,7 +147,9 @@ fn rust_files(path: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = entries
         .flat_map(|entry| rust_files(&entry.expect("a folder's entry is readable").path()))
         .filter(|file| file.extension().is_some_and(|extension| extension == "rs"))
-        .filter(|file| !file.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("tests")))
+        .filter(|file| {
+            !file.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("tests"))
+        })
         .collect();
     files.sort();
     files

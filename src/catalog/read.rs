@@ -34,7 +34,11 @@ pub enum ReadError {
 }
 
 /// An object that differs from what a manifest says of it.
-pub(super) fn data_loss(store: &dyn Store, key: &ObjectKey, difference: impl Into<String>) -> ReadError {
+pub(super) fn data_loss(
+    store: &dyn Store,
+    key: &ObjectKey,
+    difference: impl Into<String>,
+) -> ReadError {
     ReadError::DataLoss { location: store.location(key.as_str()), difference: difference.into() }
 }
 
