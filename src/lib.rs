@@ -3,6 +3,8 @@
 //! `docs/architecture.md` walks through the rooms of the code.
 
 pub mod bundle;
+pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod digest;
 #[allow(clippy::all, missing_docs, unreachable_pub)]

@@ -42,19 +42,25 @@ api_messages!(
 /// The message in canonical proto3 JSON, on one line without its end: lowerCamelCase names, 64-bit
 /// integers as strings, enum values by name, fields with their default value left out.
 pub fn to_json<M: ApiMessage>(message: &M) -> String {
+    to_text(message, serde_json::to_string)
+}
+
+/// As [`to_json`], indented, on many lines.
+pub fn to_json_pretty<M: ApiMessage>(message: &M) -> String {
+    to_text(message, serde_json::to_string_pretty)
+}
+
+fn to_text<M: ApiMessage>(
+    message: &M,
+    write: fn(&DynamicMessage) -> serde_json::Result<String>,
+) -> String {
     let bytes = message.encode_to_vec();
-    #[allow(
-        clippy::expect_used,
-        reason = "the descriptor is the one the message was built from, \
-        strings are the only keys, and timestamps out of range are all that JSON can't write"
-    )]
+    #[allow(clippy::expect_used, reason = "generated code and descriptor have the same source")]
     let message = DynamicMessage::decode(descriptor::<M>(), bytes.as_slice())
         .expect("a message decodes under its own descriptor");
-    match serde_json::to_string(&message) {
-        Ok(json) => json,
-        // A server may send a timestamp that RFC 3339 has no form for.
-        Err(error) => serde_json::json!({ "error": error.to_string() }).to_string(),
-    }
+    // Only a timestamp that RFC 3339 has no form for can't be written.
+    write(&message)
+        .unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }).to_string())
 }
 
 /// A request from proto3 JSON, as the file of `grpcurl -d @` holds it.

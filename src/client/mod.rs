@@ -33,7 +33,7 @@ pub use download::{ArtifactDownload, BundleDownload};
 pub use error::{ClientError, FieldViolation, Rejection};
 pub use exact_json::JsonError;
 pub use follow::{EventStream, FollowPolicy};
-pub use json::{ApiMessage, request_from_json, to_json};
+pub use json::{ApiMessage, request_from_json, to_json, to_json_pretty};
 
 use crate::proto::{
     CheckStorageRequest, CheckStorageResponse, Export, GetExportRequest, GetReportRequest,
