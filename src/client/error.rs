@@ -27,9 +27,9 @@ pub enum ClientError {
     /// The server refused the call, or the call was lost.
     #[error(transparent)]
     Rejected(#[from] Box<Rejection>),
-    /// The server could not be reached for so long that following the export was given up. The
-    /// export may go on: follow it later, or start it again with the same request id.
-    #[error("lost contact with the server for {} s; {name} may still go on. {last}", waited.as_secs())]
+    /// Nothing was heard of the export for so long that following it was given up. It may go on:
+    /// follow it later, or start it again with the same request id.
+    #[error("no news of {name} for {} s, it may still go on: {last}", waited.as_secs())]
     LostContact {
         /// exports/{export_id}.
         name: String,

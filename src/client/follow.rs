@@ -22,7 +22,7 @@ use crate::proto::{
 /// How patiently an export is followed when its stream is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FollowPolicy {
-    /// Give up after this long without a new event. Default: 2 minutes.
+    /// Give up after this long without a new event of a run. Default: 2 minutes.
     pub patience: Duration,
     /// Take a stream for lost when it says nothing for this long; servers send a heartbeat at least
     /// every 15 s. Default: 45 s.
@@ -45,8 +45,8 @@ impl Default for FollowPolicy {
     }
 }
 
-/// The slowest upload that is waited for: a request may take its patience and a second for each of
-/// these bytes until the server answers.
+/// The slowest upload that is waited for: beyond the patience for a lost stream, a request may take a
+/// second for each of these bytes until the server answers.
 const SLOWEST_UPLOAD_BYTES_PER_SECOND: usize = 32 * 1024;
 
 /// The events of one export; see [`super::Client::export`].
@@ -115,6 +115,12 @@ fn is_terminal(event: &ExportEvent) -> bool {
     matches!(event.event, Some(Event::Completed(_) | Event::Failed(_)))
 }
 
+/// Whether a run sent the event, or ended. A heartbeat without a run only says that the server,
+/// which looks for the bundle in the store, is alive.
+fn is_of_a_run(event: &ExportEvent) -> bool {
+    !event.run_id.is_empty() || is_terminal(event)
+}
+
 /// What to do to get the next event.
 enum Link {
     /// Send the request.
@@ -136,6 +142,8 @@ struct Follower {
     delays: ExponentialBackoff,
     /// When the last new event came, or following began.
     last_progress: Instant,
+    /// Whether the request was sent again because nobody seemed to work on it. Once is enough.
+    has_started_again: bool,
 }
 
 impl Follower {
@@ -148,15 +156,29 @@ impl Follower {
         let link = if request.is_some() { Link::Start } else { Link::Watch };
         let seen = SeenEvents::default();
         let (delays, last_progress) = (delays(&policy), Instant::now());
-        Self { service, policy, name, request, link, seen, delays, last_progress }
+        Self {
+            service,
+            policy,
+            name,
+            request,
+            link,
+            seen,
+            delays,
+            last_progress,
+            has_started_again: false,
+        }
     }
 
     async fn next(&mut self) -> Result<ExportEvent, ClientError> {
         loop {
             match self.step().await {
                 Ok(Some(event)) if self.seen.is_new(&event) => {
-                    self.last_progress = Instant::now();
-                    self.delays = delays(&self.policy);
+                    if is_of_a_run(&event) {
+                        self.last_progress = Instant::now();
+                        self.delays = delays(&self.policy);
+                    } else {
+                        self.start_again_if_abandoned();
+                    }
                     return Ok(event);
                 }
                 Ok(_) => {}
@@ -166,6 +188,17 @@ impl Follower {
                     self.link = Link::Watch;
                 }
             }
+        }
+    }
+
+    /// The server follows the export through the store and can't see whether anybody works on it.
+    /// When nobody finishes it for so long, sending the request again lets this server finish it.
+    fn start_again_if_abandoned(&mut self) {
+        let is_abandoned = self.last_progress.elapsed() > self.policy.patience;
+        if is_abandoned && self.request.is_some() && !self.has_started_again {
+            self.has_started_again = true;
+            self.last_progress = Instant::now();
+            self.link = Link::Start;
         }
     }
 
@@ -202,7 +235,8 @@ impl Follower {
         check_size(&request).map_err(StepError::Final)?;
         let size_bytes = prost::Message::encoded_len(&request);
         let upload_seconds = size_bytes / SLOWEST_UPLOAD_BYTES_PER_SECOND;
-        let limit = self.policy.patience + Duration::from_secs(upload_seconds as u64);
+        let limit = self.policy.patience.max(self.policy.silence)
+            + Duration::from_secs(upload_seconds as u64);
         match timeout(limit, self.service.start_export(request)).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(Rejection::from(status).into()),
@@ -289,12 +323,13 @@ impl SeenEvents {
             // it belongs to no run.
             return true;
         }
-        self.run_id.clone_from(&event.run_id);
-        let last = self.last_by_run.entry(event.run_id.clone()).or_default();
         if matches!(event.event, Some(Event::ArtifactProgress(_) | Event::Heartbeat(_))) {
             // These repeat the last number.
-            return event.sequence >= *last;
+            let last = self.last_by_run.get(&event.run_id).copied().unwrap_or_default();
+            return event.sequence >= last;
         }
+        self.run_id.clone_from(&event.run_id);
+        let last = self.last_by_run.entry(event.run_id.clone()).or_default();
         let is_new = event.sequence > *last;
         *last = event.sequence.max(*last);
         is_new

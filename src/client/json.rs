@@ -153,3 +153,119 @@ fn check_exactness(json: &Json, path: &Path<'_>, place: Place) -> Result<(), Jso
 pub(super) fn too_deep(path: &Path<'_>) -> JsonError {
     JsonError::at(path, format!("is nested deeper than {MAX_FREE_DEPTH} levels"))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::proto::{FeedbackItem, FeedbackSection, Review, StartExportRequest};
+
+    const BIG: &str = "9007199254740993";
+
+    fn error(text: &str) -> String {
+        request_from_json(text).unwrap_err().to_string()
+    }
+
+    fn with_item(item: &str) -> String {
+        format!(r#"{{"review":{{"suggestions":[{{"name":"S","items":[{item}]}}]}}}}"#)
+    }
+
+    #[test]
+    fn names_are_taken_in_both_spellings() {
+        let expected = StartExportRequest {
+            request_id: "1".to_owned(),
+            review: Some(Review { document_name: "ä".to_owned(), ..Default::default() }),
+            ..Default::default()
+        };
+        for text in [
+            r#"{"requestId":"1","review":{"documentName":"ä"}}"#,
+            r#"{"request_id":"1","review":{"document_name":"ä","reviewer":null}}"#,
+        ] {
+            assert_eq!(request_from_json(text).as_ref(), Ok(&expected), "{text}");
+        }
+        assert_eq!(to_json(&expected), r#"{"requestId":"1","review":{"documentName":"ä"}}"#);
+    }
+
+    #[test]
+    fn checklist_references_are_whole_64_bit_integers() {
+        for references in [format!("[{BIG},7]"), format!(r#"["{BIG}","7"]"#)] {
+            for key in ["hawkeyeRefs", "hawkeye_refs"] {
+                let request =
+                    request_from_json(&with_item(&format!(r#"{{"{key}":{references}}}"#))).unwrap();
+                let item = FeedbackItem {
+                    hawkeye_refs: vec![BIG.parse().unwrap(), 7],
+                    ..Default::default()
+                };
+                let section = FeedbackSection { name: "S".to_owned(), items: vec![item] };
+                assert_eq!(request.review.unwrap().suggestions, [section]);
+            }
+        }
+        assert_eq!(
+            error(&with_item(r#"{"hawkeyeRefs":[1,9223372036854775808]}"#)),
+            "review.suggestions[0].items[0].hawkeyeRefs[1]: the integer 9223372036854775808 is too large"
+        );
+    }
+
+    #[test]
+    fn integers_that_would_be_rounded_are_refused_with_their_path() {
+        let item = "review.suggestions[0].items[0]";
+        for (text, path) in [
+            (with_item(&format!(r#"{{"confidence":{BIG}}}"#)), format!("{item}.confidence")),
+            (
+                with_item(&format!(r#"{{"additionalFields":{{"hawkeyeRefs":[{BIG}]}}}}"#)),
+                format!("{item}.additionalFields.hawkeyeRefs[0]"),
+            ),
+            (
+                format!(r#"{{"review":{{"chatHistory":[{{"hawkeye_refs":[{BIG}]}}]}}}}"#),
+                "review.chatHistory[0].hawkeye_refs[0]".to_owned(),
+            ),
+            (
+                format!(r#"{{"review":{{"performance_metrics":{{"a":-{BIG}}}}}}}"#),
+                "review.performance_metrics.a".to_owned(),
+            ),
+        ] {
+            let message = error(&text);
+            assert!(message.starts_with(&format!("{path}: the integer ")), "{message}");
+            assert!(message.contains("would be rounded"), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_the_request_has_not_is_named() {
+        assert_eq!(
+            error(&with_item(r#"{"colour":"red"}"#)),
+            "review.suggestions[0].items[0]: unrecognized field name 'colour'"
+        );
+        assert_eq!(
+            error(r#"{"documents":[{"kind":"KIND_X"}]}"#).find("documents[0].kind"),
+            Some(0)
+        );
+        assert_eq!(
+            error(r#"{"documents":[{"content":"?"}]}"#).find("documents[0].content"),
+            Some(0)
+        );
+        assert_eq!(error(r#"{"review":{"reviewer":1}}"#).find("review.reviewer"), Some(0));
+    }
+
+    #[test]
+    fn free_fields_may_be_thirty_levels_deep() {
+        let nested = |levels: usize| {
+            let value = format!("{}1{}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+            (
+                with_item(&format!(r#"{{"additionalFields":{{"w":{value}}}}}"#)),
+                format!(r#"{{"review":{{"auditLogs":[{{"w":{value}}}]}}}}"#),
+            )
+        };
+        let (field, log) = nested(30);
+        assert!(request_from_json(&field).is_ok() && request_from_json(&log).is_ok());
+        let (field, log) = nested(31);
+        for (text, path) in [
+            (field, "review.suggestions[0].items[0].additionalFields.w[0]"),
+            (log, "review.auditLogs[0].w[0]"),
+        ] {
+            let message = error(&text);
+            assert!(message.starts_with(path), "{message}");
+            assert!(message.ends_with("is nested deeper than 30 levels"), "{message}");
+        }
+    }
+}

@@ -1,8 +1,8 @@
 //! JSON read exactly: keys keep their order, integers stay integers, doubles are the nearest ones,
 //! and what can't be kept is an error that says where it stands.
 //!
-//! `serde_json::Value` would do none of this: it turns large integers into doubles, reads some
-//! doubles one unit off, and lets the last of two equal keys win.
+//! `serde_json::Value` would do none of this: it turns large integers into doubles, sorts keys, and
+//! lets the last of two equal ones win.
 
 mod deserializer;
 mod path;

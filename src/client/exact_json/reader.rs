@@ -121,7 +121,7 @@ fn number(token: &str, path: &Path<'_>) -> Result<Number, JsonError> {
             Err(_) => Number::HugeInteger(token.to_owned()),
         });
     }
-    // The standard library finds the nearest double; serde_json by default does not always.
+    // The standard library finds the nearest double; serde_json does so only with a feature.
     match token.parse::<f64>() {
         Ok(double) if double.is_finite() => Ok(Number::Float(double)),
         _ => Err(JsonError::at(path, format!("the number {token} is too large for a double"))),
