@@ -74,11 +74,18 @@ impl Engine {
         if destination == Destination::S3 && shared.stores.s3.is_none() {
             return Err(StartError::NoBucket);
         }
-        let accepted_time = AcceptedTime::new(shared.clock.now());
         let format_version = FormatVersion::CURRENT;
+        // In the background: a large review takes a while.
+        let digested =
+            tokio::task::spawn_blocking(move || (content.digest(format_version), content)).await;
+        let (content_digest, content) = digested.map_err(|error| {
+            tracing::error!(%error, "digesting a request panicked");
+            StartError::Internal
+        })?;
+        let accepted_time = AcceptedTime::new(shared.clock.now());
         let export = AcceptedExport {
             export_id: ExportId::new(request_id.unwrap_or_else(|| shared.clock.new_id())),
-            content_digest: content.digest(format_version),
+            content_digest,
             folder_base: FolderBase::new(&accepted_time, &content.review.document_name),
             content: Arc::new(content),
             accepted_time,
@@ -86,11 +93,10 @@ impl Engine {
             destination,
             requested_by,
         };
-        let digest = export.content_digest;
         let (run, is_new) = shared.registry.get_or_insert(export.export_id, || {
-            Run::new(running_export(&export), digest, shared.clock.clone())
+            Run::new(running_export(&export), content_digest, shared.clock.clone())
         });
-        if run.content_digest() != digest {
+        if run.content_digest() != content_digest {
             return Err(StartError::RequestIdReused { first: run.export_id() });
         }
         if is_new {
@@ -120,9 +126,7 @@ impl Engine {
 
     /// The exports of this process that have no bundle: running, pending and failed ones.
     pub fn without_bundle(&self) -> Vec<Export> {
-        let runs = self.shared.registry.all();
-        let accepted = runs.iter().filter(|run| run.is_accepted()).map(|run| run.export());
-        accepted.filter(|export| export.stored_in.is_none()).collect()
+        self.shared.registry.all().iter().filter_map(|run| run.export_without_bundle()).collect()
     }
 
     /// How long a stream may be silent.
