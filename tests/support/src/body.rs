@@ -48,7 +48,10 @@ impl ClaimedBody {
         let in_trailers = ClaimedChecksum::from_trailers(&trailers)?;
         let claim = match (in_headers, in_trailers) {
             (Some(_), Some(_)) => {
-                return Err(s3_error!(InvalidRequest, "checksums in the header and in the trailer"));
+                return Err(s3_error!(
+                    InvalidRequest,
+                    "checksums in the header and in the trailer"
+                ));
             }
             (header, trailer) => header.or(trailer),
         };

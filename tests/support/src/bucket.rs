@@ -134,8 +134,5 @@ impl WriteCondition {
 }
 
 pub(crate) fn precondition_failed() -> s3s::S3Error {
-    s3_error!(
-        PreconditionFailed,
-        "At least one of the pre-conditions you specified did not hold"
-    )
+    s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold")
 }

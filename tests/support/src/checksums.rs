@@ -166,9 +166,8 @@ impl ClaimedChecksum {
             (Algorithm::Sha1, &fields.checksum_sha1),
             (Algorithm::Sha256, &fields.checksum_sha256),
         ];
-        let claims = claims
-            .into_iter()
-            .filter_map(|(algorithm, text)| Some((algorithm, text.as_deref()?)));
+        let claims =
+            claims.into_iter().filter_map(|(algorithm, text)| Some((algorithm, text.as_deref()?)));
         Self::at_most_one(claims)
     }
 

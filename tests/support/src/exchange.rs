@@ -28,7 +28,10 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// Answers a request. An error ends the connection without an answer.
-    pub(crate) async fn answer(self, request: Request<Incoming>) -> Result<Response<Body>, StdError> {
+    pub(crate) async fn answer(
+        self,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, StdError> {
         let target = Target::of(request.method(), request.uri(), request.headers());
         let in_flight = self.shared.recorder.begin(&request, &target, self.connection);
         let number = in_flight.number();
@@ -64,9 +67,7 @@ impl Exchange {
         match hit.fault.clone() {
             Fault::Respond { status, code } => error_answer(StatusCode::from_u16(status)?, code),
             Fault::OkWithError { code } => error_answer(StatusCode::OK, code),
-            Fault::Delay(duration) => {
-                self.apply_after(request, tokio::time::sleep(duration)).await
-            }
+            Fault::Delay(duration) => self.apply_after(request, tokio::time::sleep(duration)).await,
             Fault::Stall => self.apply_after(request, hit.cleared()).await,
             Fault::ResetBefore => Err(self.reset()),
             Fault::ResetAfter => {

@@ -77,7 +77,14 @@ pub struct FaultRule {
 impl FaultRule {
     /// A rule for all requests.
     pub fn new(fault: Fault) -> Self {
-        Self { fault, operation: None, key_contains: None, key_ends_with: None, skip: 0, times: None }
+        Self {
+            fault,
+            operation: None,
+            key_contains: None,
+            key_ends_with: None,
+            skip: 0,
+            times: None,
+        }
     }
 
     /// Only requests for this operation.

@@ -44,9 +44,7 @@ impl Position {
     /// given out.
     pub(crate) fn of_marker(marker: &str, prefix: &str, delimiter: Option<&str>) -> Self {
         match delimiter {
-            Some(delimiter)
-                if common_prefix(marker, prefix, delimiter) == Some(marker) =>
-            {
+            Some(delimiter) if common_prefix(marker, prefix, delimiter) == Some(marker) => {
                 Self::AfterPrefix(marker.to_owned())
             }
             _ => Self::AfterKey(marker.to_owned()),
@@ -135,25 +133,31 @@ mod tests {
     use super::*;
 
     fn pages(keys: &[&str], prefix: &str, delimiter: Option<&str>, limit: usize) -> Vec<String> {
-        let entries: BTreeMap<String, ()> = keys.iter().map(|key| ((*key).to_owned(), ())).collect();
+        let entries: BTreeMap<String, ()> =
+            keys.iter().map(|key| ((*key).to_owned(), ())).collect();
         let mut position = Position::Start;
         let mut seen = Vec::new();
         loop {
             let page = page(&entries, prefix, delimiter, &position, limit);
-            let mut items: Vec<String> = page.entries.iter().map(|(key, ())| (*key).clone()).collect();
+            let mut items: Vec<String> =
+                page.entries.iter().map(|(key, ())| (*key).clone()).collect();
             items.extend(page.common_prefixes);
             items.sort();
             assert!(items.len() <= limit);
             seen.extend(items);
             match page.next {
                 // The token is all that travels from one page to the next.
-                Some(next) => position = Position::parse(&next.token().unwrap_or_default()).unwrap_or(Position::Start),
+                Some(next) => {
+                    position = Position::parse(&next.token().unwrap_or_default())
+                        .unwrap_or(Position::Start)
+                }
                 None => return seen,
             }
         }
     }
 
-    const KEYS: &[&str] = &["a", "b/1", "b/2", "b0", "c/x/1", "c/x/2", "c/y", "é/1", "\u{10000}", "\u{ffff}"];
+    const KEYS: &[&str] =
+        &["a", "b/1", "b/2", "b0", "c/x/1", "c/x/2", "c/y", "é/1", "\u{10000}", "\u{ffff}"];
 
     #[test]
     fn every_page_size_gives_the_same_listing() {

@@ -70,7 +70,13 @@ impl Target {
     }
 }
 
-fn operation(method: &Method, query: &str, headers: &HeaderMap, bucket: &str, key: &str) -> Operation {
+fn operation(
+    method: &Method,
+    query: &str,
+    headers: &HeaderMap,
+    bucket: &str,
+    key: &str,
+) -> Operation {
     let names: Vec<&str> =
         query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name)).collect();
     let has = |name: &str| names.contains(&name);

@@ -303,8 +303,7 @@ impl TestS3 {
 
     fn change(&self, key: &str, action: impl FnOnce(&Bytes) -> Bytes) -> bool {
         let mut buckets = self.shared.buckets();
-        let object =
-            buckets.get_mut(&self.bucket).and_then(|bucket| bucket.objects.get_mut(key));
+        let object = buckets.get_mut(&self.bucket).and_then(|bucket| bucket.objects.get_mut(key));
         let Some(object) = object.filter(|object| !object.bytes.is_empty()) else { return false };
         object.bytes = action(&object.bytes);
         true

@@ -8,7 +8,9 @@ use crate::{
     checksums::{Algorithm, StoredChecksum, set_checksum},
     s3::{
         multipart,
-        objects::{attributes, check_read, check_version, refuse_unsupported, set_encryption, stored},
+        objects::{
+            attributes, check_read, check_version, refuse_unsupported, set_encryption, stored,
+        },
     },
     state::Shared,
 };

@@ -207,9 +207,6 @@ impl S3 for MemoryS3 {
         request: S3Request<GetBucketLifecycleConfigurationInput>,
     ) -> S3Result<S3Response<GetBucketLifecycleConfigurationOutput>> {
         self.shared.with_bucket(&request.input.bucket, |_| Ok(()))?;
-        Err(s3_error!(
-            NoSuchLifecycleConfiguration,
-            "The lifecycle configuration does not exist"
-        ))
+        Err(s3_error!(NoSuchLifecycleConfiguration, "The lifecycle configuration does not exist"))
     }
 }
