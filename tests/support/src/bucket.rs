@@ -6,7 +6,7 @@ use bytes::Bytes;
 use s3s::{
     S3Result,
     crypto::{Checksum, Sha256},
-    dto::{ETag, ETagCondition},
+    dto::{ChecksumType, ETag, ETagCondition},
     s3_error,
 };
 
@@ -64,6 +64,10 @@ impl StoredObject {
     /// The media type, if one was given.
     pub fn content_type(&self) -> Option<&str> {
         self.attributes.content_type.as_deref()
+    }
+
+    pub(crate) fn checksum_type(&self) -> Option<ChecksumType> {
+        self.checksum.as_ref().map(|checksum| ChecksumType::from_static(checksum.type_name()))
     }
 
     pub(crate) fn e_tag(&self) -> ETag {

@@ -117,7 +117,7 @@ impl fmt::Display for StoredChecksum {
     }
 }
 
-/// Copies the five checksum fields of an answer; `$kind` also the type.
+/// Fills the five checksum fields of an answer.
 macro_rules! set_checksum {
     ($output:expr, $checksum:expr) => {
         let checksum: s3s::dto::Checksum =

@@ -76,7 +76,7 @@ impl Exchange {
             }
             Fault::TruncateAnswer => {
                 let (parts, body) = self.apply(request).await?.into_parts();
-                let bytes = body.collect().await?.to_bytes();
+                let bytes = BodyExt::collect(body).await?.to_bytes();
                 if bytes.is_empty() {
                     return Err(self.reset());
                 }

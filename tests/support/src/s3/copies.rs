@@ -4,7 +4,7 @@ use bytes::Bytes;
 use s3s::{S3Request, S3Result, dto::*, s3_error};
 
 use crate::{
-    bucket::{Encryption, StoredObject, precondition_failed},
+    bucket::{StoredObject, precondition_failed},
     checksums::{Algorithm, StoredChecksum, set_checksum},
     s3::{
         multipart,
@@ -48,7 +48,7 @@ pub(super) fn copy(
         ));
     }
     let mut attributes = attributes!(input);
-    let encryption = std::mem::replace(&mut attributes.encryption, Encryption::default());
+    let encryption = std::mem::take(&mut attributes.encryption);
     if !replaces {
         attributes = source.attributes.clone();
     }

@@ -204,10 +204,7 @@ fn entry(key: String, object: &StoredObject, with_owner: bool) -> Object {
             .checksum
             .as_ref()
             .map(|checksum| vec![ChecksumAlgorithm::from_static(checksum.algorithm.name())]),
-        checksum_type: object
-            .checksum
-            .as_ref()
-            .map(|checksum| ChecksumType::from_static(checksum.type_name())),
+        checksum_type: object.checksum_type(),
         owner: with_owner.then(owner),
         ..Default::default()
     }

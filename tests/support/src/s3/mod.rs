@@ -28,7 +28,8 @@ pub(crate) fn service(shared: Arc<Shared>) -> S3Service {
     let mut builder = S3ServiceBuilder::new(MemoryS3 { shared });
     builder.set_auth(OneKey);
     // s3s judges times by the machine's clock; the server's own, which tests set wrong, decides.
-    let config = S3Config { presigned_url_max_skew_time_secs: u32::MAX, ..S3Config::default() };
+    let mut config = S3Config::default();
+    config.presigned_url_max_skew_time_secs = u32::MAX;
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
     builder.build()
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     body::ClaimedBody,
-    bucket::{Attributes, Bucket, Encryption, StoredObject},
+    bucket::{Attributes, Bucket, StoredObject},
     checksums::{
         Algorithm, ClaimedChecksum, StoredChecksum, bad_digest, checksum_fields, md5, set_checksum,
     },
@@ -228,7 +228,7 @@ pub(super) fn complete(
             ..Default::default()
         };
         set_checksum!(output, object.checksum.as_ref());
-        output.checksum_type = checksum.checksum_type;
+        output.checksum_type = object.checksum_type();
         set_encryption!(output, &object.attributes.encryption);
         bucket.uploads.remove(&(input.key.clone(), input.upload_id));
         bucket.objects.insert(input.key, object);

@@ -7,7 +7,7 @@ use s3s::{Body, S3Request, S3Result, dto::*, s3_error};
 
 use crate::{
     body::ClaimedBody,
-    bucket::{Attributes, Bucket, Encryption, StoredObject, WriteCondition, precondition_failed},
+    bucket::{Attributes, Bucket, StoredObject, WriteCondition, precondition_failed},
     checksums::{StoredChecksum, checksum_fields, md5, set_checksum},
     state::Shared,
 };
@@ -113,7 +113,7 @@ pub(super) async fn put(
     };
     let mut output = PutObjectOutput { e_tag: Some(object.e_tag()), ..Default::default() };
     set_checksum!(output, object.checksum.as_ref());
-    output.checksum_type = type_of(&object);
+    output.checksum_type = object.checksum_type();
     set_encryption!(output, &object.attributes.encryption);
     shared.with_bucket(&input.bucket, |bucket| {
         condition.check(bucket.objects.get(&input.key))?;
@@ -145,7 +145,7 @@ pub(super) fn get(shared: &Shared, input: GetObjectInput) -> S3Result<GetObjectO
     // S3 gives the checksum of the whole object only with the whole object.
     if wants_checksum(input.checksum_mode.as_ref()) && output.content_range.is_none() {
         set_checksum!(output, object.checksum.as_ref());
-        output.checksum_type = type_of(&object);
+        output.checksum_type = object.checksum_type();
     }
     output.content_length = Some(bytes.len() as i64);
     output.body = Some(StreamingBlob::from(Body::from(bytes)));
@@ -177,7 +177,7 @@ pub(super) fn head(shared: &Shared, input: HeadObjectInput) -> S3Result<HeadObje
     };
     if wants_checksum(input.checksum_mode.as_ref()) {
         set_checksum!(output, object.checksum.as_ref());
-        output.checksum_type = type_of(&object);
+        output.checksum_type = object.checksum_type();
     }
     set_encryption!(output, &object.attributes.encryption);
     let attributes = object.attributes;
@@ -283,8 +283,4 @@ pub(super) fn check_version(version_id: Option<&str>) -> S3Result<()> {
 
 fn wants_checksum(mode: Option<&ChecksumMode>) -> bool {
     mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED)
-}
-
-fn type_of(object: &StoredObject) -> Option<ChecksumType> {
-    object.checksum.as_ref().map(|checksum| ChecksumType::from_static(checksum.type_name()))
 }
