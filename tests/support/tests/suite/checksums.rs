@@ -16,7 +16,10 @@ async fn wrong_checksums_are_refused_and_nothing_is_stored() {
         s3.put_object().bucket(server.bucket()).key("k").body(body)
     };
     let bad = || refused(400, "BadDigest");
-    assert_eq!(refusal(put().content_md5("XrY7u+Ae7tCTyyK7j1rNwx==").send().await), refused(400, "InvalidDigest"));
+    assert_eq!(
+        refusal(put().content_md5("XrY7u+Ae7tCTyyK7j1rNwx==").send().await),
+        refused(400, "InvalidDigest")
+    );
     assert_eq!(refusal(put().content_md5("AAAAAAAAAAAAAAAAAAAAAA==").send().await), bad());
     assert_eq!(refusal(put().checksum_crc32("AAAAAA==").send().await), bad());
     assert_eq!(refusal(put().checksum_crc32_c("AAAAAA==").send().await), bad());
@@ -50,7 +53,11 @@ async fn right_checksums_are_kept_and_echoed() {
     assert_eq!(output.e_tag(), Some("\"5eb63bbbe01eeed093cb22bb8f5acdc3\""));
 
     let head = |key: &str| {
-        s3.head_object().bucket(server.bucket()).key(key).checksum_mode(ChecksumMode::Enabled).send()
+        s3.head_object()
+            .bucket(server.bucket())
+            .key(key)
+            .checksum_mode(ChecksumMode::Enabled)
+            .send()
     };
     assert_eq!(head("crc32").await.unwrap().checksum_crc32(), Some(crc32));
     assert_eq!(head("sha1").await.unwrap().checksum_sha1(), Some(sha1));

@@ -2,12 +2,12 @@
 
 use std::fmt::Debug;
 
+use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::{
     Client,
     config::{BehaviorVersion, Credentials, Region, retry::RetryConfig, timeout::TimeoutConfig},
     error::{ProvideErrorMetadata, SdkError},
 };
-use aws_sdk_s3::config::http::HttpResponse;
 use tara_export_test_support::TestS3;
 
 /// A client that does not retry, so that every failure is seen.

@@ -17,8 +17,7 @@ async fn of_sixteen_conditional_puts_exactly_one_wins() {
             put.body(ByteStream::from(format!("writer {writer}").into_bytes())).send()
         }));
         let results = puts.await;
-        let winners: Vec<usize> =
-            (0..16).filter(|writer| results[*writer].is_ok()).collect();
+        let winners: Vec<usize> = (0..16).filter(|writer| results[*writer].is_ok()).collect();
         assert_eq!(winners.len(), 1, "round {round}");
         assert_eq!(server.object(&key).unwrap().bytes, format!("writer {}", winners[0]));
         for result in results.into_iter().filter(Result::is_err) {
@@ -51,7 +50,14 @@ async fn a_server_that_ignores_conditions_overwrites() {
     let s3 = client(&server);
     for body in ["first", "second"] {
         let body = ByteStream::from_static(body.as_bytes());
-        s3.put_object().bucket(server.bucket()).key("k").if_none_match("*").body(body).send().await.unwrap();
+        s3.put_object()
+            .bucket(server.bucket())
+            .key("k")
+            .if_none_match("*")
+            .body(body)
+            .send()
+            .await
+            .unwrap();
     }
     assert_eq!(server.object("k").unwrap().bytes, "second");
 }

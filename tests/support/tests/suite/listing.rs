@@ -7,7 +7,12 @@ use crate::client::{client, refusal, refused};
 
 const KEYS: &[&str] = &["a", "b/1", "b/2", "b0", "c/x/1", "c/y", "é/1", "\u{ffff}", "\u{10000}"];
 
-async fn list(s3: &Client, server: &TestS3, prefix: &str, max_keys: i32) -> (Vec<String>, Vec<String>) {
+async fn list(
+    s3: &Client,
+    server: &TestS3,
+    prefix: &str,
+    max_keys: i32,
+) -> (Vec<String>, Vec<String>) {
     let (mut keys, mut prefixes, mut token) = (Vec::new(), Vec::new(), None);
     loop {
         let list = s3.list_objects_v2().bucket(server.bucket()).prefix(prefix).delimiter("/");
@@ -16,7 +21,8 @@ async fn list(s3: &Client, server: &TestS3, prefix: &str, max_keys: i32) -> (Vec
         assert_eq!(page.key_count(), Some(count as i32));
         assert!(count > 0 && count <= max_keys as usize);
         keys.extend(page.contents().iter().map(|object| object.key().unwrap().to_owned()));
-        prefixes.extend(page.common_prefixes().iter().map(|item| item.prefix().unwrap().to_owned()));
+        prefixes
+            .extend(page.common_prefixes().iter().map(|item| item.prefix().unwrap().to_owned()));
         token = page.next_continuation_token().map(str::to_owned);
         assert_eq!(page.is_truncated(), Some(token.is_some()));
         if token.is_none() {
