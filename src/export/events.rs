@@ -248,6 +248,16 @@ impl Run {
         self.lock().progress = Progress { artifacts_total, bytes_total, ..Progress::default() };
     }
 
+    /// Counts everything as stored, whichever run stored it.
+    pub(super) fn complete_progress(&self, artifacts_total: u32, bytes_total: u64) {
+        self.lock().progress = Progress {
+            artifacts_done: artifacts_total,
+            artifacts_total,
+            bytes_done: bytes_total,
+            bytes_total,
+        };
+    }
+
     pub(super) fn stored(&self, update: ArtifactUpdate, counted_bytes: u64) {
         {
             let mut state = self.lock();
