@@ -351,8 +351,14 @@ impl Subscription {
         ending: CancellationToken,
     ) -> Self {
         let changes = run.changes.subscribe();
-        let seen = usize::try_from(seen).unwrap_or(usize::MAX);
-        let seen_live = run.lock().live.as_ref().map_or(0, |(number, _)| *number);
+        let (seen, seen_live) = {
+            let state = run.lock();
+            // A number beyond the last hides nothing that is to come. And whoever has it all hears
+            // the end again, since how a stream ends tells how the export did.
+            let last = state.events.len() - usize::from(state.last_is_terminal());
+            let seen = usize::try_from(seen).unwrap_or(usize::MAX).min(last);
+            (seen, state.live.as_ref().map_or(0, |(number, _)| *number))
+        };
         Self { run, seen, seen_live, changes, heartbeat_interval, ending }
     }
 
