@@ -24,6 +24,8 @@ use crate::harness::within;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     Works,
+    /// Lets every operation wait.
+    HoldsAll,
     /// Takes records and claims, and lets the puts of bundles' files wait.
     HoldsArtifacts,
     /// Says that it is unavailable.
@@ -40,7 +42,7 @@ pub(crate) struct FakeS3 {
     objects: LocalStore,
     _folder: TempDir,
     mode: watch::Sender<Mode>,
-    /// Puts that wait, and that waited.
+    /// How many operations wait or waited.
     held: watch::Sender<usize>,
 }
 
@@ -63,10 +65,10 @@ impl FakeS3 {
         self.mode.send_replace(mode);
     }
 
-    /// Waits until so many puts have been held since the start.
-    pub(crate) async fn until_held(&self, puts: usize) {
+    /// Waits until so many operations have been held since the start.
+    pub(crate) async fn until_held(&self, operations: usize) {
         let mut held = self.held.subscribe();
-        within("puts that hang", held.wait_for(|held| *held >= puts)).await.unwrap();
+        within("operations that hang", held.wait_for(|held| *held >= operations)).await.unwrap();
     }
 
     /// Where the objects lie.
@@ -80,6 +82,7 @@ impl FakeS3 {
         let mut mode = self.mode.subscribe();
         loop {
             match (*mode.borrow_and_update(), operation) {
+                (Mode::HoldsAll, _) => {}
                 (Mode::HoldsArtifacts, _) if is_artifact => {}
                 (Mode::Down, _) => {
                     let kind = StoreErrorKind::Unavailable;

@@ -14,3 +14,5 @@ mod statuses;
 
 mod again;
 mod export;
+mod outage;
+mod watch;
