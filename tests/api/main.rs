@@ -9,10 +9,15 @@ mod bundles;
 mod fake_s3;
 mod following;
 mod harness;
+mod reading;
 mod requests;
 mod statuses;
 
 mod again;
+mod damage;
 mod export;
+mod list;
+mod list_filter;
 mod outage;
+mod reads;
 mod watch;
