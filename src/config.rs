@@ -142,6 +142,20 @@ pub struct ListenSettings {
     pub shutdown_timeout: Duration,
 }
 
+impl ListenSettings {
+    /// Any free port of this machine, for one command.
+    pub fn embedded() -> Self {
+        Self {
+            port: 0,
+            bind_address: IpAddr::from([127, 0, 0, 1]),
+            cors_allowed_origins: Vec::new(),
+            max_concurrent_streams: 256,
+            keepalive_interval: Duration::from_secs(30),
+            shutdown_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
 /// How logs are written.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Log settings")]

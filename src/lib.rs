@@ -4,6 +4,8 @@
 
 pub mod bundle;
 pub mod catalog;
+pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod data_dir;

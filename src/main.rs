@@ -2,22 +2,29 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tara_export::{
+    cli::{ClientCommand, ExitStatus, Output},
+    client::Client,
     clock::SystemClock,
     config::{ListenSettings, LogSettings, Settings, value},
     data_dir::DataDirLock,
     server::{RunningServer, Service},
     store::local::LocalStore,
-    telemetry::{DefaultLevel, start_logging},
+    telemetry::{Logger, start_logging},
 };
 
 /// Turns a completed document review into an audit bundle in S3 or on local disk
+///
+/// Without --server, the commands start a server of their own in this process, with the server
+/// settings below.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    settings: Settings,
     #[command(flatten)]
     log: LogSettings,
 }
@@ -26,52 +33,56 @@ struct Cli {
 enum Command {
     /// Serve gRPC, gRPC-Web and /healthz
     Serve(Serve),
+    #[command(flatten)]
+    Client(ClientCommand),
 }
 
 #[derive(Debug, Args)]
 struct Serve {
     #[command(flatten)]
     listen: ListenSettings,
-    #[command(flatten)]
-    settings: Settings,
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    // Settings are the same for all commands, and would fill the short help (-h).
+    let command = Cli::command().mut_args(|argument| match argument.get_id().as_str() {
+        "help" | "version" => argument,
+        _ => argument.global(true).hide_short_help(true),
+    });
+    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("no async runtime: {error}")),
+        Err(error) => return fail(&format!("no async runtime: {error}"), ExitStatus::Failed),
     };
-    let result = match cli.command {
-        Command::Serve(command) => {
-            start_logging(&cli.log, DefaultLevel::Info);
-            runtime.block_on(serve(command))
+    if let Err(message) = cli.settings.check() {
+        return fail(&message, ExitStatus::Usage);
+    }
+    match cli.command {
+        Command::Serve(Serve { listen }) => {
+            start_logging(&cli.log, Logger::Server);
+            match runtime.block_on(serve(&listen, &cli.settings)) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(message) => fail(&message, ExitStatus::Failed),
+            }
         }
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => fail(&message),
+        Command::Client(command) => {
+            start_logging(&cli.log, Logger::Command);
+            match runtime.block_on(run_client(command, &cli.settings)) {
+                Ok(status) => status.into(),
+                Err((message, status)) => fail(&message, status),
+            }
+        }
     }
 }
 
-fn fail(message: &str) -> ExitCode {
+fn fail(message: &str, status: ExitStatus) -> ExitCode {
     eprintln!("error: {message}");
-    ExitCode::FAILURE
+    status.into()
 }
 
-async fn serve(command: Serve) -> Result<(), String> {
-    let Serve { listen, settings } = command;
-    settings.check()?;
-    let lock = DataDirLock::acquire(&settings.data_dir).map_err(|error| error.to_string())?;
-    let service =
-        Service::new(&settings, Arc::new(SystemClock)).await.map_err(|error| error.to_string())?;
-    let engine = service.engine().clone();
-    let server = RunningServer::start(service, &listen).await.map_err(|error| {
-        format!(
-            "can't listen on {}:{} (BIND_ADDRESS, PORT): {error}",
-            listen.bind_address, listen.port
-        )
-    })?;
+async fn serve(listen: &ListenSettings, settings: &Settings) -> Result<(), String> {
+    let lock = lock_data_dir(settings).await?;
+    let server = start_server(listen, settings).await?;
     match value(&settings.s3_bucket_name) {
         Some(bucket) => tracing::info!(address = %server.address(), bucket, "listening"),
         None => tracing::warn!(
@@ -79,13 +90,70 @@ async fn serve(command: Serve) -> Result<(), String> {
             "listening WITHOUT an S3 bucket: bundles stay on this machine's disk; set S3_BUCKET_NAME to store them in S3"
         ),
     }
-    let _ = LocalStore::open(settings.data_dir.clone());
+    let engine = server.engine().clone();
     tokio::spawn(async move { engine.check_s3().await });
     stop_signal().await.map_err(|error| format!("signals can't be received: {error}"))?;
     tracing::info!("stopping");
     server.shut_down().await;
     drop(lock);
     Ok(())
+}
+
+/// Runs a command against the server it names, or against one in this process.
+async fn run_client(
+    command: ClientCommand,
+    settings: &Settings,
+) -> Result<ExitStatus, (String, ExitStatus)> {
+    let failed = |message: String| (message, ExitStatus::Failed);
+    let mut output = Output::of_process();
+    if let Some(url) = command.server() {
+        let client = Client::connect(url).await.map_err(|error| failed(error.to_string()))?;
+        return told(command.run(client, &mut output).await);
+    }
+    // Commands that only read leave the directory to whoever writes.
+    let lock = match command.writes() {
+        true => Some(lock_data_dir(settings).await.map_err(failed)?),
+        false => None,
+    };
+    if command.writes() && value(&settings.s3_bucket_name).is_none() {
+        eprintln!(
+            "no S3 bucket is set (S3_BUCKET_NAME): the bundle goes to {} on this machine",
+            settings.data_dir.display()
+        );
+    }
+    let server = start_server(&ListenSettings::embedded(), settings).await.map_err(failed)?;
+    let url = format!("http://{}", server.address());
+    let client = Client::connect(&url).await.map_err(|error| failed(error.to_string()))?;
+    let result = command.run(client, &mut output).await;
+    server.shut_down().await;
+    drop(lock);
+    told(result)
+}
+
+fn told(
+    result: Result<ExitStatus, tara_export::cli::CliError>,
+) -> Result<ExitStatus, (String, ExitStatus)> {
+    result.map_err(|error| (error.to_string(), error.exit_status()))
+}
+
+async fn start_server(
+    listen: &ListenSettings,
+    settings: &Settings,
+) -> Result<RunningServer, String> {
+    let service =
+        Service::new(settings, Arc::new(SystemClock)).await.map_err(|error| error.to_string())?;
+    RunningServer::start(service, listen).await.map_err(|error| {
+        let ListenSettings { bind_address, port, .. } = listen;
+        format!("can't listen on {bind_address} port {port} (BIND_ADDRESS, PORT): {error}")
+    })
+}
+
+/// Takes the data directory, and clears away what a process left there that was killed.
+async fn lock_data_dir(settings: &Settings) -> Result<DataDirLock, String> {
+    let lock = DataDirLock::acquire(&settings.data_dir).map_err(|error| error.to_string())?;
+    let store = LocalStore::open(settings.data_dir.clone()).map_err(|error| error.to_string())?;
+    store.clean_temporary_files().await.map_err(|error| error.to_string())?;
+    Ok(lock)
 }
 
 /// Waits for SIGTERM or SIGINT.

@@ -127,6 +127,11 @@ impl RunningServer {
         self.address
     }
 
+    /// The engine behind it.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// Stops in order: no new exports, running ones get their time, streams end, connections close.
     pub async fn shut_down(mut self) {
         self.draining.cancel();

@@ -8,24 +8,24 @@ use tracing_subscriber::{
 
 use crate::config::{LogFormat, LogSettings, value};
 
-/// What is logged unless a setting says otherwise.
+/// Who logs, which decides what a setting leaves open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DefaultLevel {
-    /// A server: what happens.
-    Info,
-    /// A command: what goes wrong.
-    Warn,
+pub enum Logger {
+    /// A server: what happens, for people on a terminal, else for programs.
+    Server,
+    /// A command: what goes wrong, for people.
+    Command,
 }
 
 /// Sends logs to standard error, from here on.
-pub fn start_logging(settings: &LogSettings, default_level: DefaultLevel) {
-    let default_filter = match default_level {
-        DefaultLevel::Info => "info",
-        DefaultLevel::Warn => "warn",
+pub fn start_logging(settings: &LogSettings, logger: Logger) {
+    let default_filter = match logger {
+        Logger::Server => "info",
+        Logger::Command => "error",
     };
     let filter = value(&settings.log_level).unwrap_or_else(|| default_filter.to_owned());
     let as_text = match settings.log_format {
-        LogFormat::Auto => io::stderr().is_terminal(),
+        LogFormat::Auto => logger == Logger::Command || io::stderr().is_terminal(),
         LogFormat::Text => true,
         LogFormat::Json => false,
     };

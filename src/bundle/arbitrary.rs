@@ -139,8 +139,8 @@ pub(super) fn review() -> impl Strategy<Value = Review> {
 }
 
 fn documents() -> impl Strategy<Value = Vec<Document>> {
-    let one = option::of((text(), text(), vec(any::<u8>(), 0..9)));
-    [one.clone(), one.clone(), one].prop_map(|given| {
+    let one = || option::of((text(), text(), vec(any::<u8>(), 0..9)));
+    [one(), one(), one()].prop_map(|given| {
         let kinds = DocumentKind::ALL.into_iter().zip(given);
         let sent = kinds.filter_map(|(kind, given)| Some((kind, given?)));
         sent.map(|(kind, (file_name, media_type, content))| Document {

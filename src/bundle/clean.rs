@@ -95,22 +95,21 @@ fn continues_a_character(character: char) -> bool {
         || character.general_category_group() == GeneralCategoryGroup::Mark
 }
 
-/// At most so many bytes of a text, cut where a character with its marks ends.
+/// At most so many bytes of a text, cut where a character with all that belongs to it ends, unless
+/// that would cost more than a few characters.
 fn cut(text: &str, max_bytes: usize) -> &str {
+    const MOST_GIVEN_UP_BYTES: usize = 64;
     if text.len() <= max_bytes {
         return text;
     }
     let end = text.floor_char_boundary(max_bytes);
-    let mut nicer = end;
-    while let Some(next) = text[nicer..].chars().next() {
-        if !continues_a_character(next) {
-            return &text[..nicer];
-        }
-        let Some(previous) = text[..nicer].chars().next_back() else { break };
-        nicer -= previous.len_utf8();
-    }
-    // Marks all the way to the start.
-    &text[..end]
+    let is_between_characters = |at: usize| {
+        let (before, after) = text.split_at(at);
+        !before.ends_with(ZERO_WIDTH_JOINER) && !after.starts_with(continues_a_character)
+    };
+    let ends = (end.saturating_sub(MOST_GIVEN_UP_BYTES)..=end).rev();
+    let nicest = ends.filter(|at| text.is_char_boundary(*at)).find(|at| is_between_characters(*at));
+    &text[..nicest.unwrap_or(end)]
 }
 
 /// Whether Windows reads a name as a device, whatever comes after its first dot (Microsoft,

@@ -193,11 +193,16 @@ mod tests {
         let sections: Vec<&str> =
             report.section_analysis.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(sections, ["z", "a"]);
-        assert_eq!(report.section_analysis[0].1.acceptance_rate, 100.0 / 3.0);
+        assert_eq!(report.section_analysis[0].1.acceptance_rate, 1.0 / 3.0 * 100.0);
 
         let later = String::from_utf8(bytes).unwrap().replacen('{', "{\"added_later\": [1],", 1);
         assert_eq!(ComprehensiveReport::parse(later.as_bytes()).unwrap(), report);
-        for wrong in ["", "{}", "[]", &later.replace("33.33", "\"33.33\"")] {
+        for wrong in [
+            "",
+            "{}",
+            "[]",
+            &later.replace("\"total_activities\": 0", "\"total_activities\": \"0\""),
+        ] {
             assert!(ComprehensiveReport::parse(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }

@@ -64,17 +64,39 @@ impl<F: Formatter> Formatter for PinnedNumbers<F> {
 /// A finite double as Python's `repr` writes it: the fewest digits that read back as the same
 /// double, with a fraction or an exponent, the latter below 1e-4 and from 1e16 on.
 pub(super) fn format_double(number: f64) -> String {
-    // `1.2345e-5`: shortest digits, the first before the point.
-    let scientific = format!("{number:e}");
+    let scientific = shortest_scientific(number);
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or_default();
-    if (-4..16).contains(&exponent) {
-        // Never exponents, and a fraction always.
-        let fixed = number.to_string();
-        return if fixed.contains('.') { fixed } else { fixed + ".0" };
+    if !(-4..16).contains(&exponent) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{mantissa}e{sign}{:02}", exponent.unsigned_abs());
     }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{mantissa}e{sign}{:02}", exponent.unsigned_abs())
+    let (minus, mantissa) = match mantissa.strip_prefix('-') {
+        Some(positive) => ("-", positive),
+        None => ("", mantissa),
+    };
+    let digits = mantissa.replace('.', "");
+    // Digits before the point, the first one of the mantissa included.
+    let whole_digits = (exponent + 1).max(0).unsigned_abs() as usize;
+    if whole_digits == 0 {
+        let zeros = "0".repeat(exponent.unsigned_abs() as usize - 1);
+        return format!("{minus}0.{zeros}{digits}");
+    }
+    match digits.split_at_checked(whole_digits) {
+        Some((whole, fraction)) if !fraction.is_empty() => format!("{minus}{whole}.{fraction}"),
+        _ => format!("{minus}{digits:0<whole_digits$}.0"),
+    }
+}
+
+/// The shortest digits with an exponent, `1.2345e-5`. Where two of that length are as near, Rust
+/// may take either; here, as in Python, it is the one whose last digit is even.
+fn shortest_scientific(number: f64) -> String {
+    let shortest = format!("{number:e}");
+    let digits =
+        shortest.bytes().take_while(|byte| *byte != b'e').filter(u8::is_ascii_digit).count();
+    // Correctly rounded from the double's exact value, ties to even.
+    let nearest = format!("{number:.*e}", digits.saturating_sub(1));
+    if nearest.parse() == Ok(number) { nearest } else { shortest }
 }
 
 #[cfg(test)]
@@ -108,6 +130,12 @@ mod tests {
             (f64::MAX, "1.7976931348623157e+308"),
             (f64::MIN_POSITIVE, "2.2250738585072014e-308"),
             (5e-324, "5e-324"),
+            // Both neighbours are as near and read back.
+            (5_849_874_349_264_405.0 / 4.0, "1462468587316101.2"),
+            (-1_871_134_174_267_437.0 / 8.0, "-233891771783429.62"),
+            // Powers of two: their neighbour below is nearer than the one above.
+            (9_007_199_254_740_992.0, "9007199254740992.0"),
+            (2.0_f64.powi(-44), "5.684341886080802e-14"),
         ] {
             assert_eq!(format_double(number), text);
             assert_eq!(to_json_pretty(&number), text.as_bytes());

@@ -61,18 +61,22 @@ fn write_statistics(text: &mut Text, report: &ComprehensiveReport) {
     let statistics = &report.summary_statistics;
     let activity = &report.activity_summary;
     text.heading("STATISTICS");
-    text.count(statistics.total_ai_suggestions, "suggestions of the AI assistant");
-    let rate = percent(statistics.acceptance_rate);
-    text.count(statistics.total_accepted, format_args!("accepted ({rate} of the suggestions)"));
-    text.count(statistics.total_rejected, "rejected");
-    let rate = percent(statistics.user_engagement_rate);
-    text.count(
-        statistics.total_user_feedback,
-        format_args!("added by the reviewer ({rate} of the suggestions)"),
-    );
-    text.count(activity.sections_analyzed, "sections analyzed");
-    text.count(activity.total_activities, "activities logged");
-    text.count(activity.chat_interactions, "chat messages");
+    let of_suggestions = |rate| format!("   {} of the suggestions", percent(rate));
+    for (label, count, note) in [
+        ("AI suggestions", statistics.total_ai_suggestions, String::new()),
+        ("Accepted", statistics.total_accepted, of_suggestions(statistics.acceptance_rate)),
+        ("Rejected", statistics.total_rejected, String::new()),
+        (
+            "Added by the reviewer",
+            statistics.total_user_feedback,
+            of_suggestions(statistics.user_engagement_rate),
+        ),
+        ("Sections analyzed", activity.sections_analyzed, String::new()),
+        ("Activities logged", activity.total_activities, String::new()),
+        ("Chat messages", activity.chat_interactions, String::new()),
+    ] {
+        text.line(format_args!("  {label:<22}{:>9}{note}", grouped(count)));
+    }
 }
 
 fn write_risk(text: &mut Text, report: &ComprehensiveReport) {
@@ -93,7 +97,7 @@ fn write_categories(text: &mut Text, report: &ComprehensiveReport) {
     match categories.len() {
         0 => text.line("  (none)"),
         all if all > TOP_CATEGORIES => {
-            text.line(format_args!("         and {} more", all - TOP_CATEGORIES));
+            text.line(format_args!("          and {} more", all - TOP_CATEGORIES));
         }
         _ => {}
     }
@@ -140,14 +144,12 @@ fn write_section(text: &mut Text, name: &str, section: &SectionAnalysis) {
 fn write_performance(text: &mut Text, report: &ComprehensiveReport) {
     let performance = &report.performance_metrics;
     text.heading("PERFORMANCE");
-    text.line(format_args!(
-        "  {:>9.2} minutes from the first to the last activity",
-        performance.review_duration
-    ));
-    text.line(format_args!(
-        "  {:>9.2} minutes per analyzed section",
-        performance.avg_time_per_section
-    ));
+    for (label, minutes) in [
+        ("Review duration", performance.review_duration),
+        ("Average per section", performance.avg_time_per_section),
+    ] {
+        text.line(format_args!("  {label:<22}{minutes:>9.2} minutes"));
+    }
 }
 
 /// A caller's text, or `(none)` where it is empty.
@@ -164,7 +166,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);
@@ -197,7 +199,7 @@ impl Text {
     }
 
     fn count(&mut self, count: u64, of_what: impl Display) {
-        self.line(format_args!("  {:>6} {of_what}", grouped(count)));
+        self.line(format_args!("  {:>6}  {of_what}", grouped(count)));
     }
 }
 

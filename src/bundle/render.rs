@@ -146,9 +146,9 @@ fn plan_document(
     PlannedDocument { kind, path, size_bytes }
 }
 
-/// The documents that the review doesn't have, in path order.
+/// The documents that the review doesn't have, in the order of their kinds.
 fn plan_omissions(base: &FolderBase, review: &Review, planned: &[PlannedDocument]) -> Vec<Omitted> {
-    let mut omitted: Vec<Omitted> = DocumentKind::ALL
+    DocumentKind::ALL
         .into_iter()
         .filter(|kind| planned.iter().all(|document| document.kind != *kind))
         .map(|kind| Omitted {
@@ -160,9 +160,7 @@ fn plan_omissions(base: &FolderBase, review: &Review, planned: &[PlannedDocument
             }
             .to_owned(),
         })
-        .collect();
-    omitted.sort_by(|one, other| one.path.cmp(&other.path));
-    omitted
+        .collect()
 }
 
 /// Every file that is made from the review.

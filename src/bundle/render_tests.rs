@@ -70,7 +70,7 @@ fn parsed_log(log: &[JsonObject]) -> Value {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn nothing_a_caller_sent_is_lost(export in arbitrary::accepted_export()) {

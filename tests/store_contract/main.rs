@@ -55,6 +55,7 @@ on_every_backend! {
     contract::a_good_store_passes_its_probe_again_and_again,
     contract::unusual_names_come_back_as_they_went,
     listing::listings_agree_with_a_sorted_set,
+    listing::listings_keep_the_order_of_bytes_around_slashes,
     listing::paging_one_by_one_gives_the_whole,
     listing::an_empty_store_lists_nothing,
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use aws_config::imds::client::error::TokenError;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::{
     config::http::HttpResponse,
@@ -95,13 +96,18 @@ where
     }
 }
 
+const NO_CREDENTIALS: &str =
+    "this service has no AWS credentials; neither environment, profile nor role gives any";
+
 /// What went wrong with the credentials. Their own messages stay out: they may quote configuration.
 pub(super) fn of_credentials(error: &CredentialsError) -> Failure {
+    // The metadata service is the chain's last hope. Where it refuses, nothing else gave any.
+    let is_refused = find::<TokenError>(error).is_some();
     let (kind, what) = match error {
-        CredentialsError::CredentialsNotLoaded(_) => (
-            StoreErrorKind::Denied,
-            "this service has no AWS credentials; neither environment, profile nor role gives any",
-        ),
+        CredentialsError::ProviderError(_) if is_refused => {
+            (StoreErrorKind::Denied, NO_CREDENTIALS)
+        }
+        CredentialsError::CredentialsNotLoaded(_) => (StoreErrorKind::Denied, NO_CREDENTIALS),
         CredentialsError::InvalidConfiguration(_) => {
             (StoreErrorKind::Misconfigured, "the AWS profile or its environment is malformed")
         }

@@ -1,0 +1,70 @@
+//! `check`: can this server store anything, and if not, what is to be done?
+
+use clap::Args;
+
+use super::{
+    CliError, ExitStatus, Output, ServerArguments,
+    format::{Table, printable},
+};
+use crate::{
+    client::{Client, to_json},
+    proto::{CheckStorageResponse, StorageCheck, storage_check::Status},
+};
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckCommand {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would take the comment for the command's own")]
+    pub server: ServerArguments,
+    /// Print the server's answer as one line of proto3 JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl CheckCommand {
+    /// Prints a row for each check, with a hint where there is something to do.
+    ///
+    /// # Errors
+    /// The server's refusal; a check that fails is a row, and [`ExitStatus::Failed`].
+    pub async fn run(self, client: Client, out: &mut Output) -> Result<ExitStatus, CliError> {
+        let response = client.check_storage().await?;
+        if self.json {
+            out.line(&to_json(&response))?;
+        } else {
+            print(&response, out)?;
+        }
+        let has_failed = response.checks.iter().any(|check| check.status() == Status::Failed);
+        Ok(if has_failed { ExitStatus::Failed } else { ExitStatus::Done })
+    }
+}
+
+fn print(response: &CheckStorageResponse, out: &mut Output) -> std::io::Result<()> {
+    let rows: Vec<_> = response.checks.iter().map(row).collect();
+    let lines = Table::new([false; 4]).lines(&rows);
+    for (line, check) in lines.into_iter().zip(&response.checks) {
+        out.line(&line)?;
+        if !check.hint.is_empty() {
+            out.line(&format!("  → {}", printable(&check.hint)))?;
+        }
+    }
+    Ok(())
+}
+
+fn row(check: &StorageCheck) -> [String; 4] {
+    let sign = match check.status() {
+        Status::Passed => "✓",
+        Status::Warning => "!",
+        Status::Failed => "✗",
+        Status::Skipped | Status::Unspecified => "–",
+    };
+    let duration = check.duration.unwrap_or_default();
+    let milliseconds =
+        duration.seconds.saturating_mul(1000) + i64::from(duration.nanos) / 1_000_000;
+    [
+        sign.to_owned(),
+        printable(&check.check),
+        format!("{milliseconds} ms"),
+        printable(&check.message),
+    ]
+}

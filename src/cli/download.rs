@@ -1,0 +1,164 @@
+//! `download`: a bundle as a ZIP file, or one of its files.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use clap::Args;
+use indicatif::ProgressBar;
+use tempfile::NamedTempFile;
+use tokio::{fs::File, io::AsyncWriteExt as _};
+
+use super::{
+    CliError, ExitStatus, Output, ServerArguments, format::printable, format::size,
+    progress::style, resource_name,
+};
+use crate::client::{ArtifactDownload, BundleDownload, Client, ClientError};
+
+/// Arguments of `download`.
+#[derive(Debug, Args)]
+pub struct DownloadCommand {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would take the comment for the command's own")]
+    pub server: ServerArguments,
+    /// The export, exports/ID or the ID alone
+    pub name: String,
+    /// Only this file of the bundle, such as manifest.json; without it, the whole bundle as ZIP
+    #[arg(long, value_name = "PATH")]
+    pub artifact: Option<String>,
+    /// The file to write, or the folder to put it into; by default named after the bundle's folder,
+    /// or the artifact, in the current folder
+    #[arg(long, value_name = "PATH")]
+    pub output: Option<PathBuf>,
+}
+
+impl DownloadCommand {
+    /// Downloads into a new file; one that exists is never replaced.
+    ///
+    /// # Errors
+    /// The server's refusal, damaged content, a file in the way.
+    pub async fn run(self, client: Client, out: &mut Output) -> Result<ExitStatus, CliError> {
+        let name = resource_name(&self.name);
+        let download = match &self.artifact {
+            Some(path) => Download::Artifact(Box::new(client.open_artifact(name, path).await?)),
+            None => Download::Bundle(Box::new(client.open_bundle(name).await?)),
+        };
+        let target = self.target(download.file_name())?;
+        let size_bytes = write_new_file(download, &target, out).await?;
+        out.line(&format!("{}  {}", printable(&target.to_string_lossy()), size(size_bytes)))?;
+        Ok(ExitStatus::Done)
+    }
+
+    /// The file to write.
+    fn target(&self, file_name: &str) -> Result<PathBuf, CliError> {
+        let target = match &self.output {
+            Some(output) if !output.is_dir() => output.clone(),
+            folder => {
+                let folder = folder.clone().unwrap_or_default();
+                folder.join(plain_file_name(file_name)?)
+            }
+        };
+        // Found before the download rather than after it; the rename looks again.
+        if target.symlink_metadata().is_ok() {
+            return Err(CliError::Exists(target.display().to_string()));
+        }
+        Ok(target)
+    }
+}
+
+/// The server's name for a file, if it is one: it must not lead out of the folder.
+fn plain_file_name(name: &str) -> Result<&str, CliError> {
+    let is_plain = !name.is_empty()
+        && !matches!(name, "." | "..")
+        && !name.contains(['/', '\\'])
+        && !name.contains(char::is_control);
+    if is_plain {
+        Ok(name)
+    } else {
+        Err(ClientError::Protocol("a file's name that is none; choose one with --output").into())
+    }
+}
+
+enum Download {
+    Artifact(Box<ArtifactDownload>),
+    Bundle(Box<BundleDownload>),
+}
+
+impl Download {
+    /// The name to save it under.
+    fn file_name(&self) -> &str {
+        match self {
+            Self::Artifact(download) => {
+                let path = &download.artifact().path;
+                path.rsplit('/').next().unwrap_or(path)
+            }
+            Self::Bundle(download) => &download.archive().file_name,
+        }
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        match self {
+            Self::Artifact(download) => download.next().await,
+            Self::Bundle(download) => download.next().await,
+        }
+    }
+
+    /// A bar where the size is known, a counter where it isn't.
+    fn bar(&self, out: &Output) -> ProgressBar {
+        if !out.stderr_is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let (bar, template) = match self {
+            Self::Artifact(download) => {
+                let length = download.artifact().size_bytes.try_into().unwrap_or_default();
+                (ProgressBar::new(length), "{bar:30} {bytes} of {total_bytes}  {bytes_per_sec}")
+            }
+            Self::Bundle(_) => (ProgressBar::new_spinner(), "{spinner} {bytes}  {bytes_per_sec}"),
+        };
+        bar.with_style(style(template))
+    }
+}
+
+/// Writes into a temporary file beside the target and gives it its name when it is whole.
+async fn write_new_file(
+    mut download: Download,
+    target: &Path,
+    out: &Output,
+) -> Result<i64, CliError> {
+    let folder = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let temporary = new_temporary_file(folder)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", folder.display())))?;
+    let mut file = File::from_std(temporary.as_file().try_clone()?);
+    let bar = download.bar(out);
+    let mut size_bytes = 0;
+    while let Some(data) = download.next().await? {
+        file.write_all(&data).await?;
+        bar.inc(data.len() as u64);
+        size_bytes += data.len() as i64;
+    }
+    bar.finish_and_clear();
+    file.flush().await?;
+    file.sync_all().await?;
+    temporary.persist_noclobber(target).map_err(|error| match error.error.kind() {
+        io::ErrorKind::AlreadyExists => CliError::Exists(target.display().to_string()),
+        _ => CliError::Write(error.error),
+    })?;
+    Ok(size_bytes)
+}
+
+/// A temporary file with the permissions that any new file gets, not only for its owner.
+fn new_temporary_file(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".tara-export-").suffix(".part");
+    #[cfg(unix)]
+    {
+        use std::{fs::Permissions, os::unix::fs::PermissionsExt as _};
+        builder.permissions(Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
+}

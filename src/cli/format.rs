@@ -1,0 +1,141 @@
+//! Values as a person reads them.
+
+use chrono::DateTime;
+use indicatif::HumanBytes;
+use prost_types::Timestamp;
+use unicode_width::UnicodeWidthStr as _;
+
+use crate::proto::{Destination, Export, ExportEvent, Progress, export::State};
+
+/// A text of somebody else's, safe to print: control characters, which a terminal obeys, are
+/// written out, and so are those that turn the direction of writing.
+pub(super) fn printable(text: &str) -> String {
+    escape(text, |_| false)
+}
+
+/// As [`printable`], with line ends and tabs kept.
+pub(super) fn printable_lines(text: &str) -> String {
+    escape(text, |character| matches!(character, '\n' | '\t'))
+}
+
+fn escape(text: &str, keep: fn(char) -> bool) -> String {
+    let turns_direction = |character| matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut printable = String::with_capacity(text.len());
+    for character in text.chars() {
+        if !keep(character) && (character.is_control() || turns_direction(character)) {
+            printable.extend(character.escape_unicode());
+        } else {
+            printable.push(character);
+        }
+    }
+    printable
+}
+
+/// A size in bytes, such as `16.00 KiB`.
+pub(super) fn size(bytes: i64) -> String {
+    HumanBytes(bytes.try_into().unwrap_or_default()).to_string()
+}
+
+/// A time in UTC, to the second.
+pub(super) fn time(timestamp: Option<&Timestamp>) -> String {
+    timestamp
+        .and_then(|time| DateTime::from_timestamp(time.seconds, time.nanos.try_into().ok()?))
+        .map_or_else(|| "-".to_owned(), |time| time.format("%Y-%m-%d %H:%M:%SZ").to_string())
+}
+
+/// An export's state.
+pub(super) fn state(export: &Export) -> &'static str {
+    match State::try_from(export.state) {
+        Ok(State::Running) => "running",
+        Ok(State::Pending) => "pending",
+        Ok(State::FellBack) => "fell back",
+        Ok(State::Committed) => "committed",
+        Ok(State::Failed) => "failed",
+        Ok(State::Quarantined) => "quarantined",
+        Ok(State::Unspecified) | Err(_) => "unknown",
+    }
+}
+
+/// Where an export's bundle is.
+pub(super) fn stored_in(export: &Export) -> &'static str {
+    match Destination::try_from(export.stored_in) {
+        Ok(Destination::S3) => "S3",
+        Ok(Destination::Local) => "local",
+        Ok(Destination::Unspecified) | Err(_) => "-",
+    }
+}
+
+/// How far an export is, such as `3 of 12`.
+pub(super) fn progress(event: &ExportEvent) -> String {
+    let Progress { artifacts_done, artifacts_total, .. } = event.progress.unwrap_or_default();
+    format!("{artifacts_done} of {artifacts_total}")
+}
+
+/// Rows in aligned columns, which grow from one batch of rows to the next and never shrink.
+pub(super) struct Table<const COLUMNS: usize> {
+    widths: [usize; COLUMNS],
+    right_aligned: [bool; COLUMNS],
+}
+
+impl<const COLUMNS: usize> Table<COLUMNS> {
+    pub(super) fn new(right_aligned: [bool; COLUMNS]) -> Self {
+        Self { widths: [0; COLUMNS], right_aligned }
+    }
+
+    /// The rows as lines, without blanks at their ends.
+    pub(super) fn lines(&mut self, rows: &[[String; COLUMNS]]) -> Vec<String> {
+        for row in rows {
+            for (width, cell) in self.widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.width());
+            }
+        }
+        rows.iter().map(|row| self.line(row)).collect()
+    }
+
+    fn line(&self, row: &[String; COLUMNS]) -> String {
+        let mut line = String::new();
+        for (index, cell) in row.iter().enumerate() {
+            if index > 0 {
+                line.push_str("  ");
+            }
+            let blanks = " ".repeat(self.widths[index].saturating_sub(cell.width()));
+            if self.right_aligned[index] {
+                line.push_str(&blanks);
+                line.push_str(cell);
+            } else {
+                line.push_str(cell);
+                line.push_str(&blanks);
+            }
+        }
+        line.trim_end().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_written_out() {
+        assert_eq!(printable("a\u{1b}[31m\n\u{202e}ä 文"), "a\\u{1b}[31m\\u{a}\\u{202e}ä 文");
+        assert_eq!(printable_lines("a\n\tb\r"), "a\n\tb\\u{d}");
+    }
+
+    #[test]
+    fn columns_are_aligned_by_what_a_terminal_shows() {
+        let mut table = Table::new([false, true, false]);
+        let row = |cells: [&str; 3]| cells.map(str::to_owned);
+        let lines = table.lines(&[row(["文書", "1", "x"]), row(["abc", "100", ""])]);
+        assert_eq!(lines, ["文書    1  x", "abc   100"]);
+        // The next batch is as wide as the one before.
+        assert_eq!(table.lines(&[row(["a", "2", "y"])]), ["a       2  y"]);
+    }
+
+    #[test]
+    fn times_are_utc_to_the_second() {
+        let time = |seconds| super::time(Some(&Timestamp { seconds, nanos: 999_999_999 }));
+        assert_eq!(time(1_795_372_620), "2026-11-22 18:37:00Z");
+        assert_eq!(time(i64::MAX), "-");
+        assert_eq!(super::time(None), "-");
+    }
+}

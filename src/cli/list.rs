@@ -1,0 +1,80 @@
+//! `list`: past and running exports, newest first.
+
+use clap::Args;
+
+use super::{
+    CliError, ExitStatus, Output, ServerArguments,
+    format::{Table, printable, size, state, stored_in, time},
+};
+use crate::{
+    client::{Client, to_json},
+    proto::{Export, ListExportsRequest},
+};
+
+/// As many exports as a server gives at once.
+const PAGE_SIZE: usize = 1000;
+
+/// Arguments of `list`.
+#[derive(Debug, Args)]
+pub struct ListCommand {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would take the comment for the command's own")]
+    pub server: ServerArguments,
+    /// Only exports that match, such as 'document_name:"incident" AND state = STATE_COMMITTED'
+    #[arg(long, value_name = "FILTER", default_value = "")]
+    pub filter: String,
+    /// At most this many exports
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Print each page as one line of proto3 JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl ListCommand {
+    /// Prints the exports, a page at a time.
+    ///
+    /// # Errors
+    /// The server's refusal, such as a filter that it can't read.
+    pub async fn run(self, client: Client, out: &mut Output) -> Result<ExitStatus, CliError> {
+        let mut table = Table::new([false, false, false, false, true, false]);
+        let mut head =
+            Some(["ACCEPTED", "STATE", "STORED IN", "DOCUMENT", "SIZE", "NAME"].map(str::to_owned));
+        let mut left = self.limit.unwrap_or(usize::MAX);
+        let mut request = ListExportsRequest { filter: self.filter, ..Default::default() };
+        while left > 0 && !out.is_closed() {
+            request.page_size = left.min(PAGE_SIZE).try_into().unwrap_or_default();
+            let page = client.list_page(request.clone()).await?;
+            left = left.saturating_sub(page.exports.len());
+            if self.json {
+                out.line(&to_json(&page))?;
+            } else {
+                // The head goes with the first row, so that an empty list prints nothing.
+                let head = if page.exports.is_empty() { None } else { head.take() };
+                let rows: Vec<_> = head.into_iter().chain(page.exports.iter().map(row)).collect();
+                for line in table.lines(&rows) {
+                    out.line(&line)?;
+                }
+            }
+            if page.next_page_token.is_empty() {
+                break;
+            }
+            request.page_token = page.next_page_token;
+        }
+        if !self.json && head.is_some() {
+            out.note("no exports");
+        }
+        Ok(ExitStatus::Done)
+    }
+}
+
+fn row(export: &Export) -> [String; 6] {
+    [
+        time(export.accepted_time.as_ref()),
+        state(export).to_owned(),
+        stored_in(export).to_owned(),
+        printable(&export.document_name),
+        size(export.size_bytes),
+        printable(&export.name),
+    ]
+}

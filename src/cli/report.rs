@@ -1,0 +1,111 @@
+//! `report`: what a bundle's report says.
+
+use clap::{Args, ValueEnum};
+
+use super::{
+    CliError, ExitStatus, Output, ServerArguments, format::printable_lines, resource_name,
+};
+use crate::{
+    client::{Client, ClientError, to_json, to_json_pretty},
+    proto::{get_report_request::View, get_report_response::Report},
+};
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub struct ReportCommand {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would take the comment for the command's own")]
+    pub server: ServerArguments,
+    /// The export, exports/ID or the ID alone
+    pub name: String,
+    /// The report's form
+    #[arg(long, value_enum, default_value = "text")]
+    pub view: ViewArgument,
+    /// Print the server's answer as one line of proto3 JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A report's form on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ViewArgument {
+    /// readable_report.txt, byte for byte
+    Text,
+    /// comprehensive_report.json, byte for byte
+    Json,
+    /// The report as the API's message, in proto3 JSON
+    Structured,
+}
+
+impl ViewArgument {
+    /// The artifact that the view shows byte for byte.
+    fn artifact(self) -> Option<&'static str> {
+        match self {
+            Self::Text => Some("readable_report.txt"),
+            Self::Json => Some("comprehensive_report.json"),
+            Self::Structured => None,
+        }
+    }
+}
+
+impl ReportCommand {
+    /// Prints the report.
+    ///
+    /// # Errors
+    /// The server's refusal, such as an unknown export.
+    pub async fn run(self, client: Client, out: &mut Output) -> Result<ExitStatus, CliError> {
+        let name = resource_name(&self.name);
+        let view = match self.view {
+            ViewArgument::Text => View::Text,
+            ViewArgument::Json => View::Json,
+            ViewArgument::Structured => View::Structured,
+        };
+        let response = match (client.get_report(&name, view).await, self.view.artifact()) {
+            (Err(error), Some(path)) if is_too_large(&error) && !self.json => {
+                return download(&client, &name, path, out).await;
+            }
+            (response, _) => response?,
+        };
+        if self.json {
+            out.line(&to_json(&response))?;
+            return Ok(ExitStatus::Done);
+        }
+        match response.report {
+            Some(Report::Text(text)) => print(text.as_bytes(), out)?,
+            Some(Report::Json(json)) => print(&json, out)?,
+            Some(Report::Structured(report)) => out.line(&to_json_pretty(&report))?,
+            None => return Err(ClientError::Protocol("an answer without a report").into()),
+        }
+        Ok(ExitStatus::Done)
+    }
+}
+
+/// A report too large for one answer comes as a file instead.
+async fn download(
+    client: &Client,
+    name: &str,
+    path: &str,
+    out: &mut Output,
+) -> Result<ExitStatus, CliError> {
+    let mut report = client.open_artifact(name, path).await?;
+    let mut bytes = Vec::new();
+    // Held back until it was checked as a whole.
+    while let Some(data) = report.next().await? {
+        bytes.extend_from_slice(&data);
+    }
+    print(&bytes, out)?;
+    Ok(ExitStatus::Done)
+}
+
+fn is_too_large(error: &ClientError) -> bool {
+    error.reason() == Some("REPORT_TOO_LARGE")
+}
+
+/// Byte for byte into a file or pipe; a terminal gets nothing that it would obey.
+fn print(bytes: &[u8], out: &mut Output) -> std::io::Result<()> {
+    if out.stdout_is_terminal() {
+        out.bytes(printable_lines(&String::from_utf8_lossy(bytes)).as_bytes())
+    } else {
+        out.bytes(bytes)
+    }
+}

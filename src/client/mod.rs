@@ -1,0 +1,210 @@
+//! The client: calls to a tara-export server, with what a caller would otherwise have to write.
+//!
+//! ```no_run
+//! # use futures::TryStreamExt as _;
+//! # use tara_export::client::{Client, ClientError, session};
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::connect("http://127.0.0.1:8080").await?;
+//! let loaded = session::read_folder("examples/sample-review".as_ref())?;
+//! let mut events = client.export(loaded.request);
+//! while let Some(event) = events.try_next().await? {
+//!     println!("{event:?}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod download;
+mod error;
+mod exact_json;
+mod follow;
+mod json;
+pub mod session;
+
+use std::time::Duration;
+
+use futures::{Stream, stream};
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint},
+};
+
+pub use download::{ArtifactDownload, BundleDownload};
+pub use error::{ClientError, FieldViolation, Rejection};
+pub use exact_json::JsonError;
+pub use follow::{EventStream, FollowPolicy};
+pub use json::{ApiMessage, request_from_json, to_json, to_json_pretty};
+
+use crate::proto::{
+    CheckStorageRequest, CheckStorageResponse, Export, GetExportRequest, GetReportRequest,
+    GetReportResponse, ListExportsRequest, ListExportsResponse, PreviewExportRequest,
+    PreviewExportResponse, StartExportRequest, export_service_client::ExportServiceClient,
+    get_report_request::View,
+};
+
+/// The largest message that is sent or taken, in bytes. Servers have lower limits of their own.
+pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+// A connection that is dead without a sign is noticed after these two.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A connection to a tara-export server. Cloning it is cheap and shares the connection, which is
+/// made again by itself when it was lost.
+#[derive(Debug, Clone)]
+pub struct Client {
+    service: ExportServiceClient<Channel>,
+    follow_policy: FollowPolicy,
+}
+
+impl Client {
+    /// Connects to a server, such as `http://127.0.0.1:8080`. Without a scheme, `http://` is meant.
+    ///
+    /// # Errors
+    /// [`ClientError::Url`] and [`ClientError::Connect`].
+    pub async fn connect(url: &str) -> Result<Self, ClientError> {
+        let channel = endpoint(url)?
+            .connect()
+            .await
+            .map_err(|source| ClientError::Connect { url: url.to_owned(), source })?;
+        Ok(Self::from_channel(channel))
+    }
+
+    /// A client on a channel of the caller's making.
+    pub fn from_channel(channel: Channel) -> Self {
+        let service = ExportServiceClient::new(channel)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        Self { service, follow_policy: FollowPolicy::default() }
+    }
+
+    /// The same client with other patience for lost streams.
+    pub fn with_follow_policy(mut self, policy: FollowPolicy) -> Self {
+        self.follow_policy = policy;
+        self
+    }
+
+    /// Exports a review and follows it to its end. Makes the request's id when it has none.
+    ///
+    /// The stream survives lost connections and restarted servers: it attaches again and never
+    /// yields an event of one run twice. Its last item is `completed`, `failed` or an error. The
+    /// export goes on when the stream is dropped.
+    pub fn export(&self, request: StartExportRequest) -> EventStream {
+        EventStream::start(self.service.clone(), self.follow_policy, request)
+    }
+
+    /// Follows an export that was started before: `name` is exports/{export_id}. The stream is as
+    /// that of [`Client::export`].
+    pub fn watch(&self, name: impl Into<String>) -> EventStream {
+        EventStream::watch(self.service.clone(), self.follow_policy, name.into())
+    }
+
+    /// Says what an export would write, and writes nothing.
+    ///
+    /// # Errors
+    /// The server's refusal, such as INVALID_ARGUMENT with every violated field.
+    pub async fn preview(
+        &self,
+        request: PreviewExportRequest,
+    ) -> Result<PreviewExportResponse, ClientError> {
+        Ok(self.service.clone().preview_export(request).await?.into_inner())
+    }
+
+    /// Reads one export with its artifacts.
+    ///
+    /// # Errors
+    /// The server's refusal, such as NOT_FOUND.
+    pub async fn get_export(&self, name: impl Into<String>) -> Result<Export, ClientError> {
+        let request = GetExportRequest { name: name.into() };
+        let response = self.service.clone().get_export(request).await?.into_inner();
+        response.export.ok_or(ClientError::Protocol("an answer to GetExport without an export"))
+    }
+
+    /// Reads one page of exports, newest first.
+    ///
+    /// # Errors
+    /// The server's refusal, such as INVALID_ARGUMENT for a filter that it can't read.
+    pub async fn list_page(
+        &self,
+        request: ListExportsRequest,
+    ) -> Result<ListExportsResponse, ClientError> {
+        Ok(self.service.clone().list_exports(request).await?.into_inner())
+    }
+
+    /// Lists all exports that match the filter, newest first, fetching pages as they are needed.
+    /// The stream ends after its first error.
+    pub fn list_exports(
+        &self,
+        filter: impl Into<String>,
+    ) -> impl Stream<Item = Result<Export, ClientError>> + Send + Unpin + 'static {
+        let client = self.clone();
+        let first = ListExportsRequest { filter: filter.into(), ..Default::default() };
+        let pages = stream::try_unfold(Some(first), move |request| {
+            let client = client.clone();
+            async move {
+                let Some(mut request) = request else {
+                    return Ok(None);
+                };
+                let page = client.list_page(request.clone()).await?;
+                request.page_token = page.next_page_token;
+                let next = (!request.page_token.is_empty()).then_some(request);
+                Ok::<_, ClientError>(Some((stream::iter(page.exports.into_iter().map(Ok)), next)))
+            }
+        });
+        Box::pin(futures::TryStreamExt::try_flatten(pages))
+    }
+
+    /// Reads a bundle's report.
+    ///
+    /// # Errors
+    /// The server's refusal: NOT_FOUND, DATA_LOSS where the report is not what the manifest says,
+    /// REPORT_TOO_LARGE where only a download can carry it.
+    pub async fn get_report(
+        &self,
+        name: impl Into<String>,
+        view: View,
+    ) -> Result<GetReportResponse, ClientError> {
+        let request = GetReportRequest { name: name.into(), view: view.into() };
+        Ok(self.service.clone().get_report(request).await?.into_inner())
+    }
+
+    /// Checks the server's stores.
+    ///
+    /// # Errors
+    /// The server's refusal; a check that fails is none, but a row of the answer.
+    pub async fn check_storage(&self) -> Result<CheckStorageResponse, ClientError> {
+        Ok(self.service.clone().check_storage(CheckStorageRequest {}).await?.into_inner())
+    }
+}
+
+fn endpoint(url: &str) -> Result<Endpoint, ClientError> {
+    let wrong = |message: &str| ClientError::Url { url: url.to_owned(), message: message.into() };
+    let full = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+    if !full.starts_with("http://") {
+        return Err(wrong("only http:// is spoken here; put a TLS proxy in front for others"));
+    }
+    let endpoint = Endpoint::from_shared(full)
+        .map_err(|_| wrong("not a URL such as http://127.0.0.1:8080"))?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT))
+}
+
+/// Refuses before it is sent what no server takes.
+fn check_size(request: &StartExportRequest) -> Result<(), ClientError> {
+    let size_bytes = prost::Message::encoded_len(request);
+    if size_bytes > MAX_MESSAGE_BYTES {
+        return Err(ClientError::RequestTooLarge { size_bytes, limit_bytes: MAX_MESSAGE_BYTES });
+    }
+    Ok(())
+}
+
+impl From<Status> for Box<Rejection> {
+    fn from(status: Status) -> Self {
+        Box::new(status.into())
+    }
+}

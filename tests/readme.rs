@@ -1,0 +1,47 @@
+//! The README says what the program says.
+
+use clap::{Args as _, Command};
+use tara_export::config::{ListenSettings, LogSettings, Settings};
+
+const README: &str = include_str!("../README.md");
+
+#[test]
+fn the_readme_lists_every_setting_with_its_default() {
+    let command = Settings::augment_args(Command::new("settings"));
+    let command = LogSettings::augment_args(ListenSettings::augment_args(command));
+    let mut faults = Vec::new();
+    for argument in command.get_arguments() {
+        let Some(variable) = argument.get_env().and_then(|name| name.to_str()) else {
+            faults.push(format!("{} has no environment variable", argument.get_id()));
+            continue;
+        };
+        let row = README.lines().find(|line| line.starts_with(&format!("| `{variable}` |")));
+        let Some(row) = row else {
+            faults.push(format!("{variable} is missing"));
+            continue;
+        };
+        for default in argument.get_default_values().iter().filter_map(|value| value.to_str()) {
+            if !row.contains(&format!("`{default}`")) {
+                faults.push(format!("{variable} has the default {default}, the README another"));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn the_readme_lists_no_setting_that_is_gone() {
+    let command = Settings::augment_args(Command::new("settings"));
+    let command = LogSettings::augment_args(ListenSettings::augment_args(command));
+    let known: Vec<String> = command
+        .get_arguments()
+        .filter_map(|argument| Some(argument.get_env()?.to_string_lossy().into_owned()))
+        .chain(["TARA_EXPORT_SERVER".to_owned()])
+        .collect();
+    let settings = README.split("## Settings").nth(1).expect("the README has settings");
+    let settings = settings.split("\n## ").next().expect("a first part");
+    for row in settings.lines().filter(|line| line.starts_with("| `")) {
+        let variable = row.split('`').nth(1).expect("a variable in backticks");
+        assert!(known.iter().any(|name| name == variable), "{variable} is no setting");
+    }
+}
