@@ -5,6 +5,8 @@
 //! loopback. With a settable latency in front of every S3 request, the difference divided by the
 //! latency is the number of round trips an export takes.
 
+#![allow(clippy::expect_used, reason = "a benchmark that can't go on ends")]
+
 use std::{
     env,
     net::IpAddr,

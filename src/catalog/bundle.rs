@@ -198,13 +198,22 @@ struct ReadManifest {
     modified_time: Option<DateTime<Utc>>,
 }
 
+/// What identifies a manifest that is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredManifest {
+    /// Its digest.
+    pub sha256: Sha256,
+    /// When it was stored, by the store's clock.
+    pub stored_time: Option<DateTime<Utc>>,
+}
+
 /// Whose manifest a folder has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FolderOwner {
     /// Nobody's: there is none.
     Nobody,
-    /// This export's, with the manifest's digest.
-    Export(ExportId, Sha256),
+    /// This export's.
+    Export(ExportId, StoredManifest),
     /// Somebody's, in a form this service does not write.
     Stranger,
 }
@@ -215,7 +224,10 @@ pub async fn folder_owner(
     folder: &FolderName,
 ) -> Result<FolderOwner, StoreError> {
     match read_manifest(store, folder).await {
-        Ok(Some(manifest)) => Ok(FolderOwner::Export(manifest.manifest.export_id, manifest.sha256)),
+        Ok(Some(ReadManifest { manifest, sha256, modified_time, .. })) => Ok(FolderOwner::Export(
+            manifest.export_id,
+            StoredManifest { sha256, stored_time: modified_time },
+        )),
         Ok(None) => Ok(FolderOwner::Nobody),
         Err(ReadError::Store(error)) if error.kind() != StoreErrorKind::Corrupt => Err(error),
         Err(_) => Ok(FolderOwner::Stranger),

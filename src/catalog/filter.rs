@@ -160,7 +160,8 @@ impl<'a> Reader<'a> {
         let operator = self.operator();
         self.skip_spaces();
         let value_position = self.position;
-        let value = self.value()?;
+        // Looked at last: what stands before it is more likely the cause.
+        let value = self.value();
         let wrong_operator = |allowed: &str| {
             let found = if operator.is_empty() { "nothing" } else { operator };
             Self::error(
@@ -184,6 +185,7 @@ impl<'a> Reader<'a> {
                     ">=" => Order::GreaterOrEqual,
                     _ => return Err(wrong_operator("=, !=, <, <=, > or >=")),
                 };
+                let value = value?;
                 let time = DateTime::parse_from_rfc3339(&value).map_err(|_| {
                     let reason =
                         format!("{value:?} is no RFC 3339 time such as \"2026-11-01T00:00:00Z\"");
@@ -203,10 +205,11 @@ impl<'a> Reader<'a> {
                     ":" => TextMatch::Contains,
                     _ => return Err(wrong_operator("=, != or :")),
                 };
-                Ok(Condition::Text(text_field, text_match, value))
+                Ok(Condition::Text(text_field, text_match, value?))
             }
             "state" => {
                 let is = equality(operator).ok_or_else(|| wrong_operator("= or !="))?;
+                let value = value?;
                 let state = match value.as_str() {
                     "STATE_RUNNING" => ExportState::Running,
                     "STATE_PENDING" => ExportState::Pending,
@@ -226,6 +229,7 @@ impl<'a> Reader<'a> {
             }
             "requested_destination" | "stored_in" => {
                 let is = equality(operator).ok_or_else(|| wrong_operator("= or !="))?;
+                let value = value?;
                 let destination = match value.as_str() {
                     "DESTINATION_S3" => Destination::S3,
                     "DESTINATION_LOCAL" => Destination::Local,

@@ -144,18 +144,26 @@ struct IndexReader {
 }
 
 impl IndexReader {
-    /// The exports of the next entries in order, and whether there are more entries.
-    async fn next_batch(&mut self) -> Result<(Vec<Export>, bool), ReadError> {
-        let request = ListRequest {
+    fn request(&self, limit: usize) -> ListRequest {
+        ListRequest {
             prefix: layout::index_prefix(),
             start_after: self.start_after.clone(),
             delimited: false,
-            limit: self.batch_size,
-        };
-        let listing = self.store.list(request).await?;
+            limit,
+        }
+    }
+
+    /// The exports of the next entries in order, and whether there are more entries.
+    async fn next_batch(&mut self) -> Result<(Vec<Export>, bool), ReadError> {
+        let mut listing = self.store.list(self.request(self.batch_size)).await?;
+        if listing.more && whole_times(&listing.keys) == 0 {
+            // One microsecond fills the batch.
+            listing = self.store.list(self.request(LARGEST_LISTING)).await?;
+        }
         let mut keys = listing.keys;
-        if listing.more {
-            keep_whole_times(&mut keys);
+        // A microsecond that fills the largest listing is taken as it comes.
+        if listing.more && whole_times(&keys) > 0 {
+            keys.truncate(whole_times(&keys));
         }
         self.entries_left = self.entries_left.saturating_sub(keys.len());
         if let Some(last) = keys.last() {
@@ -185,8 +193,8 @@ async fn indexed_export(
 ) -> Result<Option<Export>, ReadError> {
     match StoredBundle::of_index_entry(store, time, folder.clone()).await {
         Ok(bundle) => Ok(bundle.map(|bundle| bundle.export())),
-        Err(ReadError::DataLoss { location, difference }) => {
-            tracing::error!(location, difference, "a bundle's manifest can't be believed");
+        Err(error) if error.is_data_loss() => {
+            tracing::error!(%folder, %error, "a bundle's manifest can't be believed");
             let entry = records::read_index_entry(store.as_ref(), time, &folder).await?;
             Ok(entry.map(|entry| quarantined(store.as_ref(), entry.export_id, time, folder)))
         }
@@ -223,14 +231,11 @@ fn quarantined(
     }
 }
 
-/// Drops the last keys where more keys of their microsecond may follow: exports of one microsecond
-/// are ordered by id, which their index entries' names don't tell, so they are read together.
-fn keep_whole_times(keys: &mut Vec<String>) {
+/// How many of these keys come before the last one's microsecond, of which more may follow: exports
+/// of one microsecond are ordered by id, which their index entries' names don't tell, so they are
+/// read together.
+fn whole_times(keys: &[String]) -> usize {
     let time_of = |key: &String| layout::parse_index_entry(key).map(|(time, _)| time);
-    let Some(last) = keys.last().map(time_of) else { return };
-    let whole = keys.partition_point(|key| time_of(key) != last);
-    // A microsecond that fills a batch by itself is taken as it comes.
-    if whole > 0 {
-        keys.truncate(whole);
-    }
+    let Some(last) = keys.last().map(time_of) else { return 0 };
+    keys.partition_point(|key| time_of(key) != last)
 }

@@ -33,6 +33,17 @@ pub enum ReadError {
     },
 }
 
+impl ReadError {
+    /// Whether what is stored is not what was written; no other try helps.
+    pub fn is_data_loss(&self) -> bool {
+        match self {
+            Self::DataLoss { .. } => true,
+            Self::Store(error) => error.kind() == StoreErrorKind::Corrupt,
+            Self::NoSuchArtifact { .. } => false,
+        }
+    }
+}
+
 /// An object that differs from what a manifest says of it.
 pub(super) fn data_loss(
     store: &dyn Store,

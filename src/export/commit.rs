@@ -8,13 +8,14 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, future, stream};
 
 use super::{ArtifactUpdate, EventKind, events::Run, retry::RetryBudget};
 use crate::{
     bundle::{AcceptedExport, Artifact, Bundle, FolderName, FormatVersion},
     catalog::{
-        FolderOwner, folder_owner, folders_of, layout,
+        FolderOwner, StoredManifest, folder_owner, folders_of, layout,
         records::{self, ExportRecord, FolderClaim, IndexEntry},
     },
     digest::{Sha256, Sha256Hasher},
@@ -38,8 +39,8 @@ pub(super) struct Claim {
     /// The export as its first acceptance pinned it, which may be another replica's.
     pub export: AcceptedExport,
     pub folder: FolderName,
-    /// The manifest's digest, where the bundle is there already.
-    pub committed: Option<Sha256>,
+    /// The manifest, where the bundle is there already.
+    pub committed: Option<StoredManifest>,
 }
 
 /// A bundle whose manifest is stored.
@@ -47,6 +48,16 @@ pub(super) struct Claim {
 pub(super) struct Committed {
     pub folder: FolderName,
     pub manifest_sha256: Sha256,
+    /// When, by the store's clock; none where it was just now.
+    pub committed_time: Option<DateTime<Utc>>,
+}
+
+impl Committed {
+    /// A bundle that was there before, perhaps of a put whose answer was lost.
+    fn earlier(folder: FolderName, manifest: StoredManifest) -> Self {
+        let StoredManifest { sha256, stored_time } = manifest;
+        Self { folder, manifest_sha256: sha256, committed_time: stored_time }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +76,7 @@ pub(super) enum CommitError {
 /// Whether a folder is free for an export.
 enum FolderState {
     Ours,
-    Committed(Sha256),
+    Committed(StoredManifest),
     Taken,
 }
 
@@ -81,8 +92,8 @@ impl Commit<'_> {
                 FolderState::Ours => {
                     return Ok(Claim { export: adopted, folder: first, committed: None });
                 }
-                FolderState::Committed(sha256) => {
-                    return Ok(Claim { export: adopted, folder: first, committed: Some(sha256) });
+                FolderState::Committed(manifest) => {
+                    return Ok(Claim { export: adopted, folder: first, committed: Some(manifest) });
                 }
                 FolderState::Taken => return self.claim_next_folder(adopted, &first).await,
             }
@@ -110,8 +121,8 @@ impl Commit<'_> {
         for folder in folders_of(&base).skip(skip) {
             match self.claim_folder(&export, &folder).await? {
                 FolderState::Ours => return Ok(Claim { export, folder, committed: None }),
-                FolderState::Committed(sha256) => {
-                    return Ok(Claim { export, folder, committed: Some(sha256) });
+                FolderState::Committed(manifest) => {
+                    return Ok(Claim { export, folder, committed: Some(manifest) });
                 }
                 FolderState::Taken => {}
             }
@@ -163,8 +174,8 @@ impl Commit<'_> {
         let owner = self.retrying(|| folder_owner(self.store, folder));
         let (is_ours, owner) = futures::try_join!(claim, owner)?;
         Ok(match owner {
-            FolderOwner::Export(owner, sha256) if owner == export.export_id => {
-                FolderState::Committed(sha256)
+            FolderOwner::Export(owner, manifest) if owner == export.export_id => {
+                FolderState::Committed(manifest)
             }
             FolderOwner::Nobody if is_ours => FolderState::Ours,
             _ => FolderState::Taken,
@@ -181,13 +192,13 @@ impl Commit<'_> {
         loop {
             self.run.update(|export| export.folder_name = Some(claim.folder.clone()));
             self.run.reset_progress(total, bundle.size_bytes());
-            if let Some(manifest_sha256) = claim.committed {
-                return Ok(Committed { folder: claim.folder, manifest_sha256 });
+            if let Some(manifest) = claim.committed {
+                return Ok(Committed::earlier(claim.folder, manifest));
             }
             if self.write_artifacts(&claim, bundle).await?
-                && let Some(manifest_sha256) = self.write_manifest(&claim, bundle).await?
+                && let Some(committed) = self.write_manifest(&claim, bundle).await?
             {
-                return Ok(Committed { folder: claim.folder, manifest_sha256 });
+                return Ok(committed);
             }
             claim = self.claim_next_folder(claim.export, &claim.folder).await?;
         }
@@ -219,27 +230,34 @@ impl Commit<'_> {
         Ok(stored)
     }
 
-    /// The manifest's digest once it is stored; none where the folder is another's.
+    /// The bundle once its manifest is stored; none where the folder is another's.
     async fn write_manifest(
         &self,
         claim: &Claim,
         bundle: &Bundle,
-    ) -> Result<Option<Sha256>, StoreError> {
+    ) -> Result<Option<Committed>, StoreError> {
         let manifest = bundle.manifest(&claim.export, &claim.folder);
         let key = layout::artifact(&claim.folder, &manifest.path);
         self.manifest_sent.store(true, Ordering::Relaxed);
-        let sha256 = match self.put_artifact(&key, &manifest).await? {
-            PutOutcome::Created => manifest.sha256,
+        let committed = match self.put_artifact(&key, &manifest).await? {
+            PutOutcome::Created => Committed {
+                folder: claim.folder.clone(),
+                manifest_sha256: manifest.sha256,
+                committed_time: None,
+            },
             PutOutcome::Exists => {
                 let owner = self.retrying(|| folder_owner(self.store, &claim.folder)).await?;
                 match owner {
-                    FolderOwner::Export(owner, sha256) if owner == claim.export.export_id => sha256,
+                    FolderOwner::Export(owner, manifest) if owner == claim.export.export_id => {
+                        Committed::earlier(claim.folder.clone(), manifest)
+                    }
                     _ => return Ok(None),
                 }
             }
         };
-        self.run.stored(ArtifactUpdate { sha256: Some(sha256), ..self.update(&manifest) }, 0);
-        Ok(Some(sha256))
+        let sha256 = Some(committed.manifest_sha256);
+        self.run.stored(ArtifactUpdate { sha256, ..self.update(&manifest) }, 0);
+        Ok(Some(committed))
     }
 
     /// Whether an object that was there before has this artifact's bytes.

@@ -255,6 +255,16 @@ impl Run {
         self.lock().progress = Progress { artifacts_total, bytes_total, ..Progress::default() };
     }
 
+    /// Counts everything as stored, whichever run stored it.
+    pub(super) fn complete_progress(&self, artifacts_total: u32, bytes_total: u64) {
+        self.lock().progress = Progress {
+            artifacts_done: artifacts_total,
+            artifacts_total,
+            bytes_done: bytes_total,
+            bytes_total,
+        };
+    }
+
     pub(super) fn stored(&self, update: ArtifactUpdate, counted_bytes: u64) {
         {
             let mut state = self.lock();
@@ -348,8 +358,14 @@ impl Subscription {
         ending: CancellationToken,
     ) -> Self {
         let changes = run.changes.subscribe();
-        let seen = usize::try_from(seen).unwrap_or(usize::MAX);
-        let seen_live = run.lock().live.as_ref().map_or(0, |(number, _)| *number);
+        let (seen, seen_live) = {
+            let state = run.lock();
+            // A number beyond the last hides nothing that is to come. And whoever has it all hears
+            // the end again, since how a stream ends tells how the export did.
+            let last = state.events.len() - usize::from(state.last_is_terminal());
+            let seen = usize::try_from(seen).unwrap_or(usize::MAX).min(last);
+            (seen, state.live.as_ref().map_or(0, |(number, _)| *number))
+        };
         Self { run, seen, seen_live, changes, heartbeat_interval, ending }
     }
 

@@ -263,7 +263,7 @@ impl Job {
                 .collect(),
             manifest_sha256: Some(committed.manifest_sha256),
             accepted_time: accepted.accepted_time,
-            committed_time: Some(self.shared.clock.now()),
+            committed_time: committed.committed_time.or_else(|| Some(self.shared.clock.now())),
             ..self.run.export()
         }
     }
@@ -301,6 +301,8 @@ impl Job {
             export_id = %export.export_id, outcome, location = export.location,
             artifacts = export.artifacts.len(), size_bytes = export.size_bytes(), "export completed"
         );
+        let files = u32::try_from(export.artifacts.len() + 1).unwrap_or(u32::MAX);
+        self.run.complete_progress(files, export.size_bytes());
         self.run.update(|current| *current = export.clone());
         self.run.publish(EventKind::Completed(Box::new(export)));
     }

@@ -20,6 +20,9 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Violations' texts a status carries: it travels in HTTP headers, which clients limit to some
 /// 16 KiB, and base64 adds a third.
 const VIOLATIONS_LIMIT_BYTES: usize = 6 * 1024;
+/// Longest text that a status repeats whole: a caller's own keys and values stand in some, and
+/// headers write each of their bytes as three.
+const TEXT_LIMIT_BYTES: usize = 1024;
 
 /// The table: what a failure's reason means for the caller.
 fn code_of(reason: FailureReason) -> Code {
@@ -48,6 +51,7 @@ fn with_metadata<const N: usize>(
     message: impl Into<String>,
     metadata: [(&str, String); N],
 ) -> Status {
+    let message = shortened(message.into());
     let metadata: HashMap<String, String> =
         metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
@@ -74,7 +78,7 @@ pub(super) struct Violations(Vec<(String, String)>);
 impl Violations {
     /// Adds a fault of a field, named as in the proto.
     pub(super) fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        self.0.push((field.into(), description.into()));
+        self.0.push((shortened(field.into()), shortened(description.into())));
     }
 
     /// The value, unless there are faults.
@@ -87,8 +91,7 @@ impl Violations {
         let total = self.0.len();
         let mut details = ErrorDetails::with_error_info("INVALID_REQUEST", DOMAIN, HashMap::new());
         let mut size_bytes = 0;
-        let mut shown = 0;
-        for (field, description) in &self.0 {
+        for (shown, (field, description)) in self.0.iter().enumerate() {
             size_bytes += field.len() + description.len();
             if size_bytes > VIOLATIONS_LIMIT_BYTES && shown > 0 {
                 let rest = format!("and {} more fields are wrong", total - shown);
@@ -96,18 +99,27 @@ impl Violations {
                 break;
             }
             details.add_bad_request_violation(field, description);
-            shown += 1;
         }
         let first = self.0.first().map(|(field, description)| format!("{field}: {description}"));
         let message = match (first, total) {
-            (Some(first), 1) => first,
+            (Some(first), 1) => shortened(first),
             (Some(first), _) => {
-                format!("{first} (and {} more: see the BadRequest details)", total - 1)
+                let rest = format!(" (and {} more: see the BadRequest details)", total - 1);
+                shortened(first) + &rest
             }
             (None, _) => String::new(),
         };
         Status::with_error_details(Code::InvalidArgument, message, details)
     }
+}
+
+/// The text, cut where it is too long for a header.
+fn shortened(mut text: String) -> String {
+    if text.len() > TEXT_LIMIT_BYTES {
+        text.truncate(text.floor_char_boundary(TEXT_LIMIT_BYTES));
+        text.push('…');
+    }
+    text
 }
 
 /// INVALID_ARGUMENT because of one field.

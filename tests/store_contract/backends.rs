@@ -32,8 +32,8 @@ pub(crate) fn local() -> Backend {
 
 pub(crate) async fn s3_in_memory() -> Backend {
     let server = TestS3::start().await;
-    let settings = settings(&server.endpoint(), &server.bucket());
-    let environment = environment(&server.access_key(), &server.secret_key());
+    let settings = settings(&server.endpoint(), server.bucket());
+    let environment = environment(server.access_key(), server.secret_key());
     Backend {
         store: Arc::new(S3Store::from_sdk_config(settings, &environment)),
         _keep: Box::new(server),

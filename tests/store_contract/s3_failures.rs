@@ -99,7 +99,7 @@ async fn a_wrong_clock_is_outlived(settings: S3Settings, environment: aws_config
 #[tokio::test]
 async fn wrong_credentials_in_memory() {
     let server = TestS3::start().await;
-    wrong_credentials_are_denied(settings(&server.endpoint(), &server.bucket())).await;
+    wrong_credentials_are_denied(settings(&server.endpoint(), server.bucket())).await;
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn wrong_credentials_real() {
 #[tokio::test]
 async fn missing_bucket_in_memory() {
     let server = TestS3::start().await;
-    let environment = environment(&server.access_key(), &server.secret_key());
+    let environment = environment(server.access_key(), server.secret_key());
     let settings = settings(&server.endpoint(), "tara-export-no-such-bucket");
     let store = S3Store::from_sdk_config(settings, &environment);
     a_missing_bucket_is_a_wrong_setting(&store).await;
@@ -130,8 +130,8 @@ async fn missing_bucket_real() {
 #[tokio::test]
 async fn wrong_clock_in_memory() {
     let server = TestS3::start().await;
-    let environment = environment(&server.access_key(), &server.secret_key());
-    a_wrong_clock_is_outlived(settings(&server.endpoint(), &server.bucket()), environment).await;
+    let environment = environment(server.access_key(), server.secret_key());
+    a_wrong_clock_is_outlived(settings(&server.endpoint(), server.bucket()), environment).await;
 }
 
 #[tokio::test]

@@ -31,12 +31,23 @@ impl LocalStore {
                 format!("{key} is kept for the service's own files and can't hold an object"),
             ));
         }
+        self.require_folder()?;
         let path = self.path(key);
         if self.exists(&path)? {
             return Ok(PutOutcome::Exists);
         }
         let file = self.write_aside(&path, payload)?;
         self.publish(file, &path)
+    }
+
+    /// What lies in the root's place and is no folder keeps everything from being written until an
+    /// operator moves it, as a full disk does.
+    fn require_folder(&self) -> Result<(), StoreError> {
+        if fs::metadata(&self.root).is_ok_and(|metadata| !metadata.is_dir()) {
+            let message = format!("{} is a file, not a folder: move it away", self.root.display());
+            return Err(StoreError::new(StoreErrorKind::Full, message));
+        }
+        Ok(())
     }
 
     /// Whether the key holds an object, which is durable then: an earlier attempt may have died

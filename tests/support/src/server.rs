@@ -1,5 +1,7 @@
 //! Starting, stopping and steering the server.
 
+use aws_config::SdkConfig;
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use std::{
     collections::BTreeMap,
     io,
@@ -157,6 +159,15 @@ impl TestS3 {
     /// The region to sign for.
     pub fn region(&self) -> &str {
         s3::REGION
+    }
+
+    /// What the AWS SDK needs to reach this server, with its credentials.
+    pub fn sdk_config(&self) -> SdkConfig {
+        let credentials =
+            Credentials::new(self.access_key(), self.secret_key(), None, None, "test server");
+        SdkConfig::builder()
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .build()
     }
 
     /// The environment that points tara-export at this server.

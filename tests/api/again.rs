@@ -1,0 +1,185 @@
+//! One request id is one export, and one folder has one owner.
+
+use std::fs;
+
+use chrono::TimeDelta;
+use tara_export::proto::{Export, GetExportRequest, StartExportRequest, export_event::Event};
+use tonic::Code;
+
+use crate::{
+    bundles,
+    following::{committed, export, refused},
+    harness::{Host, START_PREFIX},
+    requests::{id, item, name, request, section},
+    statuses::expect_status,
+};
+
+/// The same id with one more item.
+fn other_content(number: u32) -> StartExportRequest {
+    let mut request = request(number, "incident report.docx");
+    request.review.as_mut().unwrap().user_created = vec![section("Summary", vec![item("9")])];
+    request
+}
+
+#[tokio::test]
+async fn the_same_request_again_is_the_same_run() {
+    let host = Host::new();
+    let mut server = host.start().await;
+    let first = export(&mut server.client, request(1, "incident report.docx")).await;
+    host.clock.advance(TimeDelta::seconds(90));
+    let again = export(&mut server.client, request(1, "incident report.docx")).await;
+    assert_eq!(again.numbered(), first.numbered());
+    assert_eq!(again.completed(), first.completed());
+    assert_eq!(bundles::folders(&host.data_dir()).len(), 1);
+}
+
+#[tokio::test]
+async fn the_same_request_from_many_clients_at_once_makes_one_bundle() {
+    let host = Host::new();
+    let server = host.start().await;
+    let exports = (0..16).map(|_| {
+        let mut client = server.client.clone();
+        async move { committed(&mut client, request(1, "incident report.docx")).await }
+    });
+    let exports: Vec<Export> = futures::future::join_all(exports).await;
+    assert!(exports.iter().all(|export| *export == exports[0]));
+    assert_eq!(bundles::folders(&host.data_dir()), [exports[0].folder_name.clone()]);
+}
+
+#[tokio::test]
+async fn other_content_under_a_used_id_is_refused() {
+    let host = Host::new();
+    let mut server = host.start().await;
+    let first = committed(&mut server.client, request(1, "incident report.docx")).await;
+    let before = bundles::digests(&host.data_dir());
+    let status = refused(&mut server.client, other_content(1)).await;
+    let info = expect_status(&status, Code::AlreadyExists, "REQUEST_ID_REUSED");
+    assert_eq!(info.metadata.get("export"), Some(&first.name));
+    assert!(status.message().contains(&id(1)), "{}", status.message());
+    assert_eq!(bundles::digests(&host.data_dir()), before);
+    // Under an id of its own it is welcome.
+    committed(&mut server.client, other_content(2)).await;
+}
+
+#[tokio::test]
+async fn how_a_document_is_described_is_content_too() {
+    let host = Host::new();
+    let mut server = host.start().await;
+    committed(&mut server.client, request(1, "incident report.docx")).await;
+    let mut renamed = request(1, "incident report.docx");
+    renamed.documents[0].file_name = "draft.docx".to_owned();
+    let mut elsewhere = request(1, "incident report.docx");
+    elsewhere.fallback = 2;
+    for request in [renamed, elsewhere] {
+        let status = refused(&mut server.client, request).await;
+        expect_status(&status, Code::AlreadyExists, "REQUEST_ID_REUSED");
+    }
+    // The order in which documents travel is none.
+    let mut turned = request(1, "incident report.docx");
+    turned.documents.reverse();
+    committed(&mut server.client, turned).await;
+}
+
+#[tokio::test]
+async fn after_a_restart_the_same_request_finds_its_bundle() {
+    let host = Host::new();
+    let mut server = host.start().await;
+    let first = committed(&mut server.client, request(1, "incident report.docx")).await;
+    server.stop().await;
+    let files = bundles::digests(&host.data_dir());
+
+    host.clock.advance(TimeDelta::days(1));
+    let mut server = host.start().await;
+    let again = export(&mut server.client, request(1, "incident report.docx")).await;
+    let Some(Event::Accepted(accepted)) = &again.events[0].event else { panic!("{again:?}") };
+    assert_eq!(accepted.accepted_time, first.accepted_time, "when it was first accepted");
+    let get = GetExportRequest { name: name(1) };
+    let read = server.client.get_export(get).await.unwrap().into_inner().export.unwrap();
+    assert_eq!(again.completed(), read);
+    assert_eq!(read.manifest_sha256, first.manifest_sha256);
+    let progress = again.events.last().unwrap().progress.unwrap();
+    assert_eq!(progress.artifacts_done, progress.artifacts_total);
+    assert_eq!(progress.artifacts_total as usize, first.artifacts.len() + 1);
+    assert_eq!((progress.bytes_done, progress.bytes_total), (first.size_bytes, first.size_bytes));
+    assert_eq!(bundles::digests(&host.data_dir()), files, "nothing is written again");
+}
+
+#[tokio::test]
+async fn after_a_restart_other_content_under_a_used_id_is_still_refused() {
+    let host = Host::new();
+    let mut server = host.start().await;
+    committed(&mut server.client, request(1, "incident report.docx")).await;
+    server.stop().await;
+    let files = bundles::digests(&host.data_dir());
+
+    let mut server = host.start().await;
+    let status = refused(&mut server.client, other_content(1)).await;
+    let info = expect_status(&status, Code::AlreadyExists, "REQUEST_ID_REUSED");
+    assert_eq!(info.metadata.get("export"), Some(&name(1)));
+    assert_eq!(bundles::digests(&host.data_dir()), files);
+    // The first keeps its name.
+    committed(&mut server.client, request(1, "incident report.docx")).await;
+}
+
+#[tokio::test]
+async fn exports_of_one_second_and_name_get_folders_of_their_own() {
+    let host = Host::new();
+    let mut server = host.start().await;
+    let mut folders = Vec::new();
+    for number in 1..=3 {
+        let export = committed(&mut server.client, request(number, "incident report.docx")).await;
+        bundles::whole(&host.folder(&export.folder_name));
+        folders.push(export.folder_name);
+    }
+    let base = format!("{START_PREFIX}incident_report");
+    assert_eq!(folders, [base.clone(), format!("{base}_2"), format!("{base}_3")]);
+}
+
+#[tokio::test]
+async fn a_folder_with_a_strangers_manifest_is_passed_by() {
+    let host = Host::new();
+    let base = format!("{START_PREFIX}incident_report");
+    let stranger = host.folder(&base);
+    fs::create_dir_all(&stranger).unwrap();
+    fs::write(stranger.join("manifest.json"), "{\"name\": \"of something else\"}").unwrap();
+    let mut server = host.start().await;
+    let export = committed(&mut server.client, request(1, "incident report.docx")).await;
+    assert_eq!(export.folder_name, format!("{base}_2"));
+    bundles::whole(&host.folder(&export.folder_name));
+    let files = bundles::files(&stranger);
+    assert_eq!(files.len(), 1);
+    assert_eq!(files["manifest.json"], b"{\"name\": \"of something else\"}");
+}
+
+#[tokio::test]
+async fn a_folder_with_a_strangers_file_is_passed_by() {
+    let host = Host::new();
+    let base = format!("{START_PREFIX}incident_report");
+    let stranger = host.folder(&base);
+    let path = "documents/before_incident_report.docx";
+    fs::create_dir_all(stranger.join("documents")).unwrap();
+    fs::write(stranger.join(path), "not ours").unwrap();
+    let mut server = host.start().await;
+    let followed = export(&mut server.client, request(1, "incident report.docx")).await;
+    let export = followed.completed();
+    assert_eq!(export.folder_name, format!("{base}_2"));
+    bundles::whole(&host.folder(&export.folder_name));
+    assert_eq!(bundles::files(&stranger)[path], b"not ours");
+    assert!(!stranger.join("manifest.json").exists());
+    // The counting started anew with the second folder.
+    let progress = followed.events.last().unwrap().progress.unwrap();
+    assert_eq!(progress.artifacts_done, progress.artifacts_total);
+    assert_eq!(progress.bytes_done, progress.bytes_total);
+}
+
+#[tokio::test]
+async fn a_file_that_is_ours_already_is_taken_over() {
+    let host = Host::new();
+    let folder = host.folder(&format!("{START_PREFIX}incident_report"));
+    fs::create_dir_all(folder.join("documents")).unwrap();
+    fs::write(folder.join("documents/before_incident_report.docx"), "as it was").unwrap();
+    let mut server = host.start().await;
+    let export = committed(&mut server.client, request(1, "incident report.docx")).await;
+    assert_eq!(host.folder(&export.folder_name), folder);
+    bundles::whole(&folder);
+}

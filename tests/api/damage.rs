@@ -1,0 +1,125 @@
+//! What is stored is not what was written: no reader gets it as if it were.
+
+use std::{fs, io::Cursor, path::Path};
+
+use tara_export::proto::{GetExportRequest, ListExportsRequest, get_report_request::View};
+use tonic::Code;
+
+use crate::{
+    bundles,
+    following::committed,
+    harness::{Host, TestServer},
+    reading::{archive, artifact, report},
+    requests::{name, request},
+    statuses::expect_status,
+};
+
+const REPORT: &str = "comprehensive_report.json";
+
+async fn damaged(damage: impl Fn(&Path)) -> (Host, TestServer) {
+    let host = Host::new();
+    let mut server = host.start().await;
+    let export = committed(&mut server.client, request(1, "incident report.docx")).await;
+    damage(&host.folder(&export.folder_name));
+    (host, server)
+}
+
+/// The report is damaged, and everything else of the bundle is well.
+async fn assert_report_lost(server: &mut TestServer) {
+    let client = &mut server.client;
+    for view in [View::Json, View::Structured] {
+        let status = report(client, &name(1), view).await.unwrap_err();
+        expect_status(&status, Code::DataLoss, "DATA_LOSS");
+        assert!(status.message().contains(REPORT), "{}", status.message());
+    }
+    for offset in [0, 5] {
+        let status = artifact(client, &name(1), REPORT, offset).await.unwrap_err();
+        expect_status(&status, Code::DataLoss, "DATA_LOSS");
+    }
+    let (status, received) = archive(client, &name(1)).await.unwrap_err();
+    expect_status(&status, Code::DataLoss, "DATA_LOSS");
+    assert!(zip::ZipArchive::new(Cursor::new(received)).is_err(), "half an archive opens");
+
+    report(client, &name(1), View::Text).await.unwrap();
+    artifact(client, &name(1), "documents/before_incident_report.docx", 0).await.unwrap();
+    let get = GetExportRequest { name: name(1) };
+    client.get_export(get).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_flipped_bit_is_data_loss() {
+    let (_host, mut server) = damaged(|folder| {
+        let mut bytes = fs::read(folder.join(REPORT)).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(folder.join(REPORT), bytes).unwrap();
+    })
+    .await;
+    assert_report_lost(&mut server).await;
+}
+
+#[tokio::test]
+async fn a_truncated_file_is_data_loss() {
+    let (_host, mut server) = damaged(|folder| {
+        let bytes = fs::read(folder.join(REPORT)).unwrap();
+        fs::write(folder.join(REPORT), &bytes[..bytes.len() - 1]).unwrap();
+    })
+    .await;
+    assert_report_lost(&mut server).await;
+}
+
+#[tokio::test]
+async fn a_missing_file_is_data_loss() {
+    let (_host, mut server) = damaged(|folder| fs::remove_file(folder.join(REPORT)).unwrap()).await;
+    assert_report_lost(&mut server).await;
+}
+
+#[tokio::test]
+async fn a_damaged_manifest_is_data_loss_for_its_bundle() {
+    for content in ["", "{", "{\"schema\": \"tara-export/manifest/v1\"}"] {
+        let (_host, mut server) =
+            damaged(|folder| fs::write(folder.join("manifest.json"), content).unwrap()).await;
+        let client = &mut server.client;
+        let get = GetExportRequest { name: name(1) };
+        for status in [
+            client.get_export(get).await.unwrap_err(),
+            report(client, &name(1), View::Json).await.unwrap_err(),
+            artifact(client, &name(1), "manifest.json", 0).await.unwrap_err(),
+            artifact(client, &name(1), REPORT, 0).await.unwrap_err(),
+            archive(client, &name(1)).await.unwrap_err().0,
+        ] {
+            expect_status(&status, Code::DataLoss, "DATA_LOSS");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_that_lies_about_a_file_is_data_loss() {
+    let (_host, mut server) = damaged(|folder| {
+        let path = folder.join("manifest.json");
+        let manifest = bundles::whole(folder);
+        let report = manifest.artifacts.iter().find(|artifact| artifact.path.as_str() == REPORT);
+        let other = tara_export::digest::Sha256::of(b"something else").to_string();
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(path, text.replace(&report.unwrap().sha256.to_string(), &other)).unwrap();
+    })
+    .await;
+    assert_report_lost(&mut server).await;
+}
+
+#[tokio::test]
+async fn one_damaged_bundle_does_not_hide_the_others() {
+    let host = Host::new();
+    let mut server = host.start().await;
+    let mut exports = Vec::new();
+    for number in 1..=3 {
+        exports.push(committed(&mut server.client, request(number, "report.docx")).await);
+        host.clock.advance(chrono::TimeDelta::seconds(1));
+    }
+    let manifest = host.folder(&exports[1].folder_name).join("manifest.json");
+    fs::write(manifest, "no manifest").unwrap();
+    let page = server.client.list_exports(ListExportsRequest::default()).await.unwrap();
+    let names: Vec<String> =
+        page.into_inner().exports.into_iter().map(|export| export.name).collect();
+    assert_eq!(names, [name(3), name(1)]);
+}

@@ -1,0 +1,189 @@
+//! S3 as tests want it: one that works, hangs, fails and panics on command, one that is down, and
+//! one that never answers.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use aws_config::SdkConfig;
+use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
+use tara_export::store::{
+    ListRequest, Listing, Object, ObjectInfo, ObjectKey, Payload, ProbeResult, PutOutcome, Store,
+    StoreError, StoreErrorKind, StoreKind,
+    local::LocalStore,
+    s3::{S3Settings, S3Store, ServerSideEncryption},
+};
+use tempfile::TempDir;
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::watch,
+};
+
+use crate::harness::within;
+
+/// What a [`FakeS3`] does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Works,
+    /// Lets every operation wait.
+    HoldsAll,
+    /// Takes records and claims, and lets the puts of bundles' files wait.
+    HoldsArtifacts,
+    /// Says that it is unavailable.
+    Down,
+    /// Panics at every put of a bundle's file.
+    PanicsAtArtifacts,
+    /// Panics at every listing.
+    PanicsAtLists,
+}
+
+/// A store that says it is S3, keeps its objects on disk, and does as it is told.
+#[derive(Debug)]
+pub(crate) struct FakeS3 {
+    objects: LocalStore,
+    _folder: TempDir,
+    mode: watch::Sender<Mode>,
+    /// How many operations wait or waited.
+    held: watch::Sender<usize>,
+}
+
+#[derive(Clone, Copy)]
+enum Operation<'a> {
+    Put(&'a ObjectKey),
+    Read,
+    List,
+}
+
+impl FakeS3 {
+    pub(crate) fn new(mode: Mode) -> Arc<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = LocalStore::open(folder.path().to_owned()).unwrap();
+        let (mode, held) = (watch::Sender::new(mode), watch::Sender::new(0));
+        Arc::new(Self { objects, _folder: folder, mode, held })
+    }
+
+    pub(crate) fn set(&self, mode: Mode) {
+        self.mode.send_replace(mode);
+    }
+
+    /// Waits until so many operations have been held since the start.
+    pub(crate) async fn until_held(&self, operations: usize) {
+        let mut held = self.held.subscribe();
+        within("operations that hang", held.wait_for(|held| *held >= operations)).await.unwrap();
+    }
+
+    /// Where the objects lie.
+    pub(crate) fn root(&self) -> &std::path::Path {
+        self.objects.root()
+    }
+
+    async fn pass(&self, operation: Operation<'_>) -> Result<(), StoreError> {
+        let is_artifact =
+            matches!(operation, Operation::Put(key) if !key.as_str().starts_with('.'));
+        let mut mode = self.mode.subscribe();
+        loop {
+            match (*mode.borrow_and_update(), operation) {
+                (Mode::HoldsAll, _) => {}
+                (Mode::HoldsArtifacts, _) if is_artifact => {}
+                (Mode::Down, _) => {
+                    let kind = StoreErrorKind::Unavailable;
+                    return Err(StoreError::new(kind, "the test says that S3 is down"));
+                }
+                (Mode::PanicsAtArtifacts, _) if is_artifact => panic!("the test wants a panic"),
+                (Mode::PanicsAtLists, Operation::List) => panic!("the test wants a panic"),
+                _ => return Ok(()),
+            }
+            self.held.send_modify(|held| *held += 1);
+            mode.changed().await.unwrap();
+        }
+    }
+}
+
+#[async_trait]
+impl Store for FakeS3 {
+    fn kind(&self) -> StoreKind {
+        StoreKind::S3
+    }
+
+    fn location(&self, key: &str) -> String {
+        format!("s3://bucket/tara/{key}")
+    }
+
+    async fn put_if_absent(
+        &self,
+        key: &ObjectKey,
+        payload: Payload,
+    ) -> Result<PutOutcome, StoreError> {
+        self.pass(Operation::Put(key)).await?;
+        self.objects.put_if_absent(key, payload).await
+    }
+
+    async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo, StoreError> {
+        self.pass(Operation::Read).await?;
+        self.objects.head(key).await
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Object, StoreError> {
+        self.pass(Operation::Read).await?;
+        self.objects.get(key).await
+    }
+
+    async fn list(&self, request: ListRequest) -> Result<Listing, StoreError> {
+        self.pass(Operation::List).await?;
+        self.objects.list(request).await
+    }
+
+    async fn probe(&self) -> Vec<ProbeResult> {
+        Vec::new()
+    }
+}
+
+/// A port at which nobody answers: connections to it are refused, and nobody else gets it, as long
+/// as this lives.
+pub(crate) struct ClosedPort(TcpSocket);
+
+impl ClosedPort {
+    pub(crate) fn new() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self(socket)
+    }
+
+    /// The real S3 client, told to use this port.
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        s3_store(self.0.local_addr().unwrap())
+    }
+}
+
+/// A server that takes connections and never says anything.
+pub(crate) struct SilentServer(TcpListener);
+
+impl SilentServer {
+    pub(crate) async fn start() -> Self {
+        // The system takes the connections; nobody ever looks at them.
+        Self(TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    /// The real S3 client, told to use this server.
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        s3_store(self.0.local_addr().unwrap())
+    }
+}
+
+fn s3_store(address: SocketAddr) -> Arc<dyn Store> {
+    let credentials = Credentials::new("access", "secret", None, None, "test");
+    let environment = SdkConfig::builder()
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .build();
+    let settings = S3Settings {
+        bucket: "bucket".to_owned(),
+        base_path: "tara/".to_owned(),
+        region: Some("us-east-1".to_owned()),
+        endpoint_url: Some(format!("http://{address}")),
+        path_style: true,
+        server_side_encryption: ServerSideEncryption::BucketDefault,
+        connect_timeout: Duration::from_secs(2),
+        read_timeout: Duration::from_secs(600),
+        operation_timeout: Duration::from_secs(600),
+    };
+    Arc::new(S3Store::from_sdk_config(settings, &environment))
+}

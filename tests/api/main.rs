@@ -1,0 +1,23 @@
+//! The API as its callers meet it: a real server on a real port, over TCP.
+//!
+//! Tests decide time, ids and what S3 does. None waits for time to pass: each waits for the thing
+//! it wants to see.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bundles;
+mod fake_s3;
+mod following;
+mod harness;
+mod reading;
+mod requests;
+mod statuses;
+
+mod again;
+mod damage;
+mod export;
+mod list;
+mod list_filter;
+mod outage;
+mod reads;
+mod watch;
