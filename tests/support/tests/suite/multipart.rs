@@ -103,7 +103,8 @@ async fn parts_sent_out_of_order_become_one_object() {
             _ => {
                 // Of the same bytes sent at once.
                 let put = s3.put_object().bucket(server.bucket()).key("whole");
-                let put = put.checksum_algorithm(algorithm).body(ByteStream::from(body.clone()));
+                let put =
+                    put.checksum_algorithm(algorithm.clone()).body(ByteStream::from(body.clone()));
                 let whole = put.send().await.unwrap();
                 assert_eq!(done.checksum_crc64_nvme(), whole.checksum_crc64_nvme());
                 assert_eq!(done.checksum_type(), Some(&ChecksumType::FullObject));
