@@ -93,8 +93,6 @@ pub(super) async fn put(
     let S3Request { input, trailing_headers, .. } = request;
     refuse_unsupported!(input);
     let condition = shared.write_condition(input.if_match.clone(), input.if_none_match.clone())?;
-    // S3 refuses early, before it reads a body that it couldn't store.
-    shared.with_bucket(&input.bucket, |bucket| condition.check(bucket.objects.get(&input.key)))?;
     let attributes = attributes!(input);
     let body = ClaimedBody {
         checksums: checksum_fields!(input),

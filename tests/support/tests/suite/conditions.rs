@@ -10,8 +10,7 @@ use crate::client::{bytes, client, refusal, refused};
 async fn of_sixteen_conditional_puts_exactly_one_wins() {
     let server = TestS3::start().await;
     let s3 = client(&server);
-    // Bodies larger than a socket's buffer arrive in pieces, so that the puts interleave between
-    // the first look at the key and the moment of storing.
+    // Bodies larger than a socket's buffer arrive in pieces, so the puts really interleave.
     let body = |writer: usize| bytes(200_000, writer as u8);
     for round in 0..20 {
         let key = format!("claims/{round}");
