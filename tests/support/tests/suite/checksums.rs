@@ -50,7 +50,6 @@ async fn right_checksums_are_kept_and_echoed() {
     put("sha1").checksum_sha1(sha1).send().await.unwrap();
     let output = put("sha256").checksum_sha256(sha256).send().await.unwrap();
     assert_eq!(output.checksum_sha256(), Some(sha256));
-    assert_eq!(output.e_tag(), Some("\"5eb63bbbe01eeed093cb22bb8f5acdc3\""));
 
     let head = |key: &str| {
         s3.head_object()
