@@ -9,7 +9,9 @@ use s3s::{
     s3_error,
 };
 
-use crate::checksums::{Algorithm, ClaimedChecksum, StoredChecksum, md5, verify_content_md5};
+use crate::checksums::{
+    Algorithm, ClaimedChecksum, StoredChecksum, etag_digest, verify_content_md5,
+};
 
 /// A body and what the client says about it.
 pub(crate) struct ClaimedBody {
@@ -25,7 +27,8 @@ pub(crate) struct ClaimedBody {
 /// A body that was read to its end and has every checksum that was claimed.
 pub(crate) struct VerifiedBody {
     pub(crate) bytes: Bytes,
-    pub(crate) md5: [u8; 16],
+    /// What its entity tag is made of.
+    pub(crate) digest: [u8; 32],
     /// The checksum the client sent.
     pub(crate) checksum: Option<StoredChecksum>,
 }
@@ -38,11 +41,11 @@ impl ClaimedBody {
     /// BadDigest, InvalidDigest, InvalidRequest, XAmzContentSHA256Mismatch or IncompleteBody.
     pub(crate) async fn verify(self, ignore_checksums: bool) -> S3Result<VerifiedBody> {
         let bytes = read(self.stream).await?;
-        let md5 = md5(&bytes);
+        let digest = etag_digest(&bytes);
         if ignore_checksums {
-            return Ok(VerifiedBody { bytes, md5, checksum: None });
+            return Ok(VerifiedBody { bytes, digest, checksum: None });
         }
-        verify_content_md5(self.content_md5.as_deref(), &md5)?;
+        verify_content_md5(self.content_md5.as_deref(), &bytes)?;
         let in_headers = ClaimedChecksum::from_fields(&self.checksums)?;
         let trailers = self.trailers.and_then(|trailers| trailers.take()).unwrap_or_default();
         let in_trailers = ClaimedChecksum::from_trailers(&trailers)?;
@@ -66,7 +69,7 @@ impl ClaimedBody {
             }
         }
         let checksum = claim.map(|claim| claim.verify(&bytes)).transpose()?;
-        Ok(VerifiedBody { bytes, md5, checksum })
+        Ok(VerifiedBody { bytes, digest, checksum })
     }
 }
 

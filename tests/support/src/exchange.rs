@@ -50,6 +50,9 @@ impl Exchange {
         request: Request<Incoming>,
         target: &Target,
     ) -> Result<Response<Body>, StdError> {
+        // An answer before the whole body has arrived would reach the client or be lost in a reset
+        // by chance. And what a client didn't send whole is never applied.
+        let request = buffered(request).await?;
         let latency = self.shared.latency();
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
@@ -57,13 +60,10 @@ impl Exchange {
         if let Some(hit) = self.shared.faults.meet(target) {
             return self.fail(request, hit).await;
         }
-        self.apply(request.map(Body::from)).await
+        self.apply(request).await
     }
 
-    async fn fail(&self, request: Request<Incoming>, hit: Hit) -> Result<Response<Body>, StdError> {
-        // The client has sent everything before it learns anything, so that the outcome does not
-        // depend on how much of a body fits into the sockets' buffers.
-        let request = buffered(request).await?;
+    async fn fail(&self, request: Request<Body>, hit: Hit) -> Result<Response<Body>, StdError> {
         match hit.fault.clone() {
             Fault::Respond { status, code } => error_answer(StatusCode::from_u16(status)?, code),
             Fault::OkWithError { code } => error_answer(StatusCode::OK, code),

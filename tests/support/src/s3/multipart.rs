@@ -10,7 +10,8 @@ use crate::{
     body::ClaimedBody,
     bucket::{Attributes, Bucket, StoredObject},
     checksums::{
-        Algorithm, ClaimedChecksum, StoredChecksum, bad_digest, checksum_fields, md5, set_checksum,
+        Algorithm, ClaimedChecksum, StoredChecksum, bad_digest, checksum_fields, etag_digest,
+        set_checksum,
     },
     s3::objects::{attributes, refuse_unsupported, set_encryption},
     state::Shared,
@@ -45,12 +46,12 @@ pub(crate) struct StoredPart {
     pub(crate) bytes: Bytes,
     pub(crate) checksum: Option<StoredChecksum>,
     pub(crate) modified_time: SystemTime,
-    md5: [u8; 16],
+    digest: [u8; 32],
 }
 
 impl StoredPart {
     pub(crate) fn e_tag(&self) -> ETag {
-        ETag::Strong(hex::encode(self.md5))
+        ETag::Strong(hex::encode(self.digest))
     }
 }
 
@@ -144,7 +145,7 @@ pub(super) async fn upload_part(
         bytes: body.bytes,
         checksum: body.checksum,
         modified_time: shared.clock.system_time(),
-        md5: body.md5,
+        digest: body.digest,
     };
     let mut output = UploadPartOutput { e_tag: Some(part.e_tag()), ..Default::default() };
     set_checksum!(output, part.checksum.as_ref());
@@ -164,7 +165,7 @@ pub(super) fn copied_part(
     Ok(StoredPart {
         checksum: method.map(|method| StoredChecksum::of(method.algorithm, &bytes)),
         modified_time: shared.clock.system_time(),
-        md5: md5(&bytes),
+        digest: etag_digest(&bytes),
         bytes,
     })
 }
@@ -354,11 +355,11 @@ fn invalid_part() -> S3Error {
 
 fn assemble(upload: &Upload, parts: &[StoredPart], modified_time: SystemTime) -> StoredObject {
     let mut bytes = BytesMut::with_capacity(parts.iter().map(|part| part.bytes.len()).sum());
-    let mut md5s = Vec::new();
+    let mut digests = Vec::new();
     let mut checksums = Vec::new();
     for part in parts {
         bytes.extend_from_slice(&part.bytes);
-        md5s.extend_from_slice(&part.md5);
+        digests.extend_from_slice(&part.digest);
         checksums.extend(part.checksum.iter().flat_map(|checksum| &checksum.value));
     }
     let bytes = bytes.freeze();
@@ -371,7 +372,7 @@ fn assemble(upload: &Upload, parts: &[StoredPart], modified_time: SystemTime) ->
     });
     StoredObject {
         bytes,
-        etag: format!("{}-{}", hex::encode(md5(&md5s)), parts.len()),
+        etag: format!("{}-{}", hex::encode(etag_digest(&digests)), parts.len()),
         checksum,
         attributes: upload.attributes.clone(),
         modified_time,

@@ -8,7 +8,7 @@ use s3s::{Body, S3Request, S3Result, dto::*, s3_error};
 use crate::{
     body::ClaimedBody,
     bucket::{Attributes, Bucket, StoredObject, WriteCondition, precondition_failed},
-    checksums::{StoredChecksum, checksum_fields, md5, set_checksum},
+    checksums::{StoredChecksum, checksum_fields, etag_digest, set_checksum},
     state::Shared,
 };
 
@@ -61,14 +61,14 @@ macro_rules! refuse_unsupported {
 
 pub(super) use {attributes, refuse_unsupported, set_encryption};
 
-/// An object in the form in which a single put stores it: its ETag is its MD5.
+/// An object as a single put stores it.
 pub(crate) fn stored(
     bytes: Bytes,
     checksum: Option<StoredChecksum>,
     attributes: Attributes,
     modified_time: SystemTime,
 ) -> StoredObject {
-    let etag = hex::encode(md5(&bytes));
+    let etag = hex::encode(etag_digest(&bytes));
     StoredObject { bytes, etag, checksum, attributes, modified_time }
 }
 
@@ -93,8 +93,6 @@ pub(super) async fn put(
     let S3Request { input, trailing_headers, .. } = request;
     refuse_unsupported!(input);
     let condition = shared.write_condition(input.if_match.clone(), input.if_none_match.clone())?;
-    // S3 refuses early, before it reads a body that it couldn't store.
-    shared.with_bucket(&input.bucket, |bucket| condition.check(bucket.objects.get(&input.key)))?;
     let attributes = attributes!(input);
     let body = ClaimedBody {
         checksums: checksum_fields!(input),
@@ -106,7 +104,7 @@ pub(super) async fn put(
     let body = body.verify(shared.options.ignore_checksums).await?;
     let object = StoredObject {
         bytes: body.bytes,
-        etag: hex::encode(body.md5),
+        etag: hex::encode(body.digest),
         checksum: body.checksum,
         attributes,
         modified_time: shared.clock.system_time(),

@@ -50,7 +50,6 @@ async fn right_checksums_are_kept_and_echoed() {
     put("sha1").checksum_sha1(sha1).send().await.unwrap();
     let output = put("sha256").checksum_sha256(sha256).send().await.unwrap();
     assert_eq!(output.checksum_sha256(), Some(sha256));
-    assert_eq!(output.e_tag(), Some("\"5eb63bbbe01eeed093cb22bb8f5acdc3\""));
 
     let head = |key: &str| {
         s3.head_object()
@@ -83,7 +82,7 @@ async fn checksums_in_trailers_are_verified() {
         (ChecksumAlgorithm::Sha1, Algorithm::Sha1),
         (ChecksumAlgorithm::Sha256, Algorithm::Sha256),
     ];
-    for (named, algorithm) in algorithms {
+    for (named, algorithm) in algorithms.clone() {
         let key = algorithm.name();
         let body = http_body_util::Full::new(bytes::Bytes::from_static(BODY));
         let body = aws_sdk_s3::primitives::SdkBody::from_body_1_x(body);
@@ -100,11 +99,7 @@ async fn checksums_in_trailers_are_verified() {
     }
     let trailers =
         server.requests().iter().filter(|put| put.header("x-amz-trailer").is_some()).count();
-    assert_eq!(trailers, algorithms_count());
-}
-
-fn algorithms_count() -> usize {
-    5
+    assert_eq!(trailers, algorithms.len());
 }
 
 #[tokio::test]

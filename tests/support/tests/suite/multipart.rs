@@ -103,7 +103,8 @@ async fn parts_sent_out_of_order_become_one_object() {
             _ => {
                 // Of the same bytes sent at once.
                 let put = s3.put_object().bucket(server.bucket()).key("whole");
-                let put = put.checksum_algorithm(algorithm).body(ByteStream::from(body.clone()));
+                let put =
+                    put.checksum_algorithm(algorithm.clone()).body(ByteStream::from(body.clone()));
                 let whole = put.send().await.unwrap();
                 assert_eq!(done.checksum_crc64_nvme(), whole.checksum_crc64_nvme());
                 assert_eq!(done.checksum_type(), Some(&ChecksumType::FullObject));
@@ -158,10 +159,11 @@ async fn completions_that_do_not_fit_their_parts_are_refused() {
     assert_eq!(refuse(vec![bare.clone().build()]).await, refused(400, "InvalidRequest"));
     let wrong = bare.set_checksum_sha256(small.checksum_sha256.clone());
     assert_eq!(refuse(vec![wrong.build()]).await, refused(400, "InvalidPart"));
-    let size = upload.complete(&[second.clone()]).mpu_object_size(1).send().await;
+    let size = upload.complete(std::slice::from_ref(&second)).mpu_object_size(1).send().await;
     assert_eq!(refusal(size), refused(400, "InvalidRequest"));
     let digest = small.checksum_sha256().unwrap();
-    let digest = upload.complete(&[second.clone()]).checksum_sha256(digest).send().await;
+    let digest =
+        upload.complete(std::slice::from_ref(&second)).checksum_sha256(digest).send().await;
     assert_eq!(refusal(digest), refused(400, "BadDigest"));
     assert_eq!(server.objects().len(), 0);
     upload.complete(&[second]).mpu_object_size(PART_SIZE_BYTES as i64).send().await.unwrap();

@@ -89,9 +89,12 @@ async fn what_is_missing_is_named() {
 #[tokio::test]
 async fn wrong_credentials_get_403() {
     let server = TestS3::start().await;
-    let put = client_with(&server, "wrong").put_object().bucket(server.bucket()).key("k");
-    let result = put.body(ByteStream::from_static(b"x")).send().await;
-    assert_eq!(refusal(result), refused(403, "SignatureDoesNotMatch"));
+    // Also with a large body: the answer is not lost in a reset.
+    for length in [1, 3_000_000] {
+        let put = client_with(&server, "wrong").put_object().bucket(server.bucket()).key("k");
+        let result = put.body(ByteStream::from(bytes(length, 1))).send().await;
+        assert_eq!(refusal(result), refused(403, "SignatureDoesNotMatch"));
+    }
     assert_eq!(server.objects().len(), 0);
 }
 
@@ -136,4 +139,20 @@ async fn tests_reach_into_the_store() {
     assert_eq!(server.object("k").unwrap().bytes.len(), 5);
     assert!(server.remove("k"));
     assert!(!server.remove("k") && !server.corrupt("k") && !server.truncate("k"));
+}
+
+/// Not a timed test: prints what the server costs. Run it with `--ignored --nocapture`.
+#[tokio::test]
+#[ignore = "prints timings"]
+async fn timings() {
+    let server = TestS3::start().await;
+    let s3 = client(&server);
+    for (length, count) in [(100, 500), (32 << 20, 3)] {
+        let start = std::time::Instant::now();
+        for number in 0..count {
+            let put = s3.put_object().bucket(server.bucket()).key(format!("k{number}"));
+            put.body(ByteStream::from(vec![7; length])).send().await.unwrap();
+        }
+        println!("put {length}: {:?} each", start.elapsed() / count);
+    }
 }
