@@ -1,6 +1,6 @@
 //! The `tara-export` binary: the server, and commands that speak to one.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{io, process::ExitCode, sync::Arc};
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tara_export::{
@@ -13,6 +13,7 @@ use tara_export::{
     store::local::LocalStore,
     telemetry::{Logger, start_logging},
 };
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Turns a completed document review into an audit bundle in S3 or on local disk
 ///
@@ -81,6 +82,9 @@ fn fail(message: &str, status: ExitStatus) -> ExitCode {
 }
 
 async fn serve(listen: &ListenSettings, settings: &Settings) -> Result<(), String> {
+    // From here on, before anybody can know of the server: a signal ends it in order.
+    let stop_signal =
+        StopSignal::receive().map_err(|error| format!("signals can't be received: {error}"))?;
     let lock = lock_data_dir(settings).await?;
     let server = start_server(listen, settings).await?;
     match value(&settings.s3_bucket_name) {
@@ -92,7 +96,7 @@ async fn serve(listen: &ListenSettings, settings: &Settings) -> Result<(), Strin
     }
     let engine = server.engine().clone();
     tokio::spawn(async move { engine.check_s3().await });
-    stop_signal().await.map_err(|error| format!("signals can't be received: {error}"))?;
+    stop_signal.wait().await;
     tracing::info!("stopping");
     server.shut_down().await;
     drop(lock);
@@ -156,15 +160,26 @@ async fn lock_data_dir(settings: &Settings) -> Result<DataDirLock, String> {
     Ok(lock)
 }
 
-/// Waits for SIGTERM or SIGINT.
-async fn stop_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
+/// SIGTERM or SIGINT.
+struct StopSignal {
+    terminate: Signal,
+    interrupt: Signal,
+}
 
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+impl StopSignal {
+    /// Takes the signals, which end the process otherwise.
+    fn receive() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
-    Ok(())
+
+    /// Waits for the first of them.
+    async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

@@ -2,7 +2,9 @@
 
 use std::{fs, io::Cursor, path::Path};
 
-use tara_export::proto::{GetExportRequest, ListExportsRequest, get_report_request::View};
+use tara_export::proto::{
+    Export, GetExportRequest, ListExportsRequest, export::State, get_report_request::View,
+};
 use tonic::Code;
 
 use crate::{
@@ -119,7 +121,12 @@ async fn one_damaged_bundle_does_not_hide_the_others() {
     let manifest = host.folder(&exports[1].folder_name).join("manifest.json");
     fs::write(manifest, "no manifest").unwrap();
     let page = server.client.list_exports(ListExportsRequest::default()).await.unwrap();
-    let names: Vec<String> =
-        page.into_inner().exports.into_iter().map(|export| export.name).collect();
-    assert_eq!(names, [name(3), name(1)]);
+    let listed = page.into_inner().exports;
+    let names: Vec<String> = listed.iter().map(|export| export.name.clone()).collect();
+    assert_eq!(names, [name(3), name(2), name(1)]);
+    // It must not vanish either: an operator has to look.
+    let states: Vec<State> = listed.iter().map(Export::state).collect();
+    assert_eq!(states, [State::Committed, State::Quarantined, State::Committed]);
+    assert_eq!(listed[1].state_reason, "DATA_LOSS");
+    assert_eq!(listed[1].folder_name, exports[1].folder_name);
 }
