@@ -1,5 +1,7 @@
 //! The rooms of the code: dependencies point down (docs/architecture.md).
 
+#![allow(clippy::expect_used, reason = "a test that can't go on fails")]
+
 use std::{
     fs,
     path::{Path, PathBuf},

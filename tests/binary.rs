@@ -1,5 +1,7 @@
 //! The built binary as a person runs it: processes, files, exit codes.
 
+#![allow(clippy::expect_used, reason = "a test that can't go on fails")]
+
 use std::{
     fs,
     io::{BufRead as _, BufReader},

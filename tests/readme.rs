@@ -1,5 +1,7 @@
 //! The README says what the program says.
 
+#![allow(clippy::expect_used, reason = "a test that can't go on fails")]
+
 use clap::{Args as _, Command};
 use tara_export::config::{ListenSettings, LogSettings, Settings};
 

@@ -17,6 +17,7 @@ mod logs;
 mod manifest;
 mod names;
 mod ordered_map;
+mod plan;
 mod readable_report;
 mod render;
 mod review;

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use super::{
     AcceptedTime, ComprehensiveReport, Omitted, Review, comprehensive_report::SectionAnalysis,
-    render::PlannedDocument, statistics::count_sections, visible::Visible,
+    plan::PlannedDocument, statistics::count_sections, visible::Visible,
 };
 
 const TITLE: &str = "DOCUMENT REVIEW REPORT";

@@ -6,7 +6,9 @@ use super::{
     artifact::{document_media_type, rendered_media_type},
     feedback,
     format::to_json_pretty,
-    logs, readable_report,
+    logs,
+    plan::{PlannedDocument, plan_document, plan_omissions},
+    readable_report,
 };
 
 /// The files of a bundle, the manifest not among them.
@@ -126,41 +128,6 @@ pub fn preview(
     }));
     artifacts.sort_by(|one, other| one.path.cmp(&other.path));
     artifacts
-}
-
-/// A document's place in the bundle.
-pub(super) struct PlannedDocument {
-    pub(super) kind: DocumentKind,
-    pub(super) path: ArtifactPath,
-    pub(super) size_bytes: u64,
-}
-
-fn plan_document(
-    base: &FolderBase,
-    review: &Review,
-    kind: DocumentKind,
-    file_name: &str,
-    size_bytes: u64,
-) -> PlannedDocument {
-    let path = ArtifactPath::document(kind, base, file_name, &review.document_name);
-    PlannedDocument { kind, path, size_bytes }
-}
-
-/// The documents that the review doesn't have, in the order of their kinds.
-fn plan_omissions(base: &FolderBase, review: &Review, planned: &[PlannedDocument]) -> Vec<Omitted> {
-    DocumentKind::ALL
-        .into_iter()
-        .filter(|kind| planned.iter().all(|document| document.kind != *kind))
-        .map(|kind| Omitted {
-            path: ArtifactPath::document(kind, base, "", &review.document_name).to_string(),
-            reason: match kind {
-                DocumentKind::Before => "no document from before the review was sent",
-                DocumentKind::After => "no document from after the review was sent",
-                DocumentKind::Guidelines => "no guidelines document was sent",
-            }
-            .to_owned(),
-        })
-        .collect()
 }
 
 /// Every file that is made from the review.

@@ -21,6 +21,8 @@ pub enum ExportState {
     Committed,
     /// Ended without a bundle.
     Failed,
+    /// Its manifest can't be believed: an operator must look.
+    Quarantined,
 }
 
 /// One export: a running one, or a committed bundle.

@@ -92,7 +92,7 @@ impl Filter {
         self.conditions.iter().all(|condition| match condition {
             Condition::StoredIn(is, wanted) => (*wanted == kind) == *is,
             Condition::State(true, state) => match state {
-                ExportState::Committed => true,
+                ExportState::Committed | ExportState::Quarantined => true,
                 ExportState::FellBack => kind == StoreKind::Local,
                 ExportState::Running | ExportState::Pending | ExportState::Failed => false,
             },
@@ -216,6 +216,7 @@ impl<'a> Reader<'a> {
                     "STATE_FELL_BACK" => ExportState::FellBack,
                     "STATE_COMMITTED" => ExportState::Committed,
                     "STATE_FAILED" => ExportState::Failed,
+                    "STATE_QUARANTINED" => ExportState::Quarantined,
                     _ => {
                         let known = "STATE_RUNNING, STATE_PENDING, STATE_FELL_BACK, STATE_COMMITTED or STATE_FAILED";
                         return Err(Self::error(

@@ -4,10 +4,12 @@ use std::{collections::VecDeque, sync::Arc};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Catalog, Export, Filter, PagePosition, ReadError, StoredBundle, layout};
+use super::{
+    Catalog, Export, ExportState, Filter, PagePosition, ReadError, StoredBundle, layout, records,
+};
 use crate::{
-    bundle::{AcceptedTime, FolderName},
-    store::{ListRequest, Store},
+    bundle::{AcceptedTime, Destination, ExportId, FolderName},
+    store::{ListRequest, Store, StoreKind},
 };
 
 /// Manifests read side by side.
@@ -171,23 +173,61 @@ impl IndexReader {
             keys.iter().filter_map(|key| layout::parse_index_entry(key)).collect();
         self.stopped_at = entries.last().map(|(time, _)| *time).or(self.stopped_at);
         let store = &self.store;
-        let bundles: Vec<Option<StoredBundle>> = stream::iter(entries)
-            .map(|(time, folder)| async move {
-                match StoredBundle::of_index_entry(store, time, folder.clone()).await {
-                    // One damaged bundle must not hide all others.
-                    Err(error) if error.is_data_loss() => {
-                        tracing::error!(%folder, %error, "a bundle is left out of a list");
-                        Ok(None)
-                    }
-                    other => other,
-                }
-            })
+        let exports: Vec<Option<Export>> = stream::iter(entries)
+            .map(|(time, folder)| async move { indexed_export(store, time, folder).await })
             .buffered(PARALLEL_READS)
             .try_collect()
             .await?;
-        let mut exports: Vec<Export> = bundles.iter().flatten().map(StoredBundle::export).collect();
+        let mut exports: Vec<Export> = exports.into_iter().flatten().collect();
         exports.sort_by_key(PagePosition::of);
         Ok((exports, listing.more))
+    }
+}
+
+/// The export of an index entry; none where the entry leads nowhere. One whose manifest is damaged
+/// is shown as such: it must not vanish, and must not hide the others.
+async fn indexed_export(
+    store: &Arc<dyn Store>,
+    time: AcceptedTime,
+    folder: FolderName,
+) -> Result<Option<Export>, ReadError> {
+    match StoredBundle::of_index_entry(store, time, folder.clone()).await {
+        Ok(bundle) => Ok(bundle.map(|bundle| bundle.export())),
+        Err(error) if error.is_data_loss() => {
+            tracing::error!(%folder, %error, "a bundle's manifest can't be believed");
+            let entry = records::read_index_entry(store.as_ref(), time, &folder).await?;
+            Ok(entry.map(|entry| quarantined(store.as_ref(), entry.export_id, time, folder)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// All that is known of an export without its manifest.
+fn quarantined(
+    store: &dyn Store,
+    export_id: ExportId,
+    accepted_time: AcceptedTime,
+    folder: FolderName,
+) -> Export {
+    Export {
+        export_id,
+        state: ExportState::Quarantined,
+        state_reason: "DATA_LOSS".to_owned(),
+        document_name: String::new(),
+        session_id: String::new(),
+        reviewer: String::new(),
+        requested_by: String::new(),
+        requested_destination: match store.kind() {
+            StoreKind::S3 => Destination::S3,
+            StoreKind::Local => Destination::Local,
+        },
+        stored_in: Some(store.kind()),
+        location: store.location(&format!("{folder}/")),
+        folder_name: Some(folder),
+        artifacts: Vec::new(),
+        manifest_sha256: None,
+        accepted_time,
+        committed_time: None,
     }
 }
 

@@ -83,6 +83,15 @@ pub async fn read_claim(
     read(store, &layout::folder_claim(folder)).await
 }
 
+/// What an index entry says beyond its name.
+pub async fn read_index_entry(
+    store: &dyn Store,
+    time: AcceptedTime,
+    folder: &FolderName,
+) -> Result<Option<IndexEntry>, StoreError> {
+    read(store, &layout::index_entry(time, folder)).await
+}
+
 async fn read<T: DeserializeOwned>(
     store: &dyn Store,
     key: &ObjectKey,

@@ -1,19 +1,15 @@
 //! The engine's front: start, watch, look up, shut down.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use tokio::time;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Admission, AdmissionLimits, FailureReason, Permit, StartError, Subscription, events::Run,
-    registry::Registry, run::Job,
+    Admission, EngineSettings, FailureReason, Permit, StartError, Stores, Subscription,
+    events::Run, run::Job, shared::Shared,
 };
 use crate::{
     bundle::{
@@ -22,37 +18,7 @@ use crate::{
     },
     catalog::{Export, ExportState},
     clock::Clock,
-    store::{Store, StoreError, honours_conditional_put},
 };
-
-/// Ended runs whose events can be replayed; later, the terminal event is made of the bundle.
-const KEEP_ENDED_RUNS: usize = 1_000;
-
-/// How the engine works.
-#[derive(Debug, Clone, Copy)]
-pub struct EngineSettings {
-    /// Longest silence of a stream.
-    pub heartbeat_interval: Duration,
-    /// How long `accepted` waits for the store.
-    pub accept_timeout: Duration,
-    /// How long one export bears a store's failures.
-    pub retry_budget: Duration,
-    /// Objects one export sends side by side.
-    pub parallel_puts: usize,
-    /// Write to S3 servers that ignore conditions on writes.
-    pub allow_unsafe_store: bool,
-    /// What is held in memory at once.
-    pub admission: AdmissionLimits,
-}
-
-/// Where bundles go.
-#[derive(Debug, Clone)]
-pub struct Stores {
-    /// The bucket, if there is one.
-    pub s3: Option<Arc<dyn Store>>,
-    /// The local store.
-    pub local: Arc<dyn Store>,
-}
 
 /// Accepts requests and carries them to committed bundles. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -60,36 +26,10 @@ pub struct Engine {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub settings: EngineSettings,
-    pub stores: Stores,
-    pub clock: Arc<dyn Clock>,
-    admission: Admission,
-    registry: Registry,
-    tasks: TaskTracker,
-    /// No new exports.
-    draining: CancellationToken,
-    /// No more listeners.
-    ending: CancellationToken,
-    s3_is_safe: OnceLock<bool>,
-}
-
 impl Engine {
     /// An engine over these stores.
     pub fn new(settings: EngineSettings, stores: Stores, clock: Arc<dyn Clock>) -> Self {
-        let shared = Shared {
-            settings,
-            stores,
-            clock,
-            admission: Admission::new(settings.admission),
-            registry: Registry::new(KEEP_ENDED_RUNS),
-            tasks: TaskTracker::new(),
-            draining: CancellationToken::new(),
-            ending: CancellationToken::new(),
-            s3_is_safe: OnceLock::new(),
-        };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(Shared::new(settings, stores, clock)) }
     }
 
     /// Room for one request, to be taken before its body is read.
@@ -134,11 +74,18 @@ impl Engine {
         if destination == Destination::S3 && shared.stores.s3.is_none() {
             return Err(StartError::NoBucket);
         }
-        let accepted_time = AcceptedTime::new(shared.clock.now());
         let format_version = FormatVersion::CURRENT;
+        // In the background: a large review takes a while.
+        let digested =
+            tokio::task::spawn_blocking(move || (content.digest(format_version), content)).await;
+        let (content_digest, content) = digested.map_err(|error| {
+            tracing::error!(%error, "digesting a request panicked");
+            StartError::Internal
+        })?;
+        let accepted_time = AcceptedTime::new(shared.clock.now());
         let export = AcceptedExport {
             export_id: ExportId::new(request_id.unwrap_or_else(|| shared.clock.new_id())),
-            content_digest: content.digest(format_version),
+            content_digest,
             folder_base: FolderBase::new(&accepted_time, &content.review.document_name),
             content: Arc::new(content),
             accepted_time,
@@ -146,11 +93,10 @@ impl Engine {
             destination,
             requested_by,
         };
-        let digest = export.content_digest;
         let (run, is_new) = shared.registry.get_or_insert(export.export_id, || {
-            Run::new(running_export(&export), digest, shared.clock.clone())
+            Run::new(running_export(&export), content_digest, shared.clock.clone())
         });
-        if run.content_digest() != digest {
+        if run.content_digest() != content_digest {
             return Err(StartError::RequestIdReused { first: run.export_id() });
         }
         if is_new {
@@ -180,9 +126,7 @@ impl Engine {
 
     /// The exports of this process that have no bundle: running, pending and failed ones.
     pub fn without_bundle(&self) -> Vec<Export> {
-        let runs = self.shared.registry.all();
-        let accepted = runs.iter().filter(|run| run.is_accepted()).map(|run| run.export());
-        accepted.filter(|export| export.stored_in.is_none()).collect()
+        self.shared.registry.all().iter().filter_map(|run| run.export_without_bundle()).collect()
     }
 
     /// How long a stream may be silent.
@@ -235,19 +179,6 @@ impl Engine {
                 shared.registry.forget(run.export_id());
             }
         });
-    }
-}
-
-impl Shared {
-    /// Whether S3 honours conditions on writes; asked until it answers, then known.
-    pub(super) async fn s3_is_safe(&self) -> Result<bool, StoreError> {
-        let Some(s3) = &self.stores.s3 else { return Ok(true) };
-        if let Some(is_safe) = self.s3_is_safe.get() {
-            return Ok(*is_safe);
-        }
-        // Several may ask at once: one that waited for another would wait out its failures too.
-        let is_safe = honours_conditional_put(s3.as_ref()).await?;
-        Ok(*self.s3_is_safe.get_or_init(|| is_safe))
     }
 }
 

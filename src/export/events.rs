@@ -187,6 +187,13 @@ impl Run {
         self.lock().export.clone()
     }
 
+    /// The export as it is now, if it was accepted and no store has its bundle.
+    pub fn export_without_bundle(&self) -> Option<Export> {
+        let state = self.lock();
+        let accepted = matches!(state.acceptance, Acceptance::Accepted);
+        (accepted && state.export.stored_in.is_none()).then(|| state.export.clone())
+    }
+
     /// Whether the run has ended.
     pub fn has_ended(&self) -> bool {
         let state = self.lock();

@@ -11,10 +11,12 @@ mod events;
 mod registry;
 mod retry;
 mod run;
+mod shared;
 
 pub use self::{
     admission::{Admission, AdmissionLimits, Overloaded, Permit},
-    engine::{Engine, EngineSettings, Stores},
+    engine::Engine,
     error::{FailureReason, StartError},
     events::{ArtifactUpdate, Durability, Event, EventKind, Next, Progress, Subscription},
+    shared::{EngineSettings, Stores},
 };

@@ -15,9 +15,9 @@ use uuid::Uuid;
 use super::{
     EventKind, FailureReason, Permit, StartError,
     commit::{Commit, CommitError, Committed},
-    engine::Shared,
     events::Run,
     retry::RetryBudget,
+    shared::Shared,
 };
 use crate::{
     bundle::{AcceptedExport, Bundle, Destination, ExportId, Fallback, render},

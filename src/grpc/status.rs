@@ -91,8 +91,7 @@ impl Violations {
         let total = self.0.len();
         let mut details = ErrorDetails::with_error_info("INVALID_REQUEST", DOMAIN, HashMap::new());
         let mut size_bytes = 0;
-        let mut shown = 0;
-        for (field, description) in &self.0 {
+        for (shown, (field, description)) in self.0.iter().enumerate() {
             size_bytes += field.len() + description.len();
             if size_bytes > VIOLATIONS_LIMIT_BYTES && shown > 0 {
                 let rest = format!("and {} more fields are wrong", total - shown);
@@ -100,7 +99,6 @@ impl Violations {
                 break;
             }
             details.add_bad_request_violation(field, description);
-            shown += 1;
         }
         let first = self.0.first().map(|(field, description)| format!("{field}: {description}"));
         let message = match (first, total) {

@@ -22,6 +22,7 @@ mod list;
 mod list_filter;
 mod outage;
 mod reads;
+mod s3;
 mod server;
 mod unchanged;
 mod watch;

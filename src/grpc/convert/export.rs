@@ -91,6 +91,7 @@ fn state(state: ExportState) -> proto::export::State {
         ExportState::FellBack => proto::export::State::FellBack,
         ExportState::Committed => proto::export::State::Committed,
         ExportState::Failed => proto::export::State::Failed,
+        ExportState::Quarantined => proto::export::State::Quarantined,
     }
 }
 

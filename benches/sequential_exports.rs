@@ -1,0 +1,116 @@
+//! How long one small export takes, from the call to `completed`, one after the other over one
+//! connection: `cargo bench --bench sequential_exports`.
+//!
+//! The server, its client and the S3 server in memory share this process and this machine's
+//! loopback. With a settable latency in front of every S3 request, the difference divided by the
+//! latency is the number of round trips an export takes.
+
+use std::{
+    env,
+    net::IpAddr,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use clap::{Args as _, Command, FromArgMatches as _};
+use futures::TryStreamExt as _;
+use tara_export::{
+    client::{Client, session},
+    clock::SystemClock,
+    config::{ListenSettings, Settings},
+    export::Stores,
+    proto::{StartExportRequest, export_event::Event},
+    server::{RunningServer, Service},
+    store::{
+        Store,
+        local::LocalStore,
+        s3::{S3Settings, S3Store, ServerSideEncryption},
+    },
+};
+use tara_export_test_support::TestS3;
+
+const WARM_UP: usize = 20;
+const EXPORTS: usize = 200;
+/// A peer's delayed acknowledgement comes after 40 ms: without TCP_NODELAY exports wait for it.
+const STALL: Duration = Duration::from_millis(40);
+
+fn main() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/sample-review");
+        let request = session::read(&sample).expect("the sample is readable").request;
+        println!("{EXPORTS} sequential exports of the sample review (12 files and a manifest), milliseconds:\n");
+        println!("| store | mean | median | p99 | largest | at 40 ms or more |");
+        println!("|---|---|---|---|---|---|");
+        measure("local disk", None, &request).await;
+        measure("S3 server in memory", Some(Duration::ZERO), &request).await;
+        measure("the same, 20 ms later at each request", Some(Duration::from_millis(20)), &request).await;
+    });
+}
+
+async fn measure(name: &str, s3_latency: Option<Duration>, request: &StartExportRequest) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let local: Arc<dyn Store> =
+        Arc::new(LocalStore::open(folder.path().to_owned()).expect("a store"));
+    let test_s3 = TestS3::start().await;
+    let s3 = s3_latency.map(|latency| {
+        test_s3.latency(latency);
+        let store: Arc<dyn Store> =
+            Arc::new(S3Store::from_sdk_config(s3_settings(&test_s3), &test_s3.sdk_config()));
+        store
+    });
+    let command =
+        Settings::augment_args(Command::new("bench")).mut_args(|argument| argument.env(None));
+    let settings =
+        Settings::from_arg_matches(&command.get_matches_from(["bench"])).expect("the defaults");
+    let service = Service::over(&settings, Stores { s3, local }, Arc::new(SystemClock));
+    let listen =
+        ListenSettings { bind_address: IpAddr::from([127, 0, 0, 1]), ..ListenSettings::embedded() };
+    let server = RunningServer::start(service, &listen).await.expect("a port");
+    let client =
+        Client::connect(&format!("http://{}", server.address())).await.expect("a connection");
+
+    let mut times = Vec::with_capacity(EXPORTS);
+    for number in 0..WARM_UP + EXPORTS {
+        let started = Instant::now();
+        let events: Vec<_> = client.export(request.clone()).try_collect().await.expect("an export");
+        let elapsed = started.elapsed();
+        let completed = matches!(
+            events.last().and_then(|event| event.event.as_ref()),
+            Some(Event::Completed(_))
+        );
+        assert!(completed, "the export ended otherwise");
+        if number >= WARM_UP {
+            times.push(elapsed);
+        }
+    }
+    server.shut_down().await;
+
+    times.sort();
+    let stalls = times.iter().filter(|time| **time >= STALL).count();
+    let mean = times.iter().sum::<Duration>() / u32::try_from(times.len()).expect("some hundred");
+    let milliseconds = |time: Duration| format!("{:.2}", time.as_secs_f64() * 1000.0);
+    let at = |share: usize| milliseconds(times[(times.len() - 1) * share / 100]);
+    println!(
+        "| {name} | {} | {} | {} | {} | {stalls} |",
+        milliseconds(mean),
+        at(50),
+        at(99),
+        at(100)
+    );
+}
+
+fn s3_settings(server: &TestS3) -> S3Settings {
+    S3Settings {
+        bucket: server.bucket().to_owned(),
+        base_path: "tara/".to_owned(),
+        region: Some(server.region().to_owned()),
+        endpoint_url: Some(server.endpoint()),
+        path_style: true,
+        server_side_encryption: ServerSideEncryption::BucketDefault,
+        connect_timeout: Duration::from_secs(2),
+        read_timeout: Duration::from_secs(5),
+        operation_timeout: Duration::from_secs(60),
+    }
+}
