@@ -100,6 +100,8 @@ where
             let response = inner.call(request).await?;
             Ok(if is_out_of_range(&response) {
                 request_too_large(request_size_bytes).into_http()
+            } else if is_undecodable(&response) {
+                undecodable().into_http()
             } else {
                 response
             })
@@ -119,6 +121,19 @@ fn too_large(error: Box<dyn std::error::Error + Send + Sync>) -> Status {
 /// tonic's answer to a message above its limit. No method of this service gives that code.
 fn is_out_of_range(response: &http::Response<Body>) -> bool {
     response.headers().get(Status::GRPC_STATUS).is_some_and(|code| code == "11")
+}
+
+/// tonic's answer to bytes that are no such message. This service's own statuses have details.
+fn is_undecodable(response: &http::Response<Body>) -> bool {
+    let headers = response.headers();
+    headers.get(Status::GRPC_STATUS).is_some_and(|code| code == "13")
+        && !headers.contains_key(Status::GRPC_STATUS_DETAILS)
+}
+
+fn undecodable() -> Status {
+    let message = "the request can't be decoded: it is no message of this method, or its free fields are nested \
+                   deeper than 30 levels";
+    status(Code::InvalidArgument, "INVALID_REQUEST", message)
 }
 
 fn request_too_large(request_size_bytes: u64) -> Status {

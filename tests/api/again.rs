@@ -43,7 +43,7 @@ async fn the_same_request_from_many_clients_at_once_makes_one_bundle() {
     });
     let exports: Vec<Export> = futures::future::join_all(exports).await;
     assert!(exports.iter().all(|export| *export == exports[0]));
-    assert_eq!(bundles::folders(&host.data_dir()), [exports[0].folder_name.clone()]);
+    assert_eq!(bundles::folders(&host.data_dir()), [exports[0].folder_name.as_str()]);
 }
 
 #[tokio::test]

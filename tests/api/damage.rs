@@ -3,7 +3,7 @@
 use std::{fs, io::Cursor, path::Path};
 
 use tara_export::proto::{
-    Export, GetExportRequest, ListExportsRequest, export::State, get_report_request::View,
+    GetExportRequest, ListExportsRequest, export::State, get_report_request::View,
 };
 use tonic::Code;
 
@@ -111,6 +111,15 @@ async fn a_manifest_that_lies_about_a_file_is_data_loss() {
 
 #[tokio::test]
 async fn one_damaged_bundle_does_not_hide_the_others() {
+    one_damaged_bundle_among_others(b"no manifest").await;
+}
+
+#[tokio::test]
+async fn one_bundle_with_a_huge_manifest_does_not_hide_the_others() {
+    one_damaged_bundle_among_others(&vec![b' '; 2 * 1024 * 1024]).await;
+}
+
+async fn one_damaged_bundle_among_others(content: &[u8]) {
     let host = Host::new();
     let mut server = host.start().await;
     let mut exports = Vec::new();
@@ -119,14 +128,17 @@ async fn one_damaged_bundle_does_not_hide_the_others() {
         host.clock.advance(chrono::TimeDelta::seconds(1));
     }
     let manifest = host.folder(&exports[1].folder_name).join("manifest.json");
-    fs::write(manifest, "no manifest").unwrap();
+    fs::write(manifest, content).unwrap();
     let page = server.client.list_exports(ListExportsRequest::default()).await.unwrap();
-    let listed = page.into_inner().exports;
-    let names: Vec<String> = listed.iter().map(|export| export.name.clone()).collect();
-    assert_eq!(names, [name(3), name(2), name(1)]);
-    // It must not vanish either: an operator has to look.
-    let states: Vec<State> = listed.iter().map(Export::state).collect();
-    assert_eq!(states, [State::Committed, State::Quarantined, State::Committed]);
-    assert_eq!(listed[1].state_reason, "DATA_LOSS");
-    assert_eq!(listed[1].folder_name, exports[1].folder_name);
+    let exports = page.into_inner().exports;
+    let listed: Vec<(&str, State)> =
+        exports.iter().map(|export| (export.name.as_str(), export.state())).collect();
+    let (first, second, third) = (name(1), name(2), name(3));
+    let expected = [
+        (third.as_str(), State::Committed),
+        (second.as_str(), State::Quarantined),
+        (first.as_str(), State::Committed),
+    ];
+    assert_eq!(listed, expected);
+    assert_eq!(exports[1].state_reason, "DATA_LOSS");
 }

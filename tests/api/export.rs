@@ -93,7 +93,7 @@ async fn the_bundle_on_disk_is_what_its_manifest_and_the_answer_say() {
     let mut server = host.start().await;
     let export = committed(&mut server.client, request(1, "incident report.docx")).await;
     assert_eq!(export.folder_name, format!("{START_PREFIX}incident_report"));
-    assert_eq!(bundles::folders(&host.data_dir()), [export.folder_name.clone()]);
+    assert_eq!(bundles::folders(&host.data_dir()), [export.folder_name.as_str()]);
     assert_eq!(export.location, format!("{}/", host.folder(&export.folder_name).display()));
     assert_eq!(export.replica, "replica-1");
     assert_eq!(export.state(), State::Committed);

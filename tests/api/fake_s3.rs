@@ -1,7 +1,7 @@
 //! S3 as tests want it: one that works, hangs, fails and panics on command, one that is down, and
 //! one that never answers.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
@@ -12,6 +12,7 @@ use tara_export::store::{
     local::LocalStore,
     s3::{S3Settings, S3Store, ServerSideEncryption},
 };
+use tara_export_test_support::TestS3;
 use tempfile::TempDir;
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -150,7 +151,8 @@ impl ClosedPort {
 
     /// The real S3 client, told to use this port.
     pub(crate) fn store(&self) -> Arc<dyn Store> {
-        s3_store(self.0.local_addr().unwrap())
+        let address = self.0.local_addr().unwrap();
+        s3_store(&format!("http://{address}"), "bucket", "access", "secret")
     }
 }
 
@@ -165,20 +167,27 @@ impl SilentServer {
 
     /// The real S3 client, told to use this server.
     pub(crate) fn store(&self) -> Arc<dyn Store> {
-        s3_store(self.0.local_addr().unwrap())
+        let address = self.0.local_addr().unwrap();
+        s3_store(&format!("http://{address}"), "bucket", "access", "secret")
     }
 }
 
-fn s3_store(address: SocketAddr) -> Arc<dyn Store> {
-    let credentials = Credentials::new("access", "secret", None, None, "test");
+/// The real S3 client, told to use this server.
+pub(crate) fn store_of(server: &TestS3) -> Arc<dyn Store> {
+    let (access_key, secret_key) = (server.access_key(), server.secret_key());
+    s3_store(&server.endpoint(), server.bucket(), access_key, secret_key)
+}
+
+fn s3_store(endpoint: &str, bucket: &str, access_key: &str, secret_key: &str) -> Arc<dyn Store> {
+    let credentials = Credentials::new(access_key, secret_key, None, None, "test");
     let environment = SdkConfig::builder()
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .build();
     let settings = S3Settings {
-        bucket: "bucket".to_owned(),
+        bucket: bucket.to_owned(),
         base_path: "tara/".to_owned(),
         region: Some("us-east-1".to_owned()),
-        endpoint_url: Some(format!("http://{address}")),
+        endpoint_url: Some(endpoint.to_owned()),
         path_style: true,
         server_side_encryption: ServerSideEncryption::BucketDefault,
         connect_timeout: Duration::from_secs(2),

@@ -14,10 +14,16 @@ mod requests;
 mod statuses;
 
 mod again;
+mod bad_input;
 mod damage;
 mod export;
+mod limits;
 mod list;
 mod list_filter;
 mod outage;
 mod reads;
+mod s3;
+mod server;
+mod unchanged;
 mod watch;
+mod web;

@@ -1,0 +1,194 @@
+//! The server around the API: health, reflection, draining.
+
+use tara_export::proto::{
+    GetExportRequest, WatchExportRequest, export::State, export_service_server::SERVICE_NAME,
+};
+use tonic::{Code, Status, Streaming, transport::Channel};
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
+    health_client::HealthClient,
+};
+
+use crate::{
+    bundles,
+    fake_s3::{FakeS3, Mode},
+    following::{committed, follow, next, watch},
+    harness::{Client, Host, endpoint, within},
+    requests::{name, request},
+    statuses::expect_status,
+    web::get,
+};
+
+async fn check(channel: Channel, service: &str) -> Result<ServingStatus, Status> {
+    let request = HealthCheckRequest { service: service.to_owned() };
+    Ok(HealthClient::new(channel).check(request).await?.into_inner().status())
+}
+
+async fn until_not_serving(mut health: Streaming<HealthCheckResponse>) {
+    loop {
+        let status = within("a change of health", health.message()).await.unwrap().unwrap();
+        if status.status() == ServingStatus::NotServing {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_serves_says_so() {
+    let host = Host::new();
+    let server = host.start().await;
+    let channel = endpoint(server.address).connect().await.unwrap();
+    for service in ["", "tara.export.v1.ExportService"] {
+        assert_eq!(check(channel.clone(), service).await.unwrap(), ServingStatus::Serving);
+    }
+    assert_eq!(check(channel, "no.such.Service").await.unwrap_err().code(), Code::NotFound);
+    let (status, body) = get(server.address, "/healthz").await;
+    assert_eq!((status, body.as_str()), (200, "ok\n"));
+}
+
+#[tokio::test]
+async fn a_draining_server_finishes_its_exports_and_takes_no_more() {
+    let s3 = FakeS3::new(Mode::HoldsArtifacts);
+    let flags = ["--s3-retry-budget=10m", "--shutdown-timeout=10m"];
+    let host = Host::with_s3(s3.clone()).flags(&flags);
+    let mut server = host.start().await;
+    let start = server.client.start_export(request(1, "incident report.docx"));
+    let stream = start.await.unwrap().into_inner();
+    s3.until_held(1).await;
+    let channel = endpoint(server.address).connect().await.unwrap();
+    let watch = HealthCheckRequest { service: SERVICE_NAME.to_owned() };
+    let health = HealthClient::new(channel.clone()).watch(watch).await.unwrap().into_inner();
+
+    let (address, mut client) = (server.address, server.client);
+    let stopping = tokio::spawn(server.running.shut_down());
+    until_not_serving(health).await;
+    for service in ["", SERVICE_NAME] {
+        assert_eq!(check(channel.clone(), service).await.unwrap(), ServingStatus::NotServing);
+    }
+    assert_eq!(get(address, "/healthz").await.0, 503);
+    let status = client.start_export(request(2, "incident report.docx")).await.unwrap_err();
+    expect_status(&status, Code::Unavailable, "SHUTTING_DOWN");
+    // The running one is told of to its end, and can still be asked for.
+    let get_export = GetExportRequest { name: name(1) };
+    let running = client.get_export(get_export).await.unwrap().into_inner().export.unwrap();
+    assert_eq!(running.state(), State::Running);
+    assert!(!stopping.is_finished());
+
+    s3.set(Mode::Works);
+    let export = follow(stream).await.completed();
+    bundles::whole(&s3.root().join(&export.folder_name));
+    drop((client, channel));
+    within("the server stops", stopping).await.unwrap();
+    assert!(endpoint(address).connect().await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn streams_of_exports_that_do_not_end_in_time_end_early() {
+    let s3 = FakeS3::new(Mode::HoldsArtifacts);
+    let flags = ["--s3-retry-budget=10m", "--shutdown-timeout=0s"];
+    let host = Host::with_s3(s3.clone()).flags(&flags);
+    let mut server = host.start().await;
+    let start = server.client.start_export(request(1, "incident report.docx"));
+    let mut starting = start.await.unwrap().into_inner();
+    next(&mut starting).await;
+    s3.until_held(1).await;
+    // Another replica's stream that follows through the store ends as well.
+    let other = Host::with_s3(s3.clone()).flags(&["--shutdown-timeout=0s"]);
+    let mut other = other.start().await;
+    let request = WatchExportRequest { name: name(1), ..WatchExportRequest::default() };
+    let following = other.client.watch_export(request).await.unwrap().into_inner();
+
+    let (ended, ()) = futures::join!(follow(starting), server.running.shut_down());
+    expect_status(&ended.end.unwrap_err(), Code::Unavailable, "STREAM_ENDED_EARLY");
+    let (ended, ()) = futures::join!(follow(following), other.running.shut_down());
+    expect_status(&ended.end.unwrap_err(), Code::Unavailable, "STREAM_ENDED_EARLY");
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_on_does_not_keep_the_server_up() {
+    let host = Host::new();
+    let mut server = host.start().await;
+    committed(&mut server.client, request(1, "incident report.docx")).await;
+    let _open = std::net::TcpStream::connect(server.address).unwrap();
+    let health = HealthClient::new(endpoint(server.address).connect().await.unwrap())
+        .watch(HealthCheckRequest::default())
+        .await
+        .unwrap();
+    within("the server stops", server.running.shut_down()).await;
+    drop(health);
+}
+
+#[tokio::test]
+async fn after_a_drain_the_next_process_finds_everything() {
+    let host = Host::new();
+    let mut server = host.start().await;
+    let first = committed(&mut server.client, request(1, "incident report.docx")).await;
+    server.stop().await;
+    let mut server = host.start().await;
+    let found = watch(&mut server.client, &name(1)).await.completed();
+    assert_eq!(found.manifest_sha256, first.manifest_sha256);
+}
+
+/// Reflection's two versions have the same messages in two packages.
+macro_rules! reflection_test {
+    ($name:ident, $version:ident) => {
+        #[tokio::test]
+        async fn $name() {
+            use prost::Message as _;
+            use tonic_reflection::pb::$version::{
+                ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+                server_reflection_request::MessageRequest,
+                server_reflection_response::MessageResponse,
+            };
+
+            let host = Host::new();
+            let server = host.start().await;
+            let channel = endpoint(server.address).connect().await.unwrap();
+            let mut reflection = ServerReflectionClient::new(channel);
+            let ask = |request| ServerReflectionRequest {
+                host: String::new(),
+                message_request: Some(request),
+            };
+            let questions = [
+                ask(MessageRequest::ListServices(String::new())),
+                ask(MessageRequest::FileContainingSymbol(SERVICE_NAME.to_owned())),
+                ask(MessageRequest::FileByFilename("google/protobuf/struct.proto".to_owned())),
+            ];
+            let answers = reflection.server_reflection_info(futures::stream::iter(questions));
+            let mut answers = answers.await.unwrap().into_inner();
+            let mut next = async || {
+                let answer = within("an answer", answers.message()).await.unwrap().unwrap();
+                answer.message_response.unwrap()
+            };
+            let MessageResponse::ListServicesResponse(services) = next().await else { panic!() };
+            let services: Vec<String> =
+                services.service.into_iter().map(|service| service.name).collect();
+            for expected in [SERVICE_NAME, "grpc.health.v1.Health"] {
+                assert!(services.iter().any(|service| service == expected), "{services:?}");
+            }
+            let MessageResponse::FileDescriptorResponse(files) = next().await else { panic!() };
+            let file = &files.file_descriptor_proto[0][..];
+            let file = prost_types::FileDescriptorProto::decode(file).unwrap();
+            let methods: Vec<&str> =
+                file.service[0].method.iter().map(|method| method.name()).collect();
+            assert_eq!(file.package(), "tara.export.v1");
+            assert!(methods.contains(&"StartExport"), "{methods:?}");
+            let MessageResponse::FileDescriptorResponse(_) = next().await else { panic!() };
+        }
+    };
+}
+
+reflection_test!(reflection_v1_knows_the_service, v1);
+reflection_test!(reflection_v1alpha_knows_the_service, v1alpha);
+
+#[tokio::test]
+async fn many_calls_at_once_on_one_connection_are_all_answered() {
+    let host = Host::new().flags(&["--max-concurrent-streams=4"]);
+    let mut server = host.start().await;
+    committed(&mut server.client, request(1, "incident report.docx")).await;
+    let calls = (0..50).map(|_| {
+        let mut client: Client = server.client.clone();
+        async move { client.get_export(GetExportRequest { name: name(1) }).await.unwrap() }
+    });
+    assert_eq!(within("50 calls", futures::future::join_all(calls)).await.len(), 50);
+}
