@@ -390,7 +390,8 @@ mod tests {
         for (filter, position, reason) in [
             ("colour = red", 0, "is no field"),
             ("= x", 0, "expected a field"),
-            ("reviewer", 8, "expected a value"),
+            ("reviewer", 8, "compared by =, != or :, not by nothing"),
+            ("reviewer =", 10, "expected a value"),
             ("reviewer Ada", 9, "compared by =, != or :, not by nothing"),
             ("reviewer < Ada", 9, "compared by"),
             ("reviewer = \"Ada", 11, "closing double quote"),
