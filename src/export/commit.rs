@@ -262,7 +262,12 @@ impl Commit<'_> {
 
     /// Whether an object that was there before has this artifact's bytes.
     async fn holds(&self, key: &ObjectKey, artifact: &Artifact) -> Result<bool, StoreError> {
-        let info = self.store.head(key).await?;
+        let info = match self.store.head(key).await {
+            Ok(info) => info,
+            // Something is in the way that is no object, such as a folder of that name on disk.
+            Err(error) if error.kind() == StoreErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
         if info.size_bytes != artifact.bytes.len() as u64 {
             return Ok(false);
         }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     bundle::{AcceptedTime, ArtifactPath, Destination, ExportId, preview, warnings},
-    catalog::{Catalog, Filter, ListQuery, PagePosition, StoredBundle},
+    catalog::{Catalog, ExportState, Filter, ListQuery, PagePosition, StoredBundle},
     clock::Clock,
     export::{Engine, Permit},
     proto::{
@@ -221,11 +221,17 @@ impl ExportService for ExportApi {
     ) -> Result<Response<proto::GetExportResponse>, Status> {
         let export_id = export_id(&request.into_inner().name)?;
         let running = self.engine.get(export_id);
-        let export = match running.filter(|export| export.stored_in.is_none()) {
-            Some(running) => running,
-            None => match self.catalog.find(export_id).await? {
-                Some(bundle) => bundle.export(),
-                None => return Err(export_not_found(export_id)),
+        // The stores know better how an export ended: another replica may have committed what
+        // failed here.
+        let export = match running {
+            Some(export) if matches!(export.state, ExportState::Running | ExportState::Pending) => {
+                export
+            }
+            ended => match (self.catalog.find(export_id).await, ended) {
+                (Ok(Some(bundle)), _) => bundle.export(),
+                (_, Some(ended)) => ended,
+                (Ok(None), None) => return Err(export_not_found(export_id)),
+                (Err(error), None) => return Err(error.into()),
             },
         };
         Ok(Response::new(proto::GetExportResponse { export: Some(self.export_message(&export)) }))
