@@ -23,6 +23,7 @@ mod list_filter;
 mod outage;
 mod reads;
 mod s3;
+mod s3_round_trips;
 mod server;
 mod unchanged;
 mod watch;
