@@ -254,6 +254,16 @@ async fn what_trying_again_does_not_help_ends_at_once() {
 }
 
 #[tokio::test]
+async fn a_refusal_for_want_of_the_store_is_an_answer_and_no_lost_call() {
+    let unavailable = status(Code::Unavailable, "STORE_UNAVAILABLE", "S3 did not answer");
+    let server = server([Answer::Refuse(unavailable)]).await;
+    let error = follow(&server).await.unwrap_err();
+    assert!(matches!(error, ClientError::Rejected(_)), "{error}");
+    assert_eq!(error.reason(), Some("STORE_UNAVAILABLE"));
+    assert_eq!(server.script().calls, [start()]);
+}
+
+#[tokio::test]
 async fn a_request_without_id_gets_one() {
     let server = server([Answer::Stream(vec![completed("a", 1)], End::Ok)]).await;
     let events = server.client(quick()).await.export(StartExportRequest::default());

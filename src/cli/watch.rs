@@ -136,10 +136,14 @@ fn print_result(export: &Export, out: &mut Output) -> std::io::Result<()> {
     }
     if export.state() == State::FellBack {
         out.note("");
+        // A bundle that is read back later does not say why.
+        let reason = match printable(&export.state_reason) {
+            reason if reason.is_empty() => String::new(),
+            reason => format!(" ({reason})"),
+        };
         out.note(&format!(
-            "! NOT IN S3: S3 could not take the bundle ({}). It is whole, in the server's local \
-             store only.",
-            printable(&export.state_reason)
+            "! NOT IN S3: S3 could not take the bundle{reason}. It is whole, in the server's local \
+             store only."
         ));
     }
     Ok(())

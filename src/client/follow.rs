@@ -239,7 +239,13 @@ impl Follower {
             + Duration::from_secs(upload_seconds as u64);
         match timeout(limit, self.service.start_export(request)).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(Rejection::from(status).into()),
+            Ok(Err(status)) => Err(match Rejection::from(status) {
+                // Not accepted: the store is down, and the caller did not want another.
+                rejection if rejection.reason.as_deref() == Some("STORE_UNAVAILABLE") => {
+                    StepError::Final(ClientError::Rejected(Box::new(rejection)))
+                }
+                rejection => rejection.into(),
+            }),
             Err(_) => Err(lost("the server did not answer StartExport")),
         }
     }

@@ -134,6 +134,11 @@ impl Engine {
         self.shared.settings.heartbeat_interval
     }
 
+    /// How long a caller waits for a store where there is an answer without it.
+    pub fn accept_timeout(&self) -> Duration {
+        self.shared.settings.accept_timeout
+    }
+
     /// Cancelled when nobody shall listen any more.
     pub fn ending(&self) -> CancellationToken {
         self.shared.ending.clone()

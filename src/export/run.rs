@@ -91,18 +91,23 @@ impl Job {
             .with_jitter()
             .without_max_times()
             .build();
-        let mut told_fallback = false;
+        let mut fell_back = None;
         loop {
             let mut failure: Option<Failure> = None;
             for store in self.stores_in_order() {
-                if let Some(failure) = failure.as_ref().filter(|_| !told_fallback) {
+                if let Some(failure) = failure.as_ref().filter(|_| fell_back.is_none()) {
                     // `accepted` comes first, and waits no longer.
                     self.run.accept(export.accepted_time);
                     self.fall_back(failure);
-                    told_fallback = true;
+                    fell_back = Some(failure.reason);
                 }
                 match self.attempt(store, &export, &manifest_sent).await {
-                    Ok(export) => return self.end(export, kept_as),
+                    Ok(mut export) => {
+                        if let (ExportState::FellBack, Some(reason)) = (export.state, fell_back) {
+                            export.state_reason = reason.to_string();
+                        }
+                        return self.end(export, kept_as);
+                    }
                     Err(AttemptError::Reused) if !self.run.is_accepted() => {
                         return self
                             .run

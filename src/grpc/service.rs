@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use prost::Message as _;
+use tokio::time;
 use tonic::{Code, Request, Response, Status};
 
 use super::{
@@ -18,14 +19,14 @@ use super::{
 };
 use crate::{
     bundle::{AcceptedTime, ArtifactPath, Destination, ExportId, preview, warnings},
-    catalog::{Catalog, ExportState, Filter, ListQuery, PagePosition, StoredBundle},
+    catalog::{Catalog, ExportState, Filter, ListQuery, PagePosition, ReadError, StoredBundle},
     clock::Clock,
     export::{Engine, Permit},
     proto::{
         self, export_option, export_service_server::ExportService, get_report_request::View,
         get_report_response,
     },
-    store::{ProbeResult, ProbeStatus, StoreKind},
+    store::{ProbeResult, ProbeStatus, StoreError, StoreKind},
 };
 
 /// A unary answer's size: clients accept 4 MiB by default, and some of it is framing.
@@ -69,6 +70,19 @@ impl ExportApi {
         match Admitted::take(request) {
             Some(permit) => Ok(permit),
             None => Ok(self.engine.admission().admit().await?),
+        }
+    }
+
+    /// Why a page can't be had, and what can.
+    fn unlisted(&self, error: ReadError) -> Status {
+        match error {
+            ReadError::Store(error) if self.catalog.store(StoreKind::S3).is_some() => {
+                let message = format!(
+                    "{error}; meanwhile the filter `stored_in = DESTINATION_LOCAL` lists what is on this server's disk"
+                );
+                StoreError::new(error.kind(), message).into()
+            }
+            error => error.into(),
         }
     }
 
@@ -227,12 +241,19 @@ impl ExportService for ExportApi {
             Some(export) if matches!(export.state, ExportState::Running | ExportState::Pending) => {
                 export
             }
-            ended => match (self.catalog.find(export_id).await, ended) {
-                (Ok(Some(bundle)), _) => bundle.export(),
-                (_, Some(ended)) => ended,
-                (Ok(None), None) => return Err(export_not_found(export_id)),
-                (Err(error), None) => return Err(error.into()),
-            },
+            Some(ended) => {
+                // A store that does not answer keeps nobody waiting for what is known here.
+                let found = self.catalog.find(export_id);
+                match time::timeout(self.engine.accept_timeout(), found).await {
+                    Ok(Ok(Some(bundle))) => bundle.export(),
+                    Ok(Err(error)) if error.is_data_loss() => return Err(error.into()),
+                    _ => ended,
+                }
+            }
+            None => {
+                let bundle = self.catalog.find(export_id).await?;
+                bundle.ok_or_else(|| export_not_found(export_id))?.export()
+            }
         };
         Ok(Response::new(proto::GetExportResponse { export: Some(self.export_message(&export)) }))
     }
@@ -255,7 +276,8 @@ impl ExportService for ExportApi {
         let page = self
             .catalog
             .list(&ListQuery { filter, after, page_size }, self.engine.without_bundle())
-            .await?;
+            .await
+            .map_err(|error| self.unlisted(error))?;
         let mut response = proto::ListExportsResponse::default();
         let mut next = page.next;
         let mut size_bytes = 0;

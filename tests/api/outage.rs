@@ -57,6 +57,7 @@ async fn what_s3_can_not_take_goes_to_the_local_store_and_the_caller_is_told() {
     assert_eq!(kinds[1], "fell_back");
     assert_eq!(fell_back(&followed), "STORE_UNAVAILABLE");
     let export = followed.completed();
+    assert_eq!(export.state_reason, "STORE_UNAVAILABLE");
     assert_local(&host, &export);
     let progress = followed.events.last().unwrap().progress.unwrap();
     assert_eq!(progress.artifacts_done, progress.artifacts_total);
@@ -156,6 +157,22 @@ async fn without_fallback_an_outage_fails_and_leaves_nothing() {
     let status = refused(&mut server.client, s3_or_nothing(1, "incident report.docx")).await;
     expect_status(&status, Code::Unavailable, "STORE_UNAVAILABLE");
     assert!(!host.data_dir().exists());
+}
+
+#[tokio::test]
+async fn while_s3_is_away_the_local_bundles_can_be_listed() {
+    let port = ClosedPort::new();
+    let host = Host::with_s3(port.store()).flags(&["--s3-retry-budget=300ms"]);
+    let mut server = host.start().await;
+    export(&mut server.client, request(1, "incident report.docx")).await.completed();
+    let everywhere = ListExportsRequest::default();
+    let status = server.client.list_exports(everywhere).await.unwrap_err();
+    expect_status(&status, Code::Unavailable, "STORE_UNAVAILABLE");
+    let filter = "stored_in = DESTINATION_LOCAL";
+    assert!(status.message().contains(filter), "{}", status.message());
+    let here = ListExportsRequest { filter: filter.to_owned(), ..Default::default() };
+    let page = server.client.list_exports(here).await.unwrap().into_inner();
+    assert_eq!(page.exports[0].name, name(1));
 }
 
 #[tokio::test]
