@@ -9,6 +9,7 @@ mod clean;
 mod comprehensive_report;
 mod content;
 mod document;
+pub mod encoding;
 mod feedback;
 mod format;
 mod identity;
