@@ -39,6 +39,7 @@ pub use self::{
         SectionAnalysis, SummaryStatistics,
     },
     document::{Document, DocumentKind},
+    encoding::{AcceptedHeader, UndecodableExport},
     format::{to_json_compact, to_json_pretty},
     identity::{AcceptedTime, ExportId, FormatVersion, InvalidExportId, UnknownFormatVersion},
     json::{FiniteNumber, Json, JsonObject},

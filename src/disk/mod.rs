@@ -13,6 +13,8 @@ use std::{
 
 use tempfile::NamedTempFile;
 
+#[cfg(test)]
+pub(crate) use self::sync::counts;
 pub use self::{
     directories::Directories,
     error::{DiskError, DiskErrorKind},

@@ -138,4 +138,4 @@ pub fn header_end(first_bytes: &[u8]) -> Result<u64, UndecodableExport> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

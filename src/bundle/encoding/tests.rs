@@ -60,6 +60,16 @@ fn small() -> AcceptedExport {
     }
 }
 
+/// The first two lines of an export's encoding whose body has this many bytes, any of them.
+pub(crate) fn head(version: u32, export: AcceptedHeader, body_size_bytes: u64) -> Vec<u8> {
+    let body_sha256 = Sha256::of(b"");
+    let export = export.into();
+    let header = HeaderV1 { export, content_size_bytes: 0, body_size_bytes, body_sha256 };
+    let mut header = to_json_compact(&header);
+    header.push(b'\n');
+    [frame::encode(version, &header), header].concat()
+}
+
 /// The encoding with this text of its header exchanged, and right digests.
 fn with_header(export: &AcceptedExport, version: u32, from: &str, to: &str) -> Vec<u8> {
     let pieces = export.encode();
