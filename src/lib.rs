@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod data_dir;
 pub mod digest;
+pub mod disk;
 pub mod export;
 pub mod grpc;
 #[allow(clippy::all, missing_docs, unreachable_pub)]

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// What each room must not name in its code, as `crate::room` or as a crate.
-const FORBIDDEN: [(&str, &[&str]); 9] = [
+const FORBIDDEN: [(&str, &[&str]); 10] = [
     // Pure: a review in, bytes out.
     (
         "bundle",
@@ -16,6 +16,7 @@ const FORBIDDEN: [(&str, &[&str]); 9] = [
             "crate::catalog",
             "crate::clock",
             "crate::config",
+            "crate::disk",
             "crate::export",
             "crate::grpc",
             "crate::proto",
@@ -34,6 +35,11 @@ const FORBIDDEN: [(&str, &[&str]); 9] = [
             "Utc::now",
             "Uuid::new_v4",
         ],
+    ),
+    // Durable files, nothing of what is in them.
+    (
+        "disk",
+        &["crate::", "aws_", "tonic", "prost", "tokio", "tracing", "bytes", "chrono", "serde"],
     ),
     // Objects, nothing of reviews.
     (

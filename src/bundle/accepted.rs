@@ -42,7 +42,7 @@ pub struct ExportContent {
 }
 
 /// An accepted request with all that its bundle's bytes depend on.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AcceptedExport {
     /// The export's id.
     pub export_id: ExportId,

@@ -1,8 +1,12 @@
 //! Free JSON as a caller sent it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
+    ser::SerializeMap as _,
+};
 
 /// A JSON object. Keys are in code point order (the order of their UTF-8).
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -73,5 +77,85 @@ impl Serialize for JsonObject {
             map.serialize_entry(key, value)?;
         }
         map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Json::deserialize(deserializer)? {
+            Json::Object(object) => Ok(object),
+            _ => Err(D::Error::custom("an object is expected here")),
+        }
+    }
+}
+
+struct JsonVisitor;
+
+impl JsonVisitor {
+    /// A number as the double it was.
+    fn number<E: serde::de::Error>(number: f64) -> Result<Json, E> {
+        FiniteNumber::new(number)
+            .map(Json::Number)
+            .ok_or_else(|| E::custom("a number is out of a double's range"))
+    }
+}
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Json;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
+        Ok(Json::Bool(value))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Json, E> {
+        Self::number(number as f64)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Json, E> {
+        Self::number(number as f64)
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Json, E> {
+        Self::number(number)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Json, E> {
+        Ok(Json::String(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Json, E> {
+        Ok(Json::String(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Json, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element()? {
+            values.push(value);
+        }
+        Ok(Json::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
+        let mut object = BTreeMap::new();
+        while let Some((key, value)) = map.next_entry()? {
+            if object.insert(key, value).is_some() {
+                return Err(A::Error::custom("an object has a key twice"));
+            }
+        }
+        Ok(Json::Object(JsonObject(object)))
     }
 }

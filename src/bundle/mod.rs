@@ -9,6 +9,7 @@ mod clean;
 mod comprehensive_report;
 mod content;
 mod document;
+pub mod encoding;
 mod feedback;
 mod format;
 mod identity;
@@ -38,6 +39,7 @@ pub use self::{
         SectionAnalysis, SummaryStatistics,
     },
     document::{Document, DocumentKind},
+    encoding::{AcceptedHeader, UndecodableExport},
     format::{to_json_compact, to_json_pretty},
     identity::{AcceptedTime, ExportId, FormatVersion, InvalidExportId, UnknownFormatVersion},
     json::{FiniteNumber, Json, JsonObject},

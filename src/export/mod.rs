@@ -8,6 +8,7 @@ mod commit;
 mod engine;
 mod error;
 mod events;
+pub mod journal;
 mod registry;
 mod retry;
 mod run;

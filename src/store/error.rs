@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt};
 
+use crate::disk::{DiskError, DiskErrorKind};
+
 /// What the caller should do about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StoreErrorKind {
@@ -61,5 +63,18 @@ impl fmt::Display for StoreError {
 impl Error for StoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_ref().map(|source| source.as_ref() as &(dyn Error + 'static))
+    }
+}
+
+impl From<DiskError> for StoreError {
+    fn from(error: DiskError) -> Self {
+        let kind = match error.kind() {
+            DiskErrorKind::NotFound => StoreErrorKind::NotFound,
+            DiskErrorKind::Unavailable => StoreErrorKind::Unavailable,
+            DiskErrorKind::Denied => StoreErrorKind::Denied,
+            DiskErrorKind::Misconfigured => StoreErrorKind::Misconfigured,
+            DiskErrorKind::Full => StoreErrorKind::Full,
+        };
+        Self::new(kind, error.to_string()).with_source(error.into_source())
     }
 }

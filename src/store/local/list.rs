@@ -4,9 +4,9 @@ use std::{fs, io, path::Path};
 
 use super::{
     super::{ListRequest, Listing, ObjectKey, StoreError},
-    failure::read_failure,
     is_reserved,
 };
+use crate::disk::DiskError;
 
 /// Lists the keys below the root.
 pub(super) fn list(root: &Path, request: &ListRequest) -> Result<Listing, StoreError> {
@@ -100,7 +100,7 @@ fn entries(
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Vec<String>, StoreError> {
     let path = root.join(prefix);
-    let failed = |error| read_failure("list", &path, error);
+    let failed = |error| StoreError::from(DiskError::of_read("list", &path, error));
     let directory = match fs::read_dir(&path) {
         Ok(directory) => directory,
         Err(error)

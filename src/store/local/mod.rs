@@ -3,8 +3,6 @@
 //! An object's key is its path below the root. Media types aren't kept: the name's extension and the
 //! bundle's manifest tell them.
 
-mod directories;
-mod failure;
 mod list;
 mod probe;
 mod read;
@@ -14,18 +12,18 @@ mod write;
 mod tests;
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use async_trait::async_trait;
 
-use self::directories::Directories;
 use super::{
     ListRequest, Listing, Object, ObjectInfo, ObjectKey, Payload, ProbeResult, PutOutcome, Store,
     StoreError, StoreErrorKind, StoreKind,
 };
+use crate::disk::Disk;
 
 /// Where unfinished files are written, below the root. On the root's own file system, so that a
 /// finished file can be moved into place.
@@ -35,8 +33,7 @@ const TEMPORARY: &str = ".tara-export/tmp";
 /// file sees to that); any number may read.
 #[derive(Debug, Clone)]
 pub struct LocalStore {
-    root: PathBuf,
-    directories: Arc<Directories>,
+    disk: Arc<Disk>,
 }
 
 impl LocalStore {
@@ -63,12 +60,12 @@ impl LocalStore {
             // Whatever else is wrong shows when it is used, and by then may be mended.
             _ => {}
         }
-        Ok(Self { directories: Arc::new(Directories::new(absolute.clone())), root: absolute })
+        Ok(Self { disk: Arc::new(Disk::new(absolute, TEMPORARY)) })
     }
 
     /// The store's folder, as an absolute path.
     pub fn root(&self) -> &Path {
-        &self.root
+        self.disk.root()
     }
 
     /// Removes what writes that were cut off by a crash left behind. Only for the process that holds
@@ -77,12 +74,12 @@ impl LocalStore {
     /// # Errors
     /// When a file can't be removed; the others may be gone.
     pub async fn clean_temporary_files(&self) -> Result<(), StoreError> {
-        let folder = self.root.join(TEMPORARY);
-        blocking(move || write::clean(&folder)).await
+        let disk = self.disk.clone();
+        blocking(move || Ok(disk.clean_temporary_files()?)).await
     }
 
     fn path(&self, key: &ObjectKey) -> PathBuf {
-        self.root.join(key.as_str())
+        self.root().join(key.as_str())
     }
 }
 
@@ -93,7 +90,7 @@ impl Store for LocalStore {
     }
 
     fn location(&self, key: &str) -> String {
-        self.root.join(key).display().to_string()
+        self.root().join(key).display().to_string()
     }
 
     async fn put_if_absent(
@@ -115,8 +112,8 @@ impl Store for LocalStore {
     }
 
     async fn list(&self, request: ListRequest) -> Result<Listing, StoreError> {
-        let root = self.root.clone();
-        blocking(move || list::list(&root, &request)).await
+        let store = self.clone();
+        blocking(move || list::list(store.root(), &request)).await
     }
 
     async fn probe(&self) -> Vec<ProbeResult> {
@@ -125,14 +122,14 @@ impl Store for LocalStore {
 }
 
 /// Whether this key, or everything below this prefix ending with `/`, belongs to the service's own
-/// process: unfinished files, its lock and its journal. They lie in the store's folder and are no
-/// objects.
+/// process: unfinished files, its lock, its journal and what the journal knows of ended exports.
+/// They lie in the store's folder and are no objects.
 fn is_reserved(key: &str) -> bool {
     let Some(rest) = key.strip_prefix(".tara-export/") else {
         return false;
     };
     let name = rest.split('/').next().unwrap_or_default();
-    name == "tmp" || name == "lock" || name.starts_with("journal")
+    matches!(name, "tmp" | "lock" | "failed" | "receipts") || name.starts_with("journal")
 }
 
 /// Runs blocking work to its end, even where the caller's future is dropped meanwhile.
@@ -147,9 +144,4 @@ async fn blocking<T: Send + 'static>(
         )
         .with_source(error)),
     }
-}
-
-/// Makes a folder's entries durable: files published there, folders made there.
-fn sync_directory(path: &Path) -> io::Result<()> {
-    fs::File::open(path)?.sync_all()
 }

@@ -12,10 +12,9 @@ use futures::{StreamExt as _, stream};
 
 use super::{
     super::{Object, ObjectInfo, ObjectKey, StoreError, StoreErrorKind},
-    LocalStore, blocking,
-    failure::read_failure,
-    is_reserved,
+    LocalStore, blocking, is_reserved,
 };
+use crate::disk::DiskError;
 
 /// How much is read at a time, and the most a reader that stands still holds in memory.
 const PIECE_BYTES: u64 = 256 * 1024;
@@ -30,8 +29,8 @@ impl LocalStore {
         if is_reserved(key.as_str()) || self.passes_a_link(key) {
             return Err(missing());
         }
-        let metadata =
-            fs::symlink_metadata(&path).map_err(|error| read_failure("read", &path, error))?;
+        let metadata = fs::symlink_metadata(&path)
+            .map_err(|error| DiskError::of_read("read", &path, error))?;
         if !metadata.is_file() {
             return Err(missing());
         }
@@ -41,7 +40,7 @@ impl LocalStore {
     /// Whether the way to the object goes over a symbolic link, which could lead out of the store.
     fn passes_a_link(&self, key: &ObjectKey) -> bool {
         key.as_str().match_indices('/').any(|(end, _)| {
-            let folder = self.root.join(&key.as_str()[..end]);
+            let folder = self.root().join(&key.as_str()[..end]);
             fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_symlink())
         })
     }
@@ -50,8 +49,10 @@ impl LocalStore {
         let (store, key) = (self.clone(), key.clone());
         let (info, reader) = blocking(move || {
             let (_, path) = store.look_up(&key)?;
-            let file = File::open(&path).map_err(|error| read_failure("open", &path, error))?;
-            let metadata = file.metadata().map_err(|error| read_failure("read", &path, error))?;
+            let file =
+                File::open(&path).map_err(|error| DiskError::of_read("open", &path, error))?;
+            let metadata =
+                file.metadata().map_err(|error| DiskError::of_read("read", &path, error))?;
             let info = info(&metadata);
             let remaining_bytes = info.size_bytes;
             Ok((info, Reader { file, path, remaining_bytes }))
@@ -87,7 +88,7 @@ impl Reader {
         (&self.file)
             .take(wanted_bytes)
             .read_to_end(&mut piece)
-            .map_err(|error| read_failure("read", &self.path, error))?;
+            .map_err(|error| DiskError::of_read("read", &self.path, error))?;
         if piece.len() as u64 != wanted_bytes {
             let error = io::Error::from(io::ErrorKind::UnexpectedEof);
             return Err(StoreError::new(

@@ -54,8 +54,12 @@ async fn the_service_s_own_files_are_no_objects() {
     let store = LocalStore::open(root.path().to_owned()).unwrap();
     let own = root.path().join(".tara-export");
     fs::create_dir_all(own.join("tmp")).unwrap();
-    fs::create_dir_all(own.join("journal-1")).unwrap();
-    for name in ["lock", "journal", "journal-1/entry", "tmp/unfinished"] {
+    for folder in ["journal-1", "failed", "receipts"] {
+        fs::create_dir_all(own.join(folder)).unwrap();
+    }
+    for name in
+        ["lock", "journal", "journal-1/entry", "failed/1.json", "receipts/1.json", "tmp/unfinished"]
+    {
         let _ = fs::write(own.join(name), "x");
         let error = store.get(&key(&format!(".tara-export/{name}"))).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::NotFound, "{name}");

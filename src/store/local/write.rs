@@ -1,20 +1,17 @@
 //! Putting objects: written aside, checked, fsynced, and published without ever replacing.
 
-use std::{
-    fs, io,
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::{fs, io::Write as _, path::Path};
 
 use tempfile::NamedTempFile;
 
 use super::{
     super::{ObjectKey, Payload, PutOutcome, StoreError, StoreErrorKind},
-    LocalStore, TEMPORARY,
-    failure::write_failure,
-    is_reserved, sync_directory,
+    LocalStore, is_reserved,
 };
-use crate::digest::Sha256Hasher;
+use crate::{
+    digest::Sha256Hasher,
+    disk::{DiskError, Published, sync_directory, sync_file},
+};
 
 /// How much is written at a time: small enough for smooth progress, large enough to be fast.
 const PIECE_BYTES: usize = 1024 * 1024;
@@ -33,7 +30,7 @@ impl LocalStore {
         }
         self.require_folder()?;
         let path = self.path(key);
-        if self.exists(&path)? {
+        if self.disk.has_file(&path)? {
             return Ok(PutOutcome::Exists);
         }
         let file = self.write_aside(&path, payload)?;
@@ -43,28 +40,12 @@ impl LocalStore {
     /// What lies in the root's place and is no folder keeps everything from being written until an
     /// operator moves it, as a full disk does.
     fn require_folder(&self) -> Result<(), StoreError> {
-        if fs::metadata(&self.root).is_ok_and(|metadata| !metadata.is_dir()) {
-            let message = format!("{} is a file, not a folder: move it away", self.root.display());
+        if fs::metadata(self.root()).is_ok_and(|metadata| !metadata.is_dir()) {
+            let message =
+                format!("{} is a file, not a folder: move it away", self.root().display());
             return Err(StoreError::new(StoreErrorKind::Full, message));
         }
         Ok(())
-    }
-
-    /// Whether the key holds an object, which is durable then: an earlier attempt may have died
-    /// between publishing and the folder's fsync.
-    fn exists(&self, path: &Path) -> Result<bool, StoreError> {
-        match fs::symlink_metadata(path) {
-            Ok(metadata) if metadata.is_file() => {
-                self.directories.sync_way_to(path)?;
-                Ok(true)
-            }
-            Ok(_) => Err(StoreError::new(
-                StoreErrorKind::Misconfigured,
-                format!("{} is in the way: it is no plain file", path.display()),
-            )),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(write_failure("look for", path, error)),
-        }
     }
 
     /// Writes the payload into a temporary file, checked against its digest and durable.
@@ -73,22 +54,11 @@ impl LocalStore {
         path: &Path,
         payload: &Payload,
     ) -> Result<NamedTempFile, StoreError> {
-        let folder = self.root.join(TEMPORARY);
-        self.directories.ensure(&folder)?;
-        let mut builder = tempfile::Builder::new();
-        #[cfg(unix)]
-        {
-            // As any new file, within the operator's umask; the crate's own default is the owner alone.
-            use std::os::unix::fs::PermissionsExt as _;
-            builder.permissions(fs::Permissions::from_mode(0o666));
-        }
-        let mut file = builder
-            .tempfile_in(&folder)
-            .map_err(|error| write_failure("make a file in", &folder, error))?;
+        let mut file = self.disk.create_unnamed()?;
         let mut hasher = Sha256Hasher::default();
         let mut written_bytes = 0;
         for piece in payload.bytes.chunks(PIECE_BYTES) {
-            file.write_all(piece).map_err(|error| write_failure("write", path, error))?;
+            file.write_all(piece).map_err(|error| DiskError::of_write("write", path, error))?;
             hasher.update(piece);
             written_bytes += piece.len() as u64;
             if let Some(progress) = &payload.progress {
@@ -104,7 +74,7 @@ impl LocalStore {
                 ),
             ));
         }
-        file.as_file().sync_all().map_err(|error| write_failure("sync", path, error))?;
+        sync_file(file.as_file(), path)?;
         Ok(file)
     }
 
@@ -115,39 +85,19 @@ impl LocalStore {
         file: NamedTempFile,
         path: &Path,
     ) -> Result<PutOutcome, StoreError> {
-        // Keys have at least one part below the root.
-        let folder = path.parent().unwrap_or(&self.root);
-        self.directories.ensure(folder)?;
-        match file.persist_noclobber(path) {
-            Ok(_) => {}
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-                return if self.exists(path)? {
-                    Ok(PutOutcome::Exists)
-                } else {
-                    // Somebody removed it in between, which the service itself never does.
-                    Err(write_failure("publish", path, error.error))
-                };
+        match self.disk.publish(file, path)? {
+            Published::Created => {}
+            Published::Taken if self.disk.has_file(path)? => return Ok(PutOutcome::Exists),
+            // Somebody removed it in between, which the service itself never does.
+            Published::Taken => {
+                return Err(StoreError::new(
+                    StoreErrorKind::Unavailable,
+                    format!("{} was in the way and is gone; try again", path.display()),
+                ));
             }
-            Err(error) => return Err(write_failure("publish", path, error.error)),
         }
-        sync_directory(folder).map_err(|error| write_failure("sync the folder", folder, error))?;
+        // Keys have at least one part below the root.
+        sync_directory(path.parent().unwrap_or(self.root()))?;
         Ok(PutOutcome::Created)
     }
-}
-
-/// Removes the files in the folder of unfinished ones.
-pub(super) fn clean(folder: &Path) -> Result<(), StoreError> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(write_failure("look through", folder, error)),
-    };
-    let files: Vec<PathBuf> = entries
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()
-        .map_err(|error| write_failure("look through", folder, error))?;
-    for file in files {
-        fs::remove_file(&file).map_err(|error| write_failure("remove", &file, error))?;
-    }
-    Ok(())
 }

@@ -7,7 +7,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::{super::StoreError, failure::write_failure, sync_directory};
+use super::{DiskError, sync_directory};
 
 /// How many folders are remembered; beyond that the memory starts afresh, which costs a few more
 /// fsyncs and nothing else.
@@ -16,23 +16,23 @@ const REMEMBERED: usize = 4096;
 /// Makes folders, and knows which ones are durable: each new folder's entry in its parent is
 /// fsynced.
 ///
-/// Invariant: a folder that this process made is durable before any other write of this process
+/// Invariant: a folder that was made through this value is durable before any other write through it
 /// can see it, for both happen under one lock. So a remembered folder that was removed and made
-/// again is durable too.
+/// again is durable too. Several values over one folder each make durable what they use.
 #[derive(Debug)]
-pub(super) struct Directories {
+pub struct Directories {
     root: PathBuf,
     durable: Mutex<HashSet<PathBuf>>,
 }
 
 impl Directories {
     /// Folders at and below this absolute path.
-    pub(super) fn new(root: PathBuf) -> Self {
+    pub fn new(root: PathBuf) -> Self {
         Self { root, durable: Mutex::default() }
     }
 
     /// Makes the folder and what is missing above it, durably.
-    pub(super) fn ensure(&self, folder: &Path) -> Result<(), StoreError> {
+    pub fn ensure(&self, folder: &Path) -> Result<(), DiskError> {
         // A panic while the lock was held leaves at most a folder out that is durable.
         let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
         if durable.contains(folder) && is_directory(folder, folder == self.root) {
@@ -61,25 +61,25 @@ impl Directories {
 
     /// Makes all entries on the way from the root to this existing object durable. They may be the
     /// work of a process that crashed before it did that.
-    pub(super) fn sync_way_to(&self, object: &Path) -> Result<(), StoreError> {
+    pub fn sync_way_to(&self, object: &Path) -> Result<(), DiskError> {
         let Some(folder) = object.parent() else {
             return Ok(());
         };
         self.ensure(folder)?;
-        sync_directory(folder).map_err(|error| write_failure("sync the folder", folder, error))
+        sync_directory(folder)
     }
 }
 
 /// Makes one folder if it is missing, and its entry in its parent durable.
-fn make(folder: &Path, may_be_link: bool) -> Result<(), StoreError> {
+fn make(folder: &Path, may_be_link: bool) -> Result<(), DiskError> {
     let made = match fs::create_dir(folder) {
         Ok(()) => true,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-        Err(error) => return Err(write_failure("make the folder", folder, error)),
+        Err(error) => return Err(DiskError::of_write("make the folder", folder, error)),
     };
     if !made && !is_directory(folder, may_be_link) {
         let error = io::Error::from(io::ErrorKind::NotADirectory);
-        return Err(write_failure("make the folder", folder, error));
+        return Err(DiskError::of_write("make the folder", folder, error));
     }
     let Some(parent) = folder.parent() else {
         return Ok(());
@@ -88,8 +88,8 @@ fn make(folder: &Path, may_be_link: bool) -> Result<(), StoreError> {
         Ok(()) => Ok(()),
         // A folder that was there before, in a parent this user may not read, such as a mount point
         // below `/`: the operator's own, and nothing of ours to make durable.
-        Err(error) if !made && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        Err(error) => Err(write_failure("sync the folder", parent, error)),
+        Err(error) if !made && error.is_permission_denied() => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

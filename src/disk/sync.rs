@@ -1,0 +1,32 @@
+//! The two ways to make something durable.
+
+use std::{fs::File, path::Path};
+
+use super::DiskError;
+
+/// Makes a file's content durable. `path` is what it is to become, for messages.
+pub fn sync_file(file: &File, path: &Path) -> Result<(), DiskError> {
+    #[cfg(test)]
+    counts::FILES.set(counts::FILES.get() + 1);
+    file.sync_all().map_err(|error| DiskError::of_write("sync", path, error))
+}
+
+/// Makes a folder's entries durable: files published there or removed, folders made there.
+pub fn sync_directory(folder: &Path) -> Result<(), DiskError> {
+    #[cfg(test)]
+    counts::DIRECTORIES.set(counts::DIRECTORIES.get() + 1);
+    File::open(folder)
+        .and_then(|opened| opened.sync_all())
+        .map_err(|error| DiskError::of_write("sync the folder", folder, error))
+}
+
+/// How often this thread synced, for tests that bound it.
+#[cfg(test)]
+pub(crate) mod counts {
+    use std::cell::Cell;
+
+    thread_local! {
+        pub(crate) static FILES: Cell<u32> = const { Cell::new(0) };
+        pub(crate) static DIRECTORIES: Cell<u32> = const { Cell::new(0) };
+    }
+}

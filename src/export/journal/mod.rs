@@ -1,0 +1,230 @@
+//! The journal: every accepted export on this machine's disk until its bundle is committed.
+//!
+//! | below `.tara-export/` | holds |
+//! |---|---|
+//! | `journal/<export_id>-<content_digest>.export` | an accepted export, whole |
+//! | `journal/quarantine/` | entries that can't be read, each with its reason beside it |
+//! | `journal/tmp/` | files being written |
+//! | `failed/<export_id>.json` | an export that ended without a bundle |
+//! | `receipts/<export_id>.json` | a short note of an export whose entry is gone |
+//!
+//! Invariant: nothing of an accepted export is ever deleted here but by [`Journal::remove`] and
+//! [`Journal::set_failed`]. What can't be read is moved aside; what a later release wrote, and what
+//! the disk does not let us read, stays where it is.
+//!
+//! Times come from the caller. Each step that a crash can come between is a function of its own.
+
+mod entries;
+mod error;
+mod failed;
+mod load;
+mod names;
+mod notes;
+mod quarantine;
+mod receipts;
+mod record;
+mod summary;
+mod usage;
+
+#[cfg(test)]
+mod tests;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+
+pub use self::{
+    entries::{JournalEntry, JournalListing, LaterEntry, UnreadEntry},
+    error::{JournalError, JournalErrorKind, LoadError},
+    failed::{FailedExport, Failures, MAX_FAILURES_LISTED},
+    quarantine::{MAX_QUARANTINED_LISTED, Quarantine, Quarantined},
+    receipts::Receipt,
+    usage::JournalSize,
+};
+use self::{names::EntryName, usage::Usage};
+use crate::{
+    bundle::{AcceptedExport, ExportId},
+    digest::Sha256,
+    disk::{Disk, DiskError},
+};
+
+/// How much the journal may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JournalLimits {
+    /// Bytes of all entries together; the setting `MAX_JOURNAL_BYTES`. What lies in quarantine does
+    /// not count.
+    pub max_bytes: u64,
+}
+
+/// The journal in a data directory. Cheap to clone. Work goes on to its end even where the caller's
+/// future is dropped.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    files: Arc<Files>,
+}
+
+/// The journal's files; everything here blocks.
+#[derive(Debug)]
+struct Files {
+    disk: Disk,
+    journal: PathBuf,
+    quarantine: PathBuf,
+    failed: PathBuf,
+    receipts: PathBuf,
+    limits: JournalLimits,
+    usage: Usage,
+}
+
+impl Journal {
+    /// The journal below `data_dir/.tara-export`. Finishes what a crash left half done: removes
+    /// unfinished files, and entries of exports that have failed. Makes nothing; folders come with
+    /// the first write. Only for the process that holds the data directory's lock.
+    ///
+    /// # Errors
+    /// Where the folder can't be looked through, so that what was accepted before is not known.
+    pub async fn open(data_dir: PathBuf, limits: JournalLimits) -> Result<Self, JournalError> {
+        blocking(move || {
+            let files = Files::new(data_dir, limits)?;
+            files.finish_crashed_work()?;
+            Ok(Self { files: Arc::new(files) })
+        })
+        .await
+    }
+
+    /// Keeps an accepted export. It survives a power cut when this returns: one fsync of a file and
+    /// one of its folder. The same entry there already is as good.
+    ///
+    /// # Errors
+    /// [`JournalError::RecordedBefore`] where this content was accepted before at another time: go
+    /// on with that one. After any other error the export is not in the journal, as far as the disk
+    /// still does anything.
+    pub async fn record(&self, export: &AcceptedExport) -> Result<(), JournalError> {
+        let export = export.clone();
+        self.run(move |files| files.record(&export)).await
+    }
+
+    /// Forgets an export, durably. One that isn't there is as good.
+    pub async fn remove(
+        &self,
+        export_id: ExportId,
+        content_digest: Sha256,
+    ) -> Result<(), JournalError> {
+        self.run(move |files| files.remove(EntryName { export_id, content_digest })).await
+    }
+
+    /// The `limit` entries that were accepted first, oldest first. Reads headers only, and holds no
+    /// more of them in memory. What can't be read is moved to quarantine, reported, and does not
+    /// keep the others back.
+    ///
+    /// # Errors
+    /// Where the folder itself can't be looked through.
+    pub async fn entries(&self, limit: usize) -> Result<JournalListing, JournalError> {
+        self.run(move |files| files.entries(limit)).await
+    }
+
+    /// Reads an entry whole: takes as much memory as the entry has bytes.
+    pub async fn load(&self, entry: &JournalEntry) -> Result<AcceptedExport, LoadError> {
+        let (files, name) = (self.files.clone(), entry.name());
+        let loaded = tokio::task::spawn_blocking(move || files.load(name)).await;
+        loaded.unwrap_or(Err(LoadError::BrokeOff))
+    }
+
+    /// What lies in quarantine: how much, and the first [`MAX_QUARANTINED_LISTED`] by name.
+    pub async fn quarantined(&self) -> Result<Quarantine, JournalError> {
+        self.run(Files::quarantined).await
+    }
+
+    /// How much the journal holds, without asking the disk. Counted when it is opened and at every
+    /// listing, and kept in step in between.
+    pub fn size(&self) -> JournalSize {
+        self.files.usage.size()
+    }
+
+    /// Notes that an export ended without a bundle, durably, and then removes its entry. Doing it
+    /// again is harmless: the first failure stays, for it may have been told.
+    ///
+    /// # Errors
+    /// [`JournalError::FailedBefore`] where other content failed under the id.
+    pub async fn set_failed(&self, failed: &FailedExport) -> Result<(), JournalError> {
+        let failed = failed.clone();
+        self.run(move |files| files.set_failed(&failed)).await
+    }
+
+    /// How an export failed, if it did.
+    ///
+    /// # Errors
+    /// [`JournalError::UnreadableFailure`] where the note of it is damaged. Taken for absent, the
+    /// export could be started again and get a bundle after its caller was told that it has none.
+    pub async fn failure(&self, export_id: ExportId) -> Result<Option<FailedExport>, JournalError> {
+        self.run(move |files| files.failure(export_id)).await
+    }
+
+    /// The exports that failed last, at most [`MAX_FAILURES_LISTED`], newest first. Reads every note
+    /// there is.
+    pub async fn failures(&self) -> Result<Failures, JournalError> {
+        self.run(|files| files.failures(MAX_FAILURES_LISTED)).await
+    }
+
+    /// Keeps a receipt, durably, in place of an earlier one.
+    pub async fn write_receipt(&self, receipt: &Receipt) -> Result<(), JournalError> {
+        let receipt = receipt.clone();
+        self.run(move |files| files.write_receipt(&receipt)).await
+    }
+
+    /// The receipt of an export, if there is one. A damaged one is none, and the log says so: it
+    /// only saves a way to the store, which has the record and the manifest.
+    pub async fn receipt(&self, export_id: ExportId) -> Result<Option<Receipt>, JournalError> {
+        self.run(move |files| files.receipt(export_id)).await
+    }
+
+    /// Removes the receipts written more than `keep` before `now`, and damaged ones. How many.
+    pub async fn expire_receipts(
+        &self,
+        keep: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<u64, JournalError> {
+        self.run(move |files| files.expire_receipts(keep, now)).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Files) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let files = self.files.clone();
+        blocking(move || work(&files)).await
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, JournalError> + Send + 'static,
+) -> Result<T, JournalError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(JournalError::BrokeOff))
+}
+
+impl Files {
+    fn new(data_dir: PathBuf, limits: JournalLimits) -> Result<Self, DiskError> {
+        let root = std::path::absolute(&data_dir)
+            .map_err(|error| DiskError::of_read("find the folder", &data_dir, error))?;
+        let own = root.join(".tara-export");
+        let journal = own.join("journal");
+        Ok(Self {
+            disk: Disk::new(root, ".tara-export/journal/tmp"),
+            quarantine: journal.join("quarantine"),
+            journal,
+            failed: own.join("failed"),
+            receipts: own.join("receipts"),
+            limits,
+            usage: Usage::default(),
+        })
+    }
+
+    /// Done once, before anything else.
+    fn finish_crashed_work(&self) -> Result<(), JournalError> {
+        if let Err(error) = self.disk.clean_temporary_files() {
+            // They are in nobody's way. The disk may be read-only, and entries can be read still.
+            tracing::warn!(%error, "unfinished files of the journal stay");
+        }
+        self.remove_entries_of_failed()?;
+        self.recount()
+    }
+}

@@ -1,0 +1,140 @@
+//! What a failure's note and a receipt say of an export.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{
+    bundle::{AcceptedTime, Destination, ExportId, FolderName},
+    catalog::{Export, ExportArtifact, ExportState},
+    digest::Sha256,
+    store::StoreKind,
+};
+
+/// An export without its state, which the note itself tells.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SummaryV1 {
+    pub export_id: ExportId,
+    document_name: String,
+    session_id: String,
+    reviewer: String,
+    requested_by: String,
+    requested_destination: Destination,
+    stored_in: Option<StoredInV1>,
+    folder_name: Option<FolderName>,
+    location: String,
+    artifacts: Vec<ArtifactV1>,
+    manifest_sha256: Option<Sha256>,
+    accepted_time: AcceptedTime,
+    committed_time: Option<TimeV1>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ArtifactV1 {
+    path: String,
+    size_bytes: u64,
+    sha256: Sha256,
+    media_type: String,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StoredInV1 {
+    S3,
+    Local,
+}
+
+/// A time as RFC 3339, with all its digits.
+#[derive(Clone, Copy)]
+pub(super) struct TimeV1(pub DateTime<Utc>);
+
+impl Serialize for TimeV1 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+    }
+}
+
+impl<'de> Deserialize<'de> for TimeV1 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let time = DateTime::parse_from_rfc3339(&text).map_err(serde::de::Error::custom)?;
+        Ok(Self(time.with_timezone(&Utc)))
+    }
+}
+
+impl From<&Export> for SummaryV1 {
+    fn from(export: &Export) -> Self {
+        // Every field by name: a field that is added has to be decided upon here.
+        let Export {
+            export_id,
+            state: _,
+            state_reason: _,
+            document_name,
+            session_id,
+            reviewer,
+            requested_by,
+            requested_destination,
+            stored_in,
+            folder_name,
+            location,
+            artifacts,
+            manifest_sha256,
+            accepted_time,
+            committed_time,
+        } = export;
+        let artifacts = artifacts.iter().map(|artifact| ArtifactV1 {
+            path: artifact.path.clone(),
+            size_bytes: artifact.size_bytes,
+            sha256: artifact.sha256,
+            media_type: artifact.media_type.clone(),
+        });
+        Self {
+            export_id: *export_id,
+            document_name: document_name.clone(),
+            session_id: session_id.clone(),
+            reviewer: reviewer.clone(),
+            requested_by: requested_by.clone(),
+            requested_destination: *requested_destination,
+            stored_in: stored_in.map(|kind| match kind {
+                StoreKind::S3 => StoredInV1::S3,
+                StoreKind::Local => StoredInV1::Local,
+            }),
+            folder_name: folder_name.clone(),
+            location: location.clone(),
+            artifacts: artifacts.collect(),
+            manifest_sha256: *manifest_sha256,
+            accepted_time: *accepted_time,
+            committed_time: committed_time.map(TimeV1),
+        }
+    }
+}
+
+impl SummaryV1 {
+    pub(super) fn into_export(self, state: ExportState, state_reason: String) -> Export {
+        let artifacts = self.artifacts.into_iter().map(|artifact| ExportArtifact {
+            path: artifact.path,
+            size_bytes: artifact.size_bytes,
+            sha256: artifact.sha256,
+            media_type: artifact.media_type,
+        });
+        Export {
+            export_id: self.export_id,
+            state,
+            state_reason,
+            document_name: self.document_name,
+            session_id: self.session_id,
+            reviewer: self.reviewer,
+            requested_by: self.requested_by,
+            requested_destination: self.requested_destination,
+            stored_in: self.stored_in.map(|kind| match kind {
+                StoredInV1::S3 => StoreKind::S3,
+                StoredInV1::Local => StoreKind::Local,
+            }),
+            folder_name: self.folder_name,
+            location: self.location,
+            artifacts: artifacts.collect(),
+            manifest_sha256: self.manifest_sha256,
+            accepted_time: self.accepted_time,
+            committed_time: self.committed_time.map(|time| time.0),
+        }
+    }
+}

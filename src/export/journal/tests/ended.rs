@@ -1,0 +1,250 @@
+//! Notes of failed exports, and receipts.
+
+use super::*;
+use crate::{
+    bundle::FolderName,
+    catalog::{Export, ExportArtifact, ExportState},
+    export::FailureReason,
+    store::StoreKind,
+};
+
+fn running(accepted: &AcceptedExport) -> Export {
+    let header = accepted.header();
+    Export {
+        export_id: header.export_id,
+        state: ExportState::Running,
+        state_reason: "anything".into(),
+        document_name: header.document_name,
+        session_id: header.session_id,
+        reviewer: header.reviewer,
+        requested_by: header.requested_by,
+        requested_destination: header.destination,
+        stored_in: None,
+        folder_name: None,
+        location: String::new(),
+        artifacts: vec![],
+        manifest_sha256: None,
+        accepted_time: header.accepted_time,
+        committed_time: None,
+    }
+}
+
+fn committed(accepted: &AcceptedExport, stored_in: StoreKind) -> Export {
+    Export {
+        stored_in: Some(stored_in),
+        folder_name: Some(FolderName::new(&accepted.folder_base, 2)),
+        location: "s3://bucket/tara/x/".into(),
+        artifacts: vec![ExportArtifact {
+            path: "readable_report.txt".into(),
+            size_bytes: u64::MAX,
+            sha256: Sha256::of(b"report"),
+            media_type: "text/plain".into(),
+        }],
+        manifest_sha256: Some(Sha256::of(b"manifest")),
+        committed_time: Some("2026-11-22T18:38:00.123456789Z".parse().unwrap()),
+        ..running(accepted)
+    }
+}
+
+fn failed(number: u32, message: &str) -> FailedExport {
+    let accepted = export(number);
+    let (reason, time) = (FailureReason::StoreDenied, seconds(number + 100));
+    FailedExport::new(running(&accepted), accepted.content_digest, reason, message.into(), time)
+}
+
+fn receipt(number: u32) -> Receipt {
+    let accepted = export(number);
+    Receipt::new(committed(&accepted, StoreKind::S3), accepted.content_digest, seconds(number))
+}
+
+fn note(data_dir: &TempDir, folder: &str, number: u32) -> PathBuf {
+    data_dir.path().join(format!(".tara-export/{folder}/{}.json", export(number).export_id))
+}
+
+#[tokio::test]
+async fn a_failure_outlives_the_process_and_ends_the_entry() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let journal = open(&data_dir).await;
+    journal.record(&export(1)).await.unwrap();
+    assert_eq!(journal.failure(export(1).export_id).await.unwrap(), None);
+    journal.set_failed(&failed(1, "denied: \"no\"")).await.unwrap();
+    assert_eq!(journal.size().count, 0);
+
+    let journal = open(&data_dir).await;
+    assert_eq!(listed(&journal).await, []);
+    let read = journal.failure(export(1).export_id).await.unwrap().unwrap();
+    assert_eq!(read, failed(1, "denied: \"no\""));
+    assert_eq!(read.export().state, ExportState::Failed);
+    assert_eq!(read.export().state_reason, "STORE_DENIED");
+
+    // What was told first stays.
+    journal.set_failed(&failed(1, "another message")).await.unwrap();
+    assert_eq!(journal.failure(export(1).export_id).await.unwrap().unwrap(), read);
+    let other = FailedExport::new(
+        running(&export(1)),
+        Sha256::of(b"other"),
+        FailureReason::Internal,
+        String::new(),
+        seconds(1),
+    );
+    let error = journal.set_failed(&other).await.unwrap_err();
+    assert_eq!(error.kind(), JournalErrorKind::Conflict, "{error}");
+}
+
+#[tokio::test]
+async fn every_reason_is_read_as_it_was_written() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let journal = open(&data_dir).await;
+    let reasons = [
+        FailureReason::StoreUnavailable,
+        FailureReason::StoreDenied,
+        FailureReason::StoreMisconfigured,
+        FailureReason::StoreUnsafe,
+        FailureReason::LocalStoreFull,
+        FailureReason::DataLoss,
+        FailureReason::RequestIdReused,
+        FailureReason::Internal,
+    ];
+    for (number, reason) in (1..).zip(reasons) {
+        let failed = FailedExport::new(
+            committed(&export(number), StoreKind::Local),
+            export(number).content_digest,
+            reason,
+            "why".into(),
+            seconds(number),
+        );
+        journal.set_failed(&failed).await.unwrap();
+        assert_eq!(journal.failure(export(number).export_id).await.unwrap(), Some(failed));
+        let text = fs::read_to_string(note(&data_dir, "failed", number)).unwrap();
+        assert!(text.contains(&format!("\"{reason}\"")), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_crash_between_the_failure_and_the_entry_s_end_is_finished() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let journal = open(&data_dir).await;
+    journal.set_failed(&failed(1, "no")).await.unwrap();
+    let other_content = export_of(1, "other.docx");
+    for export in [export(1), other_content.clone(), export(2)] {
+        journal.record(&export).await.unwrap();
+    }
+    let journal = open(&data_dir).await;
+    assert_eq!(journal.size().count, 2);
+    let listing = journal.entries(10).await.unwrap();
+    let digests: Vec<_> = listing.entries.iter().map(|entry| entry.header.content_digest).collect();
+    assert_eq!(digests, [other_content.content_digest, export(2).content_digest]);
+}
+
+#[tokio::test]
+async fn the_newest_failures_come_first_within_the_bound() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let journal = open(&data_dir).await;
+    assert_eq!(journal.failures().await.unwrap(), Failures::default());
+    for number in [3, 1, 2] {
+        journal.set_failed(&failed(number, "no")).await.unwrap();
+    }
+    fs::write(note(&data_dir, "failed", 4), "damaged").unwrap();
+    let failures = journal.failures().await.unwrap();
+    let expected: Vec<_> = [3, 2, 1].map(|number| failed(number, "no")).into();
+    assert_eq!((&failures.newest, failures.count, failures.unreadable), (&expected, 4, 1));
+    let two = journal.files.failures(2).unwrap();
+    assert_eq!((&two.newest[..], two.count), (&expected[..2], 4));
+}
+
+#[tokio::test]
+async fn a_damaged_failure_is_an_error_until_it_is_written_again() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let journal = open(&data_dir).await;
+    journal.record(&export(1)).await.unwrap();
+    journal.set_failed(&failed(1, "no")).await.unwrap();
+    let path = note(&data_dir, "failed", 1);
+    let whole = fs::read(&path).unwrap();
+    for place in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[place] ^= 1;
+        fs::write(&path, changed).unwrap();
+        let error = journal.failure(export(1).export_id).await.unwrap_err();
+        assert!(error.to_string().contains("damaged"), "byte {place}: {error}");
+        assert_eq!(error.kind(), JournalErrorKind::Unreadable);
+    }
+    // Another's note under this name.
+    journal.set_failed(&failed(2, "no")).await.unwrap();
+    fs::copy(note(&data_dir, "failed", 2), &path).unwrap();
+    assert!(journal.failure(export(1).export_id).await.is_err());
+    journal.set_failed(&failed(1, "no")).await.unwrap();
+    assert_eq!(journal.failure(export(1).export_id).await.unwrap(), Some(failed(1, "no")));
+}
+
+#[tokio::test]
+async fn a_receipt_is_kept_for_its_time() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let journal = open(&data_dir).await;
+    let keep = Duration::from_secs(60);
+    assert_eq!(journal.expire_receipts(keep, seconds(0)).await.unwrap(), 0);
+    for number in [1, 2] {
+        journal.write_receipt(&receipt(number)).await.unwrap();
+    }
+    let journal = open(&data_dir).await;
+    let read = journal.receipt(export(1).export_id).await.unwrap().unwrap();
+    assert_eq!((&read, read.export().state), (&receipt(1), ExportState::Committed));
+    assert_eq!(journal.receipt(export(3).export_id).await.unwrap(), None);
+
+    // A clock that goes back keeps them.
+    for (now, left) in [(seconds(0), 2), (seconds(61), 2), (seconds(62), 1), (seconds(63), 0)] {
+        journal.expire_receipts(keep, now).await.unwrap();
+        let found = [
+            journal.receipt(export(1).export_id).await.unwrap(),
+            journal.receipt(export(2).export_id).await.unwrap(),
+        ];
+        assert_eq!(found.iter().flatten().count(), left, "at {now}");
+    }
+}
+
+#[tokio::test]
+async fn a_receipt_may_be_written_anew() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let journal = open(&data_dir).await;
+    let local = committed(&export(1), StoreKind::Local);
+    let fell_back = Receipt::new(local, export(1).content_digest, seconds(1));
+    assert_eq!(fell_back.export().state, ExportState::FellBack);
+    journal.write_receipt(&fell_back).await.unwrap();
+    assert_eq!(journal.receipt(export(1).export_id).await.unwrap(), Some(fell_back));
+    journal.write_receipt(&receipt(1)).await.unwrap();
+    assert_eq!(journal.receipt(export(1).export_id).await.unwrap(), Some(receipt(1)));
+}
+
+#[tokio::test]
+async fn a_damaged_receipt_is_none_and_goes() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let journal = open(&data_dir).await;
+    journal.write_receipt(&receipt(1)).await.unwrap();
+    let path = note(&data_dir, "receipts", 1);
+    let whole = fs::read(&path).unwrap();
+    for length in 0..whole.len() {
+        fs::write(&path, &whole[..length]).unwrap();
+        assert_eq!(journal.receipt(export(1).export_id).await.unwrap(), None, "{length} bytes");
+    }
+    assert_eq!(journal.expire_receipts(Duration::MAX, seconds(0)).await.unwrap(), 1);
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn a_later_release_s_notes_stay() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let journal = open(&data_dir).await;
+    for folder in ["failed", "receipts"] {
+        let path = note(&data_dir, folder, 1);
+        let schema = format!("tara-export/{folder}/v2");
+        journal.files.write_note(&path, &schema, &serde_json::json!({"other": 1})).unwrap();
+    }
+    let error = journal.failure(export(1).export_id).await.unwrap_err();
+    assert!(error.to_string().contains("later release"), "{error}");
+    assert!(journal.set_failed(&failed(1, "no")).await.is_err());
+    assert_eq!(journal.receipt(export(1).export_id).await.unwrap(), None);
+    assert_eq!(journal.expire_receipts(Duration::ZERO, seconds(9)).await.unwrap(), 0);
+    for folder in ["failed", "receipts"] {
+        let text = fs::read_to_string(note(&data_dir, folder, 1)).unwrap();
+        assert!(text.contains("v2"), "{text}");
+    }
+}
