@@ -122,7 +122,8 @@ async fn removing_from_a_journal_that_is_not_there_is_no_failure() {
 #[tokio::test]
 async fn a_full_journal_refuses_until_there_is_room() {
     let data_dir = tempfile::tempdir().unwrap();
-    let limits = JournalLimits { max_bytes: 2 * size_bytes(&export(1)) };
+    // One byte too few for three.
+    let limits = JournalLimits { max_bytes: 3 * size_bytes(&export(1)) - 1 };
     let journal = Journal::open(data_dir.path().to_owned(), limits).await.unwrap();
     journal.record(&export(1)).await.unwrap();
     journal.record(&export(2)).await.unwrap();
