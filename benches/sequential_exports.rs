@@ -23,7 +23,7 @@ use tara_export::{
     config::{ListenSettings, Settings},
     export::Stores,
     proto::{StartExportRequest, export_event::Event},
-    server::{RunningServer, Service},
+    server::{Access, RunningServer, Service},
     store::{
         Store,
         local::LocalStore,
@@ -62,11 +62,16 @@ async fn measure(name: &str, s3_latency: Option<Duration>, request: &StartExport
             Arc::new(S3Store::from_sdk_config(s3_settings(&test_s3), &test_s3.sdk_config()));
         store
     });
+    let data_dir = folder.path().display().to_string();
     let command =
         Settings::augment_args(Command::new("bench")).mut_args(|argument| argument.env(None));
     let settings =
-        Settings::from_arg_matches(&command.get_matches_from(["bench"])).expect("the defaults");
-    let service = Service::over(&settings, Stores { s3, local }, Arc::new(SystemClock));
+        Settings::from_arg_matches(&command.get_matches_from(["bench", "--data-dir", &data_dir]))
+            .expect("the defaults");
+    let service =
+        Service::over(&settings, Stores { s3, local }, Access::Write, Arc::new(SystemClock))
+            .await
+            .expect("a service");
     let listen =
         ListenSettings { bind_address: IpAddr::from([127, 0, 0, 1]), ..ListenSettings::embedded() };
     let server = RunningServer::start(service, &listen).await.expect("a port");
@@ -75,8 +80,13 @@ async fn measure(name: &str, s3_latency: Option<Duration>, request: &StartExport
 
     let mut times = Vec::with_capacity(EXPORTS);
     for number in 0..WARM_UP + EXPORTS {
+        let mut request = request.clone();
+        if let Some(review) = &mut request.review {
+            // One name in one second would measure the search for a free folder.
+            review.document_name = format!("incident report {number}.docx");
+        }
         let started = Instant::now();
-        let events: Vec<_> = client.export(request.clone()).try_collect().await.expect("an export");
+        let events: Vec<_> = client.export(request).try_collect().await.expect("an export");
         let elapsed = started.elapsed();
         let completed = matches!(
             events.last().and_then(|event| event.event.as_ref()),

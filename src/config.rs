@@ -64,6 +64,11 @@ pub struct Settings {
           value_parser = duration("S3_RETRY_BUDGET", 100..=600_000))]
     pub s3_retry_budget: Duration,
 
+    /// How long S3 is left alone after an export could not reach it; doubles up to 12 times as long; 0: never
+    #[arg(long, env = "S3_OUTAGE_PAUSE", default_value = "5s",
+          value_parser = duration("S3_OUTAGE_PAUSE", 0..=300_000))]
+    pub s3_outage_pause: Duration,
+
     /// Objects one export sends side by side
     #[arg(long, env = "S3_PARALLEL_PUTS", default_value = "16", value_parser = number("S3_PARALLEL_PUTS", 1..=256))]
     pub s3_parallel_puts: u32,
@@ -76,6 +81,25 @@ pub struct Settings {
     /// Folder of the local store; belongs to one server at a time
     #[arg(long, env = "DATA_DIR", default_value = "exports", value_parser = checked("DATA_DIR", data_dir))]
     pub data_dir: PathBuf,
+
+    /// Accepted exports that wait for their store, all together
+    #[arg(long, env = "MAX_JOURNAL_BYTES", default_value = "16GiB",
+          value_parser = size("MAX_JOURNAL_BYTES", MIB..=1024 * GIB))]
+    pub max_journal_bytes: ByteSize,
+
+    /// Exports of the journal that are worked on at once
+    #[arg(long, env = "BACKLOG_CONCURRENCY", default_value = "4", value_parser = number("BACKLOG_CONCURRENCY", 1..=256))]
+    pub backlog_concurrency: u32,
+
+    /// Leave the files of a bundle that fell back on disk once S3 has it
+    #[arg(long, env = "KEEP_LOCAL_COPIES", default_value = "false", num_args = 0..=1, default_missing_value = "true",
+          value_parser = checked("KEEP_LOCAL_COPIES", boolean))]
+    pub keep_local_copies: bool,
+
+    /// How long the server remembers exports in S3 by itself, to know them again in an outage
+    #[arg(long, env = "RECEIPT_RETENTION", default_value = "30d",
+          value_parser = duration("RECEIPT_RETENTION", 0..=31_536_000_000))]
+    pub receipt_retention: Duration,
 
     /// This server's name in answers; unset: the machine's
     #[arg(long, env = "REPLICA_NAME", value_parser = optional("REPLICA_NAME", replica_name))]

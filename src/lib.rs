@@ -12,6 +12,7 @@ pub mod data_dir;
 pub mod digest;
 pub mod disk;
 pub mod export;
+pub mod failpoint;
 pub mod grpc;
 #[allow(clippy::all, missing_docs, unreachable_pub)]
 pub mod proto;

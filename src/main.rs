@@ -9,7 +9,7 @@ use tara_export::{
     clock::SystemClock,
     config::{ListenSettings, LogSettings, Settings, value},
     data_dir::DataDirLock,
-    server::{RunningServer, Service},
+    server::{Access, RunningServer, Service},
     store::local::LocalStore,
     telemetry::{Logger, start_logging},
 };
@@ -86,7 +86,7 @@ async fn serve(listen: &ListenSettings, settings: &Settings) -> Result<(), Strin
     let stop_signal =
         StopSignal::receive().map_err(|error| format!("signals can't be received: {error}"))?;
     let lock = lock_data_dir(settings).await?;
-    let server = start_server(listen, settings).await?;
+    let server = start_server(listen, settings, Access::Write).await?;
     match value(&settings.s3_bucket_name) {
         Some(bucket) => tracing::info!(address = %server.address(), bucket, "listening"),
         None => tracing::warn!(
@@ -125,7 +125,9 @@ async fn run_client(
             settings.data_dir.display()
         );
     }
-    let server = start_server(&ListenSettings::embedded(), settings).await.map_err(failed)?;
+    let access = if command.writes() { Access::Write } else { Access::Read };
+    let server =
+        start_server(&ListenSettings::embedded(), settings, access).await.map_err(failed)?;
     let url = format!("http://{}", server.address());
     let client = Client::connect(&url).await.map_err(|error| failed(error.to_string()))?;
     let result = command.run(client, &mut output).await;
@@ -143,9 +145,11 @@ fn told(
 async fn start_server(
     listen: &ListenSettings,
     settings: &Settings,
+    access: Access,
 ) -> Result<RunningServer, String> {
-    let service =
-        Service::new(settings, Arc::new(SystemClock)).await.map_err(|error| error.to_string())?;
+    let service = Service::new(settings, access, Arc::new(SystemClock))
+        .await
+        .map_err(|error| error.to_string())?;
     RunningServer::start(service, listen).await.map_err(|error| {
         let ListenSettings { bind_address, port, .. } = listen;
         format!("can't listen on {bind_address} port {port} (BIND_ADDRESS, PORT): {error}")

@@ -22,14 +22,16 @@ use crate::{
     catalog::Catalog,
     clock::Clock,
     config::{Encryption, ListenSettings, Settings, value},
-    export::{AdmissionLimits, Engine, EngineSettings, Stores},
+    export::{
+        AdmissionLimits, Engine, EngineSettings, Journal, JournalError, JournalLimits, Stores,
+    },
     grpc::{AdmissionLayer, ExportApi, internal_fault},
     proto::{
         self,
         export_service_server::{ExportServiceServer, SERVICE_NAME},
     },
     store::{
-        Store,
+        Store, StoreError,
         local::LocalStore,
         s3::{S3Settings, S3Store, ServerSideEncryption},
     },
@@ -42,6 +44,26 @@ const HEADER_LIST_LIMIT_BYTES: u32 = 64 * 1024;
 /// How long a peer may take to answer a keepalive.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// What a process may do with its data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everything: it holds the directory's lock.
+    Write,
+    /// Read, beside the process that writes.
+    Read,
+}
+
+/// Why a service can't be built.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The local store can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The journal can't be looked through, so that what was accepted before is not known.
+    #[error("{0}: without it this server would forget what it accepted")]
+    Journal(#[from] JournalError),
+}
+
 /// The engine and the catalog over the stores that the settings name.
 #[derive(Debug, Clone)]
 pub struct Service {
@@ -51,27 +73,40 @@ pub struct Service {
 }
 
 impl Service {
-    /// Builds the service. Does not wait for S3: a server starts without it.
+    /// Builds the service over the stores that the settings name. Does not wait for S3: a server
+    /// starts without it.
     pub async fn new(
         settings: &Settings,
+        access: Access,
         clock: Arc<dyn Clock>,
-    ) -> Result<Self, crate::store::StoreError> {
+    ) -> Result<Self, SetupError> {
         let s3: Option<Arc<dyn Store>> = match value(&settings.s3_bucket_name) {
             Some(bucket) => Some(Arc::new(S3Store::connect(s3_settings(settings, bucket)).await)),
             None => None,
         };
         let local: Arc<dyn Store> = Arc::new(LocalStore::open(settings.data_dir.clone())?);
-        Ok(Self::over(settings, Stores { s3, local }, clock))
+        Self::over(settings, Stores { s3, local }, access, clock).await
     }
 
-    /// The service over these stores.
-    pub fn over(settings: &Settings, stores: Stores, clock: Arc<dyn Clock>) -> Self {
+    /// The service over these stores, with what an earlier process of this data directory accepted.
+    pub async fn over(
+        settings: &Settings,
+        stores: Stores,
+        access: Access,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SetupError> {
+        let limits = JournalLimits { max_bytes: settings.max_journal_bytes.as_u64() };
+        let journal = match access {
+            Access::Write => Some(Journal::open(settings.data_dir.clone(), limits).await?),
+            Access::Read => None,
+        };
         let catalog = Catalog::new(stores.s3.clone(), stores.local.clone());
-        let engine = Engine::new(engine_settings(settings), stores, clock.clone());
+        let engine = Engine::new(engine_settings(settings), stores, journal, clock.clone());
+        engine.resume().await?;
         let replica = value(&settings.replica_name)
             .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned());
         let api = ExportApi::new(engine.clone(), catalog, clock, replica.into());
-        Self { engine, api, request_size_bytes: settings.max_request_size.as_u64() }
+        Ok(Self { engine, api, request_size_bytes: settings.max_request_size.as_u64() })
     }
 
     /// The engine, for what is done with it beside serving.
@@ -222,6 +257,10 @@ fn engine_settings(settings: &Settings) -> EngineSettings {
         accept_timeout: settings.accept_timeout,
         retry_budget: settings.s3_retry_budget,
         parallel_puts: settings.s3_parallel_puts as usize,
+        outage_pause: settings.s3_outage_pause,
+        backlog_concurrency: settings.backlog_concurrency as usize,
+        keep_local_copies: settings.keep_local_copies,
+        receipt_retention: settings.receipt_retention,
         allow_unsafe_store: settings.allow_unsafe_store,
         admission: AdmissionLimits {
             concurrent_exports: settings.max_concurrent_exports,

@@ -80,6 +80,15 @@ impl Admission {
         }
     }
 
+    /// Room for an export of the journal, whose size is known. Waits for it, however long.
+    pub(super) async fn admit_journaled(&self, size_bytes: u64) -> Option<Permit> {
+        // More than there can be is never to be had: the settings became smaller since.
+        let size_bytes = size_bytes.min(self.limits.request_memory_bytes);
+        let export = self.exports.clone().acquire_owned().await.ok()?;
+        let memory = self.memory.clone().acquire_many_owned(units(size_bytes)).await.ok()?;
+        Some(Permit { _export: export, memory })
+    }
+
     fn overloaded(&self) -> Overloaded {
         if self.exports.available_permits() == 0 {
             let limit = format!("the limit of {} exports at once", self.limits.concurrent_exports);

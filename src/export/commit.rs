@@ -222,7 +222,7 @@ impl Commit<'_> {
         let key = layout::artifact(&claim.folder, &artifact.path);
         let stored = match self.put_artifact(&key, artifact).await? {
             PutOutcome::Created => true,
-            PutOutcome::Exists => self.retrying(|| self.holds(&key, artifact)).await?,
+            PutOutcome::Exists => self.retrying(|| holds(self.store, &key, artifact)).await?,
         };
         if stored {
             self.run.stored(self.update(artifact), artifact.bytes.len() as u64);
@@ -258,28 +258,6 @@ impl Commit<'_> {
         let sha256 = Some(committed.manifest_sha256);
         self.run.stored(ArtifactUpdate { sha256, ..self.update(&manifest) }, 0);
         Ok(Some(committed))
-    }
-
-    /// Whether an object that was there before has this artifact's bytes.
-    async fn holds(&self, key: &ObjectKey, artifact: &Artifact) -> Result<bool, StoreError> {
-        let info = match self.store.head(key).await {
-            Ok(info) => info,
-            // Something is in the way that is no object, such as a folder of that name on disk.
-            Err(error) if error.kind() == StoreErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        if info.size_bytes != artifact.bytes.len() as u64 {
-            return Ok(false);
-        }
-        if let Some(sha256) = info.sha256 {
-            return Ok(sha256 == artifact.sha256);
-        }
-        let mut body = self.store.get(key).await?.body;
-        let mut hasher = Sha256Hasher::default();
-        while let Some(piece) = body.try_next().await? {
-            hasher.update(&piece);
-        }
-        Ok(hasher.finish() == artifact.sha256)
     }
 
     /// Puts one of the bundle's files, telling each step.
@@ -343,4 +321,30 @@ impl Commit<'_> {
         let place = self.store.location(key.as_str());
         StoreError::new(StoreErrorKind::Unavailable, format!("{place} was there and is gone"))
     }
+}
+
+/// Whether an object has this artifact's bytes.
+pub(super) async fn holds(
+    store: &dyn Store,
+    key: &ObjectKey,
+    artifact: &Artifact,
+) -> Result<bool, StoreError> {
+    let info = match store.head(key).await {
+        Ok(info) => info,
+        // Something is in the way that is no object, such as a folder of that name on disk.
+        Err(error) if error.kind() == StoreErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    if info.size_bytes != artifact.bytes.len() as u64 {
+        return Ok(false);
+    }
+    if let Some(sha256) = info.sha256 {
+        return Ok(sha256 == artifact.sha256);
+    }
+    let mut body = store.get(key).await?.body;
+    let mut hasher = Sha256Hasher::default();
+    while let Some(piece) = body.try_next().await? {
+        hasher.update(&piece);
+    }
+    Ok(hasher.finish() == artifact.sha256)
 }

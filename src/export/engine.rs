@@ -1,6 +1,6 @@
 //! The engine's front: start, watch, look up, shut down.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use tokio::time;
@@ -8,15 +8,21 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Admission, EngineSettings, FailureReason, Permit, StartError, Stores, Subscription,
-    events::Run, run::Job, shared::Shared,
+    Admission, EngineSettings, FailureReason, Permit, StartError, Status, Stores, Subscription,
+    attempt::Failure,
+    events::Run,
+    journal::{FailedExport, Journal, JournalEntry, JournalError},
+    resume,
+    run::{Job, postpone, running_export},
+    shared::Shared,
+    status,
 };
 use crate::{
     bundle::{
         AcceptedExport, AcceptedTime, Destination, ExportContent, ExportId, FolderBase,
         FormatVersion,
     },
-    catalog::{Export, ExportState},
+    catalog::Export,
     clock::Clock,
 };
 
@@ -27,9 +33,23 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine over these stores.
-    pub fn new(settings: EngineSettings, stores: Stores, clock: Arc<dyn Clock>) -> Self {
-        Self { shared: Arc::new(Shared::new(settings, stores, clock)) }
+    /// An engine over these stores. Without a journal it accepts nothing, and is good for reading.
+    pub fn new(
+        settings: EngineSettings,
+        stores: Stores,
+        journal: Option<Journal>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { shared: Arc::new(Shared::new(settings, stores, journal, clock)) }
+    }
+
+    /// Takes up what the journal has of earlier processes, and goes on with it in the background.
+    /// From then on their exports are known here.
+    ///
+    /// # Errors
+    /// Where the journal can't be looked through.
+    pub async fn resume(&self) -> Result<(), JournalError> {
+        resume::resume(&self.shared).await
     }
 
     /// Room for one request, to be taken before its body is read.
@@ -94,13 +114,15 @@ impl Engine {
             requested_by,
         };
         let (run, is_new) = shared.registry.get_or_insert(export.export_id, || {
-            Run::new(running_export(&export), content_digest, shared.clock.clone())
+            let running = running_export(&export.header());
+            Run::new(running, content_digest, shared.clock.clone(), shared.tally.clone())
         });
         if run.content_digest() != content_digest {
             return Err(StartError::RequestIdReused { first: run.export_id() });
         }
         if is_new {
-            self.spawn(Job { shared: shared.clone(), run: run.clone(), export, _permit: permit });
+            let job = Job { shared: shared.clone(), run: run.clone(), _permit: permit };
+            self.spawn(job, export);
         }
         run.acceptance().await?;
         Ok(self.subscribe(run, 0))
@@ -124,9 +146,49 @@ impl Engine {
         self.shared.registry.get(export_id).filter(|run| run.is_accepted()).map(|run| run.export())
     }
 
-    /// The exports of this process that have no bundle: running, pending and failed ones.
-    pub fn without_bundle(&self) -> Vec<Export> {
-        self.shared.registry.all().iter().filter_map(|run| run.export_without_bundle()).collect()
+    /// The exports of this machine that have no bundle: running, pending and failed ones.
+    pub async fn without_bundle(&self) -> Vec<Export> {
+        let mut exports: Vec<Export> = self
+            .shared
+            .registry
+            .all()
+            .iter()
+            .filter_map(|run| run.export_without_bundle())
+            .collect();
+        if let Ok(journal) = self.shared.journal() {
+            match journal.failures().await {
+                Ok(failures) => {
+                    let known: HashSet<ExportId> =
+                        exports.iter().map(|export| export.export_id).collect();
+                    let failed = failures.newest.iter().map(|failed| failed.export().clone());
+                    exports.extend(failed.filter(|export| !known.contains(&export.export_id)));
+                }
+                Err(error) => tracing::warn!(%error, "failed exports can't be listed"),
+            }
+        }
+        exports
+    }
+
+    /// How an export failed that an earlier process of this machine accepted.
+    pub async fn failure(&self, export_id: ExportId) -> Option<FailedExport> {
+        let journal = self.shared.journal().ok()?;
+        match journal.failure(export_id).await {
+            Ok(failed) => failed,
+            Err(error) => {
+                tracing::warn!(%export_id, %error, "it can't be read how an export failed");
+                None
+            }
+        }
+    }
+
+    /// How much waits on this machine, and why; none in a process that only reads.
+    pub async fn status(&self) -> Option<Status> {
+        status::status(&self.shared).await
+    }
+
+    /// Why a bundle that fell back is not in S3 yet, in one word.
+    pub fn setback(&self, export_id: ExportId) -> Option<FailureReason> {
+        Some(self.shared.backlog.get(export_id)?.setback?.reason)
     }
 
     /// How long a stream may be silent.
@@ -150,7 +212,12 @@ impl Engine {
         self.shared.tasks.close();
         if time::timeout(patience, self.shared.tasks.wait()).await.is_err() {
             let left = self.shared.tasks.len();
-            tracing::error!(left, "exports still run at shutdown and end with this process");
+            tracing::warn!(
+                left,
+                "exports still run at shutdown: the journal has them, the next start goes on"
+            );
+            self.shared.aborting.cancel();
+            self.shared.tasks.wait().await;
         }
         self.shared.ending.cancel();
     }
@@ -164,46 +231,32 @@ impl Engine {
         )
     }
 
-    fn spawn(&self, job: Job) {
+    fn spawn(&self, job: Job, export: AcceptedExport) {
         let (shared, run) = (self.shared.clone(), job.run.clone());
+        let documents = export.content.documents.iter();
+        let size_bytes = documents.map(|document| document.content.len() as u64).sum();
+        let entry = JournalEntry { header: export.header(), size_bytes };
         self.shared.tasks.spawn(async move {
             // A panic in one export harms no other.
-            if AssertUnwindSafe(job.drive()).catch_unwind().await.is_err() {
+            let ended = tokio::select! {
+                ended = AssertUnwindSafe(job.start(export)).catch_unwind() => ended,
+                // What was accepted, the journal has.
+                () = shared.aborting.cancelled() => return run.refuse(StartError::ShuttingDown),
+            };
+            if ended.is_err() && !run.has_ended() {
                 tracing::error!(export_id = %run.export_id(), "the export panicked");
                 if run.is_accepted() {
-                    let message =
-                        "a fault of this server ended the export: its log says more".to_owned();
-                    run.fail(FailureReason::Internal, message, None);
+                    postpone(&shared, &run, &entry, Failure::of_panic());
                 } else {
                     run.refuse(StartError::Internal);
                 }
             }
-            if run.is_accepted() {
-                shared.registry.keep(run.export_id());
-            } else {
+            if !run.is_accepted() {
                 shared.registry.forget(run.export_id());
+            } else if run.has_ended() {
+                // One that waits for its store goes on in this run.
+                shared.registry.keep(run.export_id());
             }
         });
-    }
-}
-
-fn running_export(export: &AcceptedExport) -> Export {
-    let review = &export.content.review;
-    Export {
-        export_id: export.export_id,
-        state: ExportState::Running,
-        state_reason: String::new(),
-        document_name: review.document_name.clone(),
-        session_id: review.session_id.clone(),
-        reviewer: review.reviewer.clone(),
-        requested_by: export.requested_by.clone(),
-        requested_destination: export.destination,
-        stored_in: None,
-        folder_name: None,
-        location: String::new(),
-        artifacts: Vec::new(),
-        manifest_sha256: None,
-        accepted_time: export.accepted_time,
-        committed_time: None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Overloaded;
+use super::{JournalError, JournalErrorKind, Overloaded};
 use crate::{
     bundle::ExportId,
     store::{StoreError, StoreErrorKind},
@@ -28,6 +28,17 @@ pub enum StartError {
     /// Too much at once.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
+    /// The process has no journal, because another has the data directory.
+    #[error("this server only reads: send the review to the one that has the data directory")]
+    ReadOnly,
+    /// The request can't be kept on this machine's disk, without which nothing is accepted.
+    #[error("the request can't be kept on this server's disk, so it is not accepted: {message}")]
+    Journal {
+        /// What to do about it.
+        kind: JournalErrorKind,
+        /// What went wrong, for a person.
+        message: String,
+    },
     /// The server is going down.
     #[error("this server is shutting down: send the same request to another, or again in a moment")]
     ShuttingDown,
@@ -42,6 +53,12 @@ pub enum StartError {
     /// A fault of this program.
     #[error("the export failed for a reason that is this server's fault; its log says more")]
     Internal,
+}
+
+impl From<JournalError> for StartError {
+    fn from(error: JournalError) -> Self {
+        Self::Journal { kind: error.kind(), message: error.to_string() }
+    }
 }
 
 /// A reason in one word, as events and errors name it.

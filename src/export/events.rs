@@ -14,7 +14,7 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{FailureReason, StartError};
+use super::{FailureReason, StartError, tally::Tally};
 use crate::{
     bundle::{AcceptedTime, ExportId},
     catalog::{Export, ExportState},
@@ -87,8 +87,10 @@ impl EventKind {
 /// What an accepted request survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// Nothing but this process.
-    Process,
+    /// The end of this process: the request is in its journal.
+    LocalDisk,
+    /// The loss of this machine: the request is in the store.
+    Store,
 }
 
 /// News of one artifact.
@@ -127,6 +129,8 @@ pub struct Run {
     run_id: Uuid,
     content_digest: Sha256,
     clock: Arc<dyn Clock>,
+    /// Where it is counted, from its acceptance on.
+    tally: Arc<Tally>,
     state: Mutex<State>,
     /// Counts changes of the state, for those who wait.
     changes: watch::Sender<u64>,
@@ -148,7 +152,12 @@ enum Acceptance {
 }
 
 impl Run {
-    pub(super) fn new(export: Export, content_digest: Sha256, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        export: Export,
+        content_digest: Sha256,
+        clock: Arc<dyn Clock>,
+        tally: Arc<Tally>,
+    ) -> Self {
         let run_id = clock.new_id();
         let state = State {
             export,
@@ -162,9 +171,23 @@ impl Run {
             run_id,
             content_digest,
             clock,
+            tally,
             state: Mutex::new(state),
             changes: watch::Sender::new(0),
         }
+    }
+
+    /// A run that nobody hears of and that counts nowhere, for work on an export whose own run has
+    /// ended.
+    pub(super) fn unheard(
+        export: Export,
+        content_digest: Sha256,
+        clock: &Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        let accepted_time = export.accepted_time;
+        let run = Self::new(export, content_digest, clock.clone(), Arc::default());
+        run.resume(accepted_time, Durability::LocalDisk);
+        Arc::new(run)
     }
 
     /// The export.
@@ -219,16 +242,26 @@ impl Run {
         matches!(self.lock().acceptance, Acceptance::Accepted)
     }
 
-    pub(super) fn accept(&self, accepted_time: AcceptedTime) {
+    /// Says that the request is accepted, unless that was said.
+    pub(super) fn accept(&self, accepted_time: AcceptedTime, durability: Durability) {
+        self.accept_as(accepted_time, durability, false);
+    }
+
+    /// Says that an earlier process accepted the request.
+    pub(super) fn resume(&self, accepted_time: AcceptedTime, durability: Durability) {
+        self.accept_as(accepted_time, durability, true);
+    }
+
+    fn accept_as(&self, accepted_time: AcceptedTime, durability: Durability, resumed: bool) {
         {
             let mut state = self.lock();
             if !matches!(state.acceptance, Acceptance::Open) {
                 return;
             }
             state.acceptance = Acceptance::Accepted;
+            self.tally.add(state.export.state);
         }
-        let durability = Durability::Process;
-        self.publish(EventKind::Accepted { accepted_time, resumed: false, durability });
+        self.publish(EventKind::Accepted { accepted_time, resumed, durability });
     }
 
     pub(super) fn refuse(&self, error: StartError) {
@@ -247,7 +280,25 @@ impl Run {
 
     /// Changes the export as others see it.
     pub(super) fn update(&self, change: impl FnOnce(&mut Export)) {
-        change(&mut self.lock().export);
+        let mut state = self.lock();
+        let before = state.export.state;
+        change(&mut state.export);
+        if matches!(state.acceptance, Acceptance::Accepted) && before != state.export.state {
+            self.tally.change(before, state.export.state);
+        }
+    }
+
+    /// Whether an earlier process accepted the export.
+    pub(super) fn is_resumed(&self) -> bool {
+        let state = self.lock();
+        let first = state.events.first().map(|event| &event.kind);
+        matches!(first, Some(EventKind::Accepted { resumed: true, .. }))
+    }
+
+    /// Whether the fallback was told.
+    pub(super) fn has_told_fallback(&self) -> bool {
+        let state = self.lock();
+        state.events.iter().any(|event| matches!(event.kind, EventKind::FellBack { .. }))
     }
 
     /// Starts counting anew, for the store that is written to now.

@@ -4,20 +4,32 @@
 //! away or reads slowly stops nothing.
 
 mod admission;
+mod attempt;
+mod backlog;
+mod breaker;
 mod commit;
+mod drain;
+mod earlier;
 mod engine;
 mod error;
 mod events;
 pub mod journal;
 mod registry;
+mod resume;
 mod retry;
 mod run;
+mod settle;
 mod shared;
+mod status;
+mod tally;
 
 pub use self::{
     admission::{Admission, AdmissionLimits, Overloaded, Permit},
     engine::Engine,
     error::{FailureReason, StartError},
     events::{ArtifactUpdate, Durability, Event, EventKind, Next, Progress, Subscription},
+    journal::{Journal, JournalError, JournalErrorKind, JournalLimits},
     shared::{EngineSettings, Stores},
+    status::{Setback, Status},
+    tally::Counts,
 };

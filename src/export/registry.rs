@@ -60,9 +60,12 @@ impl Registry {
         }
     }
 
-    /// Forgets a run that was refused: its id is free.
+    /// Forgets a run: of one that was refused the id is free, and of one that says no longer how it is
+    /// the stores tell.
     pub(super) fn forget(&self, export_id: ExportId) {
-        self.lock().runs.remove(&export_id);
+        let mut inner = self.lock();
+        inner.runs.remove(&export_id);
+        inner.ended.retain(|ended| *ended != export_id);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -1,163 +1,167 @@
 //! One export from its acceptance to its end: which store is tried, and what follows a failure.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
-use tokio::time;
 use uuid::Uuid;
 
 use super::{
-    EventKind, FailureReason, Permit, StartError,
-    commit::{Commit, CommitError, Committed},
+    Durability, EventKind, Permit, StartError,
+    attempt::{AttemptError, Failure, Made},
+    backlog::Task,
+    earlier::{Earlier, look_up},
     events::Run,
-    retry::RetryBudget,
+    journal::{FailedExport, JournalEntry, JournalError},
+    settle::{LocalCopy, settle},
     shared::Shared,
 };
 use crate::{
-    bundle::{AcceptedExport, Bundle, Destination, ExportId, Fallback, render},
-    catalog::{Export, ExportArtifact, ExportState, StoredBundle},
-    store::{Store, StoreError, StoreKind},
+    bundle::{AcceptedExport, AcceptedHeader, Destination, ExportId, Fallback},
+    catalog::{Export, ExportState},
+    failpoint,
+    store::Store,
 };
 
 /// One export and everything its run needs.
 pub(super) struct Job {
     pub shared: Arc<Shared>,
     pub run: Arc<Run>,
-    pub export: AcceptedExport,
     /// The right to hold the request in memory, as long as this is.
     pub _permit: Permit,
 }
 
-/// Why a round over the stores ended without a bundle.
-struct Failure {
-    reason: FailureReason,
-    message: String,
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Self { reason: FailureReason::from(&error), message: error.to_string() }
-    }
-}
-
-/// How one attempt in one store ended.
-enum AttemptError {
-    Reused,
-    Failed(Failure),
+/// Who carries an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// The process that accepts it: it may still be refused, or fail where that was asked for.
+    Request,
+    /// One that found it in the journal, where a manifest may have been sent before: it is carried
+    /// to its end.
+    Journal,
 }
 
 impl Job {
-    /// Carries the export to its end.
-    pub(super) async fn drive(self) {
-        match self.earlier_bundle().await {
-            None => self.carry().await,
-            Some(bundle) if bundle.manifest().content_digest != self.export.content_digest => {
-                self.run.refuse(StartError::RequestIdReused { first: self.export.export_id });
+    /// Accepts a request and carries it to its end.
+    pub(super) async fn start(self, export: AcceptedExport) {
+        match look_up(&self.shared, &export).await {
+            Ok(Earlier::Nothing) => {}
+            Ok(Earlier::Reused) => {
+                let first = export.export_id;
+                return self.run.refuse(StartError::RequestIdReused { first });
             }
-            Some(bundle) => {
-                self.run.accept(bundle.manifest().accepted_time);
-                self.complete(bundle.export());
+            Ok(Earlier::Failed(failed)) => return self.repeat_failure(*failed),
+            Ok(Earlier::Ended(earlier)) => {
+                self.run.accept(earlier.accepted_time, Durability::LocalDisk);
+                return self.complete(*earlier);
+            }
+            Err(error) => return self.run.refuse(error.into()),
+        }
+        let journal = match self.shared.journal() {
+            Ok(journal) => journal,
+            Err(error) => return self.run.refuse(error),
+        };
+        match journal.record(&export).await {
+            Ok(entry) => {
+                failpoint!("journal.recorded");
+                self.carry(&export, &entry, Origin::Request).await;
+            }
+            // It was never taken out of the journal, though it has ended.
+            Err(JournalError::RecordedBefore(header)) => {
+                self.resume(JournalEntry { header: *header, size_bytes: 0 }).await;
+            }
+            Err(error) => {
+                tracing::error!(export_id = %export.export_id, %error, "not accepted");
+                self.run.refuse(error.into());
             }
         }
     }
 
-    /// A bundle of this id in the store that was not asked for: one that fell back before, or was
-    /// made for another destination. The store asked for finds its own by its record.
-    async fn earlier_bundle(&self) -> Option<StoredBundle> {
-        let other = match self.export.destination {
-            Destination::S3 => Some(&self.shared.stores.local),
-            Destination::Local => self.shared.stores.s3.as_ref(),
-        }?;
-        let found = time::timeout(
-            self.shared.settings.accept_timeout,
-            StoredBundle::find(other, self.export.export_id),
-        );
-        found.await.ok()?.ok()?
+    /// Carries an export of the journal to its end.
+    pub(super) async fn resume(self, entry: JournalEntry) {
+        self.run.resume(entry.header.accepted_time, Durability::LocalDisk);
+        self.run.update(|export| {
+            export.state = ExportState::Running;
+            export.state_reason.clear();
+        });
+        if let Some(export) = self.load(&entry).await {
+            self.carry(&export, &entry, Origin::Journal).await;
+        }
     }
 
-    async fn carry(&self) {
-        let mut export = self.export.clone();
-        let mut kept_as = None;
+    fn repeat_failure(&self, failed: FailedExport) {
+        self.run.accept(failed.export().accepted_time, Durability::LocalDisk);
+        let (reason, message) = (failed.reason(), failed.message().to_owned());
+        self.run.fail(reason, message, failed.kept());
+    }
+
+    async fn carry(&self, accepted: &AcceptedExport, entry: &JournalEntry, origin: Origin) {
         let manifest_sent = AtomicBool::new(false);
-        let mut pauses = ExponentialBuilder::new()
-            .with_min_delay(Duration::from_secs(1))
-            .with_max_delay(Duration::from_secs(30))
-            .with_jitter()
-            .without_max_times()
-            .build();
-        let mut fell_back = None;
-        loop {
-            let mut failure: Option<Failure> = None;
-            for store in self.stores_in_order() {
-                if let Some(failure) = failure.as_ref().filter(|_| fell_back.is_none()) {
-                    // `accepted` comes first, and waits no longer.
-                    self.run.accept(export.accepted_time);
-                    self.fall_back(failure);
-                    fell_back = Some(failure.reason);
+        let mut export = accepted.clone();
+        let mut kept_as = None;
+        let failure = loop {
+            match self.round(&export, &manifest_sent).await {
+                Ok(made) => return self.end(made, entry, accepted, kept_as).await,
+                Err(AttemptError::Reused) if !self.run.is_accepted() => {
+                    let refusal = StartError::RequestIdReused { first: export.export_id };
+                    return self.refuse(entry, refusal).await;
                 }
-                match self.attempt(store, &export, &manifest_sent).await {
-                    Ok(mut export) => {
-                        if let (ExportState::FellBack, Some(reason)) = (export.state, fell_back) {
-                            export.state_reason = reason.to_string();
-                        }
-                        return self.end(export, kept_as);
-                    }
-                    Err(AttemptError::Reused) if !self.run.is_accepted() => {
-                        return self
-                            .run
-                            .refuse(StartError::RequestIdReused { first: export.export_id });
-                    }
-                    Err(AttemptError::Reused) => {
-                        // Accepted while the store did not answer: nothing may be lost, so the
-                        // content goes on under an id that every replica derives alike.
-                        let derived = ExportId::new(Uuid::new_v5(
-                            &export.export_id.as_uuid(),
-                            export.content_digest.as_bytes(),
-                        ));
-                        kept_as = Some(derived);
-                        export.export_id = derived;
-                        failure = None;
-                        break;
-                    }
-                    Err(AttemptError::Failed(error)) => failure = Some(error),
+                Err(AttemptError::Reused) => {
+                    // Accepted while the store did not answer: nothing may be lost, so the content
+                    // goes on under an id that every replica derives alike.
+                    let derived = derived_id(&export);
+                    kept_as = Some(derived);
+                    export.export_id = derived;
                 }
+                Err(AttemptError::Failed(failure)) => break failure,
             }
-            let Some(failure) = failure else { continue };
-            if !self.run.is_accepted() {
-                tracing::warn!(export_id = %export.export_id, reason = %failure.reason, error = failure.message, "not accepted");
-                let Failure { reason, message } = failure;
-                return self.run.refuse(StartError::Store { reason, message });
-            }
-            let may_exist = manifest_sent.load(Ordering::Relaxed);
-            if self.export.content.fallback == Fallback::None && !may_exist {
-                return self.fail(failure, kept_as);
-            }
-            tracing::error!(
-                export_id = %export.export_id, reason = %failure.reason, error = failure.message,
-                "no store takes the bundle; it is kept in memory and tried again"
-            );
-            self.run.update(|export| {
-                export.state = ExportState::Pending;
-                export.state_reason = failure.reason.to_string();
-            });
-            time::sleep(pauses.next().unwrap_or(Duration::from_secs(30))).await;
-            self.run.update(|export| {
-                export.state = ExportState::Running;
-                export.state_reason.clear();
-            });
+        };
+        if !self.run.is_accepted() {
+            let Failure { reason, message } = failure;
+            tracing::warn!(export_id = %accepted.export_id, %reason, error = message, "not accepted");
+            return self.refuse(entry, StartError::Store { reason, message }).await;
         }
+        let may_exist = origin == Origin::Journal || manifest_sent.load(Ordering::Relaxed);
+        if accepted.content.fallback == Fallback::None && !may_exist && kept_as.is_none() {
+            return self.fail(entry, failure, None).await;
+        }
+        self.postpone(entry, failure);
+    }
+
+    /// Tries the stores, the one asked for first.
+    async fn round(
+        &self,
+        export: &AcceptedExport,
+        manifest_sent: &AtomicBool,
+    ) -> Result<Made, AttemptError> {
+        let mut fell_back = None;
+        let mut failure = Failure::no_bucket();
+        for (number, store) in self.stores_in_order(export).into_iter().enumerate() {
+            if number > 0 {
+                // `accepted` comes first, and waits no longer.
+                self.run.accept(export.accepted_time, Durability::LocalDisk);
+                self.fall_back(&failure);
+                fell_back = Some(failure.reason);
+            }
+            match self.attempt(store, export, manifest_sent).await {
+                Ok(mut made) => {
+                    if let (ExportState::FellBack, Some(reason)) = (made.export.state, fell_back) {
+                        made.export.state_reason = reason.to_string();
+                    }
+                    return Ok(made);
+                }
+                Err(AttemptError::Failed(error)) => failure = error,
+                Err(reused) => return Err(reused),
+            }
+        }
+        Err(AttemptError::Failed(failure))
     }
 
     /// The store asked for, then the one to fall back to.
-    fn stores_in_order(&self) -> Vec<&Arc<dyn Store>> {
+    fn stores_in_order(&self, export: &AcceptedExport) -> Vec<&Arc<dyn Store>> {
         let local = &self.shared.stores.local;
-        match (self.export.destination, self.export.content.fallback) {
+        match (export.destination, export.content.fallback) {
             (Destination::Local, _) => vec![local],
             (Destination::S3, Fallback::Local) => {
                 self.shared.stores.s3.iter().chain([local]).collect()
@@ -166,140 +170,81 @@ impl Job {
         }
     }
 
-    /// Tries to make the bundle in one store.
-    async fn attempt(
-        &self,
-        store: &Arc<dyn Store>,
-        export: &AcceptedExport,
-        manifest_sent: &AtomicBool,
-    ) -> Result<Export, AttemptError> {
-        let settings = &self.shared.settings;
-        let commit = Commit {
-            store: store.as_ref(),
-            run: &self.run,
-            budget: Arc::new(RetryBudget::new(settings.retry_budget)),
-            parallel_puts: settings.parallel_puts,
-            manifest_sent,
-        };
-        let rendering = self.render(export.clone());
-        let claiming = async {
-            if store.kind() == StoreKind::S3 {
-                self.require_safe_s3(&commit).await?;
-            }
-            commit.claim(export).await.map_err(AttemptError::from)
-        };
-        let mut claiming = std::pin::pin!(claiming);
-        let claim = tokio::select! {
-            claim = &mut claiming => claim?,
-            () = time::sleep(settings.accept_timeout), if !self.run.is_accepted() => {
-                self.run.accept(export.accepted_time);
-                claiming.await?
-            }
-        };
-        self.run.accept(claim.export.accepted_time);
-        let is_as_pinned = claim.export.accepted_time == export.accepted_time
-            && claim.export.folder_base == export.folder_base
-            && claim.export.format_version == export.format_version;
-        let bundle =
-            if is_as_pinned { rendering.await? } else { self.render(claim.export.clone()).await? };
-        let accepted = claim.export.clone();
-        let committed = commit.write(claim, &bundle).await?;
-        Ok(self.committed(store.as_ref(), &accepted, &bundle, committed))
-    }
-
-    /// S3 must honour conditions on writes; found out once.
-    async fn require_safe_s3(&self, commit: &Commit<'_>) -> Result<(), AttemptError> {
-        if self.shared.settings.allow_unsafe_store
-            || commit.retrying(|| self.shared.s3_is_safe()).await?
-        {
-            return Ok(());
-        }
-        let message = "the S3 server ignores If-None-Match, so one bundle could overwrite another: use a server \
-                       that honours it, or set ALLOW_UNSAFE_STORE=true to take the risk";
-        Err(AttemptError::Failed(Failure {
-            reason: FailureReason::StoreUnsafe,
-            message: message.to_owned(),
-        }))
-    }
-
-    /// Renders in the background: a large bundle takes a while.
-    fn render(
-        &self,
-        export: AcceptedExport,
-    ) -> impl Future<Output = Result<Bundle, AttemptError>> + use<> {
-        let rendering = tokio::task::spawn_blocking(move || render(&export));
-        async move {
-            rendering.await.map_err(|error| {
-                tracing::error!(%error, "rendering panicked");
-                let message =
-                    "the bundle can't be rendered: this server's log says more".to_owned();
-                AttemptError::Failed(Failure { reason: FailureReason::Internal, message })
-            })
-        }
-    }
-
-    fn committed(
-        &self,
-        store: &dyn Store,
-        accepted: &AcceptedExport,
-        bundle: &Bundle,
-        committed: Committed,
-    ) -> Export {
-        let state = match (accepted.destination, store.kind()) {
-            (Destination::S3, StoreKind::Local) => ExportState::FellBack,
-            _ => ExportState::Committed,
-        };
-        Export {
-            export_id: accepted.export_id,
-            state,
-            state_reason: String::new(),
-            stored_in: Some(store.kind()),
-            location: store.location(&format!("{}/", committed.folder)),
-            folder_name: Some(committed.folder),
-            artifacts: bundle
-                .artifacts
-                .iter()
-                .map(|artifact| ExportArtifact {
-                    path: artifact.path.to_string(),
-                    size_bytes: artifact.bytes.len() as u64,
-                    sha256: artifact.sha256,
-                    media_type: artifact.media_type.clone(),
-                })
-                .collect(),
-            manifest_sha256: Some(committed.manifest_sha256),
-            accepted_time: accepted.accepted_time,
-            committed_time: committed.committed_time.or_else(|| Some(self.shared.clock.now())),
-            ..self.run.export()
-        }
-    }
-
     fn fall_back(&self, failure: &Failure) {
+        if self.run.has_told_fallback() {
+            return;
+        }
         let Failure { reason, message } = failure;
         tracing::warn!(
-            export_id = %self.export.export_id, %reason, error = message,
+            export_id = %self.run.export_id(), %reason, error = message,
             "S3 can't take the bundle: it goes to the local store"
         );
         metrics::counter!("tara_export_fallbacks_total", "reason" => reason.as_str()).increment(1);
         self.run.publish(EventKind::FellBack {
             reason: *reason,
             message: format!(
-                "S3 can't take the bundle, so it goes to this server's disk: {message}"
+                "S3 can't take the bundle, so it goes to this server's disk, and from there to S3 as soon as that \
+                 works again; until then its folder, times and digests are provisional: {message}"
             ),
         });
     }
 
-    fn end(&self, export: Export, kept_as: Option<ExportId>) {
+    /// The bundle is committed.
+    async fn end(
+        &self,
+        made: Made,
+        entry: &JournalEntry,
+        accepted: &AcceptedExport,
+        kept_as: Option<ExportId>,
+    ) {
+        // What an earlier attempt left in the local store.
+        let local_copy = match self.run.has_told_fallback() || self.run.is_resumed() {
+            true => LocalCopy::Maybe,
+            false => LocalCopy::None,
+        };
+        let fell_back = made.export.state == ExportState::FellBack;
         if kept_as.is_some() {
-            let message = format!(
-                "the id names an export of other content, sent while S3 did not answer; this content is kept in {}",
-                export.location
-            );
-            return self.fail(Failure { reason: FailureReason::RequestIdReused, message }, kept_as);
+            let failure = Failure::kept_elsewhere(&made.export.location);
+            let outcome = match fell_back {
+                true => self.hand_over(&made).await,
+                false => {
+                    let failed = self.failed(entry, &failure, kept_as);
+                    settle(&self.shared, &made, accepted, local_copy, Some(failed)).await
+                }
+            };
+            return match outcome {
+                Ok(()) => self.fail(entry, failure, kept_as).await,
+                Err(failure) => self.postpone(entry, failure),
+            };
         }
-        self.complete(export);
+        self.complete(made.export.clone());
+        failpoint!("export.completed");
+        if fell_back {
+            let pause = self.shared.settings.outage_pause;
+            self.shared.backlog.push(entry.clone(), Task::Drain, pause);
+        } else if let Err(failure) = settle(&self.shared, &made, accepted, local_copy, None).await {
+            tracing::warn!(
+                export_id = %accepted.export_id, reason = %failure.reason, error = failure.message,
+                "a committed export stays in the journal until the next start"
+            );
+            self.shared.backlog.remove(accepted.export_id);
+        }
     }
 
-    fn complete(&self, export: Export) {
+    /// The bundle of the derived id fell back, and has to reach S3 yet: it gets an entry of its own,
+    /// for that of the first id goes.
+    async fn hand_over(&self, made: &Made) -> Result<(), Failure> {
+        let recorded = match self.shared.journal() {
+            Ok(journal) => journal.record(&made.accepted).await.map_err(StartError::from),
+            Err(error) => Err(error),
+        };
+        let derived = recorded.map_err(|error| Failure::of_journal(&error))?;
+        self.shared.tally.add(ExportState::FellBack);
+        self.shared.backlog.push(derived, Task::Drain, self.shared.settings.outage_pause);
+        Ok(())
+    }
+
+    pub(super) fn complete(&self, export: Export) {
         let outcome = if export.state == ExportState::FellBack { "fell_back" } else { "committed" };
         metrics::counter!("tara_export_exports_total", "outcome" => outcome).increment(1);
         tracing::info!(
@@ -312,29 +257,93 @@ impl Job {
         self.run.publish(EventKind::Completed(Box::new(export)));
     }
 
-    fn fail(&self, failure: Failure, kept_as: Option<ExportId>) {
-        let Failure { reason, message } = failure;
-        metrics::counter!("tara_export_exports_total", "outcome" => "failed").increment(1);
-        tracing::warn!(export_id = %self.export.export_id, %reason, error = message, "export failed");
-        self.run.fail(reason, message, kept_as);
-    }
-}
-
-impl From<CommitError> for AttemptError {
-    fn from(error: CommitError) -> Self {
-        match error {
-            CommitError::RequestIdReused => Self::Reused,
-            CommitError::Store(error) => Self::Failed(error.into()),
-            CommitError::NoFolderLeft(_) => {
-                let message = format!("{error}: give the document another name");
-                Self::Failed(Failure { reason: FailureReason::StoreMisconfigured, message })
+    /// Nothing was accepted, so nothing may come of it later.
+    async fn refuse(&self, entry: &JournalEntry, error: StartError) {
+        let header = &entry.header;
+        let removed = match self.shared.journal() {
+            Ok(journal) => journal.remove(header.export_id, header.content_digest).await,
+            Err(error) => return self.run.refuse(error),
+        };
+        match removed {
+            Ok(()) => self.run.refuse(error),
+            Err(cause) => {
+                // It can't be forgotten, so it is accepted after all.
+                self.run.accept(header.accepted_time, Durability::LocalDisk);
+                self.postpone(entry, Failure::of_journal(&StartError::from(cause)));
             }
         }
     }
+
+    /// Ends without a bundle of this id, which is told only once it is durable.
+    async fn fail(&self, entry: &JournalEntry, failure: Failure, kept_as: Option<ExportId>) {
+        let failed = self.failed(entry, &failure, kept_as);
+        let noted = match self.shared.journal() {
+            Ok(journal) => journal.set_failed(&failed).await.map_err(StartError::from),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = noted {
+            return self.postpone(entry, Failure::of_journal(&error));
+        }
+        failpoint!("failure.noted");
+        self.shared.backlog.remove(entry.header.export_id);
+        let Failure { reason, message } = failure;
+        metrics::counter!("tara_export_exports_total", "outcome" => "failed").increment(1);
+        tracing::warn!(export_id = %self.run.export_id(), %reason, error = message, "export failed");
+        self.run.fail(reason, message, kept_as);
+    }
+
+    pub(super) fn failed(
+        &self,
+        entry: &JournalEntry,
+        failure: &Failure,
+        kept_as: Option<ExportId>,
+    ) -> FailedExport {
+        let (digest, now) = (entry.header.content_digest, self.shared.clock.now());
+        let message = failure.message.clone();
+        FailedExport::new(self.run.export(), digest, failure.reason, message, now).kept_as(kept_as)
+    }
+
+    pub(super) fn postpone(&self, entry: &JournalEntry, failure: Failure) {
+        postpone(&self.shared, &self.run, entry, failure);
+    }
 }
 
-impl From<StoreError> for AttemptError {
-    fn from(error: StoreError) -> Self {
-        Self::Failed(error.into())
+/// No store takes it now: it waits in the journal, and not in memory.
+pub(super) fn postpone(shared: &Shared, run: &Run, entry: &JournalEntry, failure: Failure) {
+    tracing::error!(
+        export_id = %entry.header.export_id, reason = %failure.reason, error = failure.message,
+        "the export can't be finished now; it stays in the journal and is tried again"
+    );
+    run.update(|export| {
+        export.state = ExportState::Pending;
+        export.state_reason = failure.reason.to_string();
+    });
+    shared.backlog.postpone(entry, Task::Carry, failure.into());
+}
+
+/// The id under which content is kept whose own id is another's.
+pub(super) fn derived_id(export: &AcceptedExport) -> ExportId {
+    let name = export.content_digest;
+    ExportId::new(Uuid::new_v5(&export.export_id.as_uuid(), name.as_bytes()))
+}
+
+/// An export that is being worked on.
+pub(super) fn running_export(header: &AcceptedHeader) -> Export {
+    Export {
+        export_id: header.export_id,
+        state: ExportState::Running,
+        state_reason: String::new(),
+        document_name: header.document_name.clone(),
+        session_id: header.session_id.clone(),
+        reviewer: header.reviewer.clone(),
+        requested_by: header.requested_by.clone(),
+        requested_destination: header.destination,
+        stored_in: None,
+        folder_name: None,
+        location: String::new(),
+        artifacts: Vec::new(),
+        manifest_sha256: None,
+        accepted_time: header.accepted_time,
+        committed_time: None,
     }
 }

@@ -7,7 +7,10 @@ use std::{
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Admission, AdmissionLimits, registry::Registry};
+use super::{
+    Admission, AdmissionLimits, Journal, StartError, backlog::Backlog, breaker::Breaker,
+    registry::Registry, tally::Tally,
+};
 use crate::{
     clock::Clock,
     store::{Store, StoreError, honours_conditional_put},
@@ -27,6 +30,15 @@ pub struct EngineSettings {
     pub retry_budget: Duration,
     /// Objects one export sends side by side.
     pub parallel_puts: usize,
+    /// How long S3 is left alone after an export could not reach it; then one tries again, and the
+    /// pause doubles up to twelve times as long. Zero: every export tries it.
+    pub outage_pause: Duration,
+    /// Exports of the journal that are worked on at once.
+    pub backlog_concurrency: usize,
+    /// Leave the local copy of a bundle where it is once S3 has it.
+    pub keep_local_copies: bool,
+    /// How long a receipt is kept of an export whose bundle is in S3.
+    pub receipt_retention: Duration,
     /// Write to S3 servers that ignore conditions on writes.
     pub allow_unsafe_store: bool,
     /// What is held in memory at once.
@@ -50,27 +62,52 @@ pub(super) struct Shared {
     pub clock: Arc<dyn Clock>,
     pub admission: Admission,
     pub registry: Registry,
+    /// None in a process that only reads.
+    journal: Option<Journal>,
+    pub backlog: Backlog,
+    pub breaker: Breaker,
+    pub tally: Arc<Tally>,
     pub tasks: TaskTracker,
     /// No new exports.
     pub draining: CancellationToken,
+    /// What still runs is left to the next process.
+    pub aborting: CancellationToken,
     /// No more listeners.
     pub ending: CancellationToken,
     s3_is_safe: OnceLock<bool>,
 }
 
 impl Shared {
-    pub(super) fn new(settings: EngineSettings, stores: Stores, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        settings: EngineSettings,
+        stores: Stores,
+        journal: Option<Journal>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             settings,
             stores,
             clock,
             admission: Admission::new(settings.admission),
             registry: Registry::new(KEEP_ENDED_RUNS),
+            journal,
+            backlog: Backlog::default(),
+            breaker: Breaker::new(settings.outage_pause),
+            tally: Arc::default(),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
+            aborting: CancellationToken::new(),
             ending: CancellationToken::new(),
             s3_is_safe: OnceLock::new(),
         }
+    }
+
+    /// The journal.
+    ///
+    /// # Errors
+    /// [`StartError::ReadOnly`] in a process that only reads.
+    pub(super) fn journal(&self) -> Result<&Journal, StartError> {
+        self.journal.as_ref().ok_or(StartError::ReadOnly)
     }
 
     /// Whether S3 honours conditions on writes; asked until it answers, then known.

@@ -8,7 +8,7 @@ use tokio::time::{self, Instant};
 use tonic::Status;
 
 use super::{
-    convert::{completed_event, event_message},
+    convert::{completed_event, event_message, failed_event},
     download::ResponseStream,
     status::{failed, stream_ended_early},
 };
@@ -16,7 +16,7 @@ use crate::{
     bundle::ExportId,
     catalog::{Catalog, ReadError},
     clock::Clock,
-    export::{Engine, EventKind, Next, Subscription},
+    export::{Engine, EventKind, Next, Subscription, journal::FailedExport},
     proto::{self, ExportEvent},
 };
 
@@ -71,6 +71,13 @@ pub(super) fn run_stream(
 /// The only event of an export that ended before the call.
 pub(super) fn ended_stream(message: ExportEvent) -> ResponseStream<ExportEvent> {
     Box::pin(stream::iter([Ok(message)]))
+}
+
+/// The end of an export that failed before the call.
+pub(super) fn failed_stream(failure: &FailedExport, replica: &str) -> ResponseStream<ExportEvent> {
+    let message = failed_event(failure, replica);
+    let status = failed(failure.reason(), failure.message());
+    Box::pin(stream::iter([Ok(message), Err(status)]))
 }
 
 /// What somebody needs who follows an export through the store.

@@ -6,6 +6,7 @@ mod download;
 mod follow;
 mod service;
 mod status;
+mod waiting;
 
 pub use self::{
     admission::{AdmissionLayer, AdmissionService},

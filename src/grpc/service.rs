@@ -14,12 +14,15 @@ use super::{
         export_message, page_size, preview_request, report_message, start_request,
     },
     download::{ResponseStream, artifact_stream, bundle_stream},
-    follow::{StoreFollower, ended_stream, run_stream},
+    follow::{StoreFollower, ended_stream, failed_stream, run_stream},
     status::{export_not_found, internal_fault, invalid, status},
+    waiting,
 };
 use crate::{
     bundle::{AcceptedTime, ArtifactPath, Destination, ExportId, preview, warnings},
-    catalog::{Catalog, ExportState, Filter, ListQuery, PagePosition, ReadError, StoredBundle},
+    catalog::{
+        Catalog, Export, ExportState, Filter, ListQuery, PagePosition, ReadError, StoredBundle,
+    },
     clock::Clock,
     export::{Engine, Permit},
     proto::{
@@ -65,6 +68,44 @@ impl ExportApi {
         })
     }
 
+    /// The export as this process, the journal or the stores know it.
+    async fn export(&self, export_id: ExportId) -> Result<Export, Status> {
+        let known = match self.engine.get(export_id) {
+            Some(export) if matches!(export.state, ExportState::Running | ExportState::Pending) => {
+                return Ok(export);
+            }
+            Some(ended) => Some(ended),
+            None => match self.engine.failure(export_id).await {
+                // The id names other content elsewhere, and this is what was accepted here.
+                Some(failed) if failed.kept().is_some() => return Ok(failed.export().clone()),
+                failed => failed.map(|failed| failed.export().clone()),
+            },
+        };
+        // The stores know better how an export ended: another replica may have committed what
+        // failed here, and what fell back may be in S3.
+        let Some(known) = known else {
+            let bundle = self.catalog.find(export_id).await?;
+            return Ok(self.described(bundle.ok_or_else(|| export_not_found(export_id))?.export()));
+        };
+        // A store that does not answer keeps nobody waiting for what is known here.
+        let found = self.catalog.find(export_id);
+        match time::timeout(self.engine.accept_timeout(), found).await {
+            Ok(Ok(Some(bundle))) => Ok(self.described(bundle.export())),
+            Ok(Err(error)) if error.is_data_loss() => Err(error.into()),
+            _ => Ok(known),
+        }
+    }
+
+    /// A bundle with the reason why it is not in S3 yet.
+    fn described(&self, mut export: Export) -> Export {
+        if export.state == ExportState::FellBack
+            && let Some(reason) = self.engine.setback(export.export_id)
+        {
+            export.state_reason = reason.to_string();
+        }
+        export
+    }
+
     /// The room the admission layer took for this request; taken now where there is no such layer.
     async fn permit<T>(&self, request: &Request<T>) -> Result<Permit, Status> {
         match Admitted::take(request) {
@@ -86,7 +127,7 @@ impl ExportApi {
         }
     }
 
-    fn export_message(&self, export: &crate::catalog::Export) -> proto::Export {
+    fn export_message(&self, export: &Export) -> proto::Export {
         export_message(export, &self.replica, true)
     }
 
@@ -133,6 +174,10 @@ impl ExportApi {
         &self,
         export_id: ExportId,
     ) -> Result<ResponseStream<proto::ExportEvent>, Status> {
+        // What was accepted here under this id ended here, whatever other content the id has elsewhere.
+        if let Some(failed) = self.engine.failure(export_id).await {
+            return Ok(failed_stream(&failed, &self.replica));
+        }
         if let Some(bundle) = self.catalog.find(export_id).await? {
             let event = completed_event(&bundle.export(), self.clock.now(), &self.replica);
             return Ok(ended_stream(event));
@@ -234,27 +279,7 @@ impl ExportService for ExportApi {
         request: Request<proto::GetExportRequest>,
     ) -> Result<Response<proto::GetExportResponse>, Status> {
         let export_id = export_id(&request.into_inner().name)?;
-        let running = self.engine.get(export_id);
-        // The stores know better how an export ended: another replica may have committed what
-        // failed here.
-        let export = match running {
-            Some(export) if matches!(export.state, ExportState::Running | ExportState::Pending) => {
-                export
-            }
-            Some(ended) => {
-                // A store that does not answer keeps nobody waiting for what is known here.
-                let found = self.catalog.find(export_id);
-                match time::timeout(self.engine.accept_timeout(), found).await {
-                    Ok(Ok(Some(bundle))) => bundle.export(),
-                    Ok(Err(error)) if error.is_data_loss() => return Err(error.into()),
-                    _ => ended,
-                }
-            }
-            None => {
-                let bundle = self.catalog.find(export_id).await?;
-                bundle.ok_or_else(|| export_not_found(export_id))?.export()
-            }
-        };
+        let export = self.export(export_id).await?;
         Ok(Response::new(proto::GetExportResponse { export: Some(self.export_message(&export)) }))
     }
 
@@ -275,7 +300,7 @@ impl ExportService for ExportApi {
         };
         let page = self
             .catalog
-            .list(&ListQuery { filter, after, page_size }, self.engine.without_bundle())
+            .list(&ListQuery { filter, after, page_size }, self.engine.without_bundle().await)
             .await
             .map_err(|error| self.unlisted(error))?;
         let mut response = proto::ListExportsResponse::default();
@@ -387,6 +412,9 @@ impl ExportService for ExportApi {
         }
         let probes = join_all(self.catalog.stores().iter().map(|store| store.probe())).await;
         results.extend(probes.into_iter().flatten());
+        if let Some(status) = self.engine.status().await {
+            results.extend(waiting::rows(&status));
+        }
         let checks = results.into_iter().map(check_message).collect();
         Ok(Response::new(proto::CheckStorageResponse { checks }))
     }

@@ -8,7 +8,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use crate::{
     bundle::ExportId,
     catalog::ReadError,
-    export::{FailureReason, Overloaded, StartError},
+    export::{FailureReason, JournalErrorKind, Overloaded, StartError},
     store::StoreError,
 };
 
@@ -151,6 +151,19 @@ impl From<StartError> for Status {
             }
             StartError::NoBucket => status(Code::FailedPrecondition, "NO_BUCKET", message),
             StartError::Overloaded(error) => error.into(),
+            StartError::ReadOnly => status(Code::FailedPrecondition, "READ_ONLY", message),
+            StartError::Journal { kind, .. } => match kind {
+                JournalErrorKind::Full => {
+                    status(Code::ResourceExhausted, "LOCAL_STORE_FULL", message)
+                }
+                JournalErrorKind::Unavailable => {
+                    status(Code::Unavailable, "JOURNAL_UNAVAILABLE", message)
+                }
+                // An operator must look before this id can be used here.
+                JournalErrorKind::Conflict | JournalErrorKind::Unreadable => {
+                    status(Code::FailedPrecondition, "JOURNAL_UNREADABLE", message)
+                }
+            },
             StartError::ShuttingDown => status(Code::Unavailable, "SHUTTING_DOWN", message),
             StartError::Store { reason, .. } => failed(reason, &message),
             StartError::Internal => failed(FailureReason::Internal, &message),

@@ -15,7 +15,7 @@ use tara_export::{
     config::{ListenSettings, Settings},
     export::Stores,
     proto::export_service_client::ExportServiceClient,
-    server::{RunningServer, Service},
+    server::{Access, RunningServer, Service},
     store::{Store, local::LocalStore},
 };
 use tempfile::TempDir;
@@ -107,7 +107,8 @@ impl Host {
         let (settings, listen) = self.settings();
         let local = Arc::new(LocalStore::open(settings.data_dir.clone()).unwrap());
         let stores = Stores { s3: self.s3.clone(), local };
-        let service = Service::over(&settings, stores, self.clock.clone());
+        let service =
+            Service::over(&settings, stores, Access::Write, self.clock.clone()).await.unwrap();
         let running = RunningServer::start(service, &listen).await.unwrap();
         let address = running.address();
         let client = connect(address).await;

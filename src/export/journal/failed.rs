@@ -34,6 +34,7 @@ pub struct FailedExport {
     content_digest: Sha256,
     reason: FailureReason,
     message: String,
+    kept_as: Option<ExportId>,
     failed_time: DateTime<Utc>,
 }
 
@@ -48,7 +49,19 @@ impl FailedExport {
     ) -> Self {
         export.state = ExportState::Failed;
         reason.as_str().clone_into(&mut export.state_reason);
-        Self { export, content_digest, reason, message, failed_time }
+        Self { export, content_digest, reason, message, kept_as: None, failed_time }
+    }
+
+    /// The same, with the export under which the content was kept.
+    #[must_use]
+    pub fn kept_as(mut self, kept_as: Option<ExportId>) -> Self {
+        self.kept_as = kept_as;
+        self
+    }
+
+    /// The export under which the content was kept, since the id is another's.
+    pub fn kept(&self) -> Option<ExportId> {
+        self.kept_as
     }
 
     /// The export.
@@ -95,6 +108,8 @@ struct NoteV1 {
     #[serde(with = "ReasonV1")]
     reason: FailureReason,
     message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kept_as: Option<ExportId>,
     failed_time: TimeV1,
 }
 
@@ -118,6 +133,7 @@ impl From<&FailedExport> for NoteV1 {
             content_digest: failed.content_digest,
             reason: failed.reason,
             message: failed.message.clone(),
+            kept_as: failed.kept_as,
             failed_time: TimeV1(failed.failed_time),
         }
     }
@@ -126,8 +142,8 @@ impl From<&FailedExport> for NoteV1 {
 impl From<NoteV1> for FailedExport {
     fn from(note: NoteV1) -> Self {
         let export = note.export.into_export(ExportState::Failed, String::new());
-        let NoteV1 { content_digest, reason, message, failed_time, .. } = note;
-        Self::new(export, content_digest, reason, message, failed_time.0)
+        let NoteV1 { content_digest, reason, message, kept_as, failed_time, .. } = note;
+        Self::new(export, content_digest, reason, message, failed_time.0).kept_as(kept_as)
     }
 }
 

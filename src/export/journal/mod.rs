@@ -98,7 +98,7 @@ impl Journal {
     /// [`JournalError::RecordedBefore`] where this content was accepted before at another time: go
     /// on with that one. After any other error the export is not in the journal, as far as the disk
     /// still does anything.
-    pub async fn record(&self, export: &AcceptedExport) -> Result<(), JournalError> {
+    pub async fn record(&self, export: &AcceptedExport) -> Result<JournalEntry, JournalError> {
         let export = export.clone();
         self.run(move |files| files.record(&export)).await
     }

@@ -9,21 +9,22 @@ use std::{
 use bytes::Bytes;
 use tempfile::NamedTempFile;
 
-use super::{EntryName, Files, JournalError, usage::Reservation};
+use super::{EntryName, Files, JournalEntry, JournalError, usage::Reservation};
 use crate::{
     bundle::{AcceptedExport, UndecodableExport},
     disk::{DiskError, Published, sync_directory, sync_file},
 };
 
 impl Files {
-    pub(super) fn record(&self, export: &AcceptedExport) -> Result<(), JournalError> {
+    pub(super) fn record(&self, export: &AcceptedExport) -> Result<JournalEntry, JournalError> {
         let name = EntryName { export_id: export.export_id, content_digest: export.content_digest };
         let path = self.journal.join(name.to_string());
         let pieces = export.encode();
-        if self.is_recorded(&path, name, &pieces)? {
-            return Ok(());
-        }
         let size_bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+        let entry = JournalEntry { header: export.header(), size_bytes };
+        if self.is_recorded(&path, name, &pieces)? {
+            return Ok(entry);
+        }
         let reservation = self.usage.reserve(size_bytes, self.limits.max_bytes)?;
         let file = self.disk.create_unnamed()?;
         let file = write_pieces(file, &pieces, &path)?;
@@ -31,7 +32,7 @@ impl Files {
         match self.publish(file, &path, &reservation)? {
             Published::Created => {}
             // Two at once: the other was first.
-            Published::Taken if self.is_recorded(&path, name, &pieces)? => return Ok(()),
+            Published::Taken if self.is_recorded(&path, name, &pieces)? => return Ok(entry),
             Published::Taken => {
                 let error = io::Error::other("something was in the way and is gone");
                 return Err(DiskError::of_write("publish", &path, error).into());
@@ -44,7 +45,7 @@ impl Files {
             }
             return Err(error.into());
         }
-        Ok(())
+        Ok(entry)
     }
 
     /// Whether the journal has this very entry, durably. What is damaged there is moved aside.

@@ -7,7 +7,7 @@ use super::export::{export_message, signed, timestamp};
 use crate::{
     bundle::ExportId,
     catalog::Export,
-    export::{ArtifactUpdate, Durability, Event, EventKind, Progress},
+    export::{ArtifactUpdate, Durability, Event, EventKind, Progress, journal::FailedExport},
     proto::{self, export_event::Event as Kind},
 };
 
@@ -52,6 +52,23 @@ pub(in crate::grpc) fn completed_event(
     }
 }
 
+/// The terminal event of an export that failed before anybody here listened.
+pub(in crate::grpc) fn failed_event(failure: &FailedExport, replica: &str) -> proto::ExportEvent {
+    let failed = EventKind::Failed {
+        reason: failure.reason(),
+        message: failure.message().to_owned(),
+        kept_as: failure.kept(),
+    };
+    proto::ExportEvent {
+        name: format!("exports/{}", failure.export().export_id),
+        run_id: String::new(),
+        sequence: 1,
+        event_time: Some(timestamp(failure.failed_time())),
+        progress: None,
+        event: Some(kind(&failed, replica)),
+    }
+}
+
 fn kind(kind: &EventKind, replica: &str) -> Kind {
     match kind {
         EventKind::Accepted { accepted_time, resumed, durability } => {
@@ -59,7 +76,8 @@ fn kind(kind: &EventKind, replica: &str) -> Kind {
                 accepted_time: Some(timestamp(accepted_time.as_datetime())),
                 resumed: *resumed,
                 durability: match durability {
-                    Durability::Process => proto::accepted::Durability::Unspecified,
+                    Durability::LocalDisk => proto::accepted::Durability::LocalDisk,
+                    Durability::Store => proto::accepted::Durability::Store,
                 }
                 .into(),
             })

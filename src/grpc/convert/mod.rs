@@ -8,7 +8,7 @@ mod request;
 mod review;
 
 pub(super) use self::{
-    events::{completed_event, event_message},
+    events::{completed_event, event_message, failed_event},
     export::{artifact_message, check_message, export_message},
     names::{artifact_path, export_id, page_size},
     report::report_message,

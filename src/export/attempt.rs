@@ -1,0 +1,256 @@
+//! One attempt to make a bundle in one store.
+
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use tokio::time;
+
+use super::{
+    Durability, FailureReason, StartError,
+    breaker::Outage,
+    commit::{Commit, CommitError, Committed},
+    journal::JournalErrorKind,
+    retry::RetryBudget,
+    run::Job,
+};
+use crate::{
+    bundle::{AcceptedExport, Bundle, Destination, render},
+    catalog::{Export, ExportArtifact, ExportState},
+    store::{Store, StoreError, StoreKind},
+};
+
+/// A committed bundle.
+pub(super) struct Made {
+    /// As others see it.
+    pub export: Export,
+    /// As the store's record pinned it.
+    pub accepted: AcceptedExport,
+    pub bundle: Arc<Bundle>,
+}
+
+/// Why there is no bundle.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    pub reason: FailureReason,
+    pub message: String,
+}
+
+/// How an attempt failed.
+#[derive(Debug)]
+pub(super) enum AttemptError {
+    /// The id names an export of other content.
+    Reused,
+    Failed(Failure),
+}
+
+impl Job {
+    /// Tries to make the bundle in one store.
+    pub(super) async fn attempt(
+        &self,
+        store: &Arc<dyn Store>,
+        export: &AcceptedExport,
+        manifest_sent: &AtomicBool,
+    ) -> Result<Made, AttemptError> {
+        if store.kind() == StoreKind::Local {
+            return self.make(store, export, manifest_sent).await;
+        }
+        let trial = self.shared.breaker.try_s3().map_err(Failure::of_known_outage)?;
+        let result = self.make(store, export, manifest_sent).await;
+        match &result {
+            Err(AttemptError::Failed(failure))
+                if failure.reason == FailureReason::StoreUnavailable =>
+            {
+                trial.failed(failure.clone().into());
+            }
+            // Whatever it said, S3 answered.
+            _ => trial.succeeded(),
+        }
+        result
+    }
+
+    async fn make(
+        &self,
+        store: &Arc<dyn Store>,
+        export: &AcceptedExport,
+        manifest_sent: &AtomicBool,
+    ) -> Result<Made, AttemptError> {
+        let settings = &self.shared.settings;
+        let commit = Commit {
+            store: store.as_ref(),
+            run: &self.run,
+            budget: Arc::new(RetryBudget::new(settings.retry_budget)),
+            parallel_puts: settings.parallel_puts,
+            manifest_sent,
+        };
+        let rendering = render_in_background(export.clone());
+        let claiming = async {
+            if store.kind() == StoreKind::S3 {
+                self.require_safe_s3(&commit).await?;
+            }
+            commit.claim(export).await.map_err(AttemptError::from)
+        };
+        let mut claiming = pin!(claiming);
+        let claim = tokio::select! {
+            claim = &mut claiming => claim?,
+            () = time::sleep(settings.accept_timeout), if !self.run.is_accepted() => {
+                self.run.accept(export.accepted_time, Durability::LocalDisk);
+                claiming.await?
+            }
+        };
+        self.run.accept(claim.export.accepted_time, Durability::LocalDisk);
+        let is_as_pinned = claim.export.accepted_time == export.accepted_time
+            && claim.export.folder_base == export.folder_base
+            && claim.export.format_version == export.format_version;
+        let bundle = if is_as_pinned {
+            rendering.await?
+        } else {
+            render_in_background(claim.export.clone()).await?
+        };
+        let accepted = claim.export.clone();
+        let committed = commit.write(claim, &bundle).await?;
+        let export = self.committed(store.as_ref(), &accepted, &bundle, committed);
+        Ok(Made { export, accepted, bundle: Arc::new(bundle) })
+    }
+
+    /// S3 must honour conditions on writes; found out once.
+    async fn require_safe_s3(&self, commit: &Commit<'_>) -> Result<(), AttemptError> {
+        if self.shared.settings.allow_unsafe_store
+            || commit.retrying(|| self.shared.s3_is_safe()).await?
+        {
+            return Ok(());
+        }
+        let message = "the S3 server ignores If-None-Match, so one bundle could overwrite another: use a server \
+                       that honours it, or set ALLOW_UNSAFE_STORE=true to take the risk";
+        Err(AttemptError::Failed(Failure {
+            reason: FailureReason::StoreUnsafe,
+            message: message.to_owned(),
+        }))
+    }
+
+    fn committed(
+        &self,
+        store: &dyn Store,
+        accepted: &AcceptedExport,
+        bundle: &Bundle,
+        committed: Committed,
+    ) -> Export {
+        let state = match (accepted.destination, store.kind()) {
+            (Destination::S3, StoreKind::Local) => ExportState::FellBack,
+            _ => ExportState::Committed,
+        };
+        Export {
+            export_id: accepted.export_id,
+            state,
+            state_reason: String::new(),
+            stored_in: Some(store.kind()),
+            location: store.location(&format!("{}/", committed.folder)),
+            folder_name: Some(committed.folder),
+            artifacts: bundle
+                .artifacts
+                .iter()
+                .map(|artifact| ExportArtifact {
+                    path: artifact.path.to_string(),
+                    size_bytes: artifact.bytes.len() as u64,
+                    sha256: artifact.sha256,
+                    media_type: artifact.media_type.clone(),
+                })
+                .collect(),
+            manifest_sha256: Some(committed.manifest_sha256),
+            accepted_time: accepted.accepted_time,
+            committed_time: committed.committed_time.or_else(|| Some(self.shared.clock.now())),
+            ..self.run.export()
+        }
+    }
+}
+
+/// Renders in the background: a large bundle takes a while.
+pub(super) fn render_in_background(
+    export: AcceptedExport,
+) -> impl Future<Output = Result<Bundle, Failure>> + use<> {
+    let rendering = tokio::task::spawn_blocking(move || render(&export));
+    async move {
+        rendering.await.map_err(|error| {
+            tracing::error!(%error, "rendering panicked");
+            let message = "the bundle can't be rendered: this server's log says more".to_owned();
+            Failure { reason: FailureReason::Internal, message }
+        })
+    }
+}
+
+impl Failure {
+    /// S3 was asked for, and there is no bucket any more.
+    pub(super) fn no_bucket() -> Self {
+        let message = "this server has no S3 bucket now: start it with S3_BUCKET_NAME".to_owned();
+        Self { reason: FailureReason::StoreMisconfigured, message }
+    }
+
+    /// The id names an export of other content.
+    pub(super) fn kept_elsewhere(location: &str) -> Self {
+        let message = format!(
+            "the id names an export of other content, sent while S3 did not answer; this content is kept in {location}"
+        );
+        Self { reason: FailureReason::RequestIdReused, message }
+    }
+
+    fn of_known_outage(outage: Outage) -> Self {
+        let message =
+            format!("S3 failed a moment ago and is left alone for now: {}", outage.message);
+        Self { reason: outage.reason, message }
+    }
+
+    /// A fault of this program.
+    pub(super) fn of_panic() -> Self {
+        let message = "a fault of this server: its log says more".to_owned();
+        Self { reason: FailureReason::Internal, message }
+    }
+
+    /// The journal can't note what happened.
+    pub(super) fn of_journal(error: &StartError) -> Self {
+        let reason = match error {
+            StartError::Journal { kind: JournalErrorKind::Full, .. } => {
+                FailureReason::LocalStoreFull
+            }
+            _ => FailureReason::Internal,
+        };
+        Self { reason, message: error.to_string() }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self { reason: FailureReason::from(&error), message: error.to_string() }
+    }
+}
+
+impl From<Failure> for Outage {
+    fn from(failure: Failure) -> Self {
+        Self { reason: failure.reason, message: failure.message }
+    }
+}
+
+impl From<Failure> for AttemptError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<CommitError> for AttemptError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::RequestIdReused => Self::Reused,
+            CommitError::Store(error) => Self::Failed(error.into()),
+            CommitError::NoFolderLeft(_) => {
+                let message = format!("{error}: give the document another name");
+                Self::Failed(Failure { reason: FailureReason::StoreMisconfigured, message })
+            }
+        }
+    }
+}
+
+impl From<StoreError> for AttemptError {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}

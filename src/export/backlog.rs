@@ -1,0 +1,182 @@
+//! The journaled exports that nobody works on at the moment: those without a bundle, and those whose
+//! bundle lies in the local store while S3 was asked for. Of each, memory holds the header only.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+use tokio::{sync::Notify, time::Instant};
+
+use super::{breaker::Outage, journal::JournalEntry};
+use crate::{
+    bundle::{AcceptedTime, ExportId},
+    digest::Sha256,
+};
+
+/// What is left to do for an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Task {
+    /// Make its bundle.
+    Carry,
+    /// Send its bundle, which is whole in the local store, to S3.
+    Drain,
+}
+
+/// An export as the backlog knows it.
+#[derive(Debug, Clone)]
+pub(super) struct Waiting {
+    pub entry: JournalEntry,
+    pub task: Task,
+    /// Why the last attempt came to nothing.
+    pub setback: Option<Outage>,
+}
+
+/// What waits, oldest acceptance first.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    inner: Mutex<Inner>,
+    /// There is something new to do.
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    items: BTreeMap<(AcceptedTime, ExportId), Item>,
+    times: HashMap<ExportId, AcceptedTime>,
+}
+
+#[derive(Debug)]
+struct Item {
+    waiting: Waiting,
+    not_before: Instant,
+    pauses: ExponentialBackoff,
+    is_in_work: bool,
+}
+
+/// What [`Backlog::take`] found.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// Something to do now. It stays in the backlog, and nobody else gets it, until
+    /// [`Backlog::postpone`] or [`Backlog::remove`].
+    Now(JournalEntry, Task),
+    /// Nothing before this time.
+    At(Instant),
+    /// Nothing at all.
+    Nothing,
+}
+
+impl Backlog {
+    /// Something to do, after this pause. An export that is there already gets the new task.
+    pub(super) fn push(&self, entry: JournalEntry, task: Task, pause: Duration) {
+        self.lock().insert(entry, task).not_before = Instant::now() + pause;
+        self.changed.notify_one();
+    }
+
+    /// The oldest that is due. While S3 is closed, nothing that is only for S3.
+    pub(super) fn take(&self, s3_closed_until: Option<Instant>) -> Taken {
+        let now = Instant::now();
+        let mut inner = self.lock();
+        let mut earliest: Option<Instant> = None;
+        for item in inner.items.values_mut().filter(|item| !item.is_in_work) {
+            let due = match (item.waiting.task, s3_closed_until) {
+                (Task::Drain, Some(until)) => item.not_before.max(until),
+                _ => item.not_before,
+            };
+            if due <= now {
+                item.is_in_work = true;
+                return Taken::Now(item.waiting.entry.clone(), item.waiting.task);
+            }
+            earliest = Some(earliest.map_or(due, |earliest| earliest.min(due)));
+        }
+        earliest.map_or(Taken::Nothing, Taken::At)
+    }
+
+    /// Waits until something new came.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Gives back what could not be done now: the others go first. Each time the pause is longer.
+    /// An export that is new here comes with this task.
+    pub(super) fn postpone(&self, entry: &JournalEntry, task: Task, setback: Outage) {
+        {
+            let mut inner = self.lock();
+            if inner.get_mut(entry.header.export_id).is_none() {
+                inner.insert(entry.clone(), task);
+            }
+            let Some(item) = inner.get_mut(entry.header.export_id) else { return };
+            let pause = item.pauses.next().unwrap_or(LONGEST_PAUSE);
+            item.not_before = Instant::now() + pause;
+            item.is_in_work = false;
+            item.waiting.setback = Some(setback);
+        }
+        self.changed.notify_one();
+    }
+
+    /// Everything is done.
+    pub(super) fn remove(&self, export_id: ExportId) {
+        let mut inner = self.lock();
+        if let Some(time) = inner.times.remove(&export_id) {
+            inner.items.remove(&(time, export_id));
+        }
+    }
+
+    pub(super) fn get(&self, export_id: ExportId) -> Option<Waiting> {
+        self.lock().get_mut(export_id).map(|item| item.waiting.clone())
+    }
+
+    /// The digest under which an export was accepted whose bundle waits in the local store.
+    pub(super) fn fell_back(&self, export_id: ExportId) -> Option<Sha256> {
+        let waiting = self.get(export_id).filter(|waiting| waiting.task == Task::Drain)?;
+        Some(waiting.entry.header.content_digest)
+    }
+
+    /// The oldest acceptance of what waits.
+    pub(super) fn oldest(&self) -> Option<AcceptedTime> {
+        self.lock().items.first_key_value().map(|((time, _), _)| *time)
+    }
+
+    /// Those that were tried and could not be finished, oldest first, at most so many.
+    pub(super) fn set_back(&self, limit: usize) -> Vec<Waiting> {
+        let inner = self.lock();
+        let waiting = inner.items.values().map(|item| &item.waiting);
+        waiting.filter(|waiting| waiting.setback.is_some()).take(limit).cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing panics in the middle of a change.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn insert(&mut self, entry: JournalEntry, task: Task) -> &mut Item {
+        let key = (entry.header.accepted_time, entry.header.export_id);
+        self.times.insert(key.1, key.0);
+        let waiting = Waiting { entry, task, setback: None };
+        let item =
+            Item { waiting, not_before: Instant::now(), pauses: pauses(), is_in_work: false };
+        self.items.entry(key).insert_entry(item).into_mut()
+    }
+
+    fn get_mut(&mut self, export_id: ExportId) -> Option<&mut Item> {
+        let time = *self.times.get(&export_id)?;
+        self.items.get_mut(&(time, export_id))
+    }
+}
+
+/// The longest pause between two attempts at one export.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+fn pauses() -> ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(Duration::from_secs(1))
+        .with_max_delay(LONGEST_PAUSE)
+        .with_factor(2.0)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}

@@ -1,0 +1,174 @@
+//! The outbox: sends bundles that were held back to S3, and carries on what the journal has.
+//!
+//! Oldest first, a few side by side. What can't be done now is set back with its reason, and the
+//! others go on.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, sync::atomic::AtomicBool, time::Duration};
+
+use futures::FutureExt as _;
+use tokio::{sync::Semaphore, time};
+
+use super::{
+    FailureReason, Permit,
+    attempt::{AttemptError, Failure},
+    backlog::{Taken, Task},
+    events::Run,
+    journal::{JournalEntry, LoadError},
+    resume::pending_run,
+    run::{Job, derived_id, running_export},
+    settle::{LocalCopy, settle},
+    shared::Shared,
+};
+use crate::{
+    bundle::AcceptedExport,
+    catalog::{ExportState, StoredBundle},
+    failpoint,
+};
+
+/// How long one export of the backlog may take in one go: far longer than it should, so that one
+/// that hangs is taken up anew.
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(3600);
+
+/// Works on the backlog until the server stops.
+pub(super) async fn work(shared: Arc<Shared>) {
+    let slots = Arc::new(Semaphore::new(shared.settings.backlog_concurrency));
+    loop {
+        let Ok(slot) = slots.clone().acquire_owned().await else { return };
+        let (entry, task) = tokio::select! {
+            next = next(&shared) => next,
+            () = shared.draining.cancelled() => return,
+        };
+        let Some(permit) = shared.admission.admit_journaled(entry.size_bytes).await else { return };
+        let worker = shared.clone();
+        shared.tasks.spawn(async move {
+            let _slot = slot;
+            let attempt = AssertUnwindSafe(attempt(&worker, &entry, task, permit)).catch_unwind();
+            let ended = tokio::select! {
+                ended = time::timeout(LONGEST_ATTEMPT, attempt) => ended,
+                () = worker.aborting.cancelled() => return,
+            };
+            let message = match ended {
+                Ok(Ok(())) => return,
+                Ok(Err(_)) => "a fault of this server: its log says more",
+                Err(_) => "it took too long and is taken up anew",
+            };
+            tracing::error!(export_id = %entry.header.export_id, error = message, "an attempt broke off");
+            let failure =
+                Failure { reason: FailureReason::Internal, message: message.to_owned() };
+            worker.backlog.postpone(&entry, task, failure.into());
+        });
+    }
+}
+
+/// Waits for something to do.
+async fn next(shared: &Shared) -> (JournalEntry, Task) {
+    loop {
+        match shared.backlog.take(shared.breaker.closed_until()) {
+            Taken::Now(entry, task) => return (entry, task),
+            Taken::At(time) => {
+                tokio::select! {
+                    () = time::sleep_until(time) => {}
+                    () = shared.backlog.changed() => {}
+                }
+            }
+            Taken::Nothing => shared.backlog.changed().await,
+        }
+    }
+}
+
+async fn attempt(shared: &Arc<Shared>, entry: &JournalEntry, task: Task, permit: Permit) {
+    match task {
+        Task::Carry => {
+            let run = shared.registry.get(entry.header.export_id);
+            let run = run.unwrap_or_else(|| pending_run(shared, entry));
+            let job = Job { shared: shared.clone(), run: run.clone(), _permit: permit };
+            job.resume(entry.clone()).await;
+            if run.has_ended() {
+                shared.registry.keep(run.export_id());
+            }
+        }
+        Task::Drain => {
+            let export = running_export(&entry.header);
+            let run = Run::unheard(export, entry.header.content_digest, &shared.clock);
+            let job = Job { shared: shared.clone(), run, _permit: permit };
+            let Err(failure) = job.drain(entry).await else { return };
+            tracing::warn!(
+                export_id = %entry.header.export_id, reason = %failure.reason, error = failure.message,
+                "a bundle in the local store can't be sent to S3 now; it is tried again"
+            );
+            metrics::counter!("tara_export_drain_failures_total", "reason" => failure.reason.as_str())
+                .increment(1);
+            shared.backlog.postpone(entry, Task::Drain, failure.into());
+        }
+    }
+}
+
+impl Job {
+    /// Sends a bundle to S3 that is whole in the local store.
+    async fn drain(&self, entry: &JournalEntry) -> Result<(), Failure> {
+        let shared = &self.shared;
+        let export_id = entry.header.export_id;
+        let Some(s3) = &shared.stores.s3 else { return Err(Failure::no_bucket()) };
+        let Some(accepted) = self.load(entry).await else { return Ok(()) };
+        let mut export = accepted.clone();
+        let manifest_sent = AtomicBool::new(false);
+        let made = loop {
+            match self.attempt(s3, &export, &manifest_sent).await {
+                Ok(made) => break made,
+                // Accepted in the outage under an id that is another's.
+                Err(AttemptError::Reused) => export.export_id = derived_id(&accepted),
+                Err(AttemptError::Failed(failure)) => return Err(failure),
+            }
+        };
+        failpoint!("drain.committed");
+        let failed = (export.export_id != export_id).then(|| {
+            let failure = Failure::kept_elsewhere(&made.export.location);
+            self.failed(entry, &failure, Some(export.export_id))
+        });
+        settle(shared, &made, &accepted, LocalCopy::Maybe, failed).await?;
+        shared.registry.forget(export_id);
+        shared.tally.change(ExportState::FellBack, ExportState::Committed);
+        metrics::counter!("tara_export_drained_total").increment(1);
+        tracing::info!(%export_id, location = made.export.location, "a bundle that had fallen back is in S3");
+        Ok(())
+    }
+
+    /// Reads an entry; none where there is nothing to go on with now, which was noted.
+    pub(super) async fn load(&self, entry: &JournalEntry) -> Option<AcceptedExport> {
+        let export_id = entry.header.export_id;
+        let journal = self.shared.journal().ok()?;
+        let error = match journal.load(entry).await {
+            Ok(export) => return Some(export),
+            Err(error) => error,
+        };
+        tracing::error!(%export_id, %error, "an accepted export can't be read from the journal");
+        let message = error.to_string();
+        match error {
+            LoadError::Gone | LoadError::Damaged { .. } => {
+                self.quarantine(entry, message).await;
+            }
+            LoadError::LaterRelease(_) | LoadError::Disk(_) | LoadError::BrokeOff => {
+                self.postpone(entry, Failure { reason: FailureReason::Internal, message });
+            }
+        }
+        None
+    }
+
+    /// Nothing more can be done for an export here. A bundle it has in the local store stays there.
+    async fn quarantine(&self, entry: &JournalEntry, reason: String) {
+        let export_id = entry.header.export_id;
+        let task = self.shared.backlog.get(export_id).map(|waiting| waiting.task);
+        self.shared.backlog.remove(export_id);
+        let local = StoredBundle::find(&self.shared.stores.local, export_id).await;
+        match (task, local) {
+            (Some(Task::Drain), _) => {
+                self.shared.tally.change(ExportState::FellBack, ExportState::Quarantined);
+            }
+            (_, Ok(Some(bundle))) => self.complete(bundle.export()),
+            _ => {
+                self.run.fail(FailureReason::DataLoss, reason, None);
+                self.run.update(|export| export.state = ExportState::Quarantined);
+            }
+        }
+    }
+}

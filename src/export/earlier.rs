@@ -1,0 +1,87 @@
+//! What this machine knows of an export before it is accepted again.
+
+use tokio::time;
+
+use super::{
+    journal::{FailedExport, JournalError},
+    shared::Shared,
+};
+use crate::{
+    bundle::{AcceptedExport, Destination, ExportId},
+    catalog::{Export, StoredBundle},
+    store::Store,
+};
+
+/// What became of an earlier request with this id.
+pub(super) enum Earlier {
+    /// Nothing is known of one here. The store asked for may know more.
+    Nothing,
+    /// It had other content.
+    Reused,
+    /// It had this content, and ended without a bundle.
+    Failed(Box<FailedExport>),
+    /// It had this content, and has a bundle.
+    Ended(Box<Export>),
+}
+
+/// Looks through the journal's notes, and into the store that was not asked for. The store asked for
+/// is looked into when the export is claimed.
+///
+/// # Errors
+/// Where it can't be known whether the export failed.
+pub(super) async fn look_up(
+    shared: &Shared,
+    export: &AcceptedExport,
+) -> Result<Earlier, JournalError> {
+    let (export_id, digest) = (export.export_id, export.content_digest);
+    if let Some(first) = shared.backlog.fell_back(export_id) {
+        if first != digest {
+            return Ok(Earlier::Reused);
+        }
+        // Not there any more: it is in S3 by now.
+        if let Some(bundle) = find(shared, Some(&shared.stores.local), export_id).await {
+            return Ok(Earlier::Ended(Box::new(bundle.export())));
+        }
+    }
+    if let Ok(journal) = shared.journal() {
+        match journal.failure(export_id).await? {
+            Some(failed) if failed.content_digest() == digest => {
+                return Ok(Earlier::Failed(Box::new(failed)));
+            }
+            // The id belongs to another's content, which the store has.
+            Some(failed) if failed.kept().is_some() => {}
+            Some(_) => return Ok(Earlier::Reused),
+            None => {}
+        }
+        match journal.receipt(export_id).await? {
+            Some(receipt) if receipt.content_digest() == digest => {
+                let found = find(shared, shared.stores.s3.as_ref(), export_id).await;
+                let export =
+                    found.map_or_else(|| receipt.export().clone(), |bundle| bundle.export());
+                return Ok(Earlier::Ended(Box::new(export)));
+            }
+            Some(_) => return Ok(Earlier::Reused),
+            None => {}
+        }
+    }
+    // One that fell back before there was a journal, or was made for another destination.
+    let other = match export.destination {
+        Destination::S3 => Some(&shared.stores.local),
+        Destination::Local => shared.stores.s3.as_ref(),
+    };
+    Ok(match find(shared, other, export_id).await {
+        None => Earlier::Nothing,
+        Some(bundle) if bundle.manifest().content_digest != digest => Earlier::Reused,
+        Some(bundle) => Earlier::Ended(Box::new(bundle.export())),
+    })
+}
+
+/// The bundle, if the store says soon that it has it.
+async fn find(
+    shared: &Shared,
+    store: Option<&std::sync::Arc<dyn Store>>,
+    export_id: ExportId,
+) -> Option<StoredBundle> {
+    let found = StoredBundle::find(store?, export_id);
+    time::timeout(shared.settings.accept_timeout, found).await.ok()?.ok()?
+}

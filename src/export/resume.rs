@@ -1,0 +1,139 @@
+//! What a start finds in the journal.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt as _, stream};
+use tokio::time;
+
+use super::{
+    Durability,
+    backlog::Task,
+    drain,
+    events::Run,
+    journal::{JournalEntry, JournalError, JournalListing},
+    run::running_export,
+    shared::Shared,
+};
+use crate::{
+    bundle::Destination,
+    catalog::{ExportState, StoredBundle},
+};
+
+/// Entries whose headers are in memory at once; the others follow as these end. A header has about a
+/// kilobyte.
+const MOST_ENTRIES: usize = 50_000;
+/// Local stores' records that are read side by side.
+const PARALLEL_READS: usize = 16;
+/// How often the journal is looked through again while it has entries that are not in memory, or that
+/// the disk did not let us read.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// Takes up the journal's entries, and starts working on them.
+///
+/// # Errors
+/// Where the journal can't be looked through.
+pub(super) async fn resume(shared: &Arc<Shared>) -> Result<(), JournalError> {
+    let Ok(journal) = shared.journal() else { return Ok(()) };
+    let listing = journal.entries(MOST_ENTRIES).await?;
+    for _ in 0..journal.quarantined().await?.count {
+        shared.tally.add(ExportState::Quarantined);
+    }
+    let is_whole = take_up(shared, listing).await;
+    let keep = shared.settings.receipt_retention;
+    match journal.expire_receipts(keep, shared.clock.now()).await {
+        Ok(0) => {}
+        Ok(expired) => tracing::debug!(expired, "receipts expired"),
+        Err(error) => tracing::warn!(%error, "old receipts can't be removed"),
+    }
+    shared.tasks.spawn(drain::work(shared.clone()));
+    if !is_whole {
+        shared.tasks.spawn(look_again(shared.clone()));
+    }
+    Ok(())
+}
+
+/// Takes up what it finds until everything is in memory.
+async fn look_again(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = time::sleep(LOOK_AGAIN) => {}
+            () = shared.draining.cancelled() => return,
+        }
+        let Ok(journal) = shared.journal() else { return };
+        match journal.entries(MOST_ENTRIES).await {
+            Ok(listing) => {
+                if take_up(&shared, listing).await {
+                    return;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the journal can't be looked through"),
+        }
+    }
+}
+
+/// Takes up what is new. Whether nothing is left.
+async fn take_up(shared: &Arc<Shared>, listing: JournalListing) -> bool {
+    let JournalListing { entries, more, quarantined, later, unread } = listing;
+    for entry in &quarantined {
+        metrics::counter!("tara_export_quarantined_total").increment(1);
+        tracing::debug!(entry = entry.name, "in quarantine");
+    }
+    for entry in &later {
+        tracing::error!(
+            entry = entry.name, reason = %entry.unknown,
+            "an accepted export was written by a later release and waits for it"
+        );
+    }
+    for entry in &unread {
+        tracing::error!(entry = entry.name, error = %entry.error, "an accepted export can't be read now");
+    }
+    let new = entries.into_iter().filter(|entry| {
+        let export_id = entry.header.export_id;
+        shared.registry.get(export_id).is_none() && shared.backlog.get(export_id).is_none()
+    });
+    let mut resumed = 0_u64;
+    let mut tasks = stream::iter(new)
+        .map(|entry| async { (task_of(shared, &entry).await, entry) })
+        .buffer_unordered(PARALLEL_READS);
+    while let Some((task, entry)) = tasks.next().await {
+        resumed += 1;
+        match task {
+            Task::Carry => {
+                pending_run(shared, &entry);
+            }
+            Task::Drain => shared.tally.add(ExportState::FellBack),
+        }
+        shared.backlog.push(entry, task, Duration::ZERO);
+    }
+    if resumed > 0 {
+        tracing::info!(resumed, "accepted exports of an earlier process go on");
+    }
+    !more && unread.is_empty()
+}
+
+/// What is left to do for an entry.
+async fn task_of(shared: &Shared, entry: &JournalEntry) -> Task {
+    let header = &entry.header;
+    if header.destination == Destination::Local {
+        return Task::Carry;
+    }
+    match StoredBundle::find(&shared.stores.local, header.export_id).await {
+        Ok(Some(bundle)) if bundle.manifest().content_digest == header.content_digest => {
+            Task::Drain
+        }
+        // To carry it finds whatever there is.
+        _ => Task::Carry,
+    }
+}
+
+/// The run of an export that an earlier process accepted.
+pub(super) fn pending_run(shared: &Shared, entry: &JournalEntry) -> Arc<Run> {
+    let header = &entry.header;
+    let (run, _) = shared.registry.get_or_insert(header.export_id, || {
+        let mut export = running_export(header);
+        export.state = ExportState::Pending;
+        Run::new(export, header.content_digest, shared.clock.clone(), shared.tally.clone())
+    });
+    run.resume(header.accepted_time, Durability::LocalDisk);
+    run
+}
