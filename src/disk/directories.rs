@@ -59,6 +59,22 @@ impl Directories {
         Ok(())
     }
 
+    /// Removes a folder below the root if it is empty, durably. Whether it is gone.
+    pub fn remove_if_empty(&self, folder: &Path) -> Result<bool, DiskError> {
+        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        match fs::remove_dir(folder) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(false),
+            Err(error) => return Err(DiskError::of_write("remove the folder", folder, error)),
+        }
+        durable.remove(folder);
+        match folder.parent() {
+            Some(parent) => sync_directory(parent).map(|()| true),
+            None => Ok(true),
+        }
+    }
+
     /// Makes all entries on the way from the root to this existing object durable. They may be the
     /// work of a process that crashed before it did that.
     pub fn sync_way_to(&self, object: &Path) -> Result<(), DiskError> {

@@ -32,6 +32,9 @@ pub struct Disk {
     directories: Directories,
 }
 
+/// How often a file is given its name while others remove its empty folder.
+const PUBLISH_ATTEMPTS: u32 = 100;
+
 /// What became of a file that was to get its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
@@ -98,15 +101,25 @@ impl Disk {
 
     /// Gives a file its name unless the name is taken. Of several at once, one wins. Not durable
     /// before its folder is synced.
-    pub fn publish(&self, file: NamedTempFile, path: &Path) -> Result<Published, DiskError> {
-        self.directories.ensure(self.folder_of(path))?;
-        match file.persist_noclobber(path) {
-            Ok(_) => Ok(Published::Created),
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-                Ok(Published::Taken)
+    pub fn publish(&self, mut file: NamedTempFile, path: &Path) -> Result<Published, DiskError> {
+        for attempt in 1.. {
+            self.directories.ensure(self.folder_of(path))?;
+            match file.persist_noclobber(path) {
+                Ok(_) => break,
+                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                    return Ok(Published::Taken);
+                }
+                // The folder was empty and was just removed.
+                Err(error)
+                    if error.error.kind() == io::ErrorKind::NotFound
+                        && attempt < PUBLISH_ATTEMPTS =>
+                {
+                    file = error.file;
+                }
+                Err(error) => return Err(DiskError::of_write("publish", path, error.error)),
             }
-            Err(error) => Err(DiskError::of_write("publish", path, error.error)),
         }
+        Ok(Published::Created)
     }
 
     /// Gives a file its name, in one step, whatever had it before. Not durable before its folder is
@@ -125,6 +138,31 @@ impl Disk {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(DiskError::of_write("remove", path, error)),
+        }
+    }
+
+    /// Removes a plain file and the folders above it that are empty then, up to the folder `keep`.
+    /// Durable when this returns, also where the file is gone already.
+    ///
+    /// # Errors
+    /// [`DiskErrorKind::Misconfigured`] where something else has the name.
+    pub fn remove_durably(&self, path: &Path, keep: &Path) -> Result<(), DiskError> {
+        if self.has_file(path)? {
+            self.remove(path)?;
+        }
+        for folder in path.ancestors().skip(1) {
+            if folder == keep || !folder.starts_with(keep) {
+                break;
+            }
+            match self.directories.remove_if_empty(folder) {
+                Ok(true) => {}
+                Ok(false) => return sync_directory(folder),
+                Err(error) => return Err(error),
+            }
+        }
+        match keep.exists() {
+            true => sync_directory(keep),
+            false => Ok(()),
         }
     }
 

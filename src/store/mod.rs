@@ -1,7 +1,7 @@
 //! Objects under keys, in S3 or on local disk. Knows nothing of reviews and bundles.
 //!
-//! Invariant: an object is written once. No operation replaces or removes what a key holds, and an
-//! object is visible whole or not at all.
+//! Invariant: an object is written once. No operation replaces what a key holds, and an object is
+//! visible whole or not at all.
 
 mod error;
 mod key;
@@ -61,6 +61,11 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Keys below a prefix in code-unit order of their UTF-8, at most `request.limit` of them.
     async fn list(&self, request: ListRequest) -> Result<Listing, StoreError>;
+
+    /// Removes an object, durably; a key that holds nothing is as good. Only for the service's own
+    /// second copies: a local bundle whose every object was verified in S3, and what the journal
+    /// keeps in the store. Servers that are not allowed to delete from S3 do without.
+    async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError>;
 
     /// Tries everything an export needs, in order, and says what to do about each failure. Writes
     /// nothing but fixed probe objects below `.tara-export/probe/`.

@@ -133,6 +133,11 @@ impl Store for FakeS3 {
         self.objects.list(request).await
     }
 
+    async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        self.pass(Operation::Read).await?;
+        self.objects.delete(key).await
+    }
+
     async fn probe(&self) -> Vec<ProbeResult> {
         Vec::new()
     }

@@ -28,6 +28,8 @@ use crate::disk::Disk;
 /// Where unfinished files are written, below the root. On the root's own file system, so that a
 /// finished file can be moved into place.
 const TEMPORARY: &str = ".tara-export/tmp";
+/// The service's own folder, below the root.
+const OWN: &str = ".tara-export";
 
 /// Objects as files below a folder. One process writes to a folder at a time (the service's lock
 /// file sees to that); any number may read.
@@ -114,6 +116,11 @@ impl Store for LocalStore {
     async fn list(&self, request: ListRequest) -> Result<Listing, StoreError> {
         let store = self.clone();
         blocking(move || list::list(store.root(), &request)).await
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        let (store, key) = (self.clone(), key.clone());
+        blocking(move || store.remove(&key)).await
     }
 
     async fn probe(&self) -> Vec<ProbeResult> {

@@ -6,7 +6,7 @@ use tempfile::NamedTempFile;
 
 use super::{
     super::{ObjectKey, Payload, PutOutcome, StoreError, StoreErrorKind},
-    LocalStore, is_reserved,
+    LocalStore, OWN, is_reserved,
 };
 use crate::{
     digest::Sha256Hasher,
@@ -35,6 +35,21 @@ impl LocalStore {
         }
         let file = self.write_aside(&path, payload)?;
         self.publish(file, &path)
+    }
+
+    /// Removes an object, and the folders that only it kept.
+    pub(super) fn remove(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        if is_reserved(key.as_str()) {
+            return Err(StoreError::new(
+                StoreErrorKind::Misconfigured,
+                format!("{key} is the service's own file and no object"),
+            ));
+        }
+        let path = self.path(key);
+        let own = self.root().join(OWN);
+        // The folders of the service's own records stay: there will be others.
+        let keep = if path.starts_with(&own) { path.parent().unwrap_or(&own) } else { self.root() };
+        Ok(self.disk.remove_durably(&path, keep)?)
     }
 
     /// What lies in the root's place and is no folder keeps everything from being written until an
