@@ -68,17 +68,19 @@ impl Desk<'_> {
 
     /// Whether a digest is that of the run's content. It says in which encoding it is.
     fn has_digest(&self, run: &Run, digest: Digest) -> bool {
-        let encoding = if self.protocol.mechanisms.pinned_version {
-            digest.encoding
-        } else {
-            run.own_pin.version
-        };
+        let mechanisms = &self.protocol.mechanisms;
+        let is_reencoded =
+            mechanisms.pinned_version && mechanisms.digest_compared_in_record_encoding;
+        let encoding = if is_reencoded { digest.encoding } else { run.own_pin.version };
         self.protocol.digest(self.request, encoding) == digest
     }
 
     /// Takes over what the record pins.
     fn adopt(&self, claim: Claim, record: Pin) -> Claim {
         let mechanisms = &self.protocol.mechanisms;
+        if !mechanisms.record_adopted {
+            return claim;
+        }
         let version = if mechanisms.pinned_version { record.version } else { claim.pin.version };
         let adopted = Claim { pin: Pin { version, ..record }, ..claim };
         if record.base == claim.folder.base {

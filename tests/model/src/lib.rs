@@ -26,6 +26,7 @@
 pub mod actions;
 pub mod claim;
 pub mod cleanup;
+pub mod counterexamples;
 pub mod invariants;
 pub mod mechanisms;
 pub mod names;

@@ -6,11 +6,20 @@ pub struct Mechanisms {
     /// Step 2 (!): journal entries and records pin the format version, the digest's encoding with
     /// it. Off: every process uses its own release's.
     pub pinned_version: bool,
+    /// Step 3: digests are compared in the encoding of the record's version. Off: as they are.
+    pub digest_compared_in_record_encoding: bool,
+    /// Step 3: a record with our digest is adopted whole. Off: each keeps its own time.
+    pub record_adopted: bool,
     /// Step 3 (!): a claim looks for a manifest that nobody claimed.
     pub unclaimed_folder_look: bool,
     /// Step 4 (!): what was accepted goes on under an id derived from the digest. Off: it is
     /// refused as if it had not been accepted.
     pub kept_as_derived_id: bool,
+    /// Steps 3, 6, 7: S3 puts only where nothing is. Off: it ignores If-None-Match.
+    pub put_if_absent: bool,
+    /// Step 7: the manifest waits until every artifact and the index entry are confirmed. Off: it
+    /// goes with the last of them still open.
+    pub manifest_last: bool,
     /// Step 8 (!): the local store gets the journal's own time and version. Off: what the run has
     /// in hand, which may be S3's record's.
     pub fallback_uses_journal_time: bool,
@@ -40,8 +49,12 @@ impl Default for Mechanisms {
     fn default() -> Self {
         Self {
             pinned_version: true,
+            digest_compared_in_record_encoding: true,
+            record_adopted: true,
             unclaimed_folder_look: true,
             kept_as_derived_id: true,
+            put_if_absent: true,
+            manifest_last: true,
             fallback_uses_journal_time: true,
             fallback_uses_journal_id: true,
             derived_id_in_record_encoding: true,

@@ -142,7 +142,11 @@ impl Protocol {
     }
 
     pub(crate) fn put_to_s3(&self, state: &mut State, key: Key, value: Value) -> PutOutcome {
-        state.s3.put_if_absent(key, value)
+        if self.mechanisms.put_if_absent {
+            return state.s3.put_if_absent(key, value);
+        }
+        state.overwritten |= state.s3.put_anyway(key, value);
+        PutOutcome::Created
     }
 
     /// The state after an action; none where it changes nothing.

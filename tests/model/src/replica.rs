@@ -233,7 +233,7 @@ impl Turn<'_> {
             return Some(self.state);
         }
         if self.desk.fallback() == Fallback::None {
-            let (replica, request) = (self.desk.replica, self.desk.request);
+            let request = self.desk.request;
             self.disk().failed[request] = run.is_accepted;
             self.disk().journal[request] = None;
             if !run.is_accepted {

@@ -74,7 +74,10 @@ impl Turn<'_> {
                     }
                     _ => index_left = false,
                 }
-                if left == 0 && !index_left {
+                let open = left.count_ones() + u32::from(index_left);
+                let is_ready =
+                    if self.desk.protocol.mechanisms.manifest_last { open == 0 } else { open <= 1 };
+                if is_ready {
                     run.manifest_sent |= place == Place::S3;
                     run.stage = Stage::Manifest { place, pin, folder };
                 } else {
