@@ -164,7 +164,7 @@ impl Turn<'_> {
         let request = self.desk.request;
         if run.is_accepted && self.desk.protocol.mechanisms.kept_as_derived_id {
             run.id = self.desk.derived_id(&run, theirs.encoding);
-            run.stage = self.desk.protocol.claim_in_s3(run.own_pin);
+            run.stage = self.desk.protocol.claim_in_s3(request, run.own_pin);
             return self.set_run(Some(run));
         }
         if run.origin != Origin::StoreEntry {
@@ -187,8 +187,8 @@ impl Turn<'_> {
         match look {
             Look::Ours => return self.committed(run, claim.place, claim.folder),
             Look::Nothing if is_ours => {
-                let in_store =
-                    self.desk.protocol.scenario.journal_in_store && claim.place == Place::S3;
+                let in_store = self.desk.protocol.has_store_entry(self.desk.request)
+                    && claim.place == Place::S3;
                 self.accept(&mut run, in_store);
                 run.stage = self.desk.artifacts_stage(claim.place, claim.pin, claim.folder);
             }

@@ -3,9 +3,11 @@
 use crate::{
     invariants::{
         ALL_IS_SETTLED, FAILED_IS_FINAL, MANIFEST_COMES_LAST, NOTHING_ACCEPTED_IS_LOST,
-        NOTHING_IS_OVERWRITTEN, ONE_BUNDLE, ONE_PIECE, REFUSED_MEANS_REFUSED,
+        NOTHING_IS_OVERWRITTEN, ONE_BUNDLE, ONE_PIECE, READERS_FIND_IT, REFUSED_MEANS_REFUSED,
     },
     mechanisms::Mechanisms,
+    report::{self, Violation},
+    scenarios::{self, Scenario},
 };
 
 /// One mechanism off, and the invariant that this breaks.
@@ -20,6 +22,22 @@ pub struct Counterexample {
     pub scenario: &'static str,
     /// The invariant's name.
     pub invariant: &'static str,
+}
+
+impl Counterexample {
+    /// A way to break the invariant; none where it holds after all.
+    pub fn violation(&self) -> Option<Violation> {
+        report::violation(&self.scenario()?, self.without, self.invariant, None)
+    }
+
+    /// The shortest such way. Takes about twice as long.
+    pub fn shortest_violation(&self) -> Option<Violation> {
+        report::shortest_violation(&self.scenario()?, self.without, self.invariant)
+    }
+
+    fn scenario(&self) -> Option<Scenario> {
+        scenarios::all().into_iter().find(|scenario| scenario.name == self.scenario)
+    }
 }
 
 macro_rules! counterexamples {
@@ -41,7 +59,7 @@ counterexamples! {
     pinned_version, true, "upgrade", ONE_BUNDLE;
     unclaimed_folder_look, true, "unclaimed folder", ONE_PIECE;
     kept_as_derived_id, true, "id reused", NOTHING_ACCEPTED_IS_LOST;
-    fallback_uses_journal_time, true, "two outages", ALL_IS_SETTLED;
+    fallback_uses_journal_time, true, "two outages", ONE_BUNDLE;
     manifest_deleted_first, true, "outage", MANIFEST_COMES_LAST;
     journal_entry_deleted_last, true, "outage", ALL_IS_SETTLED;
     fail_only_before_manifest, true, "fallback none", FAILED_IS_FINAL;
@@ -52,7 +70,8 @@ counterexamples! {
     record_adopted, false, "sent twice", ONE_BUNDLE;
     put_if_absent, false, "sent twice", NOTHING_IS_OVERWRITTEN;
     manifest_last, false, "sent twice", MANIFEST_COMES_LAST;
-    fallback_uses_journal_id, false, "id reused", ALL_IS_SETTLED;
+    fallback_uses_journal_id, false, "id reused", ONE_BUNDLE;
     derived_id_in_record_encoding, false, "id taken", ONE_BUNDLE;
-    local_folders_by_scan, false, "one name, one replica", ALL_IS_SETTLED;
+    store_journal_spares_fallback_none, false, "fallback none, journal in S3", FAILED_IS_FINAL;
+    local_folders_by_scan, false, "one name, one replica", READERS_FIND_IT;
 }

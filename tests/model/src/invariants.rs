@@ -3,6 +3,7 @@
 use stateright::Property;
 
 use crate::{
+    goals,
     names::{ReplicaNumber, RequestNumber},
     protocol::Protocol,
     state::{REPLICAS, Sent, State},
@@ -33,7 +34,7 @@ pub const READERS_FIND_IT: &str = "readers find every bundle";
 pub const LOCAL_COPY_STAYS: &str = "a local copy stays until S3 has the bundle";
 /// What was reported as stored in S3 is there, whole, in the folder that was named.
 pub const STORED_MEANS_STORED: &str = "stored in S3 means stored in S3";
-/// Who said `failed` never commits the export.
+/// Who said `failed` never commits the export, nor does anybody who was never sent it.
 pub const FAILED_IS_FINAL: &str = "failed is final";
 /// What every replica refused that was asked makes no bundle.
 pub const REFUSED_MEANS_REFUSED: &str = "a refused request makes no bundle";
@@ -64,9 +65,12 @@ pub fn all() -> Vec<Invariant> {
     ]
 }
 
-/// The same for the checker, with what must be reachable for the invariants to say anything.
+/// All invariants and [`crate::goals`] for the checker.
 pub(crate) fn properties() -> Vec<Property<Protocol>> {
-    all().into_iter().map(|Invariant { name, holds }| Property::always(name, holds)).collect()
+    let always = all().into_iter().map(|Invariant { name, holds }| Property::always(name, holds));
+    let sometimes =
+        goals::all().into_iter().map(|goal| Property::sometimes(goal.name, goal.is_met));
+    always.chain(sometimes).collect()
 }
 
 fn stores(state: &State) -> impl Iterator<Item = &Objects> {
@@ -187,7 +191,9 @@ fn stored_means_stored(protocol: &Protocol, state: &State) -> bool {
 fn failed_is_final(protocol: &Protocol, state: &State) -> bool {
     pairs(protocol).all(|(request, replica)| {
         !state.replicas[replica].disk.failed[request]
-            || bundles_of(protocol, &state.s3, request).all(|bundle| bundle.by != replica)
+            || bundles_of(protocol, &state.s3, request).all(|bundle| {
+                bundle.by != replica && state.told[request].sent[bundle.by] != Sent::Never
+            })
     })
 }
 

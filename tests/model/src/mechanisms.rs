@@ -41,6 +41,9 @@ pub struct Mechanisms {
     pub fail_only_by_acceptor: bool,
     /// `journal: store` (!): an entry's key has the digest.
     pub store_journal_digest_in_key: bool,
+    /// `journal: store`: an export with fallback NONE puts no entry. Off: it does, and another
+    /// replica may finish what its own reported as failed.
+    pub store_journal_spares_fallback_none: bool,
     /// `journal: store` (!): another's entry is finished only if the record has its digest.
     pub store_journal_record_digest_check: bool,
 }
@@ -64,6 +67,7 @@ impl Default for Mechanisms {
             fail_only_before_manifest: true,
             fail_only_by_acceptor: true,
             store_journal_digest_in_key: true,
+            store_journal_spares_fallback_none: true,
             store_journal_record_digest_check: true,
         }
     }

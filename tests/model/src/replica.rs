@@ -92,7 +92,7 @@ impl Protocol {
                     is_accepted: true,
                     manifest_sent: false,
                     saw_error: false,
-                    stage: self.claim_in_s3(pin),
+                    stage: self.claim_in_s3(request, pin),
                 }
             });
         }
@@ -111,9 +111,16 @@ impl Protocol {
         }
     }
 
+    /// Whether a request goes into S3's journal too.
+    pub(crate) fn has_store_entry(&self, request: RequestNumber) -> bool {
+        let is_spared = self.mechanisms.store_journal_spares_fallback_none
+            && self.request(request).fallback == Fallback::None;
+        self.scenario.journal_in_store && !is_spared
+    }
+
     /// Step 3 from its beginning, in S3.
-    pub(crate) fn claim_in_s3(&self, pin: Pin) -> Stage {
-        let entry_left = self.scenario.journal_in_store;
+    pub(crate) fn claim_in_s3(&self, request: RequestNumber, pin: Pin) -> Stage {
+        let entry_left = self.has_store_entry(request);
         Stage::Claim(Claim::new(Place::S3, pin, entry_left, &self.mechanisms))
     }
 }
@@ -203,7 +210,7 @@ impl Turn<'_> {
             is_accepted: false,
             manifest_sent: false,
             saw_error: false,
-            stage: self.desk.protocol.claim_in_s3(pin),
+            stage: self.desk.protocol.claim_in_s3(self.desk.request, pin),
         }));
         Some(self.state)
     }
@@ -268,7 +275,7 @@ impl Turn<'_> {
                 // Step 9: from the journal entry.
                 run.id = self.desk.protocol.plain_id(self.desk.request);
                 run.saw_error = false;
-                run.stage = self.desk.protocol.claim_in_s3(run.own_pin);
+                run.stage = self.desk.protocol.claim_in_s3(self.desk.request, run.own_pin);
                 self.set_run(Some(run));
                 return Some(self.state);
             }

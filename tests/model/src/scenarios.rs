@@ -1,6 +1,7 @@
 //! What is sent, and what strikes: each scenario mixes a few adversities and is visited whole.
 
 use crate::{
+    goals::{DRAINED, FAILED, KEPT_AS_DERIVED, OLD_FORMAT, REFUSED, SHARED, SUFFIXED, TAKEN_OVER},
     names::{Base, Digest, ExportId, Folder, Pin, ReplicaNumber, RequestNumber, Version},
     state::{Budget, REPLICAS},
     store::{ArtifactSet, Key, Objects, Value},
@@ -65,6 +66,8 @@ pub struct Scenario {
     pub stranger: Option<Stranger>,
     /// The content that the first request's id has in S3 before.
     pub first_content: Option<u8>,
+    /// The goals that must be reachable, besides that a bundle is committed.
+    pub reaches: &'static [&'static str],
     /// What may happen.
     pub budget: Budget,
 }
@@ -107,6 +110,7 @@ fn one_request() -> Scenario {
         is_slow: false,
         stranger: None,
         first_content: None,
+        reaches: &[],
         budget: Budget { sends: 2, ..Budget::default() },
     }
 }
@@ -123,6 +127,7 @@ fn of_one_request() -> Vec<Scenario> {
     vec![
         Scenario {
             name: "sent twice",
+            reaches: &[SHARED],
             mixes: "one request sent to both replicas in different seconds; a crash, a late put",
             acceptances_a_second: 1,
             budget: Budget { sends, crashes: 1, late_puts: 1, ..Budget::default() },
@@ -130,6 +135,7 @@ fn of_one_request() -> Vec<Scenario> {
         },
         Scenario {
             name: "lost answers",
+            reaches: &[SHARED, DRAINED],
             mixes: "one request sent to both replicas in different seconds; two lost answers, a late put",
             acceptances_a_second: 1,
             budget: Budget { sends, lost_answers: 2, late_puts: 1, ..Budget::default() },
@@ -137,12 +143,14 @@ fn of_one_request() -> Vec<Scenario> {
         },
         Scenario {
             name: "outage",
+            reaches: &[SHARED, DRAINED],
             mixes: "one request sent to both replicas in one second; an outage, two crashes",
             budget: Budget { sends, crashes: 2, outages: 1, ..Budget::default() },
             ..one_request()
         },
         Scenario {
             name: "two outages",
+            reaches: &[SHARED, DRAINED],
             mixes: "one request sent to both replicas in different seconds; two outages, a crash",
             acceptances_a_second: 1,
             budget: Budget { sends, crashes: 1, outages: 2, ..Budget::default() },
@@ -150,6 +158,7 @@ fn of_one_request() -> Vec<Scenario> {
         },
         Scenario {
             name: "id taken",
+            reaches: &[KEPT_AS_DERIVED, REFUSED, SHARED],
             mixes: "one request sent to replicas of two releases, its id taken by an earlier export; an outage, a crash",
             is_symmetric: false,
             releases: [1, 2],
@@ -159,6 +168,7 @@ fn of_one_request() -> Vec<Scenario> {
         },
         Scenario {
             name: "unclaimed folder",
+            reaches: &[SUFFIXED],
             mixes: "a folder with a manifest that nobody claimed and other artifacts; a crash, a late put",
             stranger: Some(Stranger {
                 folder: Folder::first(Base { second: 0, document: 0 }),
@@ -169,18 +179,21 @@ fn of_one_request() -> Vec<Scenario> {
         },
         Scenario {
             name: "upgrade",
+            reaches: &[OLD_FORMAT, DRAINED],
             mixes: "one request sent to both replicas; an upgrade of each, an outage",
             budget: Budget { sends, upgrades: 2, outages: 1, ..Budget::default() },
             ..one_request()
         },
         Scenario {
             name: "upgrade, late put",
+            reaches: &[OLD_FORMAT],
             mixes: "one request sent to both replicas; an upgrade of each, a late put",
             budget: Budget { sends, upgrades: 2, late_puts: 1, ..Budget::default() },
             ..one_request()
         },
         Scenario {
             name: "fallback none",
+            reaches: &[FAILED],
             mixes: "one request with fallback NONE; an outage, a crash, a lost answer, a late put",
             requests: vec![Request { fallback: Fallback::None, ..ONE }],
             is_slow: true,
@@ -195,8 +208,21 @@ fn of_one_request() -> Vec<Scenario> {
             ..one_request()
         },
         Scenario {
+            name: "fallback none, journal in S3",
+            reaches: &[FAILED],
+            mixes: "journal: store; one request with fallback NONE to one replica; two outages, a crash, a late put",
+            requests: vec![Request { fallback: Fallback::None, ..ONE }],
+            routes: vec![(0, 0)],
+            journal_in_store: true,
+            budget: Budget { sends, crashes: 1, outages: 2, late_puts: 1, ..Budget::default() },
+            ..one_request()
+        },
+        Scenario {
             name: "machine lost",
-            mixes: "journal: store; one request; a machine lost, a late put",
+            reaches: &[TAKEN_OVER],
+            mixes: "journal: store; one request to replicas of two releases; a machine lost, a late put",
+            is_symmetric: false,
+            releases: [1, 2],
             journal_in_store: true,
             budget: Budget { sends, machine_losses: 1, late_puts: 1, ..Budget::default() },
             ..one_request()
@@ -212,6 +238,7 @@ fn of_two_requests() -> Vec<Scenario> {
     vec![
         Scenario {
             name: "id reused",
+            reaches: &[KEPT_AS_DERIVED, REFUSED],
             mixes: "one id with two contents, one to each replica; a slow store, an outage, a crash",
             requests: one_id.clone(),
             routes: one_each.clone(),
@@ -221,6 +248,7 @@ fn of_two_requests() -> Vec<Scenario> {
         },
         Scenario {
             name: "id reused, lost answers",
+            reaches: &[KEPT_AS_DERIVED, REFUSED],
             mixes: "one id with two contents, one to each replica; a slow store, a lost answer, a late put",
             requests: one_id.clone(),
             routes: one_each.clone(),
@@ -230,6 +258,7 @@ fn of_two_requests() -> Vec<Scenario> {
         },
         Scenario {
             name: "one name, one replica",
+            reaches: &[SUFFIXED, DRAINED],
             mixes: "two exports of one second and name at one replica; two outages",
             requests: one_name.clone(),
             routes: vec![(0, 0), (1, 0)],
@@ -238,6 +267,7 @@ fn of_two_requests() -> Vec<Scenario> {
         },
         Scenario {
             name: "one name, two replicas",
+            reaches: &[SUFFIXED],
             mixes: "two exports of one second and name, one at each replica; a crash, a late put",
             requests: one_name,
             routes: one_each.clone(),
@@ -246,6 +276,7 @@ fn of_two_requests() -> Vec<Scenario> {
         },
         Scenario {
             name: "id reused, machine lost",
+            reaches: &[KEPT_AS_DERIVED, REFUSED],
             mixes: "journal: store; one id with two contents; a machine lost, an outage",
             requests: one_id,
             routes: one_each,

@@ -2,7 +2,7 @@
 //! callers were told, and how much adversity is left.
 
 use crate::{
-    names::{ExportId, Folder, Pin, RequestNumber, Version},
+    names::{ExportId, Folder, Pin, Version},
     store::{ArtifactSet, Key, Objects, Value},
 };
 
@@ -224,17 +224,5 @@ impl State {
                 replica.runs.iter().all(Option::is_none)
                     && replica.disk.journal.iter().all(Option::is_none)
             })
-    }
-
-    /// The committed bundles in S3 of one request, under whichever id.
-    pub fn bundles_in_s3(&self, id: u8, content: u8) -> impl Iterator<Item = crate::store::Bundle> {
-        self.s3.bundles().filter(move |bundle| {
-            bundle.source.id.request_id == id && bundle.source.digest.content == content
-        })
-    }
-
-    /// Whether any replica works on a request from its journal.
-    pub fn is_journaled(&self, request: RequestNumber) -> bool {
-        self.replicas.iter().any(|replica| replica.disk.journal[request].is_some())
     }
 }

@@ -46,7 +46,7 @@ impl Protocol {
             is_accepted: true,
             manifest_sent: false,
             saw_error: false,
-            stage: self.claim_in_s3(pin),
+            stage: self.claim_in_s3(request, pin),
         });
         Some(state)
     }

@@ -111,7 +111,7 @@ impl Turn<'_> {
 
     /// The bundle is there.
     pub(crate) fn committed(&mut self, mut run: Run, place: Place, folder: Folder) {
-        let in_store = self.desk.protocol.scenario.journal_in_store && place == Place::S3;
+        let in_store = self.desk.protocol.has_store_entry(self.desk.request) && place == Place::S3;
         self.accept(&mut run, in_store);
         let told = &mut self.state.told[self.desk.request];
         let is_told = run.origin != Origin::StoreEntry;
