@@ -12,11 +12,13 @@ use super::{
 use crate::{
     bundle::{AcceptedTime, ArtifactPath, Destination, ExportId, FolderBase, FolderName, Manifest},
     digest::Sha256,
-    store::{Store, StoreError, StoreErrorKind, StoreKind, read_small},
+    store::{ListRequest, Store, StoreError, StoreErrorKind, StoreKind, read_small},
 };
 
 /// A manifest has a few kilobytes plus the document's name; more is not ours.
 const MANIFEST_LIMIT_BYTES: u64 = 1024 * 1024;
+/// Claims asked of the store at once.
+const LISTED_AT_ONCE: usize = 1_000;
 /// No more folders of one name and second are tried, or looked through.
 const MAX_SUFFIX: u32 = 10_000;
 
@@ -41,6 +43,9 @@ impl StoredBundle {
         let Some(record) = records::read_record(store.as_ref(), export_id).await? else {
             return Ok(None);
         };
+        if store.kind() == StoreKind::Local {
+            return Self::find_local(store, export_id, record).await;
+        }
         let mut unreadable = None;
         for folder in folders_of(&record.folder_base) {
             let (claim, manifest) = futures::join!(
@@ -69,6 +74,25 @@ impl StoredBundle {
             }
         }
         unreadable.map_or(Ok(None), Err)
+    }
+
+    /// In the local store, claims go with their bundles, so that one may be missing before another's.
+    async fn find_local(
+        store: &Arc<dyn Store>,
+        export_id: ExportId,
+        record: ExportRecord,
+    ) -> Result<Option<Self>, ReadError> {
+        let folders = claimed_folders(store.as_ref(), &record.folder_base, export_id).await?;
+        for folder in folders.into_iter().rev() {
+            match read_manifest(store.as_ref(), &folder).await? {
+                Some(manifest) if manifest.manifest.export_id == export_id => {
+                    let destination = record.requested_destination;
+                    return Ok(Some(Self::new(store, folder, manifest, destination)));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
     }
 
     /// Reads the bundle of a folder that the index names; none where the entry leads nowhere: the
@@ -257,4 +281,42 @@ async fn read_manifest(
 /// The folder names a base can take, in the order in which they are tried.
 pub fn folders_of(base: &FolderBase) -> impl Iterator<Item = FolderName> + '_ {
     (1..=MAX_SUFFIX).map(|suffix| FolderName::new(base, suffix))
+}
+
+/// The folders of a base that an export has claimed, in the order of their suffixes: by looking
+/// through all claims of the base, whichever of them are missing. The last one is the export's own
+/// (`tests/model`, mechanism `local_folders_by_scan`).
+pub async fn claimed_folders(
+    store: &dyn Store,
+    base: &FolderBase,
+    export_id: ExportId,
+) -> Result<Vec<FolderName>, StoreError> {
+    let mut claimed = Vec::new();
+    let mut start_after = layout::before_claims_of(base);
+    'pages: loop {
+        let request = ListRequest {
+            prefix: layout::claims_prefix(),
+            start_after: Some(start_after),
+            delimited: false,
+            limit: LISTED_AT_ONCE,
+        };
+        let listing = store.list(request).await?;
+        for key in &listing.keys {
+            if !layout::may_be_claim_of(key, base) {
+                break 'pages;
+            }
+            let Some(suffix) = layout::claimed_suffix(key, base) else { continue };
+            let folder = FolderName::new(base, suffix);
+            match records::read_claim(store, &folder).await? {
+                Some(claim) if claim.export_id == export_id => claimed.push((suffix, folder)),
+                _ => {}
+            }
+        }
+        match listing.keys.last() {
+            Some(last) if listing.more => start_after = last.clone(),
+            _ => break,
+        }
+    }
+    claimed.sort_unstable_by_key(|(suffix, _)| *suffix);
+    Ok(claimed.into_iter().map(|(_, folder)| folder).collect())
 }

@@ -3,7 +3,7 @@
 use chrono::DateTime;
 
 use crate::{
-    bundle::{AcceptedTime, ArtifactPath, ExportId, FolderName},
+    bundle::{AcceptedTime, ArtifactPath, ExportId, FolderBase, FolderName},
     store::ObjectKey,
 };
 
@@ -30,6 +30,32 @@ pub fn record(export_id: ExportId) -> ObjectKey {
 /// Says which export a folder belongs to.
 pub fn folder_claim(folder: &FolderName) -> ObjectKey {
     key(format!("{OWN}/folders/{folder}.json"))
+}
+
+/// What the names of all folder claims start with.
+pub fn claims_prefix() -> String {
+    format!("{OWN}/folders/")
+}
+
+/// Sorts before every claim on a folder of this base.
+pub fn before_claims_of(base: &FolderBase) -> String {
+    format!("{}{base}", claims_prefix())
+}
+
+/// Whether a key lies among the claims on folders of this base, or of a base that starts with it.
+pub fn may_be_claim_of(key: &str, base: &FolderBase) -> bool {
+    key.starts_with(&before_claims_of(base))
+}
+
+/// Which folder of the base a claim is on: the `n` of [`FolderName::new`]; none for another base.
+pub fn claimed_suffix(key: &str, base: &FolderBase) -> Option<u32> {
+    let rest = key.strip_prefix(&before_claims_of(base))?.strip_suffix(".json")?;
+    if rest.is_empty() {
+        return Some(1);
+    }
+    let digits = rest.strip_prefix('_')?;
+    let suffix: u32 = digits.parse().ok().filter(|suffix| *suffix > 1)?;
+    (suffix.to_string() == digits).then_some(suffix)
 }
 
 /// A bundle's entry of the index, whose names ascend from the newest bundle to the oldest.
@@ -75,10 +101,24 @@ fn key(text: String) -> ObjectKey {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::bundle::FolderBase;
 
     fn time(text: &str) -> AcceptedTime {
         AcceptedTime::new(text.parse().unwrap())
+    }
+
+    #[test]
+    fn claims_tell_the_folder_of_their_base() {
+        let base = FolderBase::new(&time("2026-11-22T18:37:00Z"), "report.docx");
+        for suffix in [1, 2, 10, 10_000] {
+            let key = folder_claim(&FolderName::new(&base, suffix));
+            assert!(key.as_str() > before_claims_of(&base).as_str());
+            assert!(may_be_claim_of(key.as_str(), &base));
+            assert_eq!(claimed_suffix(key.as_str(), &base), Some(suffix));
+        }
+        for other in ["_1", "_02", "_x", "s", "_2_3"] {
+            let key = format!("{}{base}{other}.json", claims_prefix());
+            assert_eq!(claimed_suffix(&key, &base), None, "{key}");
+        }
     }
 
     #[test]

@@ -17,7 +17,9 @@ use std::sync::Arc;
 
 pub use self::{
     archive::zip,
-    bundle::{FolderOwner, StoredBundle, StoredManifest, folder_owner, folders_of},
+    bundle::{
+        FolderOwner, StoredBundle, StoredManifest, claimed_folders, folder_owner, folders_of,
+    },
     export::{Export, ExportArtifact, ExportState},
     filter::{Filter, InvalidFilter},
     list::{ListQuery, Page},

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     bundle::{AcceptedExport, Bundle, Destination, render},
     catalog::{Export, ExportArtifact, ExportState},
+    digest::Sha256,
     store::{Store, StoreError, StoreKind},
 };
 
@@ -40,8 +41,8 @@ pub(super) struct Failure {
 /// How an attempt failed.
 #[derive(Debug)]
 pub(super) enum AttemptError {
-    /// The id names an export of other content.
-    Reused,
+    /// The id names an export of other content; the digest of this one's.
+    Reused(Sha256),
     Failed(Failure),
 }
 
@@ -239,7 +240,7 @@ impl From<Failure> for AttemptError {
 impl From<CommitError> for AttemptError {
     fn from(error: CommitError) -> Self {
         match error {
-            CommitError::RequestIdReused => Self::Reused,
+            CommitError::RequestIdReused { digest } => Self::Reused(digest),
             CommitError::Store(error) => Self::Failed(error.into()),
             CommitError::NoFolderLeft(_) => {
                 let message = format!("{error}: give the document another name");

@@ -15,11 +15,11 @@ use super::{ArtifactUpdate, EventKind, events::Run, retry::RetryBudget};
 use crate::{
     bundle::{AcceptedExport, Artifact, Bundle, FolderName, FormatVersion},
     catalog::{
-        FolderOwner, StoredManifest, folder_owner, folders_of, layout,
+        FolderOwner, StoredManifest, claimed_folders, folder_owner, folders_of, layout,
         records::{self, ExportRecord, FolderClaim, IndexEntry},
     },
     digest::{Sha256, Sha256Hasher},
-    store::{ObjectKey, Payload, PutOutcome, Store, StoreError, StoreErrorKind},
+    store::{ObjectKey, Payload, PutOutcome, Store, StoreError, StoreErrorKind, StoreKind},
 };
 
 /// Work on one export in one store.
@@ -67,7 +67,11 @@ pub(super) enum CommitError {
     Store(#[from] StoreError),
     /// The record under this id has another digest.
     #[error("the id names an export of other content")]
-    RequestIdReused,
+    RequestIdReused {
+        /// This export's digest, in the encoding of that record: everybody sees the record alike, so
+        /// that everybody derives the same id from it.
+        digest: Sha256,
+    },
     /// Every folder name is taken. Waiting does not help, and nothing is lost by it.
     #[error("every folder name from {0} on is taken")]
     NoFolderLeft(String),
@@ -83,6 +87,9 @@ enum FolderState {
 impl Commit<'_> {
     /// Step 3: the record and a folder, in one round trip where nobody else wants them.
     pub(super) async fn claim(&self, export: &AcceptedExport) -> Result<Claim, CommitError> {
+        if self.store.kind() == StoreKind::Local {
+            return self.claim_local(export).await;
+        }
         let first = FolderName::new(&export.folder_base, 1);
         let (record, first_state) =
             futures::join!(self.claim_record(export), self.claim_folder(export, &first));
@@ -100,6 +107,19 @@ impl Commit<'_> {
         }
         // A folder claimed under our own base name stays unused, which does no harm.
         self.claim_folder_from(adopted, 0).await
+    }
+
+    /// In the local store, where claims go with their bundles: a folder may be free again that was
+    /// another's when the export passed it by, and the export stays with the one it took.
+    async fn claim_local(&self, export: &AcceptedExport) -> Result<Claim, CommitError> {
+        let adopted = self.claim_record(export).await?;
+        let base = &adopted.folder_base;
+        let own = self.retrying(|| claimed_folders(self.store, base, adopted.export_id)).await?;
+        let skip = match own.last() {
+            Some(last) => folders_of(base).take_while(|folder| folder != last).count(),
+            None => 0,
+        };
+        self.claim_folder_from(adopted, skip).await
     }
 
     /// Step 6: the folder turned out to be a stranger's.
@@ -139,19 +159,31 @@ impl Commit<'_> {
         }
         let read = || records::read_record(self.store, export.export_id);
         let theirs = self.retrying(read).await?.ok_or_else(|| self.vanished(&key))?;
-        if theirs.content_digest != ours.content_digest {
-            return Err(CommitError::RequestIdReused);
-        }
         let format_version = FormatVersion::try_from(theirs.format_version).map_err(|error| {
             StoreError::new(
                 StoreErrorKind::Misconfigured,
                 format!("{}: {error}", self.store.location(key.as_str())),
             )
         })?;
+        // In the encoding of the release that wrote the record: another's digest of the same content
+        // differs.
+        let content_digest = if format_version == export.format_version {
+            export.content_digest
+        } else {
+            let content = export.content.clone();
+            let digest = move || content.digest(format_version);
+            tokio::task::spawn_blocking(digest).await.map_err(|_| {
+                StoreError::new(StoreErrorKind::Unavailable, "the server is shutting down")
+            })?
+        };
+        if theirs.content_digest != content_digest {
+            return Err(CommitError::RequestIdReused { digest: content_digest });
+        }
         Ok(AcceptedExport {
             accepted_time: theirs.accepted_time,
             folder_base: theirs.folder_base,
             format_version,
+            content_digest,
             ..export.clone()
         })
     }

@@ -116,7 +116,9 @@ impl Job {
             match self.attempt(s3, &export, &manifest_sent).await {
                 Ok(made) => break made,
                 // Accepted in the outage under an id that is another's.
-                Err(AttemptError::Reused) => export.export_id = derived_id(&accepted),
+                Err(AttemptError::Reused(digest)) => {
+                    export.export_id = derived_id(export.export_id, digest);
+                }
                 Err(AttemptError::Failed(failure)) => return Err(failure),
             }
         };

@@ -241,7 +241,12 @@ impl Engine {
             let ended = tokio::select! {
                 ended = AssertUnwindSafe(job.start(export)).catch_unwind() => ended,
                 // What was accepted, the journal has.
-                () = shared.aborting.cancelled() => return run.refuse(StartError::ShuttingDown),
+                () = shared.aborting.cancelled() => {
+                    if !run.is_accepted() {
+                        run.refuse(StartError::ShuttingDown);
+                    }
+                    return;
+                }
             };
             if ended.is_err() && !run.has_ended() {
                 tracing::error!(export_id = %run.export_id(), "the export panicked");

@@ -20,8 +20,9 @@ use super::{
 use crate::{
     bundle::{AcceptedExport, AcceptedHeader, Destination, ExportId, Fallback},
     catalog::{Export, ExportState},
+    digest::Sha256,
     failpoint,
-    store::Store,
+    store::{Store, StoreKind},
 };
 
 /// One export and everything its run needs.
@@ -98,21 +99,18 @@ impl Job {
 
     async fn carry(&self, accepted: &AcceptedExport, entry: &JournalEntry, origin: Origin) {
         let manifest_sent = AtomicBool::new(false);
-        let mut export = accepted.clone();
         let mut kept_as = None;
         let failure = loop {
-            match self.round(&export, &manifest_sent).await {
+            match self.round(accepted, kept_as, &manifest_sent).await {
                 Ok(made) => return self.end(made, entry, accepted, kept_as).await,
-                Err(AttemptError::Reused) if !self.run.is_accepted() => {
-                    let refusal = StartError::RequestIdReused { first: export.export_id };
+                Err(AttemptError::Reused(_)) if !self.run.is_accepted() => {
+                    let refusal = StartError::RequestIdReused { first: accepted.export_id };
                     return self.refuse(entry, refusal).await;
                 }
-                Err(AttemptError::Reused) => {
-                    // Accepted while the store did not answer: nothing may be lost, so the content
-                    // goes on under an id that every replica derives alike.
-                    let derived = derived_id(&export);
-                    kept_as = Some(derived);
-                    export.export_id = derived;
+                // Accepted while the store did not answer: nothing may be lost, so the content goes
+                // on under an id that every replica derives alike.
+                Err(AttemptError::Reused(digest)) => {
+                    kept_as = Some(derived_id(kept_as.unwrap_or(accepted.export_id), digest));
                 }
                 Err(AttemptError::Failed(failure)) => break failure,
             }
@@ -129,10 +127,12 @@ impl Job {
         self.postpone(entry, failure);
     }
 
-    /// Tries the stores, the one asked for first.
+    /// Tries the stores, the one asked for first: S3 under the id that is free there, the local store
+    /// always as the journal has it.
     async fn round(
         &self,
         export: &AcceptedExport,
+        kept_as: Option<ExportId>,
         manifest_sent: &AtomicBool,
     ) -> Result<Made, AttemptError> {
         let mut fell_back = None;
@@ -144,7 +144,12 @@ impl Job {
                 self.fall_back(&failure);
                 fell_back = Some(failure.reason);
             }
-            match self.attempt(store, export, manifest_sent).await {
+            let export_id = match store.kind() {
+                StoreKind::S3 => kept_as.unwrap_or(export.export_id),
+                StoreKind::Local => export.export_id,
+            };
+            let export = AcceptedExport { export_id, ..export.clone() };
+            match self.attempt(store, &export, manifest_sent).await {
                 Ok(mut made) => {
                     if let (ExportState::FellBack, Some(reason)) = (made.export.state, fell_back) {
                         made.export.state_reason = reason.to_string();
@@ -202,24 +207,18 @@ impl Job {
             true => LocalCopy::Maybe,
             false => LocalCopy::None,
         };
-        let fell_back = made.export.state == ExportState::FellBack;
-        if kept_as.is_some() {
+        let is_elsewhere = made.export.export_id != accepted.export_id;
+        if is_elsewhere {
             let failure = Failure::kept_elsewhere(&made.export.location);
-            let outcome = match fell_back {
-                true => self.hand_over(&made).await,
-                false => {
-                    let failed = self.failed(entry, &failure, kept_as);
-                    settle(&self.shared, &made, accepted, local_copy, Some(failed)).await
-                }
-            };
-            return match outcome {
+            let failed = self.failed(entry, &failure, kept_as);
+            return match settle(&self.shared, &made, accepted, local_copy, Some(failed)).await {
                 Ok(()) => self.fail(entry, failure, kept_as).await,
                 Err(failure) => self.postpone(entry, failure),
             };
         }
         self.complete(made.export.clone());
         failpoint!("export.completed");
-        if fell_back {
+        if made.export.state == ExportState::FellBack {
             let pause = self.shared.settings.outage_pause;
             self.shared.backlog.push(entry.clone(), Task::Drain, pause);
         } else if let Err(failure) = settle(&self.shared, &made, accepted, local_copy, None).await {
@@ -229,19 +228,6 @@ impl Job {
             );
             self.shared.backlog.remove(accepted.export_id);
         }
-    }
-
-    /// The bundle of the derived id fell back, and has to reach S3 yet: it gets an entry of its own,
-    /// for that of the first id goes.
-    async fn hand_over(&self, made: &Made) -> Result<(), Failure> {
-        let recorded = match self.shared.journal() {
-            Ok(journal) => journal.record(&made.accepted).await.map_err(StartError::from),
-            Err(error) => Err(error),
-        };
-        let derived = recorded.map_err(|error| Failure::of_journal(&error))?;
-        self.shared.tally.add(ExportState::FellBack);
-        self.shared.backlog.push(derived, Task::Drain, self.shared.settings.outage_pause);
-        Ok(())
     }
 
     pub(super) fn complete(&self, export: Export) {
@@ -322,9 +308,8 @@ pub(super) fn postpone(shared: &Shared, run: &Run, entry: &JournalEntry, failure
 }
 
 /// The id under which content is kept whose own id is another's.
-pub(super) fn derived_id(export: &AcceptedExport) -> ExportId {
-    let name = export.content_digest;
-    ExportId::new(Uuid::new_v5(&export.export_id.as_uuid(), name.as_bytes()))
+pub(super) fn derived_id(export_id: ExportId, digest: Sha256) -> ExportId {
+    ExportId::new(Uuid::new_v5(&export_id.as_uuid(), digest.as_bytes()))
 }
 
 /// An export that is being worked on.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     bundle::{AcceptedExport, Artifact, Bundle, FolderName},
-    catalog::{folders_of, layout, records},
+    catalog::{claimed_folders, layout},
     failpoint,
     store::{ObjectKey, Store, StoreError, StoreKind},
 };
@@ -43,11 +43,7 @@ pub(super) async fn settle(
 ) -> Result<(), Failure> {
     let journal = shared.journal().map_err(|error| Failure::of_journal(&error))?;
     if made.export.stored_in == Some(StoreKind::S3) {
-        if local_copy == LocalCopy::Maybe
-            && records::read_record(shared.stores.local.as_ref(), accepted.export_id)
-                .await?
-                .is_some()
-        {
+        if local_copy == LocalCopy::Maybe {
             verify(shared, made).await?;
             failpoint!("drain.verified");
             remove_local_copy(shared, accepted).await?;
@@ -113,7 +109,8 @@ fn not_whole(store: &dyn Store, key: &ObjectKey) -> Failure {
 async fn remove_local_copy(shared: &Shared, accepted: &AcceptedExport) -> Result<(), Failure> {
     let local = shared.stores.local.as_ref();
     let bundle = render_in_background(accepted.clone()).await?;
-    for folder in claimed_folders(local, accepted).await? {
+    let folders = claimed_folders(local, &accepted.folder_base, accepted.export_id).await?;
+    for folder in folders {
         if !shared.settings.keep_local_copies {
             remove_files(local, accepted, &bundle, &folder).await?;
         }
@@ -124,24 +121,6 @@ async fn remove_local_copy(shared: &Shared, accepted: &AcceptedExport) -> Result
     local.delete(&layout::record(accepted.export_id)).await?;
     failpoint!("local.record.removed");
     Ok(())
-}
-
-/// The folders that the export has claimed in the local store.
-async fn claimed_folders(
-    local: &dyn Store,
-    accepted: &AcceptedExport,
-) -> Result<Vec<FolderName>, StoreError> {
-    let mut claimed = Vec::new();
-    // A claim that a crash left removed hides none behind it: this one goes through them from the
-    // last to the first.
-    for folder in folders_of(&accepted.folder_base) {
-        match records::read_claim(local, &folder).await? {
-            Some(claim) if claim.export_id == accepted.export_id => claimed.insert(0, folder),
-            Some(_) => {}
-            None => break,
-        }
-    }
-    Ok(claimed)
 }
 
 /// Removes the bundle's own files. A stranger's of the same name stays.

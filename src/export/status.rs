@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{FailureReason, journal::JournalSize, shared::Shared, tally::Counts};
+use super::{FailureReason, backlog::Task, journal::JournalSize, shared::Shared, tally::Counts};
 use crate::bundle::ExportId;
 
 /// The most setbacks that are told.
@@ -30,6 +30,8 @@ pub struct Status {
 pub struct Setback {
     /// The export.
     pub export_id: ExportId,
+    /// Whether its bundle is whole in the local store.
+    pub fell_back: bool,
     /// Why, in one word.
     pub reason: FailureReason,
     /// Why, for a person.
@@ -49,7 +51,8 @@ pub(super) async fn status(shared: &Shared) -> Option<Status> {
     let setbacks = shared.backlog.set_back(MOST_SETBACKS).into_iter().filter_map(|waiting| {
         let outage = waiting.setback?;
         let export_id = waiting.entry.header.export_id;
-        Some(Setback { export_id, reason: outage.reason, message: outage.message })
+        let fell_back = waiting.task == Task::Drain;
+        Some(Setback { export_id, fell_back, reason: outage.reason, message: outage.message })
     });
     Some(Status {
         counts: shared.tally.counts(),

@@ -31,7 +31,7 @@ fn journal(status: &Status) -> ProbeResult {
 
 fn pending(status: &Status) -> ProbeResult {
     let count = status.counts.pending;
-    let message = format!("{count} accepted exports wait for a store{}", reasons(status));
+    let message = format!("{count} accepted exports wait for a store{}", reasons(status, false));
     let hint = "look at the checks of the stores; the exports go on by themselves";
     warn_above_zero("exports.pending", count, message, hint)
 }
@@ -42,6 +42,7 @@ fn fell_back(status: &Status) -> ProbeResult {
     if let Some(outage) = &status.outage {
         message.push_str(&format!("; S3 is left alone at the moment: {outage}"));
     }
+    message.push_str(&reasons(status, true));
     let hint =
         "they go to S3 by themselves as soon as it takes them; keep this machine's disk until then";
     warn_above_zero("exports.fell_back", count, message, hint)
@@ -66,8 +67,9 @@ fn quarantined(status: &Status) -> ProbeResult {
 }
 
 /// Why the oldest of what waits could not be finished.
-fn reasons(status: &Status) -> String {
-    let reasons = status.setbacks.iter().map(|setback| {
+fn reasons(status: &Status, fell_back: bool) -> String {
+    let setbacks = status.setbacks.iter().filter(|setback| setback.fell_back == fell_back);
+    let reasons = setbacks.map(|setback| {
         format!("; exports/{}: {} ({})", setback.export_id, setback.message, setback.reason)
     });
     reasons.collect()

@@ -72,6 +72,11 @@ impl FakeS3 {
         within("operations that hang", held.wait_for(|held| *held >= operations)).await.unwrap();
     }
 
+    /// How many operations have been held since the start.
+    pub(crate) fn held(&self) -> usize {
+        *self.held.borrow()
+    }
+
     /// Where the objects lie.
     pub(crate) fn root(&self) -> &std::path::Path {
         self.objects.root()

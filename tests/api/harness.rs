@@ -102,6 +102,27 @@ impl Host {
         self.data_dir().join(name)
     }
 
+    /// All files in the data directory, by their paths below it. Objects that try the store out are
+    /// nobody's.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let mut folders = vec![self.data_dir()];
+        let mut files = Vec::new();
+        while let Some(folder) = folders.pop() {
+            let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+            for path in entries.map(|entry| entry.unwrap().path()) {
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let path = path.strip_prefix(self.data_dir()).unwrap();
+                    files.push(path_text(path).to_owned());
+                }
+            }
+        }
+        files.retain(|file| !file.starts_with(".tara-export/probe/"));
+        files.sort();
+        files
+    }
+
     /// Starts a server. One started after another's end is what a restart is.
     pub(crate) async fn start(&self) -> TestServer {
         let (settings, listen) = self.settings();

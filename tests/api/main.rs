@@ -17,6 +17,7 @@ mod again;
 mod bad_input;
 mod damage;
 mod export;
+mod journal;
 mod limits;
 mod list;
 mod list_filter;

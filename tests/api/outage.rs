@@ -11,9 +11,12 @@ use crate::{
     fake_s3::{ClosedPort, FakeS3, Mode, SilentServer},
     following::{Followed, committed, export, follow, next_where, refused},
     harness::{Client, Host, within},
-    requests::{name, request, s3_or_nothing},
+    requests::{id, name, request, s3_or_nothing},
     statuses::expect_status,
 };
+
+/// No files.
+const NOTHING: [&str; 0] = [];
 
 async fn read(client: &mut Client, name: &str) -> Export {
     let request = GetExportRequest { name: name.to_owned() };
@@ -156,7 +159,7 @@ async fn without_fallback_an_outage_fails_and_leaves_nothing() {
     let mut server = host.start().await;
     let status = refused(&mut server.client, s3_or_nothing(1, "incident report.docx")).await;
     expect_status(&status, Code::Unavailable, "STORE_UNAVAILABLE");
-    assert!(!host.data_dir().exists());
+    assert_eq!(host.files(), NOTHING);
 }
 
 #[tokio::test]
@@ -178,7 +181,8 @@ async fn while_s3_is_away_the_local_bundles_can_be_listed() {
 #[tokio::test]
 async fn an_id_that_was_refused_is_free() {
     let s3 = FakeS3::new(Mode::Down);
-    let host = Host::with_s3(s3.clone()).flags(&["--s3-retry-budget=300ms"]);
+    let flags = ["--s3-retry-budget=300ms", "--s3-outage-pause=0ms"];
+    let host = Host::with_s3(s3.clone()).flags(&flags);
     let mut server = host.start().await;
     refused(&mut server.client, s3_or_nothing(1, "incident report.docx")).await;
     s3.set(Mode::Works);
@@ -202,7 +206,7 @@ async fn without_fallback_a_late_failure_is_an_event_and_the_ids_answer_from_the
     let (failed, status) = followed.failed();
     assert_eq!((failed.reason.as_str(), failed.kept_as.as_str()), ("STORE_UNAVAILABLE", ""));
     expect_status(&status, Code::Unavailable, "STORE_UNAVAILABLE");
-    assert!(!host.data_dir().exists());
+    assert_eq!(host.files(), [format!(".tara-export/failed/{}.json", id(1))]);
     let export = read(&mut server.client, &name(1)).await;
     assert_eq!(
         (export.state(), export.state_reason.as_str()),

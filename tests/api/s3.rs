@@ -16,7 +16,7 @@ use crate::{
     following::{committed, export, refused},
     harness::{Host, START_PREFIX},
     reading::{archive, artifact, report},
-    requests::{name, request, s3_or_nothing},
+    requests::{id, name, request, s3_or_nothing},
     statuses::expect_status,
 };
 
@@ -57,7 +57,10 @@ async fn a_bundle_in_s3_is_whole_and_can_be_read_back() {
     let export = followed.completed();
     assert_in_s3(&s3, &export);
     assert_eq!(export.folder_name, format!("{START_PREFIX}incident_report"));
-    assert!(!host.data_dir().exists(), "nothing of it is on this disk");
+    server.stop().await;
+    // On this disk only the note of where it is.
+    assert_eq!(host.files(), [format!(".tara-export/receipts/{}.json", id(1))]);
+    let mut server = host.start().await;
     let kinds = followed.kinds();
     assert_eq!(kinds[kinds.len() - 2..], ["stored manifest.json", "completed"]);
 
