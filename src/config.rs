@@ -82,6 +82,21 @@ pub struct Settings {
     #[arg(long, env = "DATA_DIR", default_value = "exports", value_parser = checked("DATA_DIR", data_dir))]
     pub data_dir: PathBuf,
 
+    /// Where accepted exports are kept until they are committed: local, or store, which is this disk and S3,
+    /// so that another replica can finish them when this machine is lost
+    #[arg(long, env = "JOURNAL", default_value = "local", value_parser = checked("JOURNAL", journal))]
+    pub journal: JournalPlace,
+
+    /// With JOURNAL=store: how often to look for exports that no replica finishes
+    #[arg(long, env = "TAKEOVER_INTERVAL", default_value = "5m",
+          value_parser = duration("TAKEOVER_INTERVAL", 100..=86_400_000))]
+    pub takeover_interval: Duration,
+
+    /// With JOURNAL=store: how old an accepted export is before another replica finishes it
+    #[arg(long, env = "TAKEOVER_AGE", default_value = "15m",
+          value_parser = duration("TAKEOVER_AGE", 0..=86_400_000))]
+    pub takeover_age: Duration,
+
     /// Accepted exports that wait for their store, all together
     #[arg(long, env = "MAX_JOURNAL_BYTES", default_value = "16GiB",
           value_parser = size("MAX_JOURNAL_BYTES", MIB..=1024 * GIB))]
@@ -204,6 +219,15 @@ pub enum Encryption {
     AwsKms,
 }
 
+/// Where accepted exports are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JournalPlace {
+    /// On this machine's disk.
+    Local,
+    /// There and in S3.
+    Store,
+}
+
 /// How logs are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -235,6 +259,9 @@ impl Settings {
                 "MAX_REQUEST_MEMORY is {} and MAX_REQUEST_SIZE is {}: the first must be at least the second",
                 self.max_request_memory, self.max_request_size
             ));
+        }
+        if self.journal == JournalPlace::Store && value(&self.s3_bucket_name).is_none() {
+            return Err("JOURNAL is store, but there is no bucket: set S3_BUCKET_NAME".to_owned());
         }
         if value(&self.s3_kms_key_id).is_some()
             && self.s3_server_side_encryption != Encryption::AwsKms
@@ -367,6 +394,14 @@ fn encryption(text: &str) -> Parsed<Encryption> {
         "AES256" => Ok(Encryption::Aes256),
         "aws:kms" => Ok(Encryption::AwsKms),
         _ => Err("bucket (the bucket's own default), AES256 or aws:kms".to_owned()),
+    }
+}
+
+fn journal(text: &str) -> Parsed<JournalPlace> {
+    match text {
+        "local" => Ok(JournalPlace::Local),
+        "store" => Ok(JournalPlace::Store),
+        _ => Err("local or store".to_owned()),
     }
 }
 

@@ -21,9 +21,10 @@ use tower_http::{
 use crate::{
     catalog::Catalog,
     clock::Clock,
-    config::{Encryption, ListenSettings, Settings, value},
+    config::{self, Encryption, ListenSettings, Settings, value},
     export::{
-        AdmissionLimits, Engine, EngineSettings, Journal, JournalError, JournalLimits, Stores,
+        AdmissionLimits, Engine, EngineSettings, Journal, JournalError, JournalLimits,
+        JournalPlace, Stores,
     },
     grpc::{AdmissionLayer, ExportApi, internal_fault},
     proto::{
@@ -261,6 +262,12 @@ fn engine_settings(settings: &Settings) -> EngineSettings {
         backlog_concurrency: settings.backlog_concurrency as usize,
         keep_local_copies: settings.keep_local_copies,
         receipt_retention: settings.receipt_retention,
+        journal: match settings.journal {
+            config::JournalPlace::Local => JournalPlace::Local,
+            config::JournalPlace::Store => JournalPlace::Store,
+        },
+        takeover_interval: settings.takeover_interval,
+        takeover_age: settings.takeover_age,
         allow_unsafe_store: settings.allow_unsafe_store,
         admission: AdmissionLimits {
             concurrent_exports: settings.max_concurrent_exports,

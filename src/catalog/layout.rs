@@ -4,6 +4,7 @@ use chrono::DateTime;
 
 use crate::{
     bundle::{AcceptedTime, ArtifactPath, ExportId, FolderBase, FolderName},
+    digest::Sha256,
     store::ObjectKey,
 };
 
@@ -30,6 +31,23 @@ pub fn record(export_id: ExportId) -> ObjectKey {
 /// Says which export a folder belongs to.
 pub fn folder_claim(folder: &FolderName) -> ObjectKey {
     key(format!("{OWN}/folders/{folder}.json"))
+}
+
+/// An accepted export that survives its machine. The digest keeps apart what was accepted under one
+/// id with different content.
+pub fn journal_entry(export_id: ExportId, content_digest: Sha256) -> ObjectKey {
+    key(format!("{}{export_id}-{content_digest}", journal_prefix()))
+}
+
+/// What the names of all journal entries in a store start with.
+pub fn journal_prefix() -> String {
+    format!("{OWN}/journal/")
+}
+
+/// Reads a journal entry's name; none for a stranger's file.
+pub fn parse_journal_entry(key: &str) -> Option<(ExportId, Sha256)> {
+    let (export_id, content_digest) = key.strip_prefix(&journal_prefix())?.rsplit_once('-')?;
+    Some((export_id.parse().ok()?, content_digest.parse().ok()?))
 }
 
 /// What the names of all folder claims start with.

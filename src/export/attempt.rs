@@ -8,17 +8,19 @@ use std::{
 use tokio::time;
 
 use super::{
-    Durability, FailureReason, StartError,
+    Durability, FailureReason, JournalPlace, StartError,
     breaker::Outage,
     commit::{Commit, CommitError, Committed},
     journal::JournalErrorKind,
     retry::RetryBudget,
     run::Job,
+    takeover,
 };
 use crate::{
-    bundle::{AcceptedExport, Bundle, Destination, render},
+    bundle::{AcceptedExport, Bundle, Destination, Fallback, render},
     catalog::{Export, ExportArtifact, ExportState},
     digest::Sha256,
+    failpoint,
     store::{Store, StoreError, StoreKind},
 };
 
@@ -90,17 +92,21 @@ impl Job {
             if store.kind() == StoreKind::S3 {
                 self.require_safe_s3(&commit).await?;
             }
-            commit.claim(export).await.map_err(AttemptError::from)
+            let (claim, durability) =
+                futures::join!(commit.claim(export), self.keep_in_store(&commit, export));
+            Ok::<_, AttemptError>((claim?, durability))
         };
         let mut claiming = pin!(claiming);
-        let claim = tokio::select! {
-            claim = &mut claiming => claim?,
+        let (claim, durability) = tokio::select! {
+            claimed = &mut claiming => claimed?,
             () = time::sleep(settings.accept_timeout), if !self.run.is_accepted() => {
                 self.run.accept(export.accepted_time, Durability::LocalDisk);
                 claiming.await?
             }
         };
-        self.run.accept(claim.export.accepted_time, Durability::LocalDisk);
+        failpoint!("export.claimed");
+        self.run.accept(claim.export.accepted_time, durability);
+        failpoint!("export.accepted");
         let is_as_pinned = claim.export.accepted_time == export.accepted_time
             && claim.export.folder_base == export.folder_base
             && claim.export.format_version == export.format_version;
@@ -113,6 +119,25 @@ impl Job {
         let committed = commit.write(claim, &bundle).await?;
         let export = self.committed(store.as_ref(), &accepted, &bundle, committed);
         Ok(Made { export, accepted, bundle: Arc::new(bundle) })
+    }
+
+    /// Keeps a request in S3 too, where that is set. Not one without fallback, which this process may
+    /// still fail: another would finish it.
+    async fn keep_in_store(&self, commit: &Commit<'_>, export: &AcceptedExport) -> Durability {
+        let is_wanted = commit.store.kind() == StoreKind::S3
+            && self.shared.settings.journal == JournalPlace::Store
+            && export.content.fallback == Fallback::Local
+            && !self.run.is_accepted();
+        if !is_wanted {
+            return Durability::LocalDisk;
+        }
+        match takeover::keep(commit, export).await {
+            Ok(()) => Durability::Store,
+            Err(error) => {
+                tracing::warn!(export_id = %export.export_id, %error, "an accepted export is on this machine only");
+                Durability::LocalDisk
+            }
+        }
     }
 
     /// S3 must honour conditions on writes; found out once.

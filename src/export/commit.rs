@@ -321,7 +321,11 @@ impl Commit<'_> {
             .await
     }
 
-    async fn put(&self, key: &ObjectKey, payload: Payload) -> Result<PutOutcome, StoreError> {
+    pub(super) async fn put(
+        &self,
+        key: &ObjectKey,
+        payload: Payload,
+    ) -> Result<PutOutcome, StoreError> {
         self.retrying(|| self.store.put_if_absent(key, payload.clone())).await
     }
 

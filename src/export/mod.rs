@@ -21,6 +21,7 @@ mod run;
 mod settle;
 mod shared;
 mod status;
+mod takeover;
 mod tally;
 
 pub use self::{
@@ -29,7 +30,7 @@ pub use self::{
     error::{FailureReason, StartError},
     events::{ArtifactUpdate, Durability, Event, EventKind, Next, Progress, Subscription},
     journal::{Journal, JournalError, JournalErrorKind, JournalLimits},
-    shared::{EngineSettings, Stores},
+    shared::{EngineSettings, JournalPlace, Stores},
     status::{Setback, Status},
     tally::Counts,
 };

@@ -6,13 +6,14 @@ use futures::{StreamExt as _, stream};
 use tokio::time;
 
 use super::{
-    Durability,
+    Durability, JournalPlace,
     backlog::Task,
     drain,
     events::Run,
     journal::{JournalEntry, JournalError, JournalListing},
     run::running_export,
     shared::Shared,
+    takeover,
 };
 use crate::{
     bundle::Destination,
@@ -46,6 +47,9 @@ pub(super) async fn resume(shared: &Arc<Shared>) -> Result<(), JournalError> {
         Err(error) => tracing::warn!(%error, "old receipts can't be removed"),
     }
     shared.tasks.spawn(drain::work(shared.clone()));
+    if shared.settings.journal == JournalPlace::Store {
+        shared.tasks.spawn(takeover::watch(shared.clone()));
+    }
     if !is_whole {
         shared.tasks.spawn(look_again(shared.clone()));
     }

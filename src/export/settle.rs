@@ -5,13 +5,14 @@ use std::sync::{Arc, atomic::AtomicBool};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
-    FailureReason, StartError,
+    FailureReason, JournalPlace, StartError,
     attempt::{Failure, Made, render_in_background},
     commit::{Commit, holds},
     events::Run,
     journal::{FailedExport, Receipt},
     retry::RetryBudget,
     shared::Shared,
+    takeover,
 };
 use crate::{
     bundle::{AcceptedExport, Artifact, Bundle, FolderName},
@@ -55,6 +56,9 @@ pub(super) async fn settle(
             tracing::warn!(export_id = %accepted.export_id, %error, "no receipt is kept");
         }
         failpoint!("receipt.written");
+        if let (JournalPlace::Store, Some(s3)) = (shared.settings.journal, &shared.stores.s3) {
+            takeover::forget(s3.as_ref(), accepted.export_id, accepted.content_digest).await;
+        }
     }
     let removed = match failed {
         Some(failed) => journal.set_failed(&failed).await,

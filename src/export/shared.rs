@@ -37,12 +37,27 @@ pub struct EngineSettings {
     pub backlog_concurrency: usize,
     /// Leave the local copy of a bundle where it is once S3 has it.
     pub keep_local_copies: bool,
+    /// Where accepted exports are kept until they are committed.
+    pub journal: JournalPlace,
+    /// How often the store's journal is looked through for exports that nobody finishes.
+    pub takeover_interval: Duration,
+    /// How old an entry of the store's journal is before another replica finishes its export.
+    pub takeover_age: Duration,
     /// How long a receipt is kept of an export whose bundle is in S3.
     pub receipt_retention: Duration,
     /// Write to S3 servers that ignore conditions on writes.
     pub allow_unsafe_store: bool,
     /// What is held in memory at once.
     pub admission: AdmissionLimits,
+}
+
+/// Where accepted exports are kept until they are committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JournalPlace {
+    /// On this machine's disk.
+    Local,
+    /// There, and in the store, so that an export survives its machine.
+    Store,
 }
 
 /// Where bundles go.

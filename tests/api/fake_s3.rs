@@ -21,6 +21,14 @@ use tokio::{
 
 use crate::harness::within;
 
+/// What S3 takes below this, a folder on disk keeps for the service's own files.
+const JOURNAL: &str = ".tara-export/journal/";
+pub(crate) const JOURNAL_ON_DISK: &str = ".tara-export/kept/";
+
+fn on_disk(key: &ObjectKey) -> ObjectKey {
+    ObjectKey::new(key.as_str().replace(JOURNAL, JOURNAL_ON_DISK)).unwrap()
+}
+
 /// What a [`FakeS3`] does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -120,27 +128,36 @@ impl Store for FakeS3 {
         payload: Payload,
     ) -> Result<PutOutcome, StoreError> {
         self.pass(Operation::Put(key)).await?;
-        self.objects.put_if_absent(key, payload).await
+        self.objects.put_if_absent(&on_disk(key), payload).await
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo, StoreError> {
         self.pass(Operation::Read).await?;
-        self.objects.head(key).await
+        self.objects.head(&on_disk(key)).await
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Object, StoreError> {
         self.pass(Operation::Read).await?;
-        self.objects.get(key).await
+        self.objects.get(&on_disk(key)).await
     }
 
     async fn list(&self, request: ListRequest) -> Result<Listing, StoreError> {
         self.pass(Operation::List).await?;
-        self.objects.list(request).await
+        let request = ListRequest {
+            prefix: request.prefix.replace(JOURNAL, JOURNAL_ON_DISK),
+            start_after: request.start_after.map(|key| key.replace(JOURNAL, JOURNAL_ON_DISK)),
+            ..request
+        };
+        let mut listing = self.objects.list(request).await?;
+        for key in &mut listing.keys {
+            *key = key.replace(JOURNAL_ON_DISK, JOURNAL);
+        }
+        Ok(listing)
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
         self.pass(Operation::Read).await?;
-        self.objects.delete(key).await
+        self.objects.delete(&on_disk(key)).await
     }
 
     async fn probe(&self) -> Vec<ProbeResult> {

@@ -12,7 +12,7 @@ use tonic::Code;
 
 use crate::{
     bundles,
-    fake_s3::{FakeS3, Mode},
+    fake_s3::{FakeS3, JOURNAL_ON_DISK, Mode},
     following::{committed, export, follow, next, next_where, refused},
     harness::{Client, Host, within},
     requests::{document, id, name, request, s3_or_nothing},
@@ -404,4 +404,102 @@ async fn a_journal_that_can_not_be_written_accepts_nothing_and_recovers() {
     assert!(bundles::folders(s3.root()).is_empty(), "something of it is in S3");
     fs::remove_file(&journal).unwrap();
     committed(&mut server.client, request(1, "a.docx")).await;
+}
+
+const STORE_JOURNAL: [&str; 6] = [
+    "--journal=store",
+    "--s3-bucket-name=bucket",
+    "--takeover-interval=100ms",
+    "--takeover-age=0ms",
+    "--shutdown-timeout=0s",
+    "--s3-retry-budget=10m",
+];
+
+#[tokio::test]
+async fn an_accepted_export_survives_its_machine() {
+    let s3 = FakeS3::new(Mode::HoldsArtifacts);
+    let lost = Host::with_s3(s3.clone()).flags(&STORE_JOURNAL);
+    let mut server = lost.start().await;
+    let mut stream = server.client.start_export(request(1, "a.docx")).await.unwrap().into_inner();
+    let first = accepted(next(&mut stream).await.event);
+    assert_eq!(first.durability(), Durability::Store);
+    s3.until_held(1).await;
+    server.stop().await;
+    // The machine is gone with its disk; another replica stands by.
+    drop(lost);
+    s3.set(Mode::Works);
+    let other = Host::with_s3(s3.clone()).flags(&STORE_JOURNAL);
+    other.clock.advance(TimeDelta::hours(1));
+    let mut server = other.start().await;
+    let export = until_known(&mut server.client, &name(1)).await;
+    assert_eq!(export.state(), State::Committed);
+    assert_eq!(export.accepted_time, first.accepted_time);
+    bundles::whole(&s3.root().join(&export.folder_name));
+    until_no_entries(&s3).await;
+}
+
+#[tokio::test]
+async fn a_committed_export_leaves_no_entry_in_the_store() {
+    let s3 = FakeS3::new(Mode::Works);
+    let host = Host::with_s3(s3.clone()).flags(&STORE_JOURNAL);
+    let mut server = host.start().await;
+    committed(&mut server.client, request(1, "a.docx")).await;
+    until_no_entries(&s3).await;
+    until_files(&host, &[receipt(1)]).await;
+}
+
+#[tokio::test]
+async fn what_was_refused_or_may_fail_is_taken_over_by_nobody() {
+    let s3 = FakeS3::new(Mode::HoldsArtifacts);
+    let host = Host::with_s3(s3.clone()).flags(&STORE_JOURNAL);
+    let mut server = host.start().await;
+    // Without fallback, this server may say that it failed.
+    let mut stream =
+        server.client.start_export(s3_or_nothing(1, "a.docx")).await.unwrap().into_inner();
+    let first = accepted(next(&mut stream).await.event);
+    assert_eq!(first.durability(), Durability::LocalDisk);
+    let stream = server.client.start_export(request(2, "b.docx")).await.unwrap();
+    // Other content under the id, at another replica: its entry may stay, the record decides.
+    let other = Host::with_s3(s3.clone()).flags(&STORE_JOURNAL);
+    let mut server_2 = other.start().await;
+    let status = refused(&mut server_2.client, request(2, "c.docx")).await;
+    expect_status(&status, Code::AlreadyExists, "REQUEST_ID_REUSED");
+    s3.set(Mode::Works);
+    let export = follow(stream.into_inner()).await.completed();
+    assert_eq!(export.document_name, "b.docx");
+    follow(stream_of(&mut server_2.client, &name(2)).await).await.completed();
+    assert_eq!(read(&mut server_2.client, &name(2)).await.document_name, "b.docx");
+}
+
+async fn stream_of(
+    client: &mut Client,
+    name: &str,
+) -> tonic::Streaming<tara_export::proto::ExportEvent> {
+    let watch = WatchExportRequest { name: name.to_owned(), ..Default::default() };
+    client.watch_export(watch).await.unwrap().into_inner()
+}
+
+/// Waits until an export is known that another replica accepted.
+async fn until_known(client: &mut Client, name: &str) -> Export {
+    let waiting = async {
+        loop {
+            let request = GetExportRequest { name: name.to_owned() };
+            if let Ok(response) = client.get_export(request).await {
+                return response.into_inner().export.unwrap();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    within(name, waiting).await
+}
+
+/// Waits until the journal in the store is empty.
+async fn until_no_entries(s3: &FakeS3) {
+    let journal = s3.root().join(JOURNAL_ON_DISK);
+    let waiting = async {
+        while fs::read_dir(&journal).is_ok_and(|mut entries| entries.next().is_some()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("the store's journal to be empty", waiting).await;
 }

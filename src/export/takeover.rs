@@ -1,0 +1,176 @@
+//! The setting `journal: store`: accepted exports lie in S3 too, and whichever replica is there
+//! finishes those whose machine is gone (design, section 3, the last paragraph).
+
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::time;
+
+use super::{
+    attempt::{AttemptError, Failure},
+    commit::Commit,
+    events::Run,
+    run::{Job, running_export},
+    shared::Shared,
+};
+use crate::{
+    bundle::{AcceptedExport, ExportId, UndecodableExport},
+    catalog::{StoredBundle, layout, records},
+    digest::Sha256,
+    store::{ListRequest, ObjectKey, Payload, Store, StoreError, StoreErrorKind, read_small},
+};
+
+const MEDIA_TYPE: &str = "application/octet-stream";
+/// Entries asked of the store at once.
+const LISTED_AT_ONCE: usize = 1_000;
+/// What an entry may have beyond the request it was made of: names of fields, mostly.
+const ENTRY_MARGIN: u64 = 4;
+
+/// Why an entry is left for the next look.
+#[derive(Debug, thiserror::Error)]
+enum TakeoverError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the entry {0}")]
+    Undecodable(#[from] UndecodableExport),
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Keeps an accepted export in the store.
+pub(super) async fn keep(commit: &Commit<'_>, export: &AcceptedExport) -> Result<(), StoreError> {
+    let key = layout::journal_entry(export.export_id, export.content_digest);
+    let encoding = export.clone();
+    let encoded = tokio::task::spawn_blocking(move || {
+        let mut bytes = BytesMut::new();
+        encoding.encode().iter().for_each(|piece| bytes.extend_from_slice(piece));
+        let bytes = bytes.freeze();
+        (Sha256::of(&bytes), bytes)
+    });
+    let (sha256, bytes): (Sha256, Bytes) = encoded
+        .await
+        .map_err(|_| StoreError::new(StoreErrorKind::Unavailable, "the server is shutting down"))?;
+    // One that is there was accepted at another time, by another replica or by this one before a
+    // crash; whoever finishes it adopts the record's time.
+    commit.put(&key, Payload::new(bytes, sha256, MEDIA_TYPE)).await.map(drop)
+}
+
+/// Removes what [`keep`] kept, where this service may delete; elsewhere a lifecycle rule does it.
+pub(super) async fn forget(store: &dyn Store, export_id: ExportId, content_digest: Sha256) {
+    let key = layout::journal_entry(export_id, content_digest);
+    if let Err(error) = store.delete(&key).await {
+        tracing::debug!(%export_id, %error, "an entry of the store's journal stays to its lifecycle rule");
+    }
+}
+
+/// Looks for exports that nobody finishes, until the server stops.
+pub(super) async fn watch(shared: Arc<Shared>) {
+    let Some(s3) = shared.stores.s3.clone() else { return };
+    loop {
+        // Replicas that started together don't look together.
+        let jitter = u32::from(shared.clock.new_id().as_bytes()[0]) / 2;
+        let pause = shared.settings.takeover_interval * (192 + jitter) / 256;
+        tokio::select! {
+            () = time::sleep(pause) => {}
+            () = shared.draining.cancelled() => return,
+        }
+        let looking = tokio::select! {
+            looking = look(&shared, &s3) => looking,
+            () = shared.aborting.cancelled() => return,
+        };
+        if let Err(error) = looking {
+            tracing::warn!(%error, "the store's journal can't be looked through now");
+        }
+    }
+}
+
+/// Finishes what is old enough, one after the other.
+async fn look(shared: &Arc<Shared>, s3: &Arc<dyn Store>) -> Result<(), StoreError> {
+    let mut start_after = None;
+    loop {
+        let request = ListRequest {
+            prefix: layout::journal_prefix(),
+            start_after: start_after.take(),
+            delimited: false,
+            limit: LISTED_AT_ONCE,
+        };
+        let listing = s3.list(request).await?;
+        for key in &listing.keys {
+            if shared.draining.is_cancelled() {
+                return Ok(());
+            }
+            let Some((export_id, digest)) = layout::parse_journal_entry(key) else { continue };
+            match finish(shared, s3, export_id, digest).await {
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::warn!(%export_id, %error, "an export of a lost replica can't be finished now");
+                }
+            }
+        }
+        match listing.keys.last() {
+            Some(last) if listing.more => start_after = Some(last.clone()),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Finishes one export, unless somebody did or may still be at it.
+async fn finish(
+    shared: &Arc<Shared>,
+    s3: &Arc<dyn Store>,
+    export_id: ExportId,
+    content_digest: Sha256,
+) -> Result<(), TakeoverError> {
+    let key = layout::journal_entry(export_id, content_digest);
+    let is_here = shared.registry.get(export_id).is_some_and(|run| !run.has_ended())
+        || shared.backlog.get(export_id).is_some();
+    if is_here || !is_old(shared, s3.as_ref(), &key).await? {
+        return Ok(());
+    }
+    match records::read_record(s3.as_ref(), export_id).await? {
+        Some(record) if record.content_digest == content_digest => {}
+        // Not accepted, or accepted under a derived id: the replica that has it knows which.
+        _ => return Ok(()),
+    }
+    let found = StoredBundle::find(s3, export_id).await;
+    if found.map_err(|error| TakeoverError::Failed(error.to_string()))?.is_some() {
+        forget(s3.as_ref(), export_id, content_digest).await;
+        return Ok(());
+    }
+    let limit = shared.settings.admission.request_size_bytes * ENTRY_MARGIN;
+    let size_bytes = s3.head(&key).await?.size_bytes;
+    let Some(permit) = shared.admission.admit_journaled(size_bytes).await else { return Ok(()) };
+    let (_, bytes) = read_small(s3.as_ref(), &key, limit).await?;
+    let export = AcceptedExport::decode(bytes)?;
+    tracing::warn!(%export_id, "an accepted export was left unfinished by another replica: this one finishes it");
+    let run = Run::unheard(running_export(&export.header()), content_digest, &shared.clock);
+    let job = Job { shared: shared.clone(), run, _permit: permit };
+    match job.attempt(s3, &export, &AtomicBool::new(false)).await {
+        Ok(made) => {
+            metrics::counter!("tara_export_takeovers_total").increment(1);
+            tracing::info!(%export_id, location = made.export.location, "another replica's export is committed");
+            forget(s3.as_ref(), export_id, content_digest).await;
+            Ok(())
+        }
+        Err(AttemptError::Failed(Failure { reason, message })) => {
+            Err(TakeoverError::Failed(format!("{message} ({reason})")))
+        }
+        Err(AttemptError::Reused(_)) => Ok(()),
+    }
+}
+
+/// Whether an entry is older than a replica should need, by the store's clock for both where its own
+/// clock is close.
+async fn is_old(shared: &Shared, s3: &dyn Store, key: &ObjectKey) -> Result<bool, StoreError> {
+    let info = match s3.head(key).await {
+        Ok(info) => info,
+        Err(error) if error.kind() == StoreErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let Some(stored_time) = info.modified_time else { return Ok(true) };
+    let age = (shared.clock.now() - stored_time).to_std().unwrap_or(Duration::ZERO);
+    Ok(age >= shared.settings.takeover_age)
+}
