@@ -1,0 +1,183 @@
+//! Values of settings: what is allowed, said where it is not met.
+
+use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
+
+use bytesize::ByteSize;
+
+use super::{Encryption, JournalPlace, LogFormat, Optional};
+
+pub(super) type Parsed<T> = Result<T, String>;
+
+/// A parser whose errors name the variable and what is allowed; clap adds the value.
+pub(super) fn checked<T>(
+    variable: &'static str,
+    parse: fn(&str) -> Parsed<T>,
+) -> impl Fn(&str) -> Parsed<T> + Clone + Send + Sync + 'static
+where
+    T: 'static,
+{
+    move |text| parse(text).map_err(|allowed| format!("{variable} must be {allowed}"))
+}
+
+pub(super) fn optional<T>(
+    variable: &'static str,
+    parse: fn(&str) -> Parsed<T>,
+) -> impl Fn(&str) -> Parsed<Optional<T>> + Clone + Send + Sync + 'static
+where
+    T: 'static,
+{
+    let parse = checked(variable, parse);
+    move |text| if text.is_empty() { Ok(Optional(None)) } else { Ok(Optional(Some(parse(text)?))) }
+}
+
+pub(super) fn number(
+    variable: &'static str,
+    range: RangeInclusive<u32>,
+) -> impl Fn(&str) -> Parsed<u32> + Clone + Send + Sync + 'static {
+    move |text| {
+        let number = u32::from_str(text).ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| {
+            format!("{variable} must be a whole number from {} to {}", range.start(), range.end())
+        })
+    }
+}
+
+pub(super) fn duration(
+    variable: &'static str,
+    range_ms: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Parsed<Duration> + Clone + Send + Sync + 'static {
+    let shortest = Duration::from_millis(*range_ms.start());
+    let longest = Duration::from_millis(*range_ms.end());
+    move |text| {
+        let parsed = humantime::parse_duration(text).ok();
+        parsed.filter(|duration| (shortest..=longest).contains(duration)).ok_or_else(|| {
+            let (shortest, longest) = (humantime::format_duration(shortest), humantime::format_duration(longest));
+            format!("{variable} must be a time with its unit, such as 500ms or 10s, from {shortest} to {longest}")
+        })
+    }
+}
+
+pub(super) fn size(
+    variable: &'static str,
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Parsed<ByteSize> + Clone + Send + Sync + 'static {
+    move |text| {
+        let size = ByteSize::from_str(text).ok().filter(|size| range.contains(&size.as_u64()));
+        size.ok_or_else(|| {
+            let (smallest, largest) = (ByteSize(*range.start()), ByteSize(*range.end()));
+            format!("{variable} must be a size such as 32MiB, from {smallest} to {largest}")
+        })
+    }
+}
+
+pub(super) fn boolean(text: &str) -> Parsed<bool> {
+    match text {
+        "true" | "1" | "yes" => Ok(true),
+        "false" | "0" | "no" | "" => Ok(false),
+        _ => Err("true or false".to_owned()),
+    }
+}
+
+/// Amazon S3 User Guide, "General purpose bucket naming rules"; other servers allow capitals and
+/// underscores too.
+pub(super) fn bucket_name(text: &str) -> Parsed<String> {
+    let is_good = (3..=63).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric());
+    is_good.then(|| text.to_owned()).ok_or_else(|| {
+        "a bucket's name of 3 to 63 letters, digits, dots and hyphens, without s3://".to_owned()
+    })
+}
+
+pub(super) fn base_path(text: &str) -> Parsed<String> {
+    let trimmed = text.trim_matches('/');
+    let is_good = trimmed.len() <= 100
+        && !text.chars().any(|character| character.is_control() || character == '\\')
+        && (trimmed.is_empty()
+            || trimmed.split('/').all(|part| !part.is_empty() && part != "." && part != ".."));
+    let normal = if trimmed.is_empty() { String::new() } else { format!("{trimmed}/") };
+    is_good.then_some(normal).ok_or_else(|| {
+        "a path of at most 100 bytes such as tara/, without empty parts, `.`, `..` and control characters".to_owned()
+    })
+}
+
+pub(super) fn region(text: &str) -> Parsed<String> {
+    let is_good = text.len() <= 64
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    is_good.then(|| text.to_owned()).ok_or_else(|| "a region such as us-east-1".to_owned())
+}
+
+pub(super) fn endpoint_url(text: &str) -> Parsed<String> {
+    let is_good = text.parse::<http::Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
+    });
+    is_good
+        .then(|| text.to_owned())
+        .ok_or_else(|| "an http:// or https:// address with a host".to_owned())
+}
+
+pub(super) fn encryption(text: &str) -> Parsed<Encryption> {
+    match text {
+        "bucket" => Ok(Encryption::Bucket),
+        "AES256" => Ok(Encryption::Aes256),
+        "aws:kms" => Ok(Encryption::AwsKms),
+        _ => Err("bucket (the bucket's own default), AES256 or aws:kms".to_owned()),
+    }
+}
+
+pub(super) fn journal(text: &str) -> Parsed<JournalPlace> {
+    match text {
+        "local" => Ok(JournalPlace::Local),
+        "store" => Ok(JournalPlace::Store),
+        _ => Err("local or store".to_owned()),
+    }
+}
+
+pub(super) fn any_text(text: &str) -> Parsed<String> {
+    Ok(text.to_owned())
+}
+
+pub(super) fn data_dir(text: &str) -> Parsed<PathBuf> {
+    if text.is_empty() { Err("a folder's path".to_owned()) } else { Ok(PathBuf::from(text)) }
+}
+
+pub(super) fn replica_name(text: &str) -> Parsed<String> {
+    let is_good = text.len() <= 255 && text.chars().all(|character| !character.is_control());
+    is_good.then(|| text.to_owned()).ok_or_else(|| "a name of at most 255 bytes".to_owned())
+}
+
+pub(super) fn ip_address(text: &str) -> Parsed<IpAddr> {
+    text.parse().map_err(|_| "an IP address such as 127.0.0.1, 0.0.0.0 or ::".to_owned())
+}
+
+pub(super) fn origin(text: &str) -> Parsed<String> {
+    let is_good = text == "*"
+        || text.parse::<http::Uri>().is_ok_and(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri.host().is_some()
+                && !text.ends_with('/')
+        });
+    is_good
+        .then(|| text.to_owned())
+        .ok_or_else(|| "origins such as https://review.example.com, or *".to_owned())
+}
+
+pub(super) fn log_filter(text: &str) -> Parsed<String> {
+    let filter = text.parse::<tracing_subscriber::EnvFilter>();
+    filter
+        .map(|_| text.to_owned())
+        .map_err(|error| format!("a log filter such as info,aws_sdk_s3=debug ({error})"))
+}
+
+pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {
+    match text {
+        "auto" => Ok(LogFormat::Auto),
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("auto, text or json".to_owned()),
+    }
+}
