@@ -11,10 +11,7 @@ use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use tokio::{sync::Notify, time::Instant};
 
 use super::{breaker::Outage, journal::JournalEntry};
-use crate::{
-    bundle::{AcceptedTime, ExportId},
-    digest::Sha256,
-};
+use crate::bundle::{AcceptedTime, ContentDigest, ExportId};
 
 /// What is left to do for an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,9 +126,9 @@ impl Backlog {
     }
 
     /// The digest under which an export was accepted whose bundle waits in the local store.
-    pub(super) fn fell_back(&self, export_id: ExportId) -> Option<Sha256> {
+    pub(super) fn fell_back(&self, export_id: ExportId) -> Option<ContentDigest> {
         let waiting = self.get(export_id).filter(|waiting| waiting.task == Task::Drain)?;
-        Some(waiting.entry.header.content_digest)
+        Some(waiting.entry.header.digest())
     }
 
     /// The oldest acceptance of what waits.

@@ -167,15 +167,7 @@ impl Commit<'_> {
         })?;
         // In the encoding of the release that wrote the record: another's digest of the same content
         // differs.
-        let content_digest = if format_version == export.format_version {
-            export.content_digest
-        } else {
-            let content = export.content.clone();
-            let digest = move || content.digest(format_version);
-            tokio::task::spawn_blocking(digest).await.map_err(|_| {
-                StoreError::new(StoreErrorKind::Unavailable, "the server is shutting down")
-            })?
-        };
+        let content_digest = export.digest_in(format_version);
         if theirs.content_digest != content_digest {
             return Err(CommitError::RequestIdReused { digest: content_digest });
         }

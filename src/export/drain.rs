@@ -89,7 +89,7 @@ async fn attempt(shared: &Arc<Shared>, entry: &JournalEntry, task: Task, permit:
         }
         Task::Drain => {
             let export = running_export(&entry.header);
-            let run = Run::unheard(export, entry.header.content_digest, &shared.clock);
+            let run = Run::unheard(export, entry.header.digest(), &shared.clock);
             let job = Job { shared: shared.clone(), run, _permit: permit };
             let Err(failure) = job.drain(entry).await else { return };
             tracing::warn!(

@@ -7,7 +7,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    bundle::{AcceptedExport, Destination, ExportId},
+    bundle::{AcceptedExport, Destination, ExportId, FormatVersion},
     catalog::{Export, StoredBundle},
     store::Store,
 };
@@ -33,9 +33,9 @@ pub(super) async fn look_up(
     shared: &Shared,
     export: &AcceptedExport,
 ) -> Result<Earlier, JournalError> {
-    let (export_id, digest) = (export.export_id, export.content_digest);
+    let export_id = export.export_id;
     if let Some(first) = shared.backlog.fell_back(export_id) {
-        if first != digest {
+        if !export.has(first) {
             return Ok(Earlier::Reused);
         }
         // Not there any more: it is in S3 by now.
@@ -45,7 +45,7 @@ pub(super) async fn look_up(
     }
     if let Ok(journal) = shared.journal() {
         match journal.failure(export_id).await? {
-            Some(failed) if failed.content_digest() == digest => {
+            Some(failed) if export.has(failed.content_digest()) => {
                 return Ok(Earlier::Failed(Box::new(failed)));
             }
             // The id belongs to another's content, which the store has.
@@ -54,11 +54,11 @@ pub(super) async fn look_up(
             None => {}
         }
         match journal.receipt(export_id).await? {
-            Some(receipt) if receipt.content_digest() == digest => {
+            Some(receipt) if export.has(receipt.content_digest()) => {
                 let found = find(shared, shared.stores.s3.as_ref(), export_id).await;
-                let export =
+                let ended =
                     found.map_or_else(|| receipt.export().clone(), |bundle| bundle.export());
-                return Ok(Earlier::Ended(Box::new(export)));
+                return Ok(Earlier::Ended(Box::new(ended)));
             }
             Some(_) => return Ok(Earlier::Reused),
             None => {}
@@ -71,9 +71,16 @@ pub(super) async fn look_up(
     };
     Ok(match find(shared, other, export_id).await {
         None => Earlier::Nothing,
-        Some(bundle) if bundle.manifest().content_digest != digest => Earlier::Reused,
-        Some(bundle) => Earlier::Ended(Box::new(bundle.export())),
+        Some(bundle) if is_of(&bundle, export) => Earlier::Ended(Box::new(bundle.export())),
+        Some(_) => Earlier::Reused,
     })
+}
+
+/// Whether a bundle has this export's content. Of a later release's it can't be known.
+fn is_of(bundle: &StoredBundle, export: &AcceptedExport) -> bool {
+    let manifest = bundle.manifest();
+    FormatVersion::try_from(manifest.format_version)
+        .is_ok_and(|version| export.digest_in(version) == manifest.content_digest)
 }
 
 /// The bundle, if the store says soon that it has it.

@@ -18,10 +18,7 @@ use super::{
     status,
 };
 use crate::{
-    bundle::{
-        AcceptedExport, AcceptedTime, Destination, ExportContent, ExportId, FolderBase,
-        FormatVersion,
-    },
+    bundle::{AcceptedExport, AcceptedTime, Destination, ExportContent, ExportId, FolderBase},
     catalog::Export,
     clock::Clock,
 };
@@ -94,7 +91,7 @@ impl Engine {
         if destination == Destination::S3 && shared.stores.s3.is_none() {
             return Err(StartError::NoBucket);
         }
-        let format_version = FormatVersion::CURRENT;
+        let format_version = shared.settings.format_version;
         // In the background: a large review takes a while.
         let digested =
             tokio::task::spawn_blocking(move || (content.digest(format_version), content)).await;
@@ -115,9 +112,9 @@ impl Engine {
         };
         let (run, is_new) = shared.registry.get_or_insert(export.export_id, || {
             let running = running_export(&export.header());
-            Run::new(running, content_digest, shared.clock.clone(), shared.tally.clone())
+            Run::new(running, export.digest(), shared.clock.clone(), shared.tally.clone())
         });
-        if run.content_digest() != content_digest {
+        if !export.has(run.content_digest()) {
             return Err(StartError::RequestIdReused { first: run.export_id() });
         }
         if is_new {

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{FailureReason, StartError, tally::Tally};
 use crate::{
-    bundle::{AcceptedTime, ExportId},
+    bundle::{AcceptedTime, ContentDigest, ExportId},
     catalog::{Export, ExportState},
     clock::Clock,
     digest::Sha256,
@@ -127,7 +127,7 @@ pub struct Progress {
 pub struct Run {
     export_id: ExportId,
     run_id: Uuid,
-    content_digest: Sha256,
+    content_digest: ContentDigest,
     clock: Arc<dyn Clock>,
     /// Where it is counted, from its acceptance on.
     tally: Arc<Tally>,
@@ -154,7 +154,7 @@ enum Acceptance {
 impl Run {
     pub(super) fn new(
         export: Export,
-        content_digest: Sha256,
+        content_digest: ContentDigest,
         clock: Arc<dyn Clock>,
         tally: Arc<Tally>,
     ) -> Self {
@@ -181,7 +181,7 @@ impl Run {
     /// ended.
     pub(super) fn unheard(
         export: Export,
-        content_digest: Sha256,
+        content_digest: ContentDigest,
         clock: &Arc<dyn Clock>,
     ) -> Arc<Self> {
         let accepted_time = export.accepted_time;
@@ -201,7 +201,7 @@ impl Run {
     }
 
     /// The digest of what was asked for.
-    pub fn content_digest(&self) -> Sha256 {
+    pub fn content_digest(&self) -> ContentDigest {
         self.content_digest
     }
 

@@ -136,7 +136,7 @@ pub(super) fn pending_run(shared: &Shared, entry: &JournalEntry) -> Arc<Run> {
     let (run, _) = shared.registry.get_or_insert(header.export_id, || {
         let mut export = running_export(header);
         export.state = ExportState::Pending;
-        Run::new(export, header.content_digest, shared.clock.clone(), shared.tally.clone())
+        Run::new(export, header.digest(), shared.clock.clone(), shared.tally.clone())
     });
     run.resume(header.accepted_time, Durability::LocalDisk);
     run

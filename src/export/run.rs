@@ -284,7 +284,7 @@ impl Job {
         failure: &Failure,
         kept_as: Option<ExportId>,
     ) -> FailedExport {
-        let (digest, now) = (entry.header.content_digest, self.shared.clock.now());
+        let (digest, now) = (entry.header.digest(), self.shared.clock.now());
         let message = failure.message.clone();
         FailedExport::new(self.run.export(), digest, failure.reason, message, now).kept_as(kept_as)
     }

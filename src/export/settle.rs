@@ -50,7 +50,7 @@ pub(super) async fn settle(
             remove_local_copy(shared, accepted).await?;
         }
         let now = shared.clock.now();
-        let receipt = Receipt::new(made.export.clone(), accepted.content_digest, now);
+        let receipt = Receipt::new(made.export.clone(), accepted.digest(), now);
         if let Err(error) = journal.write_receipt(&receipt).await {
             // It only saves a way to S3, which knows it all.
             tracing::warn!(export_id = %accepted.export_id, %error, "no receipt is kept");
@@ -75,7 +75,7 @@ async fn verify(shared: &Shared, made: &Made) -> Result<(), Failure> {
     let (Some(s3), Some(folder)) = (&shared.stores.s3, &made.export.folder_name) else {
         return Err(Failure::no_bucket());
     };
-    let run = Run::unheard(made.export.clone(), made.accepted.content_digest, &shared.clock);
+    let run = Run::unheard(made.export.clone(), made.accepted.digest(), &shared.clock);
     let commit = Commit {
         store: s3.as_ref(),
         run: &run,

@@ -17,7 +17,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    bundle::{AcceptedExport, ExportId, UndecodableExport},
+    bundle::{AcceptedExport, ExportId, FormatVersion, UndecodableExport},
     catalog::{StoredBundle, layout, records},
     digest::Sha256,
     store::{ListRequest, ObjectKey, Payload, Store, StoreError, StoreErrorKind, read_small},
@@ -130,11 +130,10 @@ async fn finish(
     if is_here || !is_old(shared, s3.as_ref(), &key).await? {
         return Ok(());
     }
-    match records::read_record(s3.as_ref(), export_id).await? {
-        Some(record) if record.content_digest == content_digest => {}
-        // Not accepted, or accepted under a derived id: the replica that has it knows which.
-        _ => return Ok(()),
-    }
+    let Some(record) = records::read_record(s3.as_ref(), export_id).await? else {
+        // Not accepted, or not yet.
+        return Ok(());
+    };
     let found = StoredBundle::find(s3, export_id).await;
     if found.map_err(|error| TakeoverError::Failed(error.to_string()))?.is_some() {
         forget(s3.as_ref(), export_id, content_digest).await;
@@ -145,8 +144,13 @@ async fn finish(
     let Some(permit) = shared.admission.admit_journaled(size_bytes).await else { return Ok(()) };
     let (_, bytes) = read_small(s3.as_ref(), &key, limit).await?;
     let export = AcceptedExport::decode(bytes)?;
+    let pinned = FormatVersion::try_from(record.format_version);
+    if pinned.is_ok_and(|version| export.digest_in(version) != record.content_digest) {
+        // Refused, or accepted under a derived id: the replica that has it knows which.
+        return Ok(());
+    }
     tracing::warn!(%export_id, "an accepted export was left unfinished by another replica: this one finishes it");
-    let run = Run::unheard(running_export(&export.header()), content_digest, &shared.clock);
+    let run = Run::unheard(running_export(&export.header()), export.digest(), &shared.clock);
     let job = Job { shared: shared.clone(), run, _permit: permit };
     match job.attempt(s3, &export, &AtomicBool::new(false)).await {
         Ok(made) => {
