@@ -13,11 +13,12 @@ pub fn sync_file(file: &File, path: &Path) -> Result<(), DiskError> {
 
 /// Makes a folder's entries durable: files published there or removed, folders made there.
 pub fn sync_directory(folder: &Path) -> Result<(), DiskError> {
-    #[cfg(test)]
-    counts::DIRECTORIES.set(counts::DIRECTORIES.get() + 1);
     File::open(folder)
         .and_then(|opened| opened.sync_all())
-        .map_err(|error| DiskError::of_write("sync the folder", folder, error))
+        .map_err(|error| DiskError::of_write("sync the folder", folder, error))?;
+    #[cfg(test)]
+    counts::DIRECTORIES.set(counts::DIRECTORIES.get() + 1);
+    Ok(())
 }
 
 /// How often this thread synced, for tests that bound it.

@@ -6,7 +6,7 @@ use tempfile::NamedTempFile;
 
 use super::{
     super::{ObjectKey, Payload, PutOutcome, StoreError, StoreErrorKind},
-    LocalStore, OWN, is_reserved,
+    LocalStore, is_reserved,
 };
 use crate::{
     digest::Sha256Hasher,
@@ -37,24 +37,9 @@ impl LocalStore {
         self.publish(file, &path)
     }
 
-    /// Removes an object, and the folders that only it kept.
-    pub(super) fn remove(&self, key: &ObjectKey) -> Result<(), StoreError> {
-        if is_reserved(key.as_str()) {
-            return Err(StoreError::new(
-                StoreErrorKind::Misconfigured,
-                format!("{key} is the service's own file and no object"),
-            ));
-        }
-        let path = self.path(key);
-        let own = self.root().join(OWN);
-        // The folders of the service's own records stay: there will be others.
-        let keep = if path.starts_with(&own) { path.parent().unwrap_or(&own) } else { self.root() };
-        Ok(self.disk.remove_durably(&path, keep)?)
-    }
-
     /// What lies in the root's place and is no folder keeps everything from being written until an
     /// operator moves it, as a full disk does.
-    fn require_folder(&self) -> Result<(), StoreError> {
+    pub(super) fn require_folder(&self) -> Result<(), StoreError> {
         if fs::metadata(self.root()).is_ok_and(|metadata| !metadata.is_dir()) {
             let message =
                 format!("{} is a file, not a folder: move it away", self.root().display());
@@ -103,7 +88,7 @@ impl LocalStore {
         match self.disk.publish(file, path)? {
             Published::Created => {}
             Published::Taken if self.disk.has_file(path)? => return Ok(PutOutcome::Exists),
-            // Somebody removed it in between, which the service itself never does.
+            // Deleted in between.
             Published::Taken => {
                 return Err(StoreError::new(
                     StoreErrorKind::Unavailable,
