@@ -13,7 +13,7 @@ use super::{
     journal::{JournalEntry, JournalError, JournalListing},
     run::running_export,
     shared::Shared,
-    takeover,
+    status, takeover,
 };
 use crate::{
     bundle::Destination,
@@ -47,6 +47,7 @@ pub(super) async fn resume(shared: &Arc<Shared>) -> Result<(), JournalError> {
         Err(error) => tracing::warn!(%error, "old receipts can't be removed"),
     }
     shared.tasks.spawn(drain::work(shared.clone()));
+    shared.tasks.spawn(status::report(shared.clone()));
     if shared.settings.journal == JournalPlace::Store {
         shared.tasks.spawn(takeover::watch(shared.clone()));
     }
