@@ -11,10 +11,10 @@ use super::{
     Durability, FailureReason, JournalPlace, StartError,
     breaker::Outage,
     commit::{Commit, CommitError, Committed},
+    job::Job,
     journal::JournalErrorKind,
     retry::RetryBudget,
-    run::Job,
-    takeover,
+    store_journal,
 };
 use crate::{
     bundle::{AcceptedExport, Bundle, Destination, Fallback, render},
@@ -131,7 +131,7 @@ impl Job {
         if !is_wanted {
             return Durability::LocalDisk;
         }
-        match takeover::keep(commit, export).await {
+        match store_journal::keep(commit, export).await {
             Ok(()) => Durability::Store,
             Err(error) => {
                 tracing::warn!(export_id = %export.export_id, %error, "an accepted export is on this machine only");

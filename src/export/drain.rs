@@ -13,9 +13,8 @@ use super::{
     attempt::{AttemptError, Failure},
     backlog::{Taken, Task},
     events::Run,
+    job::{Job, derived_id, pending_run, running_export},
     journal::{JournalEntry, LoadError},
-    resume::pending_run,
-    run::{Job, derived_id, running_export},
     settle::{LocalCopy, settle},
     shared::Shared,
 };

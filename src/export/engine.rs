@@ -11,9 +11,10 @@ use super::{
     Admission, EngineSettings, FailureReason, Permit, StartError, Status, Stores, Subscription,
     attempt::Failure,
     events::Run,
+    job::{Job, running_export},
     journal::{FailedExport, Journal, JournalEntry, JournalError},
     resume,
-    run::{Job, postpone, running_export},
+    run::postpone,
     shared::Shared,
     status,
 };

@@ -5,33 +5,23 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use uuid::Uuid;
-
 use super::{
-    Durability, EventKind, Permit, StartError,
+    Durability, EventKind, StartError,
     attempt::{AttemptError, Failure, Made},
     backlog::Task,
     earlier::{Earlier, look_up},
     events::Run,
+    job::{Job, derived_id},
     journal::{FailedExport, JournalEntry, JournalError},
     settle::{LocalCopy, settle},
     shared::Shared,
 };
 use crate::{
-    bundle::{AcceptedExport, AcceptedHeader, Destination, ExportId, Fallback},
+    bundle::{AcceptedExport, Destination, ExportId, Fallback},
     catalog::{Export, ExportState},
-    digest::Sha256,
     failpoint,
     store::{Store, StoreKind},
 };
-
-/// One export and everything its run needs.
-pub(super) struct Job {
-    pub shared: Arc<Shared>,
-    pub run: Arc<Run>,
-    /// The right to hold the request in memory, as long as this is.
-    pub _permit: Permit,
-}
 
 /// Who carries an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -305,30 +295,4 @@ pub(super) fn postpone(shared: &Shared, run: &Run, entry: &JournalEntry, failure
         export.state_reason = failure.reason.to_string();
     });
     shared.backlog.postpone(entry, Task::Carry, failure.into());
-}
-
-/// The id under which content is kept whose own id is another's.
-pub(super) fn derived_id(export_id: ExportId, digest: Sha256) -> ExportId {
-    ExportId::new(Uuid::new_v5(&export_id.as_uuid(), digest.as_bytes()))
-}
-
-/// An export that is being worked on.
-pub(super) fn running_export(header: &AcceptedHeader) -> Export {
-    Export {
-        export_id: header.export_id,
-        state: ExportState::Running,
-        state_reason: String::new(),
-        document_name: header.document_name.clone(),
-        session_id: header.session_id.clone(),
-        reviewer: header.reviewer.clone(),
-        requested_by: header.requested_by.clone(),
-        requested_destination: header.destination,
-        stored_in: None,
-        folder_name: None,
-        location: String::new(),
-        artifacts: Vec::new(),
-        manifest_sha256: None,
-        accepted_time: header.accepted_time,
-        committed_time: None,
-    }
 }

@@ -12,7 +12,7 @@ use super::{
     journal::{FailedExport, Receipt},
     retry::RetryBudget,
     shared::Shared,
-    takeover,
+    store_journal,
 };
 use crate::{
     bundle::{AcceptedExport, Artifact, Bundle, FolderName},
@@ -57,7 +57,7 @@ pub(super) async fn settle(
         }
         failpoint!("receipt.written");
         if let (JournalPlace::Store, Some(s3)) = (shared.settings.journal, &shared.stores.s3) {
-            takeover::forget(s3.as_ref(), accepted.export_id, accepted.content_digest).await;
+            store_journal::forget(s3.as_ref(), accepted.export_id, accepted.content_digest).await;
         }
     }
     let removed = match failed {
