@@ -68,7 +68,11 @@ impl Job {
                 trial.failed(failure.clone().into());
             }
             // Whatever it said, S3 answered.
-            _ => trial.succeeded(),
+            _ => {
+                if trial.succeeded() {
+                    self.shared.backlog.end_outage();
+                }
+            }
         }
         result
     }

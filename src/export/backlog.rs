@@ -10,7 +10,7 @@ use std::{
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use tokio::{sync::Notify, time::Instant};
 
-use super::{breaker::Outage, journal::JournalEntry};
+use super::{FailureReason, breaker::Outage, journal::JournalEntry};
 use crate::bundle::{AcceptedTime, ContentDigest, ExportId};
 
 /// What is left to do for an export.
@@ -109,6 +109,18 @@ impl Backlog {
             item.not_before = Instant::now() + pause;
             item.is_in_work = false;
             item.waiting.setback = Some(setback);
+        }
+        self.changed.notify_one();
+    }
+
+    /// S3 is back: what waited for it waits no longer.
+    pub(super) fn end_outage(&self) {
+        for item in self.lock().items.values_mut() {
+            let reason = item.waiting.setback.as_ref().map(|setback| setback.reason);
+            if reason == Some(FailureReason::StoreUnavailable) {
+                item.not_before = Instant::now();
+                item.pauses = pauses();
+            }
         }
         self.changed.notify_one();
     }

@@ -93,7 +93,7 @@ impl Commit<'_> {
         let first = FolderName::new(&export.folder_base, 1);
         let (record, first_state) =
             futures::join!(self.claim_record(export), self.claim_folder(export, &first));
-        let adopted = record?;
+        let (adopted, _) = record?;
         if adopted.folder_base == export.folder_base {
             match first_state? {
                 FolderState::Ours => {
@@ -112,7 +112,11 @@ impl Commit<'_> {
     /// In the local store, where claims go with their bundles: a folder may be free again that was
     /// another's when the export passed it by, and the export stays with the one it took.
     async fn claim_local(&self, export: &AcceptedExport) -> Result<Claim, CommitError> {
-        let adopted = self.claim_record(export).await?;
+        let (adopted, is_new) = self.claim_record(export).await?;
+        // The record comes before the first claim, and goes after the last.
+        if is_new {
+            return self.claim_folder_from(adopted, 0).await;
+        }
         let base = &adopted.folder_base;
         let own = self.retrying(|| claimed_folders(self.store, base, adopted.export_id)).await?;
         let skip = match own.last() {
@@ -150,12 +154,15 @@ impl Commit<'_> {
         Err(CommitError::NoFolderLeft(base.to_string()))
     }
 
-    /// Puts the record, or adopts the one that is there.
-    async fn claim_record(&self, export: &AcceptedExport) -> Result<AcceptedExport, CommitError> {
+    /// Puts the record, or adopts the one that is there. Whether it is new.
+    async fn claim_record(
+        &self,
+        export: &AcceptedExport,
+    ) -> Result<(AcceptedExport, bool), CommitError> {
         let key = layout::record(export.export_id);
         let ours = ExportRecord::new(export);
         if self.put(&key, records::payload(&ours)).await? == PutOutcome::Created {
-            return Ok(export.clone());
+            return Ok((export.clone(), true));
         }
         let read = || records::read_record(self.store, export.export_id);
         let theirs = self.retrying(read).await?.ok_or_else(|| self.vanished(&key))?;
@@ -171,13 +178,14 @@ impl Commit<'_> {
         if theirs.content_digest != content_digest {
             return Err(CommitError::RequestIdReused { digest: content_digest });
         }
-        Ok(AcceptedExport {
+        let adopted = AcceptedExport {
             accepted_time: theirs.accepted_time,
             folder_base: theirs.folder_base,
             format_version,
             content_digest,
             ..export.clone()
-        })
+        };
+        Ok((adopted, false))
     }
 
     /// Puts a claim on a folder, and looks for a manifest there that nobody claimed.

@@ -143,6 +143,8 @@ struct State {
     /// The newest artifact progress, with a number that tells it from older ones.
     live: Option<(u64, Arc<Event>)>,
     acceptance: Acceptance,
+    /// Whether the tally has it.
+    is_counted: bool,
 }
 
 enum Acceptance {
@@ -165,6 +167,7 @@ impl Run {
             progress: Progress::default(),
             live: None,
             acceptance: Acceptance::Open,
+            is_counted: false,
         };
         Self {
             export_id: state.export.export_id,
@@ -244,22 +247,36 @@ impl Run {
 
     /// Says that the request is accepted, unless that was said.
     pub(super) fn accept(&self, accepted_time: AcceptedTime, durability: Durability) {
-        self.accept_as(accepted_time, durability, false);
+        self.accept_as(accepted_time, durability, false, true);
     }
 
     /// Says that an earlier process accepted the request.
     pub(super) fn resume(&self, accepted_time: AcceptedTime, durability: Durability) {
-        self.accept_as(accepted_time, durability, true);
+        self.accept_as(accepted_time, durability, true, true);
     }
 
-    fn accept_as(&self, accepted_time: AcceptedTime, durability: Durability, resumed: bool) {
+    /// Says that the request was accepted and has ended before: it counts no second time.
+    pub(super) fn repeat(&self, accepted_time: AcceptedTime) {
+        self.accept_as(accepted_time, Durability::LocalDisk, false, false);
+    }
+
+    fn accept_as(
+        &self,
+        accepted_time: AcceptedTime,
+        durability: Durability,
+        resumed: bool,
+        counts: bool,
+    ) {
         {
             let mut state = self.lock();
             if !matches!(state.acceptance, Acceptance::Open) {
                 return;
             }
             state.acceptance = Acceptance::Accepted;
-            self.tally.add(state.export.state);
+            state.is_counted = counts;
+            if counts {
+                self.tally.add(state.export.state);
+            }
         }
         self.publish(EventKind::Accepted { accepted_time, resumed, durability });
     }
@@ -283,7 +300,7 @@ impl Run {
         let mut state = self.lock();
         let before = state.export.state;
         change(&mut state.export);
-        if matches!(state.acceptance, Acceptance::Accepted) && before != state.export.state {
+        if state.is_counted && before != state.export.state {
             self.tally.change(before, state.export.state);
         }
     }

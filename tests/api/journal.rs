@@ -147,6 +147,9 @@ async fn what_fell_back_is_sent_by_a_later_process_too() {
     for number in 1..=5 {
         assert_eq!(read(&mut server.client, &name(number)).await.state(), State::FellBack);
     }
+    // Asking again counts no second time.
+    let again = committed(&mut server.client, request(1, "a.docx")).await;
+    assert_eq!(again.state(), State::FellBack);
     let found = checks(&mut server.client).await;
     let fell_back = check(&found, "exports.fell_back");
     assert_eq!(fell_back.status(), CheckStatus::Warning);
