@@ -122,12 +122,13 @@ impl Job {
             }
         };
         failpoint!("drain.committed");
+        // From now on the stores say where it is.
+        shared.registry.forget(export_id);
         let failed = (export.export_id != export_id).then(|| {
             let failure = Failure::kept_elsewhere(&made.export.location);
             self.failed(entry, &failure, Some(export.export_id))
         });
         settle(shared, &made, &accepted, LocalCopy::Maybe, failed).await?;
-        shared.registry.forget(export_id);
         shared.tally.change(ExportState::FellBack, ExportState::Committed);
         metrics::counter!("tara_export_drained_total").increment(1);
         tracing::info!(%export_id, location = made.export.location, "a bundle that had fallen back is in S3");

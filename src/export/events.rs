@@ -470,7 +470,9 @@ impl Subscription {
         match &state.live {
             Some((number, event)) if *number > self.seen_live => {
                 self.seen_live = *number;
-                Some(Next::Event(event.clone()))
+                // One from before the last kept event would go back behind it.
+                let is_news = event.sequence >= self.seen as u64;
+                is_news.then(|| Next::Event(event.clone()))
             }
             _ => None,
         }
