@@ -50,7 +50,10 @@ impl Catalog {
     /// Where a store does not answer and no other has the bundle.
     pub async fn find(&self, export_id: ExportId) -> Result<Option<StoredBundle>, ReadError> {
         let mut failure = None;
-        for store in &self.stores {
+        // What moves from the local store to S3 meanwhile is in neither when it is looked for: so S3
+        // is asked once more.
+        let again = self.stores.first().filter(|_| self.stores.len() > 1);
+        for store in self.stores.iter().chain(again) {
             match StoredBundle::find(store, export_id).await {
                 Ok(Some(bundle)) => return Ok(Some(bundle)),
                 Ok(None) => {}

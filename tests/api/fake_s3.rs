@@ -1,25 +1,20 @@
 //! S3 as tests want it: one that works, hangs, fails and panics on command, one that is down, and
 //! one that never answers.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use aws_config::SdkConfig;
-use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 use tara_export::store::{
     ListRequest, Listing, Object, ObjectInfo, ObjectKey, Payload, ProbeResult, PutOutcome, Store,
-    StoreError, StoreErrorKind, StoreKind,
-    local::LocalStore,
-    s3::{S3Settings, S3Store, ServerSideEncryption},
+    StoreError, StoreErrorKind, StoreKind, local::LocalStore,
 };
-use tara_export_test_support::TestS3;
 use tempfile::TempDir;
 use tokio::{
     net::{TcpListener, TcpSocket},
     sync::watch,
 };
 
-use crate::harness::within;
+use crate::harness::{s3::s3_store, within};
 
 /// What S3 takes below this, a folder on disk keeps for the service's own files.
 const JOURNAL: &str = ".tara-export/journal/";
@@ -198,29 +193,4 @@ impl SilentServer {
         let address = self.0.local_addr().unwrap();
         s3_store(&format!("http://{address}"), "bucket", "access", "secret")
     }
-}
-
-/// The real S3 client, told to use this server.
-pub(crate) fn store_of(server: &TestS3) -> Arc<dyn Store> {
-    let (access_key, secret_key) = (server.access_key(), server.secret_key());
-    s3_store(&server.endpoint(), server.bucket(), access_key, secret_key)
-}
-
-fn s3_store(endpoint: &str, bucket: &str, access_key: &str, secret_key: &str) -> Arc<dyn Store> {
-    let credentials = Credentials::new(access_key, secret_key, None, None, "test");
-    let environment = SdkConfig::builder()
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .build();
-    let settings = S3Settings {
-        bucket: bucket.to_owned(),
-        base_path: "tara/".to_owned(),
-        region: Some("us-east-1".to_owned()),
-        endpoint_url: Some(endpoint.to_owned()),
-        path_style: true,
-        server_side_encryption: ServerSideEncryption::BucketDefault,
-        connect_timeout: Duration::from_secs(2),
-        read_timeout: Duration::from_secs(600),
-        operation_timeout: Duration::from_secs(600),
-    };
-    Arc::new(S3Store::from_sdk_config(settings, &environment))
 }

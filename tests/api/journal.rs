@@ -13,7 +13,7 @@ use tonic::Code;
 use crate::{
     bundles,
     fake_s3::{FakeS3, JOURNAL_ON_DISK, Mode},
-    following::{committed, export, follow, next, next_where, refused},
+    following::{committed, export, follow, next, next_where, refused, watch},
     harness::{Client, Host, within},
     requests::{document, id, name, request, s3_or_nothing},
     statuses::expect_status,
@@ -127,10 +127,11 @@ async fn a_bundle_that_fell_back_goes_to_s3_by_itself_and_its_local_copy_goes() 
     assert_eq!(remote.stored_in(), Destination::S3);
     assert_eq!(bundles::whole(&s3.root().join(&remote.folder_name)), before);
     until_files(&host, &[receipt(1)]).await;
-    // Whoever watches it now hears how it is now.
-    let watch = WatchExportRequest { name: name(1), ..Default::default() };
-    let followed = follow(server.client.watch_export(watch).await.unwrap().into_inner()).await;
-    assert_eq!(followed.completed().state(), State::Committed);
+    // Whoever watches it then hears how it is then.
+    let heard = async {
+        while watch(&mut server.client, &name(1)).await.completed().state() != State::Committed {}
+    };
+    within("WatchExport to say so", heard).await;
 }
 
 #[tokio::test]

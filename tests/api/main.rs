@@ -5,13 +5,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod bundles;
-mod fake_s3;
-mod following;
+#[path = "../harness/mod.rs"]
 mod harness;
+use harness::{bundles, following, requests, statuses};
+
+mod fake_s3;
 mod reading;
-mod requests;
-mod statuses;
 
 mod again;
 mod bad_input;

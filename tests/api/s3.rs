@@ -12,9 +12,8 @@ use tonic::Code;
 
 use crate::{
     bundles,
-    fake_s3::store_of,
     following::{committed, export, refused},
-    harness::{Host, START_PREFIX},
+    harness::{Host, START_PREFIX, s3::store_of},
     reading::{archive, artifact, report},
     requests::{id, name, request, s3_or_nothing},
     statuses::expect_status,

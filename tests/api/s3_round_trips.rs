@@ -6,9 +6,8 @@ use tara_export::proto::export::State;
 use tara_export_test_support::{Fault, FaultId, FaultRule, Operation, TestS3};
 
 use crate::{
-    fake_s3::store_of,
     following::committed,
-    harness::{Host, within},
+    harness::{Host, s3::store_of, within},
     requests::{name, request},
 };
 

@@ -1,4 +1,13 @@
-//! A server on a port of its own, and what outlives it.
+//! A server on a port of its own, and what outlives it; with `requests` to send, streams to follow
+//! and what to look at afterwards. Part of several tests.
+
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+pub(crate) mod bundles;
+pub(crate) mod following;
+pub(crate) mod requests;
+pub(crate) mod s3;
+pub(crate) mod statuses;
 
 use std::{
     future::Future,
