@@ -220,7 +220,20 @@ impl StoredBundle {
             });
         };
         let key = layout::artifact(&self.folder, path);
-        VerifiedArtifact::open(self.store.as_ref(), &key, expected).await
+        match VerifiedArtifact::open(self.store.as_ref(), &key, expected).await {
+            Err(ReadError::DataLoss { .. }) if self.is_gone().await => {
+                let place = self.store.location(&format!("{}/", self.folder));
+                let message = format!("{place} went to S3 while it was read: read it again");
+                Err(StoreError::new(StoreErrorKind::Unavailable, message).into())
+            }
+            opened => opened,
+        }
+    }
+
+    /// Whether the whole bundle went: it fell back, and is in S3 now.
+    async fn is_gone(&self) -> bool {
+        self.store.kind() == StoreKind::Local
+            && matches!(read_manifest(self.store.as_ref(), &self.folder).await, Ok(None))
     }
 }
 
