@@ -8,7 +8,7 @@ use std::sync::{
 use uuid::Uuid;
 
 use super::{
-    Durability, EventKind, Permit, StartError,
+    Durability, EventKind, FailureReason, Permit, StartError,
     attempt::{AttemptError, Failure, Made},
     backlog::Task,
     earlier::{Earlier, look_up},
@@ -57,6 +57,7 @@ impl Job {
                 self.run.accept(earlier.accepted_time, Durability::LocalDisk);
                 return self.complete(*earlier);
             }
+            Ok(Earlier::Moving) => return self.run.refuse(being_moved()),
             Err(error) => return self.run.refuse(error.into()),
         }
         let journal = match self.shared.journal() {
@@ -305,6 +306,13 @@ pub(super) fn postpone(shared: &Shared, run: &Run, entry: &JournalEntry, failure
         export.state_reason = failure.reason.to_string();
     });
     shared.backlog.postpone(entry, Task::Carry, failure.into());
+}
+
+/// The request is safe, and its bundle can't be shown right now.
+fn being_moved() -> StartError {
+    let message = "this export was accepted before, and its bundle is being moved to S3: send the request again \
+                   in a moment to hear where it is";
+    StartError::Store { reason: FailureReason::StoreUnavailable, message: message.to_owned() }
 }
 
 /// The id under which content is kept whose own id is another's.
