@@ -143,6 +143,8 @@ struct State {
     /// The newest artifact progress, with a number that tells it from older ones.
     live: Option<(u64, Arc<Event>)>,
     acceptance: Acceptance,
+    /// Only tells how an earlier run ended, whose export is counted already.
+    is_repetition: bool,
 }
 
 enum Acceptance {
@@ -165,6 +167,7 @@ impl Run {
             progress: Progress::default(),
             live: None,
             acceptance: Acceptance::Open,
+            is_repetition: false,
         };
         Self {
             export_id: state.export.export_id,
@@ -252,6 +255,12 @@ impl Run {
         self.accept_as(accepted_time, durability, true);
     }
 
+    /// Says that the request was accepted and has ended before; what follows tells only how.
+    pub(super) fn repeat(&self, accepted_time: AcceptedTime, durability: Durability) {
+        self.lock().is_repetition = true;
+        self.accept(accepted_time, durability);
+    }
+
     fn accept_as(&self, accepted_time: AcceptedTime, durability: Durability, resumed: bool) {
         {
             let mut state = self.lock();
@@ -259,7 +268,9 @@ impl Run {
                 return;
             }
             state.acceptance = Acceptance::Accepted;
-            self.tally.add(state.export.state);
+            if !state.is_repetition {
+                self.tally.add(state.export.state);
+            }
         }
         self.publish(EventKind::Accepted { accepted_time, resumed, durability });
     }
@@ -283,7 +294,8 @@ impl Run {
         let mut state = self.lock();
         let before = state.export.state;
         change(&mut state.export);
-        if matches!(state.acceptance, Acceptance::Accepted) && before != state.export.state {
+        let is_counted = matches!(state.acceptance, Acceptance::Accepted) && !state.is_repetition;
+        if is_counted && before != state.export.state {
             self.tally.change(before, state.export.state);
         }
     }

@@ -54,7 +54,7 @@ impl Job {
             }
             Ok(Earlier::Failed(failed)) => return self.repeat_failure(*failed),
             Ok(Earlier::Ended(earlier)) => {
-                self.run.accept(earlier.accepted_time, Durability::LocalDisk);
+                self.run.repeat(earlier.accepted_time, Durability::LocalDisk);
                 return self.complete(*earlier);
             }
             Ok(Earlier::Moving) => return self.run.refuse(being_moved()),
@@ -93,7 +93,7 @@ impl Job {
     }
 
     fn repeat_failure(&self, failed: FailedExport) {
-        self.run.accept(failed.export().accepted_time, Durability::LocalDisk);
+        self.run.repeat(failed.export().accepted_time, Durability::LocalDisk);
         let (reason, message) = (failed.reason(), failed.message().to_owned());
         self.run.fail(reason, message, failed.kept());
     }

@@ -12,7 +12,7 @@ use crate::{
     in_s3::check_in_s3,
     requests::{id, name, request},
     statuses::expect_status,
-    waiting::{until_journal_is_empty, until_state, until_status},
+    waiting::{status, until_journal_is_empty, until_state, until_status},
 };
 
 #[tokio::test]
@@ -64,4 +64,24 @@ async fn it_hears_that_s3_has_it() {
     check_in_s3(&s3, &committed(&mut server.client, request(1, "a.docx")).await);
     s3.clear_faults();
     until_journal_is_empty(&host).await;
+}
+
+#[tokio::test]
+async fn row_8_it_is_counted_once() {
+    let s3 = TestS3::start().await;
+    let flags = ["--s3-retry-budget=300ms", "--s3-outage-pause=10ms"];
+    let host = Host::with_s3(store_of(&s3)).flags(&flags);
+    let mut server = host.start().await;
+    s3.fail(FaultRule::new(Fault::SERVICE_UNAVAILABLE));
+    committed(&mut server.client, request(1, "a.docx")).await;
+    server.stop().await;
+
+    let mut server = host.start().await;
+    let again = committed(&mut server.client, request(1, "a.docx")).await;
+    assert_eq!(again.state(), State::FellBack);
+    let counts = status(&server).await.counts;
+    assert_eq!((counts.started, counts.fell_back), (1, 1));
+    s3.clear_faults();
+    let status = until_status(&server, "its end", |status| status.counts.completed == 1).await;
+    assert_eq!((status.counts.started, status.counts.fell_back), (1, 0));
 }
