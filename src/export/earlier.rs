@@ -22,6 +22,8 @@ pub(super) enum Earlier {
     Failed(Box<FailedExport>),
     /// It had this content, and has a bundle.
     Ended(Box<Export>),
+    /// It had this content, and its bundle goes from the local store to S3 at the moment.
+    Moving,
 }
 
 /// Looks through the journal's notes, and into the store that was not asked for. The store asked for
@@ -38,10 +40,17 @@ pub(super) async fn look_up(
         if !export.has(first) {
             return Ok(Earlier::Reused);
         }
-        // Not there any more: it is in S3 by now.
-        if let Some(bundle) = find(shared, Some(&shared.stores.local), export_id).await {
-            return Ok(Earlier::Ended(Box::new(bundle.export())));
-        }
+        let local = find(shared, Some(&shared.stores.local), export_id).await;
+        // Not there any more: it is in S3 by now. Whoever sends it there is not done with the journal
+        // yet, and must stay the only one at work on it.
+        let found = match local {
+            Some(bundle) => Some(bundle),
+            None => find(shared, shared.stores.s3.as_ref(), export_id).await,
+        };
+        return Ok(match found {
+            Some(bundle) if is_of(&bundle, export) => Earlier::Ended(Box::new(bundle.export())),
+            _ => Earlier::Moving,
+        });
     }
     if let Ok(journal) = shared.journal() {
         match journal.failure(export_id).await? {

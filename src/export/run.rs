@@ -47,6 +47,7 @@ impl Job {
                 self.run.repeat(earlier.accepted_time);
                 return self.complete(*earlier);
             }
+            Ok(Earlier::Moving) => return self.run.refuse(StartError::Moving),
             Err(error) => return self.run.refuse(error.into()),
         }
         let journal = match self.shared.journal() {

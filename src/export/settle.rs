@@ -18,7 +18,7 @@ use crate::{
     bundle::{AcceptedExport, Artifact, Bundle, FolderName},
     catalog::{claimed_folders, layout},
     failpoint,
-    store::{ObjectKey, Store, StoreError, StoreKind},
+    store::{ObjectKey, Store, StoreError, StoreErrorKind, StoreKind},
 };
 
 /// Whether the local store may have something of an export that is committed in S3.
@@ -150,8 +150,15 @@ async fn remove_own(
     artifact: &Artifact,
 ) -> Result<(), StoreError> {
     let key = layout::artifact(folder, &artifact.path);
-    match holds(local, &key, artifact).await? {
-        true => local.delete(&key).await,
-        false => Ok(()),
+    let is_gone = match local.head(&key).await {
+        Ok(_) => false,
+        Err(error) if error.kind() == StoreErrorKind::NotFound => true,
+        Err(error) => return Err(error),
+    };
+    // Where it is gone, a crash may have come between that and its folder's fsync, which deleting
+    // again does.
+    if is_gone || holds(local, &key, artifact).await? {
+        local.delete(&key).await?;
     }
+    Ok(())
 }

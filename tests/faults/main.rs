@@ -8,9 +8,11 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
-use harness::{bundles, following, requests};
+use harness::{bundles, following, requests, statuses};
 
 mod in_s3;
 mod waiting;
 
 mod answers;
+mod moving;
+mod random;
