@@ -60,6 +60,7 @@ on_every_backend! {
     listing::paging_one_by_one_gives_the_whole,
     listing::an_empty_store_lists_nothing,
     deleting::a_deleted_object_is_gone,
+    deleting::a_folder_is_not_listed_without_objects,
     deleting::deleting_what_is_not_there_is_well,
     deleting::a_deleted_key_can_be_put_again,
     deleting::deleting_leaves_the_neighbours_alone,
