@@ -62,7 +62,7 @@ impl Directories {
     /// Removes a folder below the root if it is empty, durably. Whether it is gone.
     pub fn remove_if_empty(&self, folder: &Path) -> Result<bool, DiskError> {
         let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
-        match fs::remove_dir(folder) {
+        match failpoint!("disk.directory.remove", folder, fs::remove_dir(folder)) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(false),
@@ -88,7 +88,7 @@ impl Directories {
 
 /// Makes one folder if it is missing, and its entry in its parent durable.
 fn make(folder: &Path, may_be_link: bool) -> Result<(), DiskError> {
-    let made = match fs::create_dir(folder) {
+    let made = match failpoint!("disk.directory.make", folder, fs::create_dir(folder)) {
         Ok(()) => true,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
         Err(error) => return Err(DiskError::of_write("make the folder", folder, error)),

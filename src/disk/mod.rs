@@ -18,7 +18,7 @@ pub(crate) use self::sync::counts;
 pub use self::{
     directories::Directories,
     error::{DiskError, DiskErrorKind},
-    sync::{sync_directory, sync_file},
+    sync::{sync_directory, sync_file, write_bytes},
 };
 
 /// The files below one folder of this machine. One process writes there at a time; any number may
@@ -94,14 +94,15 @@ impl Disk {
             use std::os::unix::fs::PermissionsExt as _;
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
-        builder
-            .tempfile_in(&self.temporary)
+        failpoint!("disk.file.create", &self.temporary, builder.tempfile_in(&self.temporary))
             .map_err(|error| DiskError::of_write("make a file in", &self.temporary, error))
     }
 
     /// Gives a file its name unless the name is taken. Of several at once, one wins. Not durable
     /// before its folder is synced.
     pub fn publish(&self, mut file: NamedTempFile, path: &Path) -> Result<Published, DiskError> {
+        failpoint!("disk.file.publish", path, Ok(()))
+            .map_err(|error| DiskError::of_write("publish", path, error))?;
         for attempt in 1.. {
             self.directories.ensure(self.folder_of(path))?;
             match file.persist_noclobber(path) {
@@ -126,15 +127,16 @@ impl Disk {
     /// synced.
     pub fn replace(&self, file: NamedTempFile, path: &Path) -> Result<(), DiskError> {
         self.directories.ensure(self.folder_of(path))?;
-        match file.persist(path) {
+        let replace = || file.persist(path).map_err(|error| error.error);
+        match failpoint!("disk.file.replace", path, replace()) {
             Ok(_) => Ok(()),
-            Err(error) => Err(DiskError::of_write("publish", path, error.error)),
+            Err(error) => Err(DiskError::of_write("publish", path, error)),
         }
     }
 
     /// Removes what has this name. Whether anything had. Not durable before its folder is synced.
     pub fn remove(&self, path: &Path) -> Result<bool, DiskError> {
-        match fs::remove_file(path) {
+        match failpoint!("disk.file.remove", path, fs::remove_file(path)) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(DiskError::of_write("remove", path, error)),

@@ -97,10 +97,13 @@ impl Job {
             claim = &mut claiming => claim?,
             () = time::sleep(settings.accept_timeout), if !self.run.is_accepted() => {
                 self.run.accept(export.accepted_time, Durability::LocalDisk);
+                failpoint!("accepted.without_claim");
                 claiming.await?
             }
         };
+        failpoint!("claim.done");
         self.run.accept(claim.export.accepted_time, Durability::LocalDisk);
+        failpoint!("accepted.sent");
         let is_as_pinned = claim.export.accepted_time == export.accepted_time
             && claim.export.folder_base == export.folder_base
             && claim.export.format_version == export.format_version;

@@ -21,7 +21,6 @@ use crate::{
     bundle::{AcceptedExport, AcceptedHeader, Destination, ExportId, Fallback},
     catalog::{Export, ExportState},
     digest::Sha256,
-    failpoint,
     store::{Store, StoreKind},
 };
 
@@ -142,6 +141,7 @@ impl Job {
                 // `accepted` comes first, and waits no longer.
                 self.run.accept(export.accepted_time, Durability::LocalDisk);
                 self.fall_back(&failure);
+                failpoint!("fallback.told");
                 fell_back = Some(failure.reason);
             }
             let export_id = match store.kind() {
