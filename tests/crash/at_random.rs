@@ -96,6 +96,7 @@ async fn ended_at_any_moment(ending: Ending) {
         for caller in within("the callers", join_all(callers)).await {
             caller.expect("a caller was told something wrong");
         }
+        world.ledger.note(&format!("process {number} has ended; journal: {:?}", world.journal()));
         world.check();
     }
     world.finish().await;

@@ -59,28 +59,42 @@ pub(crate) struct Told {
 
 /// All wishes, and what was told of them.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger(Mutex<BTreeMap<Wish, Told>>);
+pub(crate) struct Ledger {
+    told: Mutex<BTreeMap<Wish, Told>>,
+    /// Everything in the order in which it happened, to be shown when a test fails.
+    history: Mutex<Vec<(u32, String)>>,
+}
 
 impl Ledger {
+    /// Something happened to all exports.
+    pub(crate) fn note(&self, what: &str) {
+        self.history.lock().unwrap().push((0, what.to_owned()));
+    }
+
     pub(crate) fn asked(&self, wish: Wish) {
+        self.noted(wish, "asked");
         self.lock().entry(wish).or_default();
     }
 
     pub(crate) fn accepted(&self, wish: Wish) {
+        self.noted(wish, "accepted");
         self.lock().entry(wish).or_default().accepted = true;
     }
 
     pub(crate) fn failed(&self, wish: Wish) {
+        self.noted(wish, "failed");
         self.lock().entry(wish).or_default().failed = true;
     }
 
     pub(crate) fn completed(&self, wish: Wish, export: Export) {
+        self.noted(wish, &format!("completed in {:?}", export.stored_in()));
         assert_eq!(export.session_id, wish.session_id(), "another review was exported");
         self.lock().entry(wish).or_default().completed.push(export);
     }
 
     /// A call that ended without an end of the export: a lost connection, or a refusal.
     pub(crate) fn ended(&self, wish: Wish, error: &ClientError) {
+        self.noted(wish, &error.to_string());
         let expected = [
             None,
             Some(Code::Unavailable),
@@ -92,8 +106,24 @@ impl Ledger {
         assert!(expected.contains(&error.code()), "{wish:?}: {error:?}");
         if error.code() == Some(Code::AlreadyExists) {
             let told = self.lock().get(&wish).cloned().unwrap_or_default();
-            assert!(!told.accepted || told.failed, "{wish:?} was accepted, and is refused now");
+            assert!(
+                !told.accepted || told.failed,
+                "{wish:?} was accepted, and is refused now:\n{}",
+                self.history_of(&wish)
+            );
         }
+    }
+
+    /// What happened to an export.
+    pub(crate) fn history_of(&self, wish: &Wish) -> String {
+        let history = self.history.lock().unwrap();
+        let own = history.iter().filter(|(number, _)| [0, wish.number].contains(number));
+        own.map(|(_, what)| what.as_str()).collect::<Vec<_>>().join("\n")
+    }
+
+    fn noted(&self, wish: Wish, what: &str) {
+        let what = format!("{wish:?}: {what}");
+        self.history.lock().unwrap().push((wish.number, what));
     }
 
     pub(crate) fn told(&self) -> BTreeMap<Wish, Told> {
@@ -101,7 +131,7 @@ impl Ledger {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Wish, Told>> {
-        self.0.lock().unwrap()
+        self.told.lock().unwrap()
     }
 }
 

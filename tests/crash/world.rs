@@ -115,7 +115,8 @@ impl World {
                 let is_where_asked = if wish.is_local { kept.is_some() } else { remote.is_some() };
                 assert!(
                     is_journaled || is_where_asked || has_failed,
-                    "nothing is left of {wish:?}, which was accepted: {told:?}"
+                    "nothing is left of {wish:?}, which was accepted: {told:?}\n{}",
+                    self.ledger.history_of(&wish)
                 );
             }
             for export in &told.completed {
