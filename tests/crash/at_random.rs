@@ -19,6 +19,11 @@ const PROCESSES: u32 = 30;
 /// How long a process lives at most before it is ended: what it has to do takes about as long.
 const LONGEST_LIFE_MS: u64 = 250;
 
+/// Failures that are waited out for a while.
+const OUTAGES: [Fault; 2] = [Fault::SERVICE_UNAVAILABLE, Fault::ResetBefore];
+/// How long: a process may see the end of it.
+const RETRY_BUDGET: &str = "150ms";
+
 /// How a process is ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
@@ -61,10 +66,10 @@ async fn ended_at_any_moment(ending: Ending) {
     let given = env::var("CRASH_SEED").ok().map(|seed| seed.parse().expect("a number"));
     let seed = Seed(given.unwrap_or_else(|| Uuid::new_v4().as_u64_pair().0));
     let mut random = Random::new(seed.0);
-    let mut world = World::new().await;
+    let mut world = World::new(RETRY_BUDGET).await;
     let mut wishes: Vec<Wish> = Vec::new();
     for number in 1..=PROCESSES {
-        change_weather(&world, &mut random).await;
+        change_weather(&world, &mut random);
         new_wishes(&mut wishes, &mut random);
         let mut process = world.start("");
         let life = Duration::from_millis(random.below(LONGEST_LIFE_MS));
@@ -120,10 +125,9 @@ fn new_wishes(wishes: &mut Vec<Wish>, random: &mut Random) {
 }
 
 /// What S3 does to the next process.
-async fn change_weather(world: &World, random: &mut Random) {
+fn change_weather(world: &World, random: &mut Random) {
     let s3 = &world.s3;
     s3.clear_faults();
-    s3.restart().await.unwrap();
     s3.latency(Duration::from_millis(random.one_of(&[0, 0, 2, 8])));
     let first = random.below(20) as usize;
     let puts = |fault| FaultRule::new(fault).on(Operation::PutObject).after(first).times(3);
@@ -132,14 +136,14 @@ async fn change_weather(world: &World, random: &mut Random) {
     };
     match random.below(7) {
         0 | 1 => {}
-        2 => s3.stop(),
-        3 => fail(FaultRule::new(Fault::SERVICE_UNAVAILABLE)),
+        2 => fail(FaultRule::new(Fault::ACCESS_DENIED)),
+        3 => fail(FaultRule::new(OUTAGES[random.below(2) as usize].clone())),
         // Stored, and nobody is told.
         4 => fail(puts(Fault::ResetAfter)),
         // Stored when the process is long dead.
         5 => fail(puts(Fault::Delay(Duration::from_millis(400)))),
         _ => {
-            let rule = FaultRule::new(Fault::SLOW_DOWN).on(Operation::PutObject);
+            let rule = FaultRule::new(Fault::ACCESS_DENIED).on(Operation::PutObject);
             fail(rule.key_contains("/feedback/"));
         }
     }

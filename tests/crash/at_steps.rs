@@ -206,7 +206,8 @@ impl Scene {
 
     /// Everything before the process starts that is to die.
     async fn prepare(self, world: &mut World) {
-        let outage = FaultRule::new(Fault::SERVICE_UNAVAILABLE);
+        // The kind that nobody waits out.
+        let outage = FaultRule::new(Fault::ACCESS_DENIED);
         match self {
             Self::S3 => {
                 // Longer than the server waits for it.
@@ -264,7 +265,7 @@ fn failpoints(step: &str) -> String {
 }
 
 async fn killed_at(scene: Scene, step: &str) {
-    let mut world = World::new().await;
+    let mut world = World::new("5s").await;
     scene.prepare(&mut world).await;
     let failpoints = failpoints(step);
     let mut process = world.start(&failpoints);

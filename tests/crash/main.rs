@@ -9,6 +9,7 @@
 
 mod callers;
 mod ledger;
+mod machine;
 mod process;
 mod random;
 mod stores;

@@ -27,10 +27,9 @@ use crate::{
 };
 
 /// The server's settings: everything that waits waits shortly.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 7] = [
     ("LOG_FORMAT", "json"),
     ("PORT", "0"),
-    ("S3_RETRY_BUDGET", "400ms"),
     ("S3_OUTAGE_PAUSE", "20ms"),
     ("ACCEPT_TIMEOUT", "100ms"),
     ("SHUTDOWN_TIMEOUT", "100ms"),
@@ -40,6 +39,7 @@ const SETTINGS: [(&str, &str); 8] = [
 
 pub(crate) struct World {
     folder: TempDir,
+    retry_budget: &'static str,
     pub(crate) s3: TestS3,
     pub(crate) ledger: Arc<Ledger>,
     /// Digests of everything that S3 ever had.
@@ -47,8 +47,10 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) async fn new() -> Self {
+    /// A machine with nothing on it, and a server's setting S3_RETRY_BUDGET.
+    pub(crate) async fn new(retry_budget: &'static str) -> Self {
         Self {
+            retry_budget,
             folder: tempfile::tempdir().unwrap(),
             s3: TestS3::start().await,
             ledger: Arc::default(),
@@ -68,6 +70,7 @@ impl World {
             .env_clear()
             .env("DATA_DIR", self.data_dir())
             .env("FAILPOINTS", failpoints)
+            .env("S3_RETRY_BUDGET", self.retry_budget)
             .envs(SETTINGS)
             .envs(self.s3.environment());
         Process::start(command)
@@ -167,7 +170,6 @@ impl World {
     pub(crate) async fn finish(&mut self) {
         self.s3.clear_faults();
         self.s3.latency(Duration::ZERO);
-        self.s3.restart().await.unwrap();
         let mut process = self.start("");
         let url = process.url().await.expect("a server that nothing ails starts");
         self.until_done().await;
