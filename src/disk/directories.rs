@@ -79,7 +79,7 @@ impl Directories {
     /// durable before the folder above is synced.
     pub fn remove_if_empty(&self, folder: &Path) -> Result<bool, DiskError> {
         let mut durable = self.lock();
-        let is_gone = match fs::remove_dir(folder) {
+        let is_gone = match failpoint!("disk.directory.remove", folder, fs::remove_dir(folder)) {
             Ok(()) => true,
             Err(error) => match error.kind() {
                 io::ErrorKind::NotFound => true,
@@ -111,7 +111,7 @@ impl Directories {
 
 /// Makes one folder if it is missing, and its entry in its parent durable.
 fn make(folder: &Path, may_be_link: bool) -> Result<(), DiskError> {
-    let made = match fs::create_dir(folder) {
+    let made = match failpoint!("disk.directory.make", folder, fs::create_dir(folder)) {
         Ok(()) => true,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
         Err(error) => return Err(DiskError::of_write("make the folder", folder, error)),

@@ -18,7 +18,7 @@ pub(crate) use self::sync::counts;
 pub use self::{
     directories::Directories,
     error::{DiskError, DiskErrorKind},
-    sync::{sync_directory, sync_file},
+    sync::{sync_directory, sync_file, write_bytes},
 };
 
 /// The files below one folder of this machine. One process writes there at a time; any number may
@@ -85,14 +85,15 @@ impl Disk {
             use std::os::unix::fs::PermissionsExt as _;
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
-        builder
-            .tempfile_in(&self.temporary)
+        failpoint!("disk.file.create", &self.temporary, builder.tempfile_in(&self.temporary))
             .map_err(|error| DiskError::of_write("make a file in", &self.temporary, error))
     }
 
     /// Gives a file its name unless the name is taken. Of several at once, one wins. Not durable
     /// before its folder is synced.
     pub fn publish(&self, file: NamedTempFile, path: &Path) -> Result<Published, DiskError> {
+        failpoint!("disk.file.publish", path, Ok(()))
+            .map_err(|error| DiskError::of_write("publish", path, error))?;
         let name = || file.persist_noclobber(path);
         match self.directories.ensure_and(self.folder_of(path), name)? {
             Ok(_) => Ok(Published::Created),
@@ -106,15 +107,19 @@ impl Disk {
     /// Gives a file its name, in one step, whatever had it before. Not durable before its folder is
     /// synced.
     pub fn replace(&self, file: NamedTempFile, path: &Path) -> Result<(), DiskError> {
-        match self.directories.ensure_and(self.folder_of(path), || file.persist(path))? {
+        let replace = || {
+            let persist = || file.persist(path).map_err(|error| error.error);
+            failpoint!("disk.file.replace", path, persist())
+        };
+        match self.directories.ensure_and(self.folder_of(path), replace)? {
             Ok(_) => Ok(()),
-            Err(error) => Err(DiskError::of_write("publish", path, error.error)),
+            Err(error) => Err(DiskError::of_write("publish", path, error)),
         }
     }
 
     /// Removes what has this name. Whether anything had. Not durable before its folder is synced.
     pub fn remove(&self, path: &Path) -> Result<bool, DiskError> {
-        match fs::remove_file(path) {
+        match failpoint!("disk.file.remove", path, fs::remove_file(path)) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(DiskError::of_write("remove", path, error)),

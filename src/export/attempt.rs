@@ -20,7 +20,6 @@ use crate::{
     bundle::{AcceptedExport, Bundle, Destination, Fallback, render},
     catalog::{Export, ExportArtifact, ExportState},
     digest::Sha256,
-    failpoint,
     store::{Store, StoreError, StoreKind},
 };
 
@@ -105,12 +104,13 @@ impl Job {
             claimed = &mut claiming => claimed?,
             () = time::sleep(settings.accept_timeout), if !self.run.is_accepted() => {
                 self.run.accept(export.accepted_time, Durability::LocalDisk);
+                failpoint!("accepted.without_claim");
                 claiming.await?
             }
         };
-        failpoint!("export.claimed");
+        failpoint!("claim.done");
         self.run.accept(claim.export.accepted_time, durability);
-        failpoint!("export.accepted");
+        failpoint!("accepted.sent");
         let is_as_pinned = claim.export.accepted_time == export.accepted_time
             && claim.export.folder_base == export.folder_base
             && claim.export.format_version == export.format_version;

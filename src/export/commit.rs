@@ -161,7 +161,9 @@ impl Commit<'_> {
     ) -> Result<(AcceptedExport, bool), CommitError> {
         let key = layout::record(export.export_id);
         let ours = ExportRecord::new(export);
-        if self.put(&key, records::payload(&ours)).await? == PutOutcome::Created {
+        let outcome = self.put(&key, records::payload(&ours)).await?;
+        failpoint!("record.put");
+        if outcome == PutOutcome::Created {
             return Ok((export.clone(), true));
         }
         let read = || records::read_record(self.store, export.export_id);
@@ -197,7 +199,9 @@ impl Commit<'_> {
         let key = layout::folder_claim(folder);
         let claim = async {
             let ours = FolderClaim { export_id: export.export_id };
-            if self.put(&key, records::payload(&ours)).await? == PutOutcome::Created {
+            let outcome = self.put(&key, records::payload(&ours)).await?;
+            failpoint!("folder.put");
+            if outcome == PutOutcome::Created {
                 return Ok(true);
             }
             let theirs = self.retrying(|| records::read_claim(self.store, folder)).await?;
@@ -240,7 +244,12 @@ impl Commit<'_> {
     async fn write_artifacts(&self, claim: &Claim, bundle: &Bundle) -> Result<bool, StoreError> {
         let index_key = layout::index_entry(claim.export.accepted_time, &claim.folder);
         let index_payload = records::payload(&IndexEntry { export_id: claim.export.export_id });
-        let index = async { self.put(&index_key, index_payload).await.map(|_| true) };
+        let index = async {
+            failpoint!("index.to_put");
+            self.put(&index_key, index_payload).await?;
+            failpoint!("index.put");
+            Ok(true)
+        };
         let puts: Vec<_> =
             bundle.artifacts.iter().map(|artifact| self.write_artifact(claim, artifact)).collect();
         let artifacts = stream::iter(puts)
@@ -252,10 +261,12 @@ impl Commit<'_> {
 
     async fn write_artifact(&self, claim: &Claim, artifact: &Artifact) -> Result<bool, StoreError> {
         let key = layout::artifact(&claim.folder, &artifact.path);
+        failpoint!("artifact.to_put");
         let stored = match self.put_artifact(&key, artifact).await? {
             PutOutcome::Created => true,
             PutOutcome::Exists => self.retrying(|| holds(self.store, &key, artifact)).await?,
         };
+        failpoint!("artifact.put");
         if stored {
             self.run.stored(self.update(artifact), artifact.bytes.len() as u64);
         }
@@ -270,6 +281,7 @@ impl Commit<'_> {
     ) -> Result<Option<Committed>, StoreError> {
         let manifest = bundle.manifest(&claim.export, &claim.folder);
         let key = layout::artifact(&claim.folder, &manifest.path);
+        failpoint!("manifest.to_put");
         self.manifest_sent.store(true, Ordering::Relaxed);
         let committed = match self.put_artifact(&key, &manifest).await? {
             PutOutcome::Created => Committed {
@@ -287,6 +299,7 @@ impl Commit<'_> {
                 }
             }
         };
+        failpoint!("manifest.put");
         let sha256 = Some(committed.manifest_sha256);
         self.run.stored(ArtifactUpdate { sha256, ..self.update(&manifest) }, 0);
         Ok(Some(committed))

@@ -21,7 +21,6 @@ use super::{
 use crate::{
     bundle::AcceptedExport,
     catalog::{ExportState, StoredBundle},
-    failpoint,
 };
 
 /// How long one export of the backlog may take in one go: far longer than it should, so that one

@@ -111,13 +111,21 @@ impl Engine {
             destination,
             requested_by,
         };
-        let (run, is_new) = shared.registry.get_or_insert(export.export_id, || {
-            let running = running_export(&export.header());
-            Run::new(running, export.digest(), shared.clock.clone(), shared.tally.clone())
-        });
-        if !export.has(run.content_digest()) {
-            return Err(StartError::RequestIdReused { first: run.export_id() });
-        }
+        let (run, is_new) = loop {
+            let (run, is_new) = shared.registry.get_or_insert(export.export_id, || {
+                let running = running_export(&export.header());
+                Run::new(running, export.digest(), shared.clock.clone(), shared.tally.clone())
+            });
+            if export.has(run.content_digest()) {
+                break (run, is_new);
+            }
+            // Whose the id is shows when that one is accepted: it may itself be the one that is
+            // refused, because this content was accepted long ago.
+            if run.acceptance().await.is_ok() {
+                return Err(StartError::RequestIdReused { first: run.export_id() });
+            }
+            shared.registry.forget_run(&run);
+        };
         if is_new {
             let job = Job { shared: shared.clone(), run: run.clone(), _permit: permit };
             self.spawn(job, export);
@@ -255,7 +263,7 @@ impl Engine {
                 }
             }
             if !run.is_accepted() {
-                shared.registry.forget(run.export_id());
+                shared.registry.forget_run(&run);
             } else if run.has_ended() {
                 // One that waits for its store goes on in this run.
                 shared.registry.keep(run.export_id());

@@ -19,7 +19,6 @@ use super::{
 use crate::{
     bundle::{AcceptedExport, Destination, ExportId, Fallback},
     catalog::{Export, ExportState},
-    failpoint,
     store::{Store, StoreKind},
 };
 
@@ -133,6 +132,7 @@ impl Job {
                 // `accepted` comes first, and waits no longer.
                 self.run.accept(export.accepted_time, Durability::LocalDisk);
                 self.fall_back(&failure);
+                failpoint!("fallback.told");
                 fell_back = Some(failure.reason);
             }
             let export_id = match store.kind() {

@@ -17,7 +17,6 @@ use super::{
 use crate::{
     bundle::{AcceptedExport, Artifact, Bundle, FolderName},
     catalog::{claimed_folders, layout},
-    failpoint,
     store::{ObjectKey, Store, StoreError, StoreErrorKind, StoreKind},
 };
 
@@ -121,6 +120,7 @@ async fn remove_local_copy(shared: &Shared, accepted: &AcceptedExport) -> Result
         local.delete(&layout::index_entry(accepted.accepted_time, &folder)).await?;
         failpoint!("local.index.removed");
         local.delete(&layout::folder_claim(&folder)).await?;
+        failpoint!("local.claim.removed");
     }
     local.delete(&layout::record(accepted.export_id)).await?;
     failpoint!("local.record.removed");

@@ -3,11 +3,14 @@
 use std::fs;
 
 use chrono::TimeDelta;
-use tara_export::proto::{Export, GetExportRequest, StartExportRequest, export_event::Event};
+use tara_export::proto::{
+    Destination, Export, GetExportRequest, StartExportRequest, export_event::Event,
+};
 use tonic::Code;
 
 use crate::{
     bundles,
+    fake_s3::{FakeS3, Mode},
     following::{committed, export, refused},
     harness::{Host, START_PREFIX},
     requests::{id, item, name, request, section},
@@ -182,4 +185,28 @@ async fn a_file_that_is_ours_already_is_taken_over() {
     let export = committed(&mut server.client, request(1, "incident report.docx")).await;
     assert_eq!(host.folder(&export.folder_name), folder);
     bundles::whole(&folder);
+}
+
+#[tokio::test]
+async fn a_retry_is_not_refused_because_somebody_misuses_its_id_meanwhile() {
+    let s3 = FakeS3::new(Mode::Works);
+    let host = Host::with_s3(s3.clone()).flags(&["--accept-timeout=300ms"]);
+    let local = |mut request: StartExportRequest| {
+        request.set_destination(Destination::Local);
+        request
+    };
+    let mine = local(request(1, "incident report.docx"));
+    let mut server = host.start().await;
+    let first = committed(&mut server.client, mine.clone()).await;
+    server.stop().await;
+
+    // A later process looks into both stores before it knows whose the id is.
+    s3.set(Mode::HoldsAll);
+    let mut server = host.start().await;
+    let mut other = server.client.clone();
+    let misuse = tokio::spawn(async move { refused(&mut other, local(other_content(1))).await });
+    s3.until_held(1).await;
+    let again = committed(&mut server.client, mine).await;
+    assert_eq!(again.folder_name, first.folder_name);
+    expect_status(&misuse.await.unwrap(), Code::AlreadyExists, "REQUEST_ID_REUSED");
 }

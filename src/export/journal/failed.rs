@@ -172,6 +172,7 @@ impl Files {
             }
             Err(error) => return Err(unreadable(&path, error)),
         }
+        failpoint!("failure.written");
         self.remove(EntryName { export_id, content_digest: content_digest.sha256 })
     }
 

@@ -1,6 +1,6 @@
 //! Putting objects: written aside, checked, fsynced, and published without ever replacing.
 
-use std::{fs, io::Write as _, path::Path};
+use std::{fs, path::Path};
 
 use tempfile::NamedTempFile;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     digest::Sha256Hasher,
-    disk::{DiskError, Published, sync_directory, sync_file},
+    disk::{Published, sync_directory, sync_file, write_bytes},
 };
 
 /// How much is written at a time: small enough for smooth progress, large enough to be fast.
@@ -54,11 +54,11 @@ impl LocalStore {
         path: &Path,
         payload: &Payload,
     ) -> Result<NamedTempFile, StoreError> {
-        let mut file = self.disk.create_unnamed()?;
+        let file = self.disk.create_unnamed()?;
         let mut hasher = Sha256Hasher::default();
         let mut written_bytes = 0;
         for piece in payload.bytes.chunks(PIECE_BYTES) {
-            file.write_all(piece).map_err(|error| DiskError::of_write("write", path, error))?;
+            write_bytes(file.as_file(), piece, path)?;
             hasher.update(piece);
             written_bytes += piece.len() as u64;
             if let Some(progress) = &payload.progress {
