@@ -64,7 +64,12 @@ fn main() -> ExitCode {
         Command::Serve(Serve { listen }) => {
             start_logging(&cli.log, Logger::Server);
             match runtime.block_on(serve(&listen, &cli.settings)) {
-                Ok(()) => ExitCode::SUCCESS,
+                Ok(lock) => {
+                    // Waits for what the disk is still doing, so that the next process finds it done.
+                    drop(runtime);
+                    drop(lock);
+                    ExitCode::SUCCESS
+                }
                 Err(message) => fail(&message, ExitStatus::Failed),
             }
         }
@@ -83,7 +88,8 @@ fn fail(message: &str, status: ExitStatus) -> ExitCode {
     status.into()
 }
 
-async fn serve(listen: &ListenSettings, settings: &Settings) -> Result<(), String> {
+/// Serves until it is told to stop. The data directory stays locked for the caller.
+async fn serve(listen: &ListenSettings, settings: &Settings) -> Result<DataDirLock, String> {
     // From here on, before anybody can know of the server: a signal ends it in order.
     let stop_signal =
         StopSignal::receive().map_err(|error| format!("signals can't be received: {error}"))?;
@@ -101,8 +107,7 @@ async fn serve(listen: &ListenSettings, settings: &Settings) -> Result<(), Strin
     stop_signal.wait().await;
     tracing::info!("stopping");
     server.shut_down().await;
-    drop(lock);
-    Ok(())
+    Ok(lock)
 }
 
 /// Runs a command against the server it names, or against one in this process.

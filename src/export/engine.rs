@@ -24,6 +24,9 @@ use crate::{
     clock::Clock,
 };
 
+/// How long a shutdown waits for the disk.
+const DISK_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Accepts requests and carries them to committed bundles. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Engine {
@@ -224,6 +227,11 @@ impl Engine {
             );
             self.shared.aborting.cancel();
             self.shared.tasks.wait().await;
+        }
+        if let Ok(journal) = self.shared.journal()
+            && time::timeout(DISK_PATIENCE, journal.finish()).await.is_err()
+        {
+            tracing::warn!("the journal's disk hangs");
         }
         self.shared.ending.cancel();
     }

@@ -32,6 +32,7 @@ mod tests;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use tokio_util::task::TaskTracker;
 
 pub use self::{
     entries::{JournalEntry, JournalListing, LaterEntry, UnreadEntry},
@@ -61,6 +62,8 @@ pub struct JournalLimits {
 #[derive(Debug, Clone)]
 pub struct Journal {
     files: Arc<Files>,
+    /// What is being done, also for callers that are gone.
+    work: TaskTracker,
 }
 
 /// The journal's files; everything here blocks.
@@ -86,7 +89,7 @@ impl Journal {
         blocking(move || {
             let files = Files::new(data_dir, limits)?;
             files.finish_crashed_work()?;
-            Ok(Self { files: Arc::new(files) })
+            Ok(Self { files: Arc::new(files), work: TaskTracker::new() })
         })
         .await
     }
@@ -125,7 +128,7 @@ impl Journal {
     /// Reads an entry whole: takes as much memory as the entry has bytes.
     pub async fn load(&self, entry: &JournalEntry) -> Result<AcceptedExport, LoadError> {
         let (files, name) = (self.files.clone(), entry.name());
-        let loaded = tokio::task::spawn_blocking(move || files.load(name)).await;
+        let loaded = self.work.spawn_blocking(move || files.load(name)).await;
         loaded.unwrap_or(Err(LoadError::BrokeOff))
     }
 
@@ -186,12 +189,20 @@ impl Journal {
         self.run(move |files| files.expire_receipts(keep, now)).await
     }
 
+    /// Waits until everything is done that was begun, whoever waited for it: afterwards another process
+    /// can have the journal.
+    pub async fn finish(&self) {
+        self.work.close();
+        self.work.wait().await;
+    }
+
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Files) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {
         let files = self.files.clone();
-        blocking(move || work(&files)).await
+        let done = self.work.spawn_blocking(move || work(&files)).await;
+        done.unwrap_or(Err(JournalError::BrokeOff))
     }
 }
 

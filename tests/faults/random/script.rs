@@ -79,6 +79,8 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub(crate) struct Script {
     pub(crate) replicas: usize,
+    /// Accepted exports are kept in S3 too, and every replica finishes the others'.
+    pub(crate) keeps_journal_in_store: bool,
     pub(crate) steps: Vec<Step>,
     /// Whether the processes are started anew once everything works again.
     pub(crate) restarts_at_last: bool,
@@ -88,22 +90,24 @@ impl Script {
     pub(crate) fn of(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let replicas = 1 + dice.below(2);
-        let length = 6 + dice.below(14);
+        let keeps_journal_in_store = dice.percent(30);
+        let length = 8 + dice.below(16);
         let mut steps: Vec<Step> = (0..length).map(|_| step(&mut dice, replicas)).collect();
         // A script without an export shows nothing.
         steps.insert(dice.below(length), send(&mut dice, replicas));
-        Self { replicas, steps, restarts_at_last: dice.percent(60) }
+        steps.push(Step::Pass(dice.milliseconds(500)));
+        Self { replicas, keeps_journal_in_store, steps, restarts_at_last: dice.percent(60) }
     }
 }
 
 fn step(dice: &mut Dice, replicas: usize) -> Step {
     match dice.below(100) {
-        0..40 => send(dice, replicas),
-        40..68 => Step::Fail(rule(dice)),
-        68..72 => Step::Latency(dice.milliseconds(40)),
-        72..75 => Step::SkewMinutes(dice.one_of(&[-20, 0, 20])),
-        75..80 => Step::Repair,
-        80..90 => Step::Restart(dice.below(replicas)),
+        0..30 => send(dice, replicas),
+        30..55 => Step::Fail(rule(dice)),
+        55..59 => Step::Latency(dice.milliseconds(40)),
+        59..62 => Step::SkewMinutes(dice.one_of(&[-20, 0, 20])),
+        62..67 => Step::Repair,
+        67..75 => Step::Restart(dice.below(replicas)),
         _ => Step::Pass(dice.milliseconds(120)),
     }
 }

@@ -33,6 +33,12 @@ const FLAGS: [&str; 5] = [
     "--accept-timeout=50ms",
     "--max-concurrent-exports=8",
 ];
+const STORE_JOURNAL_FLAGS: [&str; 4] = [
+    "--s3-bucket-name=test-bucket",
+    "--journal=store",
+    "--takeover-interval=100ms",
+    "--takeover-age=0ms",
+];
 /// How long S3 may be silent.
 const READ_TIMEOUT: Duration = Duration::from_millis(100);
 /// Between two looks of the watcher.
@@ -81,7 +87,9 @@ impl Told {
 /// Plays the script of a seed to its end and checks what must hold, all the time and at last.
 pub(crate) async fn play(script: Script) {
     let s3 = Arc::new(TestS3::start().await);
-    let new_host = || Host::with_s3(impatient_store_of(&s3, READ_TIMEOUT)).flags(&FLAGS);
+    let more: &[&str] = if script.keeps_journal_in_store { &STORE_JOURNAL_FLAGS } else { &[] };
+    let new_host =
+        || Host::with_s3(impatient_store_of(&s3, READ_TIMEOUT)).flags(&FLAGS).flags(more);
     let hosts: Arc<Vec<Host>> = Arc::new((0..script.replicas).map(|_| new_host()).collect());
     // No two machines' clocks agree to the microsecond.
     for (number, host) in hosts.iter().enumerate() {
@@ -134,36 +142,6 @@ pub(crate) async fn play(script: Script) {
         _ => {}
     }
     laws.check_at_last(&mut servers).await;
-    if std::env::var("STATS").is_ok() {
-        let all = told.all();
-        let acc = all.iter().filter(|s| s.answer == Answer::Accepted).count();
-        let unk = all.iter().filter(|s| s.answer == Answer::Unknown).count();
-        let rec: usize = hosts
-            .iter()
-            .map(|h| h.files().iter().filter(|f| f.contains("/receipts/")).count())
-            .sum();
-        let fai: usize =
-            hosts.iter().map(|h| h.files().iter().filter(|f| f.contains("/failed/")).count()).sum();
-        let kept: usize = hosts
-            .iter()
-            .map(|h| {
-                h.files()
-                    .iter()
-                    .filter(|f| {
-                        f.contains("/failed/")
-                            && std::fs::read_to_string(h.data_dir().join(f))
-                                .unwrap()
-                                .contains("kept_as")
-                    })
-                    .count()
-            })
-            .sum();
-        eprintln!(
-            "STAT sent {} accepted {acc} unknown {unk} receipts {rec} failed {fai} kept {kept} fell {}",
-            all.len(),
-            FELL.load(std::sync::atomic::Ordering::Relaxed)
-        );
-    }
     for server in servers {
         server.stop().await;
     }
@@ -239,9 +217,6 @@ async fn call(
             Some(Event::Completed(Completed { export: Some(export) })) => {
                 check_told(&laws, number, &export)
             }
-            Some(Event::FellBack(_)) => {
-                FELL.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            }
             Some(Event::Failed(_)) => laws.check_told_failed(number),
             _ => {}
         }
@@ -264,5 +239,3 @@ fn answer_of(status: &Status) -> Answer {
         _ => Answer::Refused,
     }
 }
-
-static FELL: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
