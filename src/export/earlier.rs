@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     bundle::{AcceptedExport, Destination, ExportId},
-    catalog::{Export, StoredBundle},
+    catalog::{Export, StoredBundle, records::read_record},
     store::Store,
 };
 
@@ -63,6 +63,15 @@ pub(super) async fn look_up(
             Some(_) => return Ok(Earlier::Reused),
             None => {}
         }
+    }
+    // The claim would find it too. But by then the journal has this content, and a later process that
+    // finds it there must take it for accepted.
+    if export.destination == Destination::Local
+        && let Ok(Some(record)) = read_record(shared.stores.local.as_ref(), export_id).await
+        && record.format_version == u32::from(export.format_version)
+        && record.content_digest != digest
+    {
+        return Ok(Earlier::Reused);
     }
     // One that fell back before there was a journal, or was made for another destination.
     let other = match export.destination {
