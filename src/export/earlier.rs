@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     bundle::{AcceptedExport, Destination, ExportId, FormatVersion},
-    catalog::{Export, StoredBundle},
+    catalog::{Export, StoredBundle, records::read_record},
     store::Store,
 };
 
@@ -72,6 +72,15 @@ pub(super) async fn look_up(
             Some(_) => return Ok(Earlier::Reused),
             None => {}
         }
+    }
+    // The claim would find it too. But by then the journal has this content, and a later process that
+    // finds it there must take it for accepted.
+    if export.destination == Destination::Local
+        && let Ok(Some(record)) = read_record(shared.stores.local.as_ref(), export_id).await
+        && let Ok(version) = FormatVersion::try_from(record.format_version)
+        && record.content_digest != export.digest_in(version)
+    {
+        return Ok(Earlier::Reused);
     }
     // One that fell back before there was a journal, or was made for another destination.
     let other = match export.destination {

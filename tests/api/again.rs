@@ -190,23 +190,31 @@ async fn a_file_that_is_ours_already_is_taken_over() {
 #[tokio::test]
 async fn a_retry_is_not_refused_because_somebody_misuses_its_id_meanwhile() {
     let s3 = FakeS3::new(Mode::Works);
-    let host = Host::with_s3(s3.clone()).flags(&["--accept-timeout=300ms"]);
-    let local = |mut request: StartExportRequest| {
-        request.set_destination(Destination::Local);
-        request
-    };
-    let mine = local(request(1, "incident report.docx"));
-    let mut server = host.start().await;
-    let first = committed(&mut server.client, mine.clone()).await;
-    server.stop().await;
+    let first = Host::with_s3(s3.clone());
+    let first = committed(&mut first.start().await.client, request(1, "a.docx")).await;
 
-    // A later process looks into both stores before it knows whose the id is.
+    // Another server looks into S3 before it knows whose the id is.
     s3.set(Mode::HoldsAll);
+    let host = Host::with_s3(s3.clone());
     let mut server = host.start().await;
-    let mut other = server.client.clone();
-    let misuse = tokio::spawn(async move { refused(&mut other, local(other_content(1))).await });
+    let mut misuse = other_content(1);
+    misuse.set_destination(Destination::Local);
+    let mut client = server.client.clone();
+    let misuse = tokio::spawn(async move { refused(&mut client, misuse).await });
     s3.until_held(1).await;
-    let again = committed(&mut server.client, mine).await;
-    assert_eq!(again.folder_name, first.folder_name);
+    let mut client = server.client.clone();
+    let mut again = tokio::spawn(async move { export(&mut client, request(1, "a.docx")).await });
+    let other_calls = async {
+        for _ in 0..50 {
+            let unknown = GetExportRequest { name: "exports/unknown".to_owned() };
+            server.client.get_export(unknown).await.unwrap_err();
+        }
+    };
+    tokio::select! {
+        again = &mut again => panic!("{again:?} before anybody knew"),
+        () = other_calls => {}
+    }
+    s3.set(Mode::Works);
     expect_status(&misuse.await.unwrap(), Code::AlreadyExists, "REQUEST_ID_REUSED");
+    assert_eq!(again.await.unwrap().completed().folder_name, first.folder_name);
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fs, time::Duration};
 
 use tara_export_test_support::{Fault, FaultRule, Operation};
+use tonic::Code;
 
 use crate::{
     ledger::Wish,
@@ -323,6 +324,35 @@ async fn while_failing() {
 #[tokio::test]
 async fn while_setting_aside_what_is_damaged() {
     killed_at_each_step_of(Scene::Damage).await;
+}
+
+/// A later process that found it there would take it for accepted.
+#[tokio::test]
+async fn other_content_under_a_used_id_does_not_come_into_the_journal() {
+    for (first, is_outage) in
+        [(Wish::new(1), false), (Wish::new(1), true), (Wish::new(1).local(), false)]
+    {
+        let mut world = World::new("5s").await;
+        if is_outage {
+            world.s3.fail(FaultRule::new(Fault::ACCESS_DENIED));
+        }
+        let mut process = world.start("");
+        world.send_all(&process.url().await.unwrap(), &[first]).await;
+        if !is_outage {
+            world.until_done().await;
+        }
+        process.terminate();
+        process.ended().await;
+
+        let mut process = world.start("journal.written=return");
+        let other = Wish { content: 2, ..first };
+        world.send_all(&process.url().await.unwrap(), &[other]).await;
+        assert!(process.is_alive(), "{other:?} came into the journal");
+        assert_eq!(world.ledger.told()[&other].refused, Some(Code::AlreadyExists));
+        process.kill();
+        process.ended().await;
+        world.finish().await;
+    }
 }
 
 #[test]

@@ -53,6 +53,8 @@ impl Wish {
 pub(crate) struct Told {
     pub(crate) accepted: bool,
     pub(crate) failed: bool,
+    /// The code of the last call that ended without an end of the export.
+    pub(crate) refused: Option<Code>,
     /// Every completion that was told, the last one last.
     pub(crate) completed: Vec<Export>,
 }
@@ -95,23 +97,26 @@ impl Ledger {
     /// A call that ended without an end of the export: a lost connection, or a refusal.
     pub(crate) fn ended(&self, wish: Wish, error: &ClientError) {
         self.noted(wish, &error.to_string());
-        let expected = [
-            None,
-            Some(Code::Unavailable),
-            Some(Code::AlreadyExists),
-            // A process that is asked to stop, or dies, may say that it broke off.
-            Some(Code::Unknown),
-            Some(Code::Cancelled),
-        ];
-        assert!(expected.contains(&error.code()), "{wish:?}: {error:?}");
-        if error.code() == Some(Code::AlreadyExists) {
-            let told = self.lock().get(&wish).cloned().unwrap_or_default();
-            assert!(
-                !told.accepted || told.failed,
-                "{wish:?} was accepted, and is refused now:\n{}",
-                self.history_of(&wish)
-            );
-        }
+        let code = error.code();
+        let told = {
+            let mut all = self.lock();
+            let told = all.entry(wish).or_default();
+            told.refused = code;
+            told.clone()
+        };
+        let is_refused = match code {
+            // The connection is lost, or the server about to end. Or the store does not answer, and
+            // there is no other.
+            None | Some(Code::Unavailable | Code::Unknown | Code::Cancelled) => false,
+            Some(Code::AlreadyExists) => true,
+            Some(Code::FailedPrecondition) if wish.no_fallback => true,
+            Some(_) => panic!("{wish:?}: {error:?}"),
+        };
+        assert!(
+            !is_refused || !told.accepted,
+            "{wish:?} was accepted, and is refused now:\n{}",
+            self.history_of(&wish)
+        );
     }
 
     /// What happened to an export.
