@@ -126,6 +126,9 @@ impl Job {
             let failure = Failure::kept_elsewhere(&made.export.location);
             self.failed(entry, &failure, Some(export.export_id))
         });
+        // S3 has it: nobody is to hear of the local copy any more, also not of a run that finds it
+        // there while it is being removed.
+        shared.registry.forget(export_id);
         settle(shared, &made, &accepted, LocalCopy::Maybe, failed).await?;
         shared.registry.forget(export_id);
         shared.tally.change(ExportState::FellBack, ExportState::Committed);

@@ -38,9 +38,11 @@ pub(super) async fn look_up(
         if first != digest {
             return Ok(Earlier::Reused);
         }
-        // Not there any more: it is in S3 by now.
-        if let Some(bundle) = find(shared, Some(&shared.stores.local), export_id).await {
-            return Ok(Earlier::Ended(Box::new(bundle.export())));
+        for store in [Some(&shared.stores.local), shared.stores.s3.as_ref()] {
+            // Its copy goes from the one only when the other has it.
+            if let Some(bundle) = find(shared, store, export_id).await {
+                return Ok(Earlier::Ended(Box::new(bundle.export())));
+            }
         }
     }
     if let Ok(journal) = shared.journal() {
