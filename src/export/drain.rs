@@ -121,12 +121,13 @@ impl Job {
             }
         };
         failpoint!("drain.committed");
-        // From now on the stores say where it is.
-        shared.registry.forget(export_id);
         let failed = (export.export_id != export_id).then(|| {
             let failure = Failure::kept_elsewhere(&made.export.location);
             self.failed(entry, &failure, Some(export.export_id))
         });
+        // S3 has it: nobody is to hear of the local copy any more, also not of a run that finds it
+        // there while it is being removed.
+        shared.registry.forget(export_id);
         settle(shared, &made, &accepted, LocalCopy::Maybe, failed).await?;
         shared.tally.change(ExportState::FellBack, ExportState::Committed);
         metrics::counter!("tara_export_drained_total").increment(1);

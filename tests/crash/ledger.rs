@@ -110,6 +110,8 @@ impl Ledger {
             None | Some(Code::Unavailable | Code::Unknown | Code::Cancelled) => false,
             Some(Code::AlreadyExists) => true,
             Some(Code::FailedPrecondition) if wish.no_fallback => true,
+            // The disk is full.
+            Some(Code::ResourceExhausted) => true,
             Some(_) => panic!("{wish:?}: {error:?}"),
         };
         assert!(

@@ -64,6 +64,11 @@ impl World {
 
     /// Starts a server, which dies where these failpoints say.
     pub(crate) fn start(&self, failpoints: &str) -> Process {
+        Process::start(self.command(failpoints))
+    }
+
+    /// What starts a server here.
+    pub(crate) fn command(&self, failpoints: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tara-export"));
         command
             .arg("serve")
@@ -73,7 +78,7 @@ impl World {
             .env("S3_RETRY_BUDGET", self.retry_budget)
             .envs(SETTINGS)
             .envs(self.s3.environment());
-        Process::start(command)
+        command
     }
 
     /// Sends all of these side by side, and waits until each has its end, or lost its server.
