@@ -344,7 +344,7 @@ async fn an_entry_that_can_not_be_read_is_set_aside_and_the_others_go_on() {
 #[tokio::test]
 async fn a_retry_in_a_later_outage_gets_the_same_answer() {
     let s3 = FakeS3::new(Mode::Works);
-    let host = Host::with_s3(s3.clone()).flags(&QUICK);
+    let host = Host::with_s3(s3.clone());
     let mut server = host.start().await;
     let first = committed(&mut server.client, request(1, "a.docx")).await;
     until_files(&host, &[receipt(1)]).await;
