@@ -224,6 +224,13 @@ impl Failure {
         Self { reason: FailureReason::RequestIdReused, message }
     }
 
+    /// The local store can't take the bundle of an export that was meant for S3.
+    pub(super) fn of_reused_fallback() -> Self {
+        let message = "the local store has other content under this id, so the bundle waits for S3"
+            .to_owned();
+        Self { reason: FailureReason::RequestIdReused, message }
+    }
+
     fn of_known_outage(outage: Outage) -> Self {
         let message =
             format!("S3 failed a moment ago and is left alone for now: {}", outage.message);

@@ -117,7 +117,7 @@ impl Job {
         self.postpone(entry, failure);
     }
 
-    /// Tries the stores, the one asked for first: S3 under the id that is free there, the local store
+    /// Tries the stores, the one asked for first and under the id that is free there; falls back
     /// always as the journal has it.
     async fn round(
         &self,
@@ -135,9 +135,11 @@ impl Job {
                 failpoint!("fallback.told");
                 fell_back = Some(failure.reason);
             }
-            let export_id = match store.kind() {
-                StoreKind::S3 => kept_as.unwrap_or(export.export_id),
-                StoreKind::Local => export.export_id,
+            let is_fallback =
+                (store.kind(), export.destination) == (StoreKind::Local, Destination::S3);
+            let export_id = match is_fallback {
+                true => export.export_id,
+                false => kept_as.unwrap_or(export.export_id),
             };
             let export = AcceptedExport { export_id, ..export.clone() };
             match self.attempt(store, &export, manifest_sent).await {
@@ -148,6 +150,10 @@ impl Job {
                     return Ok(made);
                 }
                 Err(AttemptError::Failed(error)) => failure = error,
+                // S3 may know nothing of the other content, so the export keeps its id and waits.
+                Err(AttemptError::Reused(_)) if is_fallback => {
+                    failure = Failure::of_reused_fallback()
+                }
                 Err(reused) => return Err(reused),
             }
         }

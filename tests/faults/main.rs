@@ -14,5 +14,10 @@ mod in_s3;
 mod waiting;
 
 mod answers;
+mod backlog;
+mod clocks;
 mod moving;
+mod names;
+mod outage;
 mod random;
+mod shutdown;

@@ -1,0 +1,70 @@
+//! Failures row 7: the process is told to end, whatever it is doing.
+
+use std::time::Duration;
+
+use tara_export::proto::export::State;
+use tara_export_test_support::{Fault, FaultRule, Operation, TestS3};
+
+use crate::{
+    following::committed,
+    harness::{Host, s3::store_of},
+    in_s3::{check_in_s3, committed_bundles, impatient_store_of},
+    requests::{name, request},
+    waiting::{until_journal_is_empty, until_state, until_status},
+};
+
+const AT_ONCE: &str = "--shutdown-timeout=0s";
+
+#[tokio::test]
+async fn row_7_a_stop_in_any_phase_of_an_export_loses_nothing() {
+    for key in ["/exports/", "/folders/", ".docx", "report", "/index/", "manifest.json"] {
+        let s3 = TestS3::start().await;
+        let host = Host::with_s3(store_of(&s3)).flags(&[AT_ONCE, "--accept-timeout=10ms"]);
+        let mut server = host.start().await;
+        let held = FaultRule::new(Fault::Stall).on(Operation::PutObject).key_contains(key);
+        let held = s3.fail(held);
+        let _stream = server.client.start_export(request(1, "a.docx")).await.unwrap();
+        until_status(&server, "the phase", |_| s3.fault_hits(held) > 0).await;
+        server.stop().await;
+
+        // What was under way arrives late, beside what the next process sends.
+        let mut server = host.start().await;
+        s3.clear_faults();
+        let export = until_state(&mut server.client, &name(1), State::Committed).await;
+        check_in_s3(&s3, &export);
+        until_journal_is_empty(&host).await;
+        assert_eq!(committed_bundles(&s3).len(), 1, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn row_7_a_stop_in_any_phase_of_a_drain_loses_nothing() {
+    let phases = [
+        (Operation::PutObject, "/exports/"),
+        (Operation::PutObject, ".docx"),
+        (Operation::PutObject, "manifest.json"),
+        (Operation::HeadObject, ".docx"),
+        (Operation::HeadObject, "manifest.json"),
+    ];
+    for (operation, key) in phases {
+        let s3 = TestS3::start().await;
+        let flags = [AT_ONCE, "--s3-retry-budget=300ms", "--s3-outage-pause=10ms"];
+        let store = impatient_store_of(&s3, Duration::from_secs(60));
+        let host = Host::with_s3(store).flags(&flags);
+        let mut server = host.start().await;
+        s3.fail(FaultRule::new(Fault::SERVICE_UNAVAILABLE));
+        let local = committed(&mut server.client, request(1, "a.docx")).await;
+        assert_eq!(local.state(), State::FellBack);
+        s3.clear_faults();
+        let held = s3.fail(FaultRule::new(Fault::Stall).on(operation).key_contains(key));
+        until_status(&server, "the phase", |_| s3.fault_hits(held) > 0).await;
+        server.stop().await;
+
+        let mut server = host.start().await;
+        s3.clear_faults();
+        let export = until_state(&mut server.client, &name(1), State::Committed).await;
+        check_in_s3(&s3, &export);
+        until_journal_is_empty(&host).await;
+        assert_eq!(committed_bundles(&s3).len(), 1, "{operation:?} {key}");
+    }
+}
