@@ -107,7 +107,7 @@ const FORBIDDEN: [(&str, &[&str]); 10] = [
             "aws_",
         ],
     ),
-    ("config.rs", &["crate::", "aws_", "tonic", "prost"]),
+    ("config", &["crate::", "aws_", "tonic", "prost"]),
     ("clock.rs", &["crate::", "aws_", "tonic", "prost", "tokio"]),
 ];
 
