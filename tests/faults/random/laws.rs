@@ -172,7 +172,7 @@ impl Laws {
         if same.all(|other| other.answer == Answer::Refused) {
             let label = sent.content.label();
             let stored = [remote].into_iter().chain(local);
-            assert!(!stored.flat_map(|bundles| labels(bundles)).any(|found| found == label));
+            assert!(!stored.flat_map(labels).any(|found| found == label));
         }
     }
 
