@@ -1,25 +1,57 @@
-//! Named places where a test can end the process or slow it down: `FAILPOINTS=journal.recorded=return`
-//! in the environment of a binary that was built with the feature `failpoints`. Without the feature
-//! nothing of it is compiled.
+//! Named places where a test can end the process, or let the disk fail: `FAILPOINTS` in the
+//! environment of a binary that was built with the feature `failpoints`. Without the feature nothing
+//! of it is compiled. `tests/crash/` visits every one of them.
+//!
+//! | `FAILPOINTS` | at that place |
+//! |---|---|
+//! | `journal.recorded=return` | the process dies as of SIGKILL |
+//! | `journal.recorded=2*off->return` | it dies at the third pass |
+//! | `disk.file.sync=return(28)` | the disk says ENOSPC instead of doing it |
+//! | `disk.file.sync=return(5 /journal/)` | it says EIO, where the path has this text in it |
+//!
+//! Several are separated by `;`. The other actions are those of the crate `fail`.
 
-/// The process came to the place of this name.
-#[macro_export]
+/// The process came to the place of this name. With a path and an operation of the disk, it is the
+/// operation's result, or the error that the disk is to give instead.
 macro_rules! failpoint {
     ($name:literal) => {
         #[cfg(feature = "failpoints")]
         $crate::failpoint::reached($name);
     };
+    ($name:literal, $path:expr, $operation:expr) => {{
+        #[cfg(feature = "failpoints")]
+        let result = match $crate::failpoint::disk_error($name, $path) {
+            Some(error) => Err(error),
+            None => $operation,
+        };
+        #[cfg(not(feature = "failpoints"))]
+        let result = $operation;
+        result
+    }};
 }
 
-/// Does what the environment says of this place: `return` kills the process as SIGKILL does; the
-/// other actions are those of the crate `fail`.
+/// Does what the environment says of this place.
 #[cfg(feature = "failpoints")]
-pub fn reached(name: &str) {
+pub(crate) fn reached(name: &str) {
     fail::fail_point!(name, |_| kill());
 }
 
+/// The error that the disk is to give at this place instead of touching this path.
 #[cfg(feature = "failpoints")]
-fn kill() {
+pub(crate) fn disk_error(name: &str, path: &std::path::Path) -> Option<std::io::Error> {
+    fail::fail_point!(name, |argument: Option<String>| {
+        let Some(argument) = argument else { kill() };
+        let (number, part) = argument.split_once(' ').unwrap_or((&argument, ""));
+        // A number that is none is a test's mistake, which must not look as if all went well.
+        let Ok(number) = number.parse() else { kill() };
+        let is_meant = path.to_string_lossy().contains(part);
+        is_meant.then(|| std::io::Error::from_raw_os_error(number))
+    });
+    None
+}
+
+#[cfg(feature = "failpoints")]
+fn kill() -> ! {
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     loop {
         std::thread::park();

@@ -2,6 +2,10 @@
 //!
 //! `docs/architecture.md` walks through the rooms of the code.
 
+// First, for its macro is used in the rooms below.
+#[macro_use]
+mod failpoint;
+
 pub mod bundle;
 pub mod catalog;
 pub mod cli;
@@ -12,7 +16,6 @@ pub mod data_dir;
 pub mod digest;
 pub mod disk;
 pub mod export;
-pub mod failpoint;
 pub mod grpc;
 #[allow(clippy::all, missing_docs, unreachable_pub)]
 pub mod proto;

@@ -45,6 +45,8 @@ struct Serve {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    let _failpoints = fail::FailScenario::setup();
     // Settings are the same for all commands, and would fill the short help (-h).
     let command = Cli::command().mut_args(|argument| match argument.get_id().as_str() {
         "help" | "version" => argument,

@@ -19,6 +19,7 @@ use tower_http::{
 };
 
 use crate::{
+    bundle::FormatVersion,
     catalog::Catalog,
     clock::Clock,
     config::{self, Encryption, ListenSettings, Settings, value},
@@ -262,6 +263,7 @@ fn engine_settings(settings: &Settings) -> EngineSettings {
         backlog_concurrency: settings.backlog_concurrency as usize,
         keep_local_copies: settings.keep_local_copies,
         receipt_retention: settings.receipt_retention,
+        format_version: format_version(settings),
         journal: match settings.journal {
             config::JournalPlace::Local => JournalPlace::Local,
             config::JournalPlace::Store => JournalPlace::Store,
@@ -276,6 +278,18 @@ fn engine_settings(settings: &Settings) -> EngineSettings {
             patience: settings.admission_timeout,
         },
     }
+}
+
+/// How new exports are rendered.
+#[cfg(not(feature = "next-format"))]
+fn format_version(_: &Settings) -> FormatVersion {
+    FormatVersion::CURRENT
+}
+
+/// How new exports are rendered: as this release does, or as tests' idea of the next one does.
+#[cfg(feature = "next-format")]
+fn format_version(settings: &Settings) -> FormatVersion {
+    if settings.next_format { FormatVersion::Next } else { FormatVersion::CURRENT }
 }
 
 fn s3_settings(settings: &Settings, bucket: String) -> S3Settings {

@@ -41,6 +41,16 @@ pub struct ExportContent {
     pub fallback: Fallback,
 }
 
+/// What tells one request's content from another's: its digest, and the format version in whose
+/// encoding that is. Two releases may digest the same content differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ContentDigest {
+    /// Whose encoding.
+    pub format_version: FormatVersion,
+    /// The digest.
+    pub sha256: Sha256,
+}
+
 /// An accepted request with all that its bundle's bytes depend on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AcceptedExport {
@@ -60,4 +70,25 @@ pub struct AcceptedExport {
     pub requested_by: String,
     /// What its folder's name starts with.
     pub folder_base: FolderBase,
+}
+
+impl AcceptedExport {
+    /// The content's digest, in this export's own format version.
+    pub fn digest(&self) -> ContentDigest {
+        ContentDigest { format_version: self.format_version, sha256: self.content_digest }
+    }
+
+    /// The content's digest in the encoding of another format version.
+    pub fn digest_in(&self, format_version: FormatVersion) -> Sha256 {
+        if format_version == self.format_version {
+            self.content_digest
+        } else {
+            self.content.digest(format_version)
+        }
+    }
+
+    /// Whether this is the content that has this digest.
+    pub fn has(&self, digest: ContentDigest) -> bool {
+        self.digest_in(digest.format_version) == digest.sha256
+    }
 }

@@ -14,6 +14,8 @@ impl ExportContent {
     pub fn digest(&self, version: FormatVersion) -> Sha256 {
         match version {
             FormatVersion::V1 => Sha256::of(&self.encode_v1()),
+            #[cfg(feature = "next-format")]
+            FormatVersion::Next => super::next_format::digest(&self.encode_v1()),
         }
     }
 

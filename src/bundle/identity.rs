@@ -109,6 +109,9 @@ impl<'de> Deserialize<'de> for AcceptedTime {
 pub enum FormatVersion {
     /// The first.
     V1,
+    /// Tests' idea of the next one.
+    #[cfg(feature = "next-format")]
+    Next,
 }
 
 impl FormatVersion {
@@ -125,6 +128,8 @@ impl From<FormatVersion> for u32 {
     fn from(version: FormatVersion) -> Self {
         match version {
             FormatVersion::V1 => 1,
+            #[cfg(feature = "next-format")]
+            FormatVersion::Next => 2,
         }
     }
 }
@@ -135,6 +140,8 @@ impl TryFrom<u32> for FormatVersion {
     fn try_from(number: u32) -> Result<Self, UnknownFormatVersion> {
         match number {
             1 => Ok(Self::V1),
+            #[cfg(feature = "next-format")]
+            2 => Ok(Self::Next),
             other => Err(UnknownFormatVersion(other)),
         }
     }

@@ -17,6 +17,8 @@ mod json;
 mod logs;
 mod manifest;
 mod names;
+#[cfg(feature = "next-format")]
+mod next_format;
 mod ordered_map;
 mod plan;
 mod readable_report;
@@ -31,7 +33,7 @@ mod warnings;
 mod arbitrary;
 
 pub use self::{
-    accepted::{AcceptedExport, Destination, ExportContent, Fallback},
+    accepted::{AcceptedExport, ContentDigest, Destination, ExportContent, Fallback},
     artifact::{Artifact, ArtifactPath, Omitted},
     clean::{MAX_STEM_BYTES, clean_stem},
     comprehensive_report::{

@@ -25,6 +25,8 @@ pub fn render(export: &AcceptedExport) -> Bundle {
     // The one place that tells format versions apart; the content's digest has its own.
     match export.format_version {
         FormatVersion::V1 => render_v1(export),
+        #[cfg(feature = "next-format")]
+        FormatVersion::Next => super::next_format::change(render_v1(export)),
     }
 }
 

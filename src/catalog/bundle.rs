@@ -76,13 +76,22 @@ impl StoredBundle {
         unreadable.map_or(Ok(None), Err)
     }
 
-    /// In the local store, claims go with their bundles, so that one may be missing before another's.
+    /// In the local store, claims go with their bundles, so that one may be missing before another's:
+    /// all claims of the base are looked through. The first folder is tried before that, since it
+    /// nearly always is the one.
     async fn find_local(
         store: &Arc<dyn Store>,
         export_id: ExportId,
         record: ExportRecord,
     ) -> Result<Option<Self>, ReadError> {
-        let folders = claimed_folders(store.as_ref(), &record.folder_base, export_id).await?;
+        let base = &record.folder_base;
+        let first = FolderName::new(base, 1);
+        if let Ok(Some(manifest)) = read_manifest(store.as_ref(), &first).await
+            && manifest.manifest.export_id == export_id
+        {
+            return Ok(Some(Self::new(store, first, manifest, record.requested_destination)));
+        }
+        let folders = claimed_folders(store.as_ref(), base, export_id).await?;
         for folder in folders.into_iter().rev() {
             match read_manifest(store.as_ref(), &folder).await? {
                 Some(manifest) if manifest.manifest.export_id == export_id => {
@@ -211,7 +220,20 @@ impl StoredBundle {
             });
         };
         let key = layout::artifact(&self.folder, path);
-        VerifiedArtifact::open(self.store.as_ref(), &key, expected).await
+        match VerifiedArtifact::open(self.store.as_ref(), &key, expected).await {
+            Err(ReadError::DataLoss { .. }) if self.is_gone().await => {
+                let place = self.store.location(&format!("{}/", self.folder));
+                let message = format!("{place} went to S3 while it was read: read it again");
+                Err(StoreError::new(StoreErrorKind::Unavailable, message).into())
+            }
+            opened => opened,
+        }
+    }
+
+    /// Whether the whole bundle went: it fell back, and is in S3 now.
+    async fn is_gone(&self) -> bool {
+        self.store.kind() == StoreKind::Local
+            && matches!(read_manifest(self.store.as_ref(), &self.folder).await, Ok(None))
     }
 }
 

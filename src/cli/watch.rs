@@ -143,7 +143,7 @@ fn print_result(export: &Export, out: &mut Output) -> std::io::Result<()> {
         };
         out.note(&format!(
             "! NOT IN S3: S3 could not take the bundle{reason}. It is whole, in the server's local \
-             store only."
+             store only. A server that runs there sends it to S3 as soon as S3 takes it."
         ));
     }
     Ok(())

@@ -128,6 +128,11 @@ pub struct Settings {
     #[arg(long, env = "REPLICA_NAME", value_parser = optional("REPLICA_NAME", replica_name))]
     pub replica_name: Option<Optional<String>>,
 
+    /// Render as tests' idea of the next release does
+    #[cfg(feature = "next-format")]
+    #[arg(long, hide = true)]
+    pub next_format: bool,
+
     /// How long `accepted` waits for the store
     #[arg(long, env = "ACCEPT_TIMEOUT", default_value = "2s", value_parser = duration("ACCEPT_TIMEOUT", 10..=60_000))]
     pub accept_timeout: Duration,

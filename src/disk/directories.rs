@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use super::{DiskError, sync_directory};
@@ -13,12 +13,13 @@ use super::{DiskError, sync_directory};
 /// fsyncs and nothing else.
 const REMEMBERED: usize = 4096;
 
-/// Makes folders, and knows which ones are durable: each new folder's entry in its parent is
-/// fsynced.
+/// Makes folders, and removes empty ones. Knows which ones are durable: each new folder's entry in
+/// its parent is fsynced.
 ///
 /// Invariant: a folder that was made through this value is durable before any other write through it
 /// can see it, for both happen under one lock. So a remembered folder that was removed and made
-/// again is durable too. Several values over one folder each make durable what they use.
+/// again is durable too. Several values over one folder each make durable what they use; folders
+/// that one of them removes are no other's.
 #[derive(Debug)]
 pub struct Directories {
     root: PathBuf,
@@ -33,8 +34,23 @@ impl Directories {
 
     /// Makes the folder and what is missing above it, durably.
     pub fn ensure(&self, folder: &Path) -> Result<(), DiskError> {
-        // A panic while the lock was held leaves at most a folder out that is durable.
-        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        self.ensure_and(folder, || ())
+    }
+
+    /// The same, and then works in the folder before anybody can remove it. Everybody else waits
+    /// for the work, so it is no more than giving a file its name.
+    pub fn ensure_and<T>(&self, folder: &Path, work: impl FnOnce() -> T) -> Result<T, DiskError> {
+        let mut durable = self.lock();
+        self.make_missing(folder, &mut durable)?;
+        Ok(work())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        // A panic while it was held leaves at most a folder out that is durable.
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn make_missing(&self, folder: &Path, durable: &mut HashSet<PathBuf>) -> Result<(), DiskError> {
         if durable.contains(folder) && is_directory(folder, folder == self.root) {
             return Ok(());
         }
@@ -59,20 +75,27 @@ impl Directories {
         Ok(())
     }
 
-    /// Removes a folder below the root if it is empty, durably. Whether it is gone.
+    /// Removes a folder below the root if it is empty. Whether it is gone, by this or before. Not
+    /// durable before the folder above is synced.
     pub fn remove_if_empty(&self, folder: &Path) -> Result<bool, DiskError> {
-        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
-        match fs::remove_dir(folder) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(false),
-            Err(error) => return Err(DiskError::of_write("remove the folder", folder, error)),
+        let mut durable = self.lock();
+        let is_gone = match failpoint!("disk.directory.remove", folder, fs::remove_dir(folder)) {
+            Ok(()) => true,
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound => true,
+                // Not empty (POSIX lets a system say either), a mount point, or in a folder that the
+                // operator keeps for himself. An empty folder is in nobody's way.
+                io::ErrorKind::DirectoryNotEmpty
+                | io::ErrorKind::AlreadyExists
+                | io::ErrorKind::ResourceBusy
+                | io::ErrorKind::PermissionDenied => false,
+                _ => return Err(DiskError::of_write("remove the folder", folder, error)),
+            },
+        };
+        if is_gone {
+            durable.remove(folder);
         }
-        durable.remove(folder);
-        match folder.parent() {
-            Some(parent) => sync_directory(parent).map(|()| true),
-            None => Ok(true),
-        }
+        Ok(is_gone)
     }
 
     /// Makes all entries on the way from the root to this existing object durable. They may be the
@@ -88,7 +111,7 @@ impl Directories {
 
 /// Makes one folder if it is missing, and its entry in its parent durable.
 fn make(folder: &Path, may_be_link: bool) -> Result<(), DiskError> {
-    let made = match fs::create_dir(folder) {
+    let made = match failpoint!("disk.directory.make", folder, fs::create_dir(folder)) {
         Ok(()) => true,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
         Err(error) => return Err(DiskError::of_write("make the folder", folder, error)),

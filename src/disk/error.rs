@@ -86,6 +86,11 @@ impl DiskError {
         self.kind
     }
 
+    /// Whether it is because nothing is there.
+    pub(super) fn is_not_found(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+
     /// Whether it is for want of a right.
     pub(super) fn is_permission_denied(&self) -> bool {
         self.source.kind() == io::ErrorKind::PermissionDenied

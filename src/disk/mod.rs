@@ -18,7 +18,7 @@ pub(crate) use self::sync::counts;
 pub use self::{
     directories::Directories,
     error::{DiskError, DiskErrorKind},
-    sync::{sync_directory, sync_file},
+    sync::{sync_directory, sync_file, write_bytes},
 };
 
 /// The files below one folder of this machine. One process writes there at a time; any number may
@@ -31,9 +31,6 @@ pub struct Disk {
     temporary: PathBuf,
     directories: Directories,
 }
-
-/// How often a file is given its name while others remove its empty folder.
-const PUBLISH_ATTEMPTS: u32 = 100;
 
 /// What became of a file that was to get its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,13 +69,7 @@ impl Disk {
                 self.directories.sync_way_to(path)?;
                 Ok(true)
             }
-            Ok(_) => {
-                let error = io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "something is in the way that is no plain file",
-                );
-                Err(DiskError::of_write("write", path, error))
-            }
+            Ok(_) => Err(DiskError::of_write("write", path, no_plain_file())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(DiskError::of_write("look for", path, error)),
         }
@@ -94,76 +85,78 @@ impl Disk {
             use std::os::unix::fs::PermissionsExt as _;
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
-        builder
-            .tempfile_in(&self.temporary)
+        failpoint!("disk.file.create", &self.temporary, builder.tempfile_in(&self.temporary))
             .map_err(|error| DiskError::of_write("make a file in", &self.temporary, error))
     }
 
     /// Gives a file its name unless the name is taken. Of several at once, one wins. Not durable
     /// before its folder is synced.
-    pub fn publish(&self, mut file: NamedTempFile, path: &Path) -> Result<Published, DiskError> {
-        for attempt in 1.. {
-            self.directories.ensure(self.folder_of(path))?;
-            match file.persist_noclobber(path) {
-                Ok(_) => break,
-                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-                    return Ok(Published::Taken);
-                }
-                // The folder was empty and was just removed.
-                Err(error)
-                    if error.error.kind() == io::ErrorKind::NotFound
-                        && attempt < PUBLISH_ATTEMPTS =>
-                {
-                    file = error.file;
-                }
-                Err(error) => return Err(DiskError::of_write("publish", path, error.error)),
+    pub fn publish(&self, file: NamedTempFile, path: &Path) -> Result<Published, DiskError> {
+        failpoint!("disk.file.publish", path, Ok(()))
+            .map_err(|error| DiskError::of_write("publish", path, error))?;
+        let name = || file.persist_noclobber(path);
+        match self.directories.ensure_and(self.folder_of(path), name)? {
+            Ok(_) => Ok(Published::Created),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                Ok(Published::Taken)
             }
+            Err(error) => Err(DiskError::of_write("publish", path, error.error)),
         }
-        Ok(Published::Created)
     }
 
     /// Gives a file its name, in one step, whatever had it before. Not durable before its folder is
     /// synced.
     pub fn replace(&self, file: NamedTempFile, path: &Path) -> Result<(), DiskError> {
-        self.directories.ensure(self.folder_of(path))?;
-        match file.persist(path) {
+        let replace = || {
+            let persist = || file.persist(path).map_err(|error| error.error);
+            failpoint!("disk.file.replace", path, persist())
+        };
+        match self.directories.ensure_and(self.folder_of(path), replace)? {
             Ok(_) => Ok(()),
-            Err(error) => Err(DiskError::of_write("publish", path, error.error)),
+            Err(error) => Err(DiskError::of_write("publish", path, error)),
         }
     }
 
     /// Removes what has this name. Whether anything had. Not durable before its folder is synced.
     pub fn remove(&self, path: &Path) -> Result<bool, DiskError> {
-        match fs::remove_file(path) {
+        match failpoint!("disk.file.remove", path, fs::remove_file(path)) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(DiskError::of_write("remove", path, error)),
         }
     }
 
-    /// Removes a plain file and the folders above it that are empty then, up to the folder `keep`.
-    /// Durable when this returns, also where the file is gone already.
+    /// Removes a plain file, and the folders above it that are empty then, up to the folder `keep`,
+    /// which stays. Durable when this returns, also where the file was gone before: whoever removed
+    /// it may have died before the folder's fsync.
     ///
     /// # Errors
     /// [`DiskErrorKind::Misconfigured`] where something else has the name.
     pub fn remove_durably(&self, path: &Path, keep: &Path) -> Result<(), DiskError> {
-        if self.has_file(path)? {
-            self.remove(path)?;
-        }
-        for folder in path.ancestors().skip(1) {
-            if folder == keep || !folder.starts_with(keep) {
-                break;
+        match fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.is_file() => {
+                self.remove(path)?;
             }
-            match self.directories.remove_if_empty(folder) {
-                Ok(true) => {}
-                Ok(false) => return sync_directory(folder),
+            Ok(_) => return Err(DiskError::of_write("remove", path, no_plain_file())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // A file has the name of a folder above, so nothing is below.
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(()),
+            Err(error) => return Err(DiskError::of_write("look for", path, error)),
+        }
+        // The lowest folder that stays tells of all that is gone below it: one fsync is enough.
+        for folder in path.ancestors().skip(1).take_while(|folder| folder.starts_with(keep)) {
+            let is_gone = folder != keep && self.directories.remove_if_empty(folder)?;
+            if is_gone {
+                continue;
+            }
+            match sync_directory(folder) {
+                Ok(()) => break,
+                // Another removal took it away since, or nothing was ever written.
+                Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error),
             }
         }
-        match keep.exists() {
-            true => sync_directory(keep),
-            false => Ok(()),
-        }
+        Ok(())
     }
 
     /// Removes unfinished files, which a crash left behind. Only for the process that writes here,
@@ -192,4 +185,8 @@ impl Disk {
     fn folder_of<'a>(&'a self, path: &'a Path) -> &'a Path {
         path.parent().unwrap_or(&self.root)
     }
+}
+
+fn no_plain_file() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "something is in the way that is no plain file")
 }

@@ -1,23 +1,31 @@
-//! The two ways to make something durable.
+//! Writing, and the two ways to make something durable.
 
-use std::{fs::File, path::Path};
+use std::{fs::File, io::Write as _, path::Path};
 
 use super::DiskError;
+
+/// Writes bytes to the end of a file. `path` is what it is to become, for messages.
+pub fn write_bytes(mut file: &File, bytes: &[u8], path: &Path) -> Result<(), DiskError> {
+    failpoint!("disk.file.write", path, file.write_all(bytes))
+        .map_err(|error| DiskError::of_write("write", path, error))
+}
 
 /// Makes a file's content durable. `path` is what it is to become, for messages.
 pub fn sync_file(file: &File, path: &Path) -> Result<(), DiskError> {
     #[cfg(test)]
     counts::FILES.set(counts::FILES.get() + 1);
-    file.sync_all().map_err(|error| DiskError::of_write("sync", path, error))
+    failpoint!("disk.file.sync", path, file.sync_all())
+        .map_err(|error| DiskError::of_write("sync", path, error))
 }
 
 /// Makes a folder's entries durable: files published there or removed, folders made there.
 pub fn sync_directory(folder: &Path) -> Result<(), DiskError> {
+    let sync = || File::open(folder)?.sync_all();
+    failpoint!("disk.directory.sync", folder, sync())
+        .map_err(|error| DiskError::of_write("sync the folder", folder, error))?;
     #[cfg(test)]
     counts::DIRECTORIES.set(counts::DIRECTORIES.get() + 1);
-    File::open(folder)
-        .and_then(|opened| opened.sync_all())
-        .map_err(|error| DiskError::of_write("sync the folder", folder, error))
+    Ok(())
 }
 
 /// How often this thread synced, for tests that bound it.

@@ -11,16 +11,15 @@ use super::{
     Durability, FailureReason, JournalPlace, StartError,
     breaker::Outage,
     commit::{Commit, CommitError, Committed},
+    job::Job,
     journal::JournalErrorKind,
     retry::RetryBudget,
-    run::Job,
-    takeover,
+    store_journal,
 };
 use crate::{
     bundle::{AcceptedExport, Bundle, Destination, Fallback, render},
     catalog::{Export, ExportArtifact, ExportState},
     digest::Sha256,
-    failpoint,
     store::{Store, StoreError, StoreKind},
 };
 
@@ -68,7 +67,11 @@ impl Job {
                 trial.failed(failure.clone().into());
             }
             // Whatever it said, S3 answered.
-            _ => trial.succeeded(),
+            _ => {
+                if trial.succeeded() {
+                    self.shared.backlog.end_outage();
+                }
+            }
         }
         result
     }
@@ -101,12 +104,13 @@ impl Job {
             claimed = &mut claiming => claimed?,
             () = time::sleep(settings.accept_timeout), if !self.run.is_accepted() => {
                 self.run.accept(export.accepted_time, Durability::LocalDisk);
+                failpoint!("accepted.without_claim");
                 claiming.await?
             }
         };
-        failpoint!("export.claimed");
+        failpoint!("claim.done");
         self.run.accept(claim.export.accepted_time, durability);
-        failpoint!("export.accepted");
+        failpoint!("accepted.sent");
         let is_as_pinned = claim.export.accepted_time == export.accepted_time
             && claim.export.folder_base == export.folder_base
             && claim.export.format_version == export.format_version;
@@ -131,7 +135,7 @@ impl Job {
         if !is_wanted {
             return Durability::LocalDisk;
         }
-        match takeover::keep(commit, export).await {
+        match store_journal::keep(commit, export).await {
             Ok(()) => Durability::Store,
             Err(error) => {
                 tracing::warn!(export_id = %export.export_id, %error, "an accepted export is on this machine only");

@@ -10,11 +10,8 @@ use std::{
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use tokio::{sync::Notify, time::Instant};
 
-use super::{breaker::Outage, journal::JournalEntry};
-use crate::{
-    bundle::{AcceptedTime, ExportId},
-    digest::Sha256,
-};
+use super::{FailureReason, breaker::Outage, journal::JournalEntry};
+use crate::bundle::{AcceptedTime, ContentDigest, ExportId};
 
 /// What is left to do for an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +113,18 @@ impl Backlog {
         self.changed.notify_one();
     }
 
+    /// S3 is back: what waited for it waits no longer.
+    pub(super) fn end_outage(&self) {
+        for item in self.lock().items.values_mut() {
+            let reason = item.waiting.setback.as_ref().map(|setback| setback.reason);
+            if reason == Some(FailureReason::StoreUnavailable) {
+                item.not_before = Instant::now();
+                item.pauses = pauses();
+            }
+        }
+        self.changed.notify_one();
+    }
+
     /// Everything is done.
     pub(super) fn remove(&self, export_id: ExportId) {
         let mut inner = self.lock();
@@ -129,9 +138,9 @@ impl Backlog {
     }
 
     /// The digest under which an export was accepted whose bundle waits in the local store.
-    pub(super) fn fell_back(&self, export_id: ExportId) -> Option<Sha256> {
+    pub(super) fn fell_back(&self, export_id: ExportId) -> Option<ContentDigest> {
         let waiting = self.get(export_id).filter(|waiting| waiting.task == Task::Drain)?;
-        Some(waiting.entry.header.content_digest)
+        Some(waiting.entry.header.digest())
     }
 
     /// The oldest acceptance of what waits.

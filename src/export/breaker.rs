@@ -92,13 +92,15 @@ impl Breaker {
 }
 
 impl Trial<'_> {
-    /// S3 did its work.
-    pub(super) fn succeeded(self) {
+    /// S3 did its work. Whether that ends an outage.
+    pub(super) fn succeeded(self) -> bool {
         let mut state = self.breaker.lock();
-        if matches!(*state, State::Open { .. }) {
+        let ends_outage = matches!(*state, State::Open { .. });
+        if ends_outage {
             tracing::info!("S3 works again");
             *state = State::Closed;
         }
+        ends_outage
     }
 
     /// S3 did not answer, or said that it can't.
@@ -151,7 +153,7 @@ mod tests {
         time::advance(Duration::from_secs(5)).await;
         assert!(breaker.try_s3().is_err(), "the pause did not grow");
         time::advance(Duration::from_secs(5)).await;
-        breaker.try_s3().unwrap().succeeded();
+        assert!(breaker.try_s3().unwrap().succeeded());
         assert!(breaker.try_s3().is_ok() && breaker.outage().is_none());
     }
 

@@ -93,7 +93,7 @@ impl Commit<'_> {
         let first = FolderName::new(&export.folder_base, 1);
         let (record, first_state) =
             futures::join!(self.claim_record(export), self.claim_folder(export, &first));
-        let adopted = record?;
+        let (adopted, _) = record?;
         if adopted.folder_base == export.folder_base {
             match first_state? {
                 FolderState::Ours => {
@@ -112,7 +112,11 @@ impl Commit<'_> {
     /// In the local store, where claims go with their bundles: a folder may be free again that was
     /// another's when the export passed it by, and the export stays with the one it took.
     async fn claim_local(&self, export: &AcceptedExport) -> Result<Claim, CommitError> {
-        let adopted = self.claim_record(export).await?;
+        let (adopted, is_new) = self.claim_record(export).await?;
+        // The record comes before the first claim, and goes after the last.
+        if is_new {
+            return self.claim_folder_from(adopted, 0).await;
+        }
         let base = &adopted.folder_base;
         let own = self.retrying(|| claimed_folders(self.store, base, adopted.export_id)).await?;
         let skip = match own.last() {
@@ -150,12 +154,17 @@ impl Commit<'_> {
         Err(CommitError::NoFolderLeft(base.to_string()))
     }
 
-    /// Puts the record, or adopts the one that is there.
-    async fn claim_record(&self, export: &AcceptedExport) -> Result<AcceptedExport, CommitError> {
+    /// Puts the record, or adopts the one that is there. Whether it is new.
+    async fn claim_record(
+        &self,
+        export: &AcceptedExport,
+    ) -> Result<(AcceptedExport, bool), CommitError> {
         let key = layout::record(export.export_id);
         let ours = ExportRecord::new(export);
-        if self.put(&key, records::payload(&ours)).await? == PutOutcome::Created {
-            return Ok(export.clone());
+        let outcome = self.put(&key, records::payload(&ours)).await?;
+        failpoint!("record.put");
+        if outcome == PutOutcome::Created {
+            return Ok((export.clone(), true));
         }
         let read = || records::read_record(self.store, export.export_id);
         let theirs = self.retrying(read).await?.ok_or_else(|| self.vanished(&key))?;
@@ -167,25 +176,18 @@ impl Commit<'_> {
         })?;
         // In the encoding of the release that wrote the record: another's digest of the same content
         // differs.
-        let content_digest = if format_version == export.format_version {
-            export.content_digest
-        } else {
-            let content = export.content.clone();
-            let digest = move || content.digest(format_version);
-            tokio::task::spawn_blocking(digest).await.map_err(|_| {
-                StoreError::new(StoreErrorKind::Unavailable, "the server is shutting down")
-            })?
-        };
+        let content_digest = export.digest_in(format_version);
         if theirs.content_digest != content_digest {
             return Err(CommitError::RequestIdReused { digest: content_digest });
         }
-        Ok(AcceptedExport {
+        let adopted = AcceptedExport {
             accepted_time: theirs.accepted_time,
             folder_base: theirs.folder_base,
             format_version,
             content_digest,
             ..export.clone()
-        })
+        };
+        Ok((adopted, false))
     }
 
     /// Puts a claim on a folder, and looks for a manifest there that nobody claimed.
@@ -197,7 +199,9 @@ impl Commit<'_> {
         let key = layout::folder_claim(folder);
         let claim = async {
             let ours = FolderClaim { export_id: export.export_id };
-            if self.put(&key, records::payload(&ours)).await? == PutOutcome::Created {
+            let outcome = self.put(&key, records::payload(&ours)).await?;
+            failpoint!("folder.put");
+            if outcome == PutOutcome::Created {
                 return Ok(true);
             }
             let theirs = self.retrying(|| records::read_claim(self.store, folder)).await?;
@@ -240,7 +244,12 @@ impl Commit<'_> {
     async fn write_artifacts(&self, claim: &Claim, bundle: &Bundle) -> Result<bool, StoreError> {
         let index_key = layout::index_entry(claim.export.accepted_time, &claim.folder);
         let index_payload = records::payload(&IndexEntry { export_id: claim.export.export_id });
-        let index = async { self.put(&index_key, index_payload).await.map(|_| true) };
+        let index = async {
+            failpoint!("index.to_put");
+            self.put(&index_key, index_payload).await?;
+            failpoint!("index.put");
+            Ok(true)
+        };
         let puts: Vec<_> =
             bundle.artifacts.iter().map(|artifact| self.write_artifact(claim, artifact)).collect();
         let artifacts = stream::iter(puts)
@@ -252,10 +261,12 @@ impl Commit<'_> {
 
     async fn write_artifact(&self, claim: &Claim, artifact: &Artifact) -> Result<bool, StoreError> {
         let key = layout::artifact(&claim.folder, &artifact.path);
+        failpoint!("artifact.to_put");
         let stored = match self.put_artifact(&key, artifact).await? {
             PutOutcome::Created => true,
             PutOutcome::Exists => self.retrying(|| holds(self.store, &key, artifact)).await?,
         };
+        failpoint!("artifact.put");
         if stored {
             self.run.stored(self.update(artifact), artifact.bytes.len() as u64);
         }
@@ -270,6 +281,7 @@ impl Commit<'_> {
     ) -> Result<Option<Committed>, StoreError> {
         let manifest = bundle.manifest(&claim.export, &claim.folder);
         let key = layout::artifact(&claim.folder, &manifest.path);
+        failpoint!("manifest.to_put");
         self.manifest_sent.store(true, Ordering::Relaxed);
         let committed = match self.put_artifact(&key, &manifest).await? {
             PutOutcome::Created => Committed {
@@ -287,6 +299,7 @@ impl Commit<'_> {
                 }
             }
         };
+        failpoint!("manifest.put");
         let sha256 = Some(committed.manifest_sha256);
         self.run.stored(ArtifactUpdate { sha256, ..self.update(&manifest) }, 0);
         Ok(Some(committed))

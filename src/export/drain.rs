@@ -13,16 +13,14 @@ use super::{
     attempt::{AttemptError, Failure},
     backlog::{Taken, Task},
     events::Run,
+    job::{Job, derived_id, pending_run, running_export},
     journal::{JournalEntry, LoadError},
-    resume::pending_run,
-    run::{Job, derived_id, running_export},
     settle::{LocalCopy, settle},
     shared::Shared,
 };
 use crate::{
     bundle::AcceptedExport,
     catalog::{ExportState, StoredBundle},
-    failpoint,
 };
 
 /// How long one export of the backlog may take in one go: far longer than it should, so that one
@@ -89,7 +87,7 @@ async fn attempt(shared: &Arc<Shared>, entry: &JournalEntry, task: Task, permit:
         }
         Task::Drain => {
             let export = running_export(&entry.header);
-            let run = Run::unheard(export, entry.header.content_digest, &shared.clock);
+            let run = Run::unheard(export, entry.header.digest(), &shared.clock);
             let job = Job { shared: shared.clone(), run, _permit: permit };
             let Err(failure) = job.drain(entry).await else { return };
             tracing::warn!(
@@ -127,8 +125,10 @@ impl Job {
             let failure = Failure::kept_elsewhere(&made.export.location);
             self.failed(entry, &failure, Some(export.export_id))
         });
-        settle(shared, &made, &accepted, LocalCopy::Maybe, failed).await?;
+        // S3 has it: nobody is to hear of the local copy any more, also not of a run that finds it
+        // there while it is being removed.
         shared.registry.forget(export_id);
+        settle(shared, &made, &accepted, LocalCopy::Maybe, failed).await?;
         shared.tally.change(ExportState::FellBack, ExportState::Committed);
         metrics::counter!("tara_export_drained_total").increment(1);
         tracing::info!(%export_id, location = made.export.location, "a bundle that had fallen back is in S3");

@@ -7,8 +7,8 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    bundle::{AcceptedExport, Destination, ExportId},
-    catalog::{Export, StoredBundle},
+    bundle::{AcceptedExport, Destination, ExportId, FormatVersion},
+    catalog::{Export, StoredBundle, records::read_record},
     store::Store,
 };
 
@@ -35,9 +35,9 @@ pub(super) async fn look_up(
     shared: &Shared,
     export: &AcceptedExport,
 ) -> Result<Earlier, JournalError> {
-    let (export_id, digest) = (export.export_id, export.content_digest);
+    let export_id = export.export_id;
     if let Some(first) = shared.backlog.fell_back(export_id) {
-        if first != digest {
+        if !export.has(first) {
             return Ok(Earlier::Reused);
         }
         let local = find(shared, Some(&shared.stores.local), export_id).await;
@@ -48,15 +48,13 @@ pub(super) async fn look_up(
             None => find(shared, shared.stores.s3.as_ref(), export_id).await,
         };
         return Ok(match found {
-            Some(bundle) if bundle.manifest().content_digest == digest => {
-                Earlier::Ended(Box::new(bundle.export()))
-            }
+            Some(bundle) if is_of(&bundle, export) => Earlier::Ended(Box::new(bundle.export())),
             _ => Earlier::Moving,
         });
     }
     if let Ok(journal) = shared.journal() {
         match journal.failure(export_id).await? {
-            Some(failed) if failed.content_digest() == digest => {
+            Some(failed) if export.has(failed.content_digest()) => {
                 return Ok(Earlier::Failed(Box::new(failed)));
             }
             // The id belongs to another's content, which the store has.
@@ -65,15 +63,24 @@ pub(super) async fn look_up(
             None => {}
         }
         match journal.receipt(export_id).await? {
-            Some(receipt) if receipt.content_digest() == digest => {
+            Some(receipt) if export.has(receipt.content_digest()) => {
                 let found = find(shared, shared.stores.s3.as_ref(), export_id).await;
-                let export =
+                let ended =
                     found.map_or_else(|| receipt.export().clone(), |bundle| bundle.export());
-                return Ok(Earlier::Ended(Box::new(export)));
+                return Ok(Earlier::Ended(Box::new(ended)));
             }
             Some(_) => return Ok(Earlier::Reused),
             None => {}
         }
+    }
+    // The claim would find it too. But by then the journal has this content, and a later process that
+    // finds it there must take it for accepted.
+    if export.destination == Destination::Local
+        && let Ok(Some(record)) = read_record(shared.stores.local.as_ref(), export_id).await
+        && let Ok(version) = FormatVersion::try_from(record.format_version)
+        && record.content_digest != export.digest_in(version)
+    {
+        return Ok(Earlier::Reused);
     }
     // One that fell back before there was a journal, or was made for another destination.
     let other = match export.destination {
@@ -82,9 +89,16 @@ pub(super) async fn look_up(
     };
     Ok(match find(shared, other, export_id).await {
         None => Earlier::Nothing,
-        Some(bundle) if bundle.manifest().content_digest != digest => Earlier::Reused,
-        Some(bundle) => Earlier::Ended(Box::new(bundle.export())),
+        Some(bundle) if is_of(&bundle, export) => Earlier::Ended(Box::new(bundle.export())),
+        Some(_) => Earlier::Reused,
     })
+}
+
+/// Whether a bundle has this export's content. Of a later release's it can't be known.
+fn is_of(bundle: &StoredBundle, export: &AcceptedExport) -> bool {
+    let manifest = bundle.manifest();
+    FormatVersion::try_from(manifest.format_version)
+        .is_ok_and(|version| export.digest_in(version) == manifest.content_digest)
 }
 
 /// The bundle, if the store says soon that it has it.

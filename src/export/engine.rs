@@ -11,17 +11,15 @@ use super::{
     Admission, EngineSettings, FailureReason, Permit, StartError, Status, Stores, Subscription,
     attempt::Failure,
     events::Run,
+    job::{Job, running_export},
     journal::{FailedExport, Journal, JournalEntry, JournalError},
     resume,
-    run::{Job, postpone, running_export},
+    run::postpone,
     shared::Shared,
     status,
 };
 use crate::{
-    bundle::{
-        AcceptedExport, AcceptedTime, Destination, ExportContent, ExportId, FolderBase,
-        FormatVersion,
-    },
+    bundle::{AcceptedExport, AcceptedTime, Destination, ExportContent, ExportId, FolderBase},
     catalog::Export,
     clock::Clock,
 };
@@ -97,7 +95,7 @@ impl Engine {
         if destination == Destination::S3 && shared.stores.s3.is_none() {
             return Err(StartError::NoBucket);
         }
-        let format_version = FormatVersion::CURRENT;
+        let format_version = shared.settings.format_version;
         // In the background: a large review takes a while.
         let digested =
             tokio::task::spawn_blocking(move || (content.digest(format_version), content)).await;
@@ -116,13 +114,21 @@ impl Engine {
             destination,
             requested_by,
         };
-        let (run, is_new) = shared.registry.get_or_insert(export.export_id, || {
-            let running = running_export(&export.header());
-            Run::new(running, content_digest, shared.clock.clone(), shared.tally.clone())
-        });
-        if run.content_digest() != content_digest {
-            return Err(StartError::RequestIdReused { first: run.export_id() });
-        }
+        let (run, is_new) = loop {
+            let (run, is_new) = shared.registry.get_or_insert(export.export_id, || {
+                let running = running_export(&export.header());
+                Run::new(running, export.digest(), shared.clock.clone(), shared.tally.clone())
+            });
+            if export.has(run.content_digest()) {
+                break (run, is_new);
+            }
+            // Whose the id is shows when that one is accepted: it may itself be the one that is
+            // refused, because this content was accepted long ago.
+            if run.acceptance().await.is_ok() {
+                return Err(StartError::RequestIdReused { first: run.export_id() });
+            }
+            shared.registry.forget_run(&run);
+        };
         if is_new {
             let job = Job { shared: shared.clone(), run: run.clone(), _permit: permit };
             self.spawn(job, export);
@@ -265,7 +271,7 @@ impl Engine {
                 }
             }
             if !run.is_accepted() {
-                shared.registry.forget(run.export_id());
+                shared.registry.forget_run(&run);
             } else if run.has_ended() {
                 // One that waits for its store goes on in this run.
                 shared.registry.keep(run.export_id());

@@ -39,6 +39,12 @@ pub enum StartError {
         /// What went wrong, for a person.
         message: String,
     },
+    /// The request was accepted before, and its bundle can't be shown right now.
+    #[error(
+        "this export was accepted before, and its bundle is being moved to S3: send the request \
+         again in a moment to hear where it is"
+    )]
+    Moving,
     /// The server is going down.
     #[error("this server is shutting down: send the same request to another, or again in a moment")]
     ShuttingDown,

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{FailureReason, StartError, tally::Tally};
 use crate::{
-    bundle::{AcceptedTime, ExportId},
+    bundle::{AcceptedTime, ContentDigest, ExportId},
     catalog::{Export, ExportState},
     clock::Clock,
     digest::Sha256,
@@ -127,7 +127,7 @@ pub struct Progress {
 pub struct Run {
     export_id: ExportId,
     run_id: Uuid,
-    content_digest: Sha256,
+    content_digest: ContentDigest,
     clock: Arc<dyn Clock>,
     /// Where it is counted, from its acceptance on.
     tally: Arc<Tally>,
@@ -143,8 +143,8 @@ struct State {
     /// The newest artifact progress, with a number that tells it from older ones.
     live: Option<(u64, Arc<Event>)>,
     acceptance: Acceptance,
-    /// Only tells how an earlier run ended, whose export is counted already.
-    is_repetition: bool,
+    /// Whether the tally has it.
+    is_counted: bool,
 }
 
 enum Acceptance {
@@ -156,7 +156,7 @@ enum Acceptance {
 impl Run {
     pub(super) fn new(
         export: Export,
-        content_digest: Sha256,
+        content_digest: ContentDigest,
         clock: Arc<dyn Clock>,
         tally: Arc<Tally>,
     ) -> Self {
@@ -167,7 +167,7 @@ impl Run {
             progress: Progress::default(),
             live: None,
             acceptance: Acceptance::Open,
-            is_repetition: false,
+            is_counted: false,
         };
         Self {
             export_id: state.export.export_id,
@@ -184,7 +184,7 @@ impl Run {
     /// ended.
     pub(super) fn unheard(
         export: Export,
-        content_digest: Sha256,
+        content_digest: ContentDigest,
         clock: &Arc<dyn Clock>,
     ) -> Arc<Self> {
         let accepted_time = export.accepted_time;
@@ -204,7 +204,7 @@ impl Run {
     }
 
     /// The digest of what was asked for.
-    pub fn content_digest(&self) -> Sha256 {
+    pub fn content_digest(&self) -> ContentDigest {
         self.content_digest
     }
 
@@ -247,28 +247,34 @@ impl Run {
 
     /// Says that the request is accepted, unless that was said.
     pub(super) fn accept(&self, accepted_time: AcceptedTime, durability: Durability) {
-        self.accept_as(accepted_time, durability, false);
+        self.accept_as(accepted_time, durability, false, true);
     }
 
     /// Says that an earlier process accepted the request.
     pub(super) fn resume(&self, accepted_time: AcceptedTime, durability: Durability) {
-        self.accept_as(accepted_time, durability, true);
+        self.accept_as(accepted_time, durability, true, true);
     }
 
-    /// Says that the request was accepted and has ended before; what follows tells only how.
-    pub(super) fn repeat(&self, accepted_time: AcceptedTime, durability: Durability) {
-        self.lock().is_repetition = true;
-        self.accept(accepted_time, durability);
+    /// Says that the request was accepted and has ended before: it counts no second time.
+    pub(super) fn repeat(&self, accepted_time: AcceptedTime) {
+        self.accept_as(accepted_time, Durability::LocalDisk, false, false);
     }
 
-    fn accept_as(&self, accepted_time: AcceptedTime, durability: Durability, resumed: bool) {
+    fn accept_as(
+        &self,
+        accepted_time: AcceptedTime,
+        durability: Durability,
+        resumed: bool,
+        counts: bool,
+    ) {
         {
             let mut state = self.lock();
             if !matches!(state.acceptance, Acceptance::Open) {
                 return;
             }
             state.acceptance = Acceptance::Accepted;
-            if !state.is_repetition {
+            state.is_counted = counts;
+            if counts {
                 self.tally.add(state.export.state);
             }
         }
@@ -294,8 +300,7 @@ impl Run {
         let mut state = self.lock();
         let before = state.export.state;
         change(&mut state.export);
-        let is_counted = matches!(state.acceptance, Acceptance::Accepted) && !state.is_repetition;
-        if is_counted && before != state.export.state {
+        if state.is_counted && before != state.export.state {
             self.tally.change(before, state.export.state);
         }
     }
@@ -465,7 +470,9 @@ impl Subscription {
         match &state.live {
             Some((number, event)) if *number > self.seen_live => {
                 self.seen_live = *number;
-                Some(Next::Event(event.clone()))
+                // One from before the last kept event would go back behind it.
+                let is_news = event.sequence >= self.seen as u64;
+                is_news.then(|| Next::Event(event.clone()))
             }
             _ => None,
         }

@@ -13,6 +13,7 @@ mod earlier;
 mod engine;
 mod error;
 mod events;
+mod job;
 pub mod journal;
 mod registry;
 mod resume;
@@ -21,6 +22,7 @@ mod run;
 mod settle;
 mod shared;
 mod status;
+mod store_journal;
 mod takeover;
 mod tally;
 

@@ -60,8 +60,16 @@ impl Registry {
         }
     }
 
-    /// Forgets a run: of one that was refused the id is free, and of one that says no longer how it is
-    /// the stores tell.
+    /// Forgets a run that was refused: its id is free. Another's run of that id stays.
+    pub(super) fn forget_run(&self, run: &Arc<Run>) {
+        if let Entry::Occupied(entry) = self.lock().runs.entry(run.export_id())
+            && Arc::ptr_eq(entry.get(), run)
+        {
+            entry.remove();
+        }
+    }
+
+    /// Forgets the run of an export that no longer says how it is: the stores tell.
     pub(super) fn forget(&self, export_id: ExportId) {
         let mut inner = self.lock();
         inner.runs.remove(&export_id);

@@ -6,14 +6,13 @@ use futures::{StreamExt as _, stream};
 use tokio::time;
 
 use super::{
-    Durability, JournalPlace,
+    JournalPlace,
     backlog::Task,
     drain,
-    events::Run,
+    job::pending_run,
     journal::{JournalEntry, JournalError, JournalListing},
-    run::running_export,
     shared::Shared,
-    takeover,
+    status, takeover,
 };
 use crate::{
     bundle::Destination,
@@ -47,6 +46,7 @@ pub(super) async fn resume(shared: &Arc<Shared>) -> Result<(), JournalError> {
         Err(error) => tracing::warn!(%error, "old receipts can't be removed"),
     }
     shared.tasks.spawn(drain::work(shared.clone()));
+    shared.tasks.spawn(status::report(shared.clone()));
     if shared.settings.journal == JournalPlace::Store {
         shared.tasks.spawn(takeover::watch(shared.clone()));
     }
@@ -128,16 +128,4 @@ async fn task_of(shared: &Shared, entry: &JournalEntry) -> Task {
         // To carry it finds whatever there is.
         _ => Task::Carry,
     }
-}
-
-/// The run of an export that an earlier process accepted.
-pub(super) fn pending_run(shared: &Shared, entry: &JournalEntry) -> Arc<Run> {
-    let header = &entry.header;
-    let (run, _) = shared.registry.get_or_insert(header.export_id, || {
-        let mut export = running_export(header);
-        export.state = ExportState::Pending;
-        Run::new(export, header.content_digest, shared.clock.clone(), shared.tally.clone())
-    });
-    run.resume(header.accepted_time, Durability::LocalDisk);
-    run
 }

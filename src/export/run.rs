@@ -5,33 +5,22 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use uuid::Uuid;
-
 use super::{
-    Durability, EventKind, FailureReason, Permit, StartError,
+    Durability, EventKind, StartError,
     attempt::{AttemptError, Failure, Made},
     backlog::Task,
     earlier::{Earlier, look_up},
     events::Run,
+    job::{Job, derived_id},
     journal::{FailedExport, JournalEntry, JournalError},
     settle::{LocalCopy, settle},
     shared::Shared,
 };
 use crate::{
-    bundle::{AcceptedExport, AcceptedHeader, Destination, ExportId, Fallback},
+    bundle::{AcceptedExport, Destination, ExportId, Fallback},
     catalog::{Export, ExportState},
-    digest::Sha256,
-    failpoint,
     store::{Store, StoreKind},
 };
-
-/// One export and everything its run needs.
-pub(super) struct Job {
-    pub shared: Arc<Shared>,
-    pub run: Arc<Run>,
-    /// The right to hold the request in memory, as long as this is.
-    pub _permit: Permit,
-}
 
 /// Who carries an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,10 +43,10 @@ impl Job {
             }
             Ok(Earlier::Failed(failed)) => return self.repeat_failure(*failed),
             Ok(Earlier::Ended(earlier)) => {
-                self.run.repeat(earlier.accepted_time, Durability::LocalDisk);
+                self.run.repeat(earlier.accepted_time);
                 return self.complete(*earlier);
             }
-            Ok(Earlier::Moving) => return self.run.refuse(being_moved()),
+            Ok(Earlier::Moving) => return self.run.refuse(StartError::Moving),
             Err(error) => return self.run.refuse(error.into()),
         }
         let journal = match self.shared.journal() {
@@ -93,7 +82,7 @@ impl Job {
     }
 
     fn repeat_failure(&self, failed: FailedExport) {
-        self.run.repeat(failed.export().accepted_time, Durability::LocalDisk);
+        self.run.repeat(failed.export().accepted_time);
         let (reason, message) = (failed.reason(), failed.message().to_owned());
         self.run.fail(reason, message, failed.kept());
     }
@@ -143,6 +132,7 @@ impl Job {
                 // `accepted` comes first, and waits no longer.
                 self.run.accept(export.accepted_time, Durability::LocalDisk);
                 self.fall_back(&failure);
+                failpoint!("fallback.told");
                 fell_back = Some(failure.reason);
             }
             let is_fallback =
@@ -291,7 +281,7 @@ impl Job {
         failure: &Failure,
         kept_as: Option<ExportId>,
     ) -> FailedExport {
-        let (digest, now) = (entry.header.content_digest, self.shared.clock.now());
+        let (digest, now) = (entry.header.digest(), self.shared.clock.now());
         let message = failure.message.clone();
         FailedExport::new(self.run.export(), digest, failure.reason, message, now).kept_as(kept_as)
     }
@@ -312,37 +302,4 @@ pub(super) fn postpone(shared: &Shared, run: &Run, entry: &JournalEntry, failure
         export.state_reason = failure.reason.to_string();
     });
     shared.backlog.postpone(entry, Task::Carry, failure.into());
-}
-
-/// The request is safe, and its bundle can't be shown right now.
-fn being_moved() -> StartError {
-    let message = "this export was accepted before, and its bundle is being moved to S3: send the request again \
-                   in a moment to hear where it is";
-    StartError::Store { reason: FailureReason::StoreUnavailable, message: message.to_owned() }
-}
-
-/// The id under which content is kept whose own id is another's.
-pub(super) fn derived_id(export_id: ExportId, digest: Sha256) -> ExportId {
-    ExportId::new(Uuid::new_v5(&export_id.as_uuid(), digest.as_bytes()))
-}
-
-/// An export that is being worked on.
-pub(super) fn running_export(header: &AcceptedHeader) -> Export {
-    Export {
-        export_id: header.export_id,
-        state: ExportState::Running,
-        state_reason: String::new(),
-        document_name: header.document_name.clone(),
-        session_id: header.session_id.clone(),
-        reviewer: header.reviewer.clone(),
-        requested_by: header.requested_by.clone(),
-        requested_destination: header.destination,
-        stored_in: None,
-        folder_name: None,
-        location: String::new(),
-        artifacts: Vec::new(),
-        manifest_sha256: None,
-        accepted_time: header.accepted_time,
-        committed_time: None,
-    }
 }

@@ -12,13 +12,12 @@ use super::{
     journal::{FailedExport, Receipt},
     retry::RetryBudget,
     shared::Shared,
-    takeover,
+    store_journal,
 };
 use crate::{
     bundle::{AcceptedExport, Artifact, Bundle, FolderName},
     catalog::{claimed_folders, layout},
-    failpoint,
-    store::{ObjectKey, Store, StoreError, StoreKind},
+    store::{ObjectKey, Store, StoreError, StoreErrorKind, StoreKind},
 };
 
 /// Whether the local store may have something of an export that is committed in S3.
@@ -50,14 +49,14 @@ pub(super) async fn settle(
             remove_local_copy(shared, accepted).await?;
         }
         let now = shared.clock.now();
-        let receipt = Receipt::new(made.export.clone(), accepted.content_digest, now);
+        let receipt = Receipt::new(made.export.clone(), accepted.digest(), now);
         if let Err(error) = journal.write_receipt(&receipt).await {
             // It only saves a way to S3, which knows it all.
             tracing::warn!(export_id = %accepted.export_id, %error, "no receipt is kept");
         }
         failpoint!("receipt.written");
         if let (JournalPlace::Store, Some(s3)) = (shared.settings.journal, &shared.stores.s3) {
-            takeover::forget(s3.as_ref(), accepted.export_id, accepted.content_digest).await;
+            store_journal::forget(s3.as_ref(), accepted.export_id, accepted.content_digest).await;
         }
     }
     let removed = match failed {
@@ -75,7 +74,7 @@ async fn verify(shared: &Shared, made: &Made) -> Result<(), Failure> {
     let (Some(s3), Some(folder)) = (&shared.stores.s3, &made.export.folder_name) else {
         return Err(Failure::no_bucket());
     };
-    let run = Run::unheard(made.export.clone(), made.accepted.content_digest, &shared.clock);
+    let run = Run::unheard(made.export.clone(), made.accepted.digest(), &shared.clock);
     let commit = Commit {
         store: s3.as_ref(),
         run: &run,
@@ -121,6 +120,7 @@ async fn remove_local_copy(shared: &Shared, accepted: &AcceptedExport) -> Result
         local.delete(&layout::index_entry(accepted.accepted_time, &folder)).await?;
         failpoint!("local.index.removed");
         local.delete(&layout::folder_claim(&folder)).await?;
+        failpoint!("local.claim.removed");
     }
     local.delete(&layout::record(accepted.export_id)).await?;
     failpoint!("local.record.removed");
@@ -150,8 +150,15 @@ async fn remove_own(
     artifact: &Artifact,
 ) -> Result<(), StoreError> {
     let key = layout::artifact(folder, &artifact.path);
-    match holds(local, &key, artifact).await? {
-        true => local.delete(&key).await,
-        false => Ok(()),
+    let is_gone = match local.head(&key).await {
+        Ok(_) => false,
+        Err(error) if error.kind() == StoreErrorKind::NotFound => true,
+        Err(error) => return Err(error),
+    };
+    // Where it is gone, a crash may have come between that and its folder's fsync, which deleting
+    // again does.
+    if is_gone || holds(local, &key, artifact).await? {
+        local.delete(&key).await?;
     }
+    Ok(())
 }

@@ -12,6 +12,7 @@ use super::{
     registry::Registry, tally::Tally,
 };
 use crate::{
+    bundle::FormatVersion,
     clock::Clock,
     store::{Store, StoreError, honours_conditional_put},
 };
@@ -37,6 +38,8 @@ pub struct EngineSettings {
     pub backlog_concurrency: usize,
     /// Leave the local copy of a bundle where it is once S3 has it.
     pub keep_local_copies: bool,
+    /// How new exports are rendered.
+    pub format_version: FormatVersion,
     /// Where accepted exports are kept until they are committed.
     pub journal: JournalPlace,
     /// How often the store's journal is looked through for exports that nobody finishes.

@@ -1,6 +1,8 @@
 //! How much waits on this machine, and why: for the preflight and for alarms.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use tokio::time;
 
 use super::{FailureReason, backlog::Task, journal::JournalSize, shared::Shared, tally::Counts};
 use crate::bundle::ExportId;
@@ -65,4 +67,35 @@ pub(super) async fn status(shared: &Shared) -> Option<Status> {
         setbacks: setbacks.collect(),
         outage: shared.breaker.outage().map(|outage| outage.message),
     })
+}
+
+/// How often the numbers go to the metrics.
+const REPORTED_EVERY: Duration = Duration::from_secs(10);
+
+/// Tells the metrics how much waits, until the server stops.
+pub(super) async fn report(shared: Arc<Shared>) {
+    loop {
+        if let Some(status) = status(&shared).await {
+            let Counts { started, completed, failed, running, pending, fell_back, quarantined } =
+                status.counts;
+            metrics::counter!("tara_export_started_total").absolute(started);
+            for (state, count) in [
+                ("completed", completed),
+                ("failed", failed),
+                ("running", running),
+                ("pending", pending),
+                ("fell_back", fell_back),
+                ("quarantined", quarantined),
+            ] {
+                metrics::gauge!("tara_export_exports", "state" => state).set(count as f64);
+            }
+            metrics::gauge!("tara_export_journal_bytes").set(status.journal.size_bytes as f64);
+            let age = status.oldest_unsynced_age.unwrap_or_default();
+            metrics::gauge!("tara_export_oldest_unsynced_age_seconds").set(age.as_secs_f64());
+        }
+        tokio::select! {
+            () = time::sleep(REPORTED_EVERY) => {}
+            () = shared.draining.cancelled() => return,
+        }
+    }
 }

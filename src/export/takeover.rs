@@ -6,24 +6,22 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
 use tokio::time;
 
 use super::{
     attempt::{AttemptError, Failure},
-    commit::Commit,
     events::Run,
-    run::{Job, running_export},
+    job::{Job, running_export},
     shared::Shared,
+    store_journal::forget,
 };
 use crate::{
-    bundle::{AcceptedExport, ExportId, UndecodableExport},
+    bundle::{AcceptedExport, ExportId, FormatVersion, UndecodableExport},
     catalog::{StoredBundle, layout, records},
     digest::Sha256,
-    store::{ListRequest, ObjectKey, Payload, Store, StoreError, StoreErrorKind, read_small},
+    store::{ListRequest, ObjectKey, Store, StoreError, StoreErrorKind, read_small},
 };
 
-const MEDIA_TYPE: &str = "application/octet-stream";
 /// Entries asked of the store at once.
 const LISTED_AT_ONCE: usize = 1_000;
 /// What an entry may have beyond the request it was made of: names of fields, mostly.
@@ -38,32 +36,6 @@ enum TakeoverError {
     Undecodable(#[from] UndecodableExport),
     #[error("{0}")]
     Failed(String),
-}
-
-/// Keeps an accepted export in the store.
-pub(super) async fn keep(commit: &Commit<'_>, export: &AcceptedExport) -> Result<(), StoreError> {
-    let key = layout::journal_entry(export.export_id, export.content_digest);
-    let encoding = export.clone();
-    let encoded = tokio::task::spawn_blocking(move || {
-        let mut bytes = BytesMut::new();
-        encoding.encode().iter().for_each(|piece| bytes.extend_from_slice(piece));
-        let bytes = bytes.freeze();
-        (Sha256::of(&bytes), bytes)
-    });
-    let (sha256, bytes): (Sha256, Bytes) = encoded
-        .await
-        .map_err(|_| StoreError::new(StoreErrorKind::Unavailable, "the server is shutting down"))?;
-    // One that is there was accepted at another time, by another replica or by this one before a
-    // crash; whoever finishes it adopts the record's time.
-    commit.put(&key, Payload::new(bytes, sha256, MEDIA_TYPE)).await.map(drop)
-}
-
-/// Removes what [`keep`] kept, where this service may delete; elsewhere a lifecycle rule does it.
-pub(super) async fn forget(store: &dyn Store, export_id: ExportId, content_digest: Sha256) {
-    let key = layout::journal_entry(export_id, content_digest);
-    if let Err(error) = store.delete(&key).await {
-        tracing::debug!(%export_id, %error, "an entry of the store's journal stays to its lifecycle rule");
-    }
 }
 
 /// Looks for exports that nobody finishes, until the server stops.
@@ -130,11 +102,10 @@ async fn finish(
     if is_here || !is_old(shared, s3.as_ref(), &key).await? {
         return Ok(());
     }
-    match records::read_record(s3.as_ref(), export_id).await? {
-        Some(record) if record.content_digest == content_digest => {}
-        // Not accepted, or accepted under a derived id: the replica that has it knows which.
-        _ => return Ok(()),
-    }
+    let Some(record) = records::read_record(s3.as_ref(), export_id).await? else {
+        // Not accepted, or not yet.
+        return Ok(());
+    };
     let found = StoredBundle::find(s3, export_id).await;
     if found.map_err(|error| TakeoverError::Failed(error.to_string()))?.is_some() {
         forget(s3.as_ref(), export_id, content_digest).await;
@@ -145,8 +116,13 @@ async fn finish(
     let Some(permit) = shared.admission.admit_journaled(size_bytes).await else { return Ok(()) };
     let (_, bytes) = read_small(s3.as_ref(), &key, limit).await?;
     let export = AcceptedExport::decode(bytes)?;
+    let pinned = FormatVersion::try_from(record.format_version);
+    if pinned.is_ok_and(|version| export.digest_in(version) != record.content_digest) {
+        // Refused, or accepted under a derived id: the replica that has it knows which.
+        return Ok(());
+    }
     tracing::warn!(%export_id, "an accepted export was left unfinished by another replica: this one finishes it");
-    let run = Run::unheard(running_export(&export.header()), content_digest, &shared.clock);
+    let run = Run::unheard(running_export(&export.header()), export.digest(), &shared.clock);
     let job = Job { shared: shared.clone(), run, _permit: permit };
     match job.attempt(s3, &export, &AtomicBool::new(false)).await {
         Ok(made) => {

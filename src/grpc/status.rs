@@ -164,6 +164,7 @@ impl From<StartError> for Status {
                     status(Code::FailedPrecondition, "JOURNAL_UNREADABLE", message)
                 }
             },
+            StartError::Moving => status(Code::Unavailable, "EXPORT_MOVING", message),
             StartError::ShuttingDown => status(Code::Unavailable, "SHUTTING_DOWN", message),
             StartError::Store { reason, .. } => failed(reason, &message),
             StartError::Internal => failed(FailureReason::Internal, &message),

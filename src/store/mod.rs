@@ -1,7 +1,7 @@
 //! Objects under keys, in S3 or on local disk. Knows nothing of reviews and bundles.
 //!
-//! Invariant: an object is written once. No operation replaces what a key holds, and an object is
-//! visible whole or not at all.
+//! Invariant: an object is written once and visible whole or not at all. No operation replaces what a
+//! key holds; only [`Store::delete`] removes, for the service's own second copies.
 
 mod error;
 mod key;
@@ -62,9 +62,22 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Keys below a prefix in code-unit order of their UTF-8, at most `request.limit` of them.
     async fn list(&self, request: ListRequest) -> Result<Listing, StoreError>;
 
-    /// Removes an object, durably; a key that holds nothing is as good. Only for the service's own
-    /// second copies: a local bundle whose every object was verified in S3, and what the journal
-    /// keeps in the store. Servers that are not allowed to delete from S3 do without.
+    /// Removes an object. It is gone for good when this returns; a key that holds nothing is as good
+    /// as removed.
+    ///
+    /// Only for the service's own second copies: a local bundle whose every object was verified in
+    /// S3, and the journal's entries in S3 (`journal: store`) once the bundle is committed and
+    /// verified. A service that may not delete from S3 leaves those to a lifecycle rule.
+    ///
+    /// After an error the object may be there or not, and may still go: ask again. So a key is not
+    /// put again before its deletion has succeeded. Of a put and a deletion of one key at once either
+    /// may be the last, and the put may say [`StoreErrorKind::Unavailable`]; puts of other keys take
+    /// no notice.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Misconfigured`] where the key's place on disk is taken by what is no object,
+    /// or the key is kept for the service's own files; [`StoreErrorKind::Denied`] where S3 lets this
+    /// service not delete.
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError>;
 
     /// Tries everything an export needs, in order, and says what to do about each failure. Writes

@@ -3,11 +3,14 @@
 use std::fs;
 
 use chrono::TimeDelta;
-use tara_export::proto::{Export, GetExportRequest, StartExportRequest, export_event::Event};
+use tara_export::proto::{
+    Destination, Export, GetExportRequest, StartExportRequest, export_event::Event,
+};
 use tonic::Code;
 
 use crate::{
     bundles,
+    fake_s3::{FakeS3, Mode},
     following::{committed, export, refused},
     harness::{Host, START_PREFIX},
     requests::{id, item, name, request, section},
@@ -182,4 +185,36 @@ async fn a_file_that_is_ours_already_is_taken_over() {
     let export = committed(&mut server.client, request(1, "incident report.docx")).await;
     assert_eq!(host.folder(&export.folder_name), folder);
     bundles::whole(&folder);
+}
+
+#[tokio::test]
+async fn a_retry_is_not_refused_because_somebody_misuses_its_id_meanwhile() {
+    let s3 = FakeS3::new(Mode::Works);
+    let first = Host::with_s3(s3.clone());
+    let first = committed(&mut first.start().await.client, request(1, "a.docx")).await;
+
+    // Another server looks into S3 before it knows whose the id is.
+    s3.set(Mode::HoldsAll);
+    let host = Host::with_s3(s3.clone());
+    let mut server = host.start().await;
+    let mut misuse = other_content(1);
+    misuse.set_destination(Destination::Local);
+    let mut client = server.client.clone();
+    let misuse = tokio::spawn(async move { refused(&mut client, misuse).await });
+    s3.until_held(1).await;
+    let mut client = server.client.clone();
+    let mut again = tokio::spawn(async move { export(&mut client, request(1, "a.docx")).await });
+    let other_calls = async {
+        for _ in 0..50 {
+            let unknown = GetExportRequest { name: "exports/unknown".to_owned() };
+            server.client.get_export(unknown).await.unwrap_err();
+        }
+    };
+    tokio::select! {
+        again = &mut again => panic!("{again:?} before anybody knew"),
+        () = other_calls => {}
+    }
+    s3.set(Mode::Works);
+    expect_status(&misuse.await.unwrap(), Code::AlreadyExists, "REQUEST_ID_REUSED");
+    assert_eq!(again.await.unwrap().completed().folder_name, first.folder_name);
 }

@@ -55,6 +55,7 @@ enum Operation<'a> {
     Put(&'a ObjectKey),
     Read,
     List,
+    Delete,
 }
 
 impl FakeS3 {
@@ -151,7 +152,7 @@ impl Store for FakeS3 {
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
-        self.pass(Operation::Read).await?;
+        self.pass(Operation::Delete).await?;
         self.objects.delete(&on_disk(key)).await
     }
 

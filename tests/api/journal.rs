@@ -148,6 +148,9 @@ async fn what_fell_back_is_sent_by_a_later_process_too() {
     for number in 1..=5 {
         assert_eq!(read(&mut server.client, &name(number)).await.state(), State::FellBack);
     }
+    // Asking again counts no second time.
+    let again = committed(&mut server.client, request(1, "a.docx")).await;
+    assert_eq!(again.state(), State::FellBack);
     let found = checks(&mut server.client).await;
     let fell_back = check(&found, "exports.fell_back");
     assert_eq!(fell_back.status(), CheckStatus::Warning);
@@ -341,7 +344,7 @@ async fn an_entry_that_can_not_be_read_is_set_aside_and_the_others_go_on() {
 #[tokio::test]
 async fn a_retry_in_a_later_outage_gets_the_same_answer() {
     let s3 = FakeS3::new(Mode::Works);
-    let host = Host::with_s3(s3.clone()).flags(&QUICK);
+    let host = Host::with_s3(s3.clone());
     let mut server = host.start().await;
     let first = committed(&mut server.client, request(1, "a.docx")).await;
     until_files(&host, &[receipt(1)]).await;
@@ -503,4 +506,34 @@ async fn until_no_entries(s3: &FakeS3) {
         }
     };
     within("the store's journal to be empty", waiting).await;
+}
+
+#[tokio::test]
+async fn a_local_bundle_is_found_though_the_folder_before_it_was_given_up() {
+    let s3 = FakeS3::new(Mode::Down);
+    let host =
+        Host::with_s3(s3.clone()).flags(&["--s3-retry-budget=300ms", "--s3-outage-pause=5m"]);
+    let mut server = host.start().await;
+    let first = committed(&mut server.client, request(1, "a.docx")).await;
+    let second = committed(&mut server.client, request(2, "a.docx")).await;
+    assert_eq!(second.folder_name, format!("{}_2", first.folder_name));
+    server.stop().await;
+    // As it is when the first is in S3.
+    let own = host.data_dir().join(".tara-export");
+    fs::remove_dir_all(host.folder(&first.folder_name)).unwrap();
+    fs::remove_file(own.join(format!("folders/{}.json", first.folder_name))).unwrap();
+    fs::remove_file(own.join(format!("exports/{}.json", id(1)))).unwrap();
+    let entry = host
+        .files()
+        .into_iter()
+        .find(|file| file.starts_with(&format!(".tara-export/journal/{}", id(1))));
+    fs::remove_file(host.data_dir().join(entry.unwrap())).unwrap();
+
+    let mut server = host.start().await;
+    let found = read(&mut server.client, &name(2)).await;
+    assert_eq!((found.state(), &found.folder_name), (State::FellBack, &second.folder_name));
+    // Sent again, it gets no second folder, though the first is free.
+    let again = committed(&mut server.client, request(2, "a.docx")).await;
+    assert_eq!(again.folder_name, second.folder_name);
+    assert_eq!(bundles::folders(&host.data_dir()), [second.folder_name]);
 }

@@ -26,5 +26,7 @@ mod s3;
 mod s3_round_trips;
 mod server;
 mod unchanged;
+#[cfg(feature = "next-format")]
+mod upgrade;
 mod watch;
 mod web;

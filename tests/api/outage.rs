@@ -102,14 +102,19 @@ async fn when_s3_is_back_new_exports_go_there_and_the_old_one_makes_no_second_bu
     s3.set(Mode::Works);
     let mut server = host.start().await;
     let again = committed(&mut server.client, request(1, "incident report.docx")).await;
-    assert_local(&host, &again);
-    assert_eq!(bundles::folders(s3.root()), [""; 0]);
+    assert_eq!(again.accepted_time, local.accepted_time);
     let export = committed(&mut server.client, request(2, "incident report.docx")).await;
     assert_eq!(export.state(), State::Committed);
     assert_eq!(export.stored_in(), Destination::S3);
     assert_eq!(export.location, format!("s3://bucket/tara/{}/", export.folder_name));
     bundles::whole(&s3.root().join(&export.folder_name));
-    assert_eq!(bundles::folders(&host.data_dir()), [local.folder_name]);
+    let in_s3 = async {
+        while read(&mut server.client, &name(1)).await.state() != State::Committed {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("the old one in S3", in_s3).await;
+    assert_eq!(bundles::folders(s3.root()).len(), 2);
 }
 
 #[tokio::test]

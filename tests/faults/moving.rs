@@ -33,7 +33,7 @@ async fn it_starts_no_second_run() {
     let content = fs::read(&record).unwrap();
     fs::remove_file(&record).unwrap();
     let status = refused(&mut server.client, request(1, "a.docx")).await;
-    expect_status(&status, Code::Unavailable, "STORE_UNAVAILABLE");
+    expect_status(&status, Code::Unavailable, "EXPORT_MOVING");
     assert!(status.message().contains("accepted before"), "{}", status.message());
     fs::write(&record, content).unwrap();
 

@@ -43,7 +43,7 @@ async fn read(store: &dyn Store, key: &ObjectKey) -> Bytes {
     bytes
 }
 
-async fn check_stored(store: &dyn Store, key: &ObjectKey, expected: &Payload) {
+pub(crate) async fn check_stored(store: &dyn Store, key: &ObjectKey, expected: &Payload) {
     let info = store.head(key).await.unwrap();
     assert_eq!(info.size_bytes, expected.bytes.len() as u64);
     assert!(info.modified_time.is_some());

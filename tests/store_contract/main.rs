@@ -7,6 +7,7 @@
 
 mod backends;
 mod contract;
+mod deleting;
 mod listing;
 mod raw_server;
 mod s3_failures;
@@ -58,4 +59,12 @@ on_every_backend! {
     listing::listings_keep_the_order_of_bytes_around_slashes,
     listing::paging_one_by_one_gives_the_whole,
     listing::an_empty_store_lists_nothing,
+    deleting::a_deleted_object_is_gone,
+    deleting::a_folder_is_not_listed_without_objects,
+    deleting::deleting_what_is_not_there_is_well,
+    deleting::a_deleted_key_can_be_put_again,
+    deleting::deleting_leaves_the_neighbours_alone,
+    deleting::unusual_names_are_deleted_one_by_one,
+    deleting::puts_and_deletions_go_side_by_side,
+    deleting::many_may_delete_one_object,
 }

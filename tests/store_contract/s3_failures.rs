@@ -12,7 +12,7 @@ use tara_export::store::{
     honours_conditional_put,
     s3::{S3Settings, S3Store},
 };
-use tara_export_test_support::TestS3;
+use tara_export_test_support::{Fault, FaultRule, Operation, TestS3};
 use tokio::{net::TcpListener, time::Instant};
 
 use crate::{
@@ -32,6 +32,7 @@ async fn errors(store: &S3Store) -> Vec<StoreError> {
         store.list(everything()).await.unwrap_err(),
         store.get(&key("a")).await.unwrap_err(),
         store.head(&key("a")).await.unwrap_err(),
+        store.delete(&key("a")).await.unwrap_err(),
     ]
 }
 
@@ -46,7 +47,7 @@ fn statuses(rows: &[ProbeResult]) -> BTreeMap<&'static str, ProbeStatus> {
 async fn wrong_credentials_are_denied(settings: S3Settings) {
     let store = S3Store::from_sdk_config(settings, &environment("AKIDWRONG", "the-wrong-secret"));
     let errors = errors(&store).await;
-    assert_eq!(kinds(&errors), [StoreErrorKind::Denied; 4], "{errors:?}");
+    assert_eq!(kinds(&errors), [StoreErrorKind::Denied; 5], "{errors:?}");
     for error in &errors {
         let text = format!("{error} {error:?} {store:?}");
         assert!(text.contains("s3://"), "{text}");
@@ -115,8 +116,12 @@ async fn missing_bucket_in_memory() {
     let settings = settings(&server.endpoint(), "tara-export-no-such-bucket");
     let store = S3Store::from_sdk_config(settings, &environment);
     a_missing_bucket_is_a_wrong_setting(&store).await;
-    let error = store.put_if_absent(&key("a"), payload("x")).await.unwrap_err();
-    assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
+    for error in [
+        store.put_if_absent(&key("a"), payload("x")).await.unwrap_err(),
+        store.delete(&key("a")).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
+    }
 }
 
 #[tokio::test]
@@ -142,6 +147,44 @@ async fn wrong_clock_real() {
 }
 
 #[tokio::test]
+async fn a_deletion_is_asked_for_once_and_its_refusal_told() {
+    let server = TestS3::start().await;
+    let environment = environment(server.access_key(), server.secret_key());
+    let settings = settings(&server.endpoint(), server.bucket());
+    let full_key = format!("{}folder/a b", settings.base_path);
+    let store = S3Store::from_sdk_config(settings, &environment);
+    let key = key("folder/a b");
+    store.put_if_absent(&key, payload("x")).await.unwrap();
+    for (fault, kind) in [
+        (Fault::ACCESS_DENIED, StoreErrorKind::Denied),
+        (Fault::EXPIRED_TOKEN, StoreErrorKind::Denied),
+        (Fault::SLOW_DOWN, StoreErrorKind::Unavailable),
+        (Fault::INTERNAL_ERROR, StoreErrorKind::Unavailable),
+        (Fault::ResetBefore, StoreErrorKind::Unavailable),
+        (Fault::NO_SUCH_BUCKET, StoreErrorKind::Misconfigured),
+        // Who says so is no S3 server, so nothing tells that the object is gone.
+        (Fault::respond(404, "SomethingNew"), StoreErrorKind::Misconfigured),
+    ] {
+        server.reset_requests();
+        let fault = server.fail(FaultRule::new(fault).on(Operation::DeleteObject));
+        let error = store.delete(&key).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains(&full_key), "{error}");
+        assert_eq!(server.requests().len(), 1, "{error}");
+        assert!(server.object(&full_key).is_some(), "{error}");
+        server.clear_fault(fault);
+    }
+    // The answer is lost, and the next attempt finds nothing to delete.
+    server.fail(FaultRule::new(Fault::ResetAfter).on(Operation::DeleteObject).times(1));
+    assert!(store.delete(&key).await.unwrap_err().is_transient());
+    assert!(server.object(&full_key).is_none());
+    store.delete(&key).await.unwrap();
+    // Some servers don't take that as S3 does.
+    server.fail(FaultRule::new(Fault::respond(404, "NoSuchKey")).on(Operation::DeleteObject));
+    store.delete(&key).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_server_that_is_down_is_unavailable_at_once() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -151,7 +194,7 @@ async fn a_server_that_is_down_is_unavailable_at_once() {
     let store = S3Store::from_sdk_config(settings, &environment("a", "b"));
     let started = Instant::now();
     let errors = errors(&store).await;
-    assert_eq!(kinds(&errors), [StoreErrorKind::Unavailable; 4], "{errors:?}");
+    assert_eq!(kinds(&errors), [StoreErrorKind::Unavailable; 5], "{errors:?}");
     assert!(started.elapsed() < connect_timeout);
     let statuses = statuses(&store.probe().await);
     assert_eq!(
@@ -171,7 +214,7 @@ async fn a_server_that_says_nothing_is_given_up() {
     };
     let store = S3Store::from_sdk_config(settings, &environment("a", "b"));
     let errors = errors(&store).await;
-    assert_eq!(kinds(&errors), [StoreErrorKind::Unavailable; 4], "{errors:?}");
+    assert_eq!(kinds(&errors), [StoreErrorKind::Unavailable; 5], "{errors:?}");
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{UndecodableExport, VERSION, frame::Frame};
 use crate::{
     bundle::{
-        AcceptedExport, AcceptedTime, Destination, ExportId, Fallback, FolderBase, FormatVersion,
+        AcceptedExport, AcceptedTime, ContentDigest, Destination, ExportId, Fallback, FolderBase,
+        FormatVersion,
     },
     digest::Sha256,
 };
@@ -155,6 +156,13 @@ pub(super) struct ExportV1 {
     document_name: String,
     session_id: String,
     reviewer: String,
+}
+
+impl AcceptedHeader {
+    /// The content's digest, in the export's own format version.
+    pub fn digest(&self) -> ContentDigest {
+        ContentDigest { format_version: self.format_version, sha256: self.content_digest }
+    }
 }
 
 impl From<AcceptedHeader> for ExportV1 {

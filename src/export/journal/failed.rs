@@ -16,7 +16,7 @@ use super::{
     summary::{SummaryV1, TimeV1},
 };
 use crate::{
-    bundle::ExportId,
+    bundle::{ContentDigest, ExportId, FormatVersion},
     catalog::{Export, ExportState},
     digest::Sha256,
     export::FailureReason,
@@ -31,7 +31,7 @@ const SCHEMA: &str = "tara-export/failed/v1";
 #[derive(Debug, Clone, PartialEq)]
 pub struct FailedExport {
     export: Export,
-    content_digest: Sha256,
+    content_digest: ContentDigest,
     reason: FailureReason,
     message: String,
     kept_as: Option<ExportId>,
@@ -42,7 +42,7 @@ impl FailedExport {
     /// This export, failed: its state becomes [`ExportState::Failed`], with the reason.
     pub fn new(
         mut export: Export,
-        content_digest: Sha256,
+        content_digest: ContentDigest,
         reason: FailureReason,
         message: String,
         failed_time: DateTime<Utc>,
@@ -70,7 +70,7 @@ impl FailedExport {
     }
 
     /// The digest of what was asked for.
-    pub fn content_digest(&self) -> Sha256 {
+    pub fn content_digest(&self) -> ContentDigest {
         self.content_digest
     }
 
@@ -105,6 +105,7 @@ pub struct Failures {
 struct NoteV1 {
     export: SummaryV1,
     content_digest: Sha256,
+    format_version: FormatVersion,
     #[serde(with = "ReasonV1")]
     reason: FailureReason,
     message: String,
@@ -130,7 +131,8 @@ impl From<&FailedExport> for NoteV1 {
     fn from(failed: &FailedExport) -> Self {
         Self {
             export: SummaryV1::from(&failed.export),
-            content_digest: failed.content_digest,
+            content_digest: failed.content_digest.sha256,
+            format_version: failed.content_digest.format_version,
             reason: failed.reason,
             message: failed.message.clone(),
             kept_as: failed.kept_as,
@@ -142,8 +144,11 @@ impl From<&FailedExport> for NoteV1 {
 impl From<NoteV1> for FailedExport {
     fn from(note: NoteV1) -> Self {
         let export = note.export.into_export(ExportState::Failed, String::new());
-        let NoteV1 { content_digest, reason, message, kept_as, failed_time, .. } = note;
-        Self::new(export, content_digest, reason, message, failed_time.0).kept_as(kept_as)
+        let NoteV1 {
+            content_digest, format_version, reason, message, kept_as, failed_time, ..
+        } = note;
+        let digest = ContentDigest { format_version, sha256: content_digest };
+        Self::new(export, digest, reason, message, failed_time.0).kept_as(kept_as)
     }
 }
 
@@ -156,7 +161,10 @@ impl Files {
             // A retry, maybe of one whose answer was lost.
             Ok(Some(first)) if first.content_digest == content_digest => self.sync_failed()?,
             Ok(Some(first)) => {
-                return Err(JournalError::FailedBefore { export_id, first: first.content_digest });
+                return Err(JournalError::FailedBefore {
+                    export_id,
+                    first: first.content_digest.sha256,
+                });
             }
             Err(NoteError::Damaged(reason)) => {
                 tracing::warn!(%export_id, reason, "a damaged note of a failed export is replaced");
@@ -164,7 +172,8 @@ impl Files {
             }
             Err(error) => return Err(unreadable(&path, error)),
         }
-        self.remove(EntryName { export_id, content_digest })
+        failpoint!("failure.written");
+        self.remove(EntryName { export_id, content_digest: content_digest.sha256 })
     }
 
     /// Makes a note durable whose writer may have died before it did that.
@@ -216,7 +225,7 @@ impl Files {
             let name = file.name.to_string_lossy();
             let Ok(EntryName { export_id, content_digest }) = name.parse() else { continue };
             match read_failure(&self.failure_path(export_id), export_id) {
-                Ok(Some(failed)) if failed.content_digest == content_digest => {
+                Ok(Some(failed)) if failed.content_digest.sha256 == content_digest => {
                     self.unlink(&file.path)?;
                     removed = true;
                 }

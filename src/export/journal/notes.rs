@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _},
     path::Path,
 };
 
@@ -13,7 +13,7 @@ use super::Files;
 use crate::{
     bundle::to_json_compact,
     digest::Sha256,
-    disk::{DiskError, sync_directory, sync_file},
+    disk::{DiskError, sync_directory, sync_file, write_bytes},
 };
 
 /// A note has a few kilobytes; more is not ours.
@@ -56,8 +56,8 @@ impl Files {
         let sha256 = digest(schema, &text);
         let note = RawValue::from_string(text).map_err(|error| failed(error.into()))?;
         let envelope = to_json_compact(&Envelope { schema, sha256, note: &note });
-        let mut file = self.disk.create_unnamed()?;
-        file.write_all(&envelope).map_err(failed)?;
+        let file = self.disk.create_unnamed()?;
+        write_bytes(file.as_file(), &envelope, path)?;
         sync_file(file.as_file(), path)?;
         self.disk.replace(file, path)?;
         sync_directory(path.parent().unwrap_or(self.disk.root()))

@@ -3,14 +3,14 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    io::{Read as _, Write as _},
+    io::Read as _,
     path::{Path, PathBuf},
 };
 
 use super::{Files, JournalError, entries::plain_files, names::leading_export_id};
 use crate::{
     bundle::ExportId,
-    disk::{DiskError, sync_directory, sync_file},
+    disk::{DiskError, sync_directory, sync_file, write_bytes},
 };
 
 /// The most files of the quarantine that are listed.
@@ -56,9 +56,11 @@ impl Files {
         if let Err(error) = self.write_reason(&target, &original, reason) {
             tracing::warn!(%error, name, reason, "the reason of a quarantine can't be written");
         }
+        failpoint!("quarantine.reason");
         let failed = |error| DiskError::of_write("move to quarantine", path, error);
         let size_bytes = fs::symlink_metadata(path).map_err(failed)?.len();
-        fs::rename(path, &target).map_err(failed)?;
+        failpoint!("disk.file.move", path, fs::rename(path, &target)).map_err(failed)?;
+        failpoint!("quarantine.moved");
         numbers.subtract(size_bytes);
         drop(numbers);
         sync_directory(&self.quarantine)?;
@@ -93,9 +95,9 @@ impl Files {
 
     fn write_reason(&self, target: &Path, original: &str, reason: &str) -> Result<(), DiskError> {
         let path = reason_path(target);
-        let mut file = self.disk.create_unnamed()?;
-        write!(file, "{reason}\n\nThe file was {original:?} in the journal.\n")
-            .map_err(|error| DiskError::of_write("write", &path, error))?;
+        let file = self.disk.create_unnamed()?;
+        let text = format!("{reason}\n\nThe file was {original:?} in the journal.\n");
+        write_bytes(file.as_file(), text.as_bytes(), &path)?;
         sync_file(file.as_file(), &path)?;
         self.disk.replace(file, &path)
     }

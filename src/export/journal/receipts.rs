@@ -16,7 +16,7 @@ use super::{
     summary::{SummaryV1, TimeV1},
 };
 use crate::{
-    bundle::{Destination, ExportId},
+    bundle::{ContentDigest, Destination, ExportId, FormatVersion},
     catalog::{Export, ExportState},
     digest::Sha256,
     disk::sync_directory,
@@ -29,14 +29,18 @@ const SCHEMA: &str = "tara-export/receipt/v1";
 #[derive(Debug, Clone, PartialEq)]
 pub struct Receipt {
     export: Export,
-    content_digest: Sha256,
+    content_digest: ContentDigest,
     written_time: DateTime<Utc>,
 }
 
 impl Receipt {
     /// The receipt of a committed export, written at this time. Its state is told by where it is
     /// stored.
-    pub fn new(mut export: Export, content_digest: Sha256, written_time: DateTime<Utc>) -> Self {
+    pub fn new(
+        mut export: Export,
+        content_digest: ContentDigest,
+        written_time: DateTime<Utc>,
+    ) -> Self {
         export.state = match (export.requested_destination, export.stored_in) {
             (Destination::S3, Some(StoreKind::Local)) => ExportState::FellBack,
             _ => ExportState::Committed,
@@ -51,7 +55,7 @@ impl Receipt {
     }
 
     /// The digest of what was asked for.
-    pub fn content_digest(&self) -> Sha256 {
+    pub fn content_digest(&self) -> ContentDigest {
         self.content_digest
     }
 
@@ -65,6 +69,7 @@ impl Receipt {
 struct NoteV1 {
     export: SummaryV1,
     content_digest: Sha256,
+    format_version: FormatVersion,
     written_time: TimeV1,
 }
 
@@ -72,7 +77,8 @@ impl Files {
     pub(super) fn write_receipt(&self, receipt: &Receipt) -> Result<(), JournalError> {
         let note = NoteV1 {
             export: SummaryV1::from(&receipt.export),
-            content_digest: receipt.content_digest,
+            content_digest: receipt.content_digest.sha256,
+            format_version: receipt.content_digest.format_version,
             written_time: TimeV1(receipt.written_time),
         };
         Ok(self.write_note(&self.receipt_path(receipt.export.export_id), SCHEMA, &note)?)
@@ -132,12 +138,15 @@ impl Files {
 }
 
 fn read_receipt(path: &Path, export_id: ExportId) -> Result<Option<Receipt>, NoteError> {
-    let Some(NoteV1 { export, content_digest, written_time }) = read_note(path, SCHEMA)? else {
+    let Some(NoteV1 { export, content_digest, format_version, written_time }) =
+        read_note(path, SCHEMA)?
+    else {
         return Ok(None);
     };
     if export.export_id != export_id {
         return Err(NoteError::Damaged("it is another export's"));
     }
     let export = export.into_export(ExportState::Committed, String::new());
-    Ok(Some(Receipt::new(export, content_digest, written_time.0)))
+    let digest = ContentDigest { format_version, sha256: content_digest };
+    Ok(Some(Receipt::new(export, digest, written_time.0)))
 }

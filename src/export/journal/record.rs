@@ -1,10 +1,6 @@
 //! Keeping an entry, and forgetting it.
 
-use std::{
-    fs,
-    io::{self, Write as _},
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 use bytes::Bytes;
 use tempfile::NamedTempFile;
@@ -12,7 +8,7 @@ use tempfile::NamedTempFile;
 use super::{EntryName, Files, JournalEntry, JournalError, usage::Reservation};
 use crate::{
     bundle::{AcceptedExport, UndecodableExport},
-    disk::{DiskError, Published, sync_directory, sync_file},
+    disk::{DiskError, Published, sync_directory, sync_file, write_bytes},
 };
 
 impl Files {
@@ -27,10 +23,16 @@ impl Files {
         }
         let reservation = self.usage.reserve(size_bytes, self.limits.max_bytes)?;
         let file = self.disk.create_unnamed()?;
-        let file = write_pieces(file, &pieces, &path)?;
+        for piece in &pieces {
+            write_bytes(file.as_file(), piece, &path)?;
+        }
+        failpoint!("journal.written");
         sync_file(file.as_file(), &path)?;
+        failpoint!("journal.synced");
         match self.publish(file, &path, &reservation)? {
-            Published::Created => {}
+            Published::Created => {
+                failpoint!("journal.published");
+            }
             // Two at once: the other was first.
             Published::Taken if self.is_recorded(&path, name, &pieces)? => return Ok(entry),
             Published::Taken => {
@@ -95,6 +97,7 @@ impl Files {
 
     pub(super) fn remove(&self, name: EntryName) -> Result<(), JournalError> {
         self.unlink(&self.journal.join(name.to_string()))?;
+        failpoint!("journal.unlinked");
         // Also where it was gone: whoever unlinked it may have died before this.
         self.sync_journal()?;
         Ok(())
@@ -121,16 +124,4 @@ impl Files {
             _ => sync_directory(&self.journal),
         }
     }
-}
-
-/// Writes an entry's bytes.
-fn write_pieces(
-    mut file: NamedTempFile,
-    pieces: &[Bytes],
-    path: &Path,
-) -> Result<NamedTempFile, DiskError> {
-    for piece in pieces {
-        file.write_all(piece).map_err(|error| DiskError::of_write("write", path, error))?;
-    }
-    Ok(file)
 }

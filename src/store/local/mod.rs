@@ -3,11 +3,14 @@
 //! An object's key is its path below the root. Media types aren't kept: the name's extension and the
 //! bundle's manifest tell them.
 
+mod delete;
 mod list;
 mod probe;
 mod read;
 mod write;
 
+#[cfg(test)]
+mod delete_tests;
 #[cfg(test)]
 mod tests;
 

@@ -38,7 +38,7 @@ impl LocalStore {
     }
 
     /// Whether the way to the object goes over a symbolic link, which could lead out of the store.
-    fn passes_a_link(&self, key: &ObjectKey) -> bool {
+    pub(super) fn passes_a_link(&self, key: &ObjectKey) -> bool {
         key.as_str().match_indices('/').any(|(end, _)| {
             let folder = self.root().join(&key.as_str()[..end]);
             fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_symlink())

@@ -1,16 +1,16 @@
 //! Putting objects: written aside, checked, fsynced, and published without ever replacing.
 
-use std::{fs, io::Write as _, path::Path};
+use std::{fs, path::Path};
 
 use tempfile::NamedTempFile;
 
 use super::{
     super::{ObjectKey, Payload, PutOutcome, StoreError, StoreErrorKind},
-    LocalStore, OWN, is_reserved,
+    LocalStore, is_reserved,
 };
 use crate::{
     digest::Sha256Hasher,
-    disk::{DiskError, Published, sync_directory, sync_file},
+    disk::{Published, sync_directory, sync_file, write_bytes},
 };
 
 /// How much is written at a time: small enough for smooth progress, large enough to be fast.
@@ -37,24 +37,9 @@ impl LocalStore {
         self.publish(file, &path)
     }
 
-    /// Removes an object, and the folders that only it kept.
-    pub(super) fn remove(&self, key: &ObjectKey) -> Result<(), StoreError> {
-        if is_reserved(key.as_str()) {
-            return Err(StoreError::new(
-                StoreErrorKind::Misconfigured,
-                format!("{key} is the service's own file and no object"),
-            ));
-        }
-        let path = self.path(key);
-        let own = self.root().join(OWN);
-        // The folders of the service's own records stay: there will be others.
-        let keep = if path.starts_with(&own) { path.parent().unwrap_or(&own) } else { self.root() };
-        Ok(self.disk.remove_durably(&path, keep)?)
-    }
-
     /// What lies in the root's place and is no folder keeps everything from being written until an
     /// operator moves it, as a full disk does.
-    fn require_folder(&self) -> Result<(), StoreError> {
+    pub(super) fn require_folder(&self) -> Result<(), StoreError> {
         if fs::metadata(self.root()).is_ok_and(|metadata| !metadata.is_dir()) {
             let message =
                 format!("{} is a file, not a folder: move it away", self.root().display());
@@ -69,11 +54,11 @@ impl LocalStore {
         path: &Path,
         payload: &Payload,
     ) -> Result<NamedTempFile, StoreError> {
-        let mut file = self.disk.create_unnamed()?;
+        let file = self.disk.create_unnamed()?;
         let mut hasher = Sha256Hasher::default();
         let mut written_bytes = 0;
         for piece in payload.bytes.chunks(PIECE_BYTES) {
-            file.write_all(piece).map_err(|error| DiskError::of_write("write", path, error))?;
+            write_bytes(file.as_file(), piece, path)?;
             hasher.update(piece);
             written_bytes += piece.len() as u64;
             if let Some(progress) = &payload.progress {
@@ -103,7 +88,7 @@ impl LocalStore {
         match self.disk.publish(file, path)? {
             Published::Created => {}
             Published::Taken if self.disk.has_file(path)? => return Ok(PutOutcome::Exists),
-            // Somebody removed it in between, which the service itself never does.
+            // Deleted in between.
             Published::Taken => {
                 return Err(StoreError::new(
                     StoreErrorKind::Unavailable,

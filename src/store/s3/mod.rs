@@ -2,6 +2,7 @@
 
 mod body;
 mod client;
+mod delete;
 mod failure;
 mod list;
 mod probe;
@@ -115,13 +116,9 @@ impl Store for S3Store {
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
-        // S3 answers 204 also where there was nothing.
-        let (bucket, full_key) = (&self.settings.bucket, self.full_key(key.as_str()));
-        let request = self.client.delete_object().bucket(bucket).key(full_key).send();
-        match self.bounded(request).await {
-            Ok(_) => Ok(()),
-            Err(failure) => Err(failure.into_store_error("delete", &self.location(key.as_str()))),
-        }
+        self.remove(key)
+            .await
+            .map_err(|failure| failure.into_store_error("delete", &self.location(key.as_str())))
     }
 
     async fn probe(&self) -> Vec<ProbeResult> {

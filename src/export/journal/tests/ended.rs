@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    bundle::FolderName,
+    bundle::{ContentDigest, FolderName},
     catalog::{Export, ExportArtifact, ExportState},
     export::FailureReason,
     store::StoreKind,
@@ -49,12 +49,12 @@ fn committed(accepted: &AcceptedExport, stored_in: StoreKind) -> Export {
 fn failed(number: u32, message: &str) -> FailedExport {
     let accepted = export(number);
     let (reason, time) = (FailureReason::StoreDenied, seconds(number + 100));
-    FailedExport::new(running(&accepted), accepted.content_digest, reason, message.into(), time)
+    FailedExport::new(running(&accepted), accepted.digest(), reason, message.into(), time)
 }
 
 fn receipt(number: u32) -> Receipt {
     let accepted = export(number);
-    Receipt::new(committed(&accepted, StoreKind::S3), accepted.content_digest, seconds(number))
+    Receipt::new(committed(&accepted, StoreKind::S3), accepted.digest(), seconds(number))
 }
 
 fn note(data_dir: &TempDir, folder: &str, number: u32) -> PathBuf {
@@ -82,7 +82,7 @@ async fn a_failure_outlives_the_process_and_ends_the_entry() {
     assert_eq!(journal.failure(export(1).export_id).await.unwrap().unwrap(), read);
     let other = FailedExport::new(
         running(&export(1)),
-        Sha256::of(b"other"),
+        ContentDigest { sha256: Sha256::of(b"other"), ..export(1).digest() },
         FailureReason::Internal,
         String::new(),
         seconds(1),
@@ -108,7 +108,7 @@ async fn every_reason_is_read_as_it_was_written() {
     for (number, reason) in (1..).zip(reasons) {
         let failed = FailedExport::new(
             committed(&export(number), StoreKind::Local),
-            export(number).content_digest,
+            export(number).digest(),
             reason,
             "why".into(),
             seconds(number),
@@ -206,7 +206,7 @@ async fn a_receipt_may_be_written_anew() {
     let data_dir = tempfile::tempdir().unwrap();
     let journal = open(&data_dir).await;
     let local = committed(&export(1), StoreKind::Local);
-    let fell_back = Receipt::new(local, export(1).content_digest, seconds(1));
+    let fell_back = Receipt::new(local, export(1).digest(), seconds(1));
     assert_eq!(fell_back.export().state, ExportState::FellBack);
     journal.write_receipt(&fell_back).await.unwrap();
     assert_eq!(journal.receipt(export(1).export_id).await.unwrap(), Some(fell_back));

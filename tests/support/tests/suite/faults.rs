@@ -40,6 +40,29 @@ async fn error_answers_leave_the_store_alone() {
 }
 
 #[tokio::test]
+async fn deletions_fail_like_any_operation() {
+    let server = TestS3::start().await;
+    let s3 = client(&server);
+    server.put_raw("k", "x");
+    let delete = || s3.delete_object().bucket(server.bucket()).key("k").send();
+    let fail = |fault| server.fail(FaultRule::new(fault).on(Operation::DeleteObject).times(1));
+    fail(Fault::ACCESS_DENIED);
+    assert_eq!(refusal(delete().await), refused(403, "AccessDenied"));
+    fail(Fault::ResetBefore);
+    delete().await.unwrap_err();
+    assert!(server.object("k").is_some());
+    fail(Fault::ResetAfter);
+    delete().await.unwrap_err();
+    assert!(server.object("k").is_none());
+    let statuses: Vec<Option<u16>> = server
+        .requests_of(Operation::DeleteObject)
+        .iter()
+        .map(|request| request.status.map(|status| status.as_u16()))
+        .collect();
+    assert_eq!(statuses, [Some(403), None, None]);
+}
+
+#[tokio::test]
 async fn rules_choose_by_operation_key_and_count() {
     let server = TestS3::start().await;
     let s3 = client(&server);

@@ -1,0 +1,25 @@
+//! A format version that no release has, for tests of upgrades: its bytes, its set of artifacts and its
+//! digests differ from those of version 1.
+
+use super::{Artifact, ArtifactPath, Bundle};
+use crate::digest::Sha256;
+
+/// Another digest of the same content.
+pub(super) fn digest(encoded: &[u8]) -> Sha256 {
+    Sha256::of(&[b"next ", encoded].concat())
+}
+
+/// Other bytes of one artifact, and one artifact more.
+pub(super) fn change(mut bundle: Bundle) -> Bundle {
+    for artifact in &mut bundle.artifacts {
+        if artifact.path.as_str() == "readable_report.txt" {
+            let bytes = [b"NEXT FORMAT\n", &artifact.bytes[..]].concat();
+            *artifact = Artifact::rendered(artifact.path.clone(), bytes);
+        }
+    }
+    if let Ok(path) = "logs/next.txt".parse::<ArtifactPath>() {
+        bundle.artifacts.push(Artifact::rendered(path, b"next\n".to_vec()));
+    }
+    bundle.artifacts.sort_by(|one, other| one.path.cmp(&other.path));
+    bundle
+}

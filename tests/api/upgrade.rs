@@ -1,0 +1,135 @@
+//! An export accepted by one release and finished by the next, whose format differs: it comes out as
+//! the first would have written it.
+
+use chrono::TimeDelta;
+use tara_export::proto::{Export, GetExportRequest, export::State};
+use tonic::Code;
+
+use crate::{
+    bundles,
+    fake_s3::{FakeS3, Mode},
+    following::{committed, export, follow, next, refused, watch},
+    harness::{Client, Host, within},
+    requests::{name, request},
+    statuses::expect_status,
+};
+
+const FLAGS: [&str; 3] =
+    ["--s3-retry-budget=300ms", "--s3-outage-pause=10ms", "--shutdown-timeout=0s"];
+/// What the next format adds.
+const NEXT_FILE: &str = "logs/next.txt";
+
+async fn until_committed(client: &mut Client, number: u32) -> Export {
+    let waiting = async {
+        loop {
+            let request = GetExportRequest { name: name(number) };
+            let export = client.get_export(request).await.unwrap().into_inner().export.unwrap();
+            if export.state() == State::Committed {
+                return export;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    within("the bundle in S3", waiting).await
+}
+
+fn has_next_file(s3: &FakeS3, export: &Export) -> bool {
+    s3.root().join(&export.folder_name).join(NEXT_FILE).exists()
+}
+
+/// The same export as a release of the first format makes it alone.
+async fn made_by_the_first(number: u32) -> (Export, std::collections::BTreeMap<String, Vec<u8>>) {
+    let s3 = FakeS3::new(Mode::Works);
+    let host = Host::with_s3(s3.clone());
+    let export = committed(&mut host.start().await.client, request(number, "a.docx")).await;
+    let files = bundles::files(&s3.root().join(&export.folder_name));
+    (export, files)
+}
+
+#[tokio::test]
+async fn an_export_of_the_release_before_comes_out_as_that_would_have_written_it() {
+    let s3 = FakeS3::new(Mode::HoldsArtifacts);
+    let mut host = Host::with_s3(s3.clone()).flags(&FLAGS);
+    let mut server = host.start().await;
+    let stream = server.client.start_export(request(1, "a.docx")).await.unwrap();
+    next(&mut stream.into_inner()).await;
+    s3.until_held(1).await;
+    server.stop().await;
+
+    host = host.flags(&["--next-format"]);
+    host.clock.advance(TimeDelta::days(1));
+    let mut server = host.start().await;
+    // The same request, digested by another release, is the same request.
+    let stream = server.client.start_export(request(1, "a.docx")).await.unwrap().into_inner();
+    let status = refused(&mut server.client, request(1, "b.docx")).await;
+    expect_status(&status, Code::AlreadyExists, "REQUEST_ID_REUSED");
+    s3.set(Mode::Works);
+    let upgraded = follow(stream).await.completed();
+    let (expected, files) = made_by_the_first(1).await;
+    assert_eq!(upgraded.folder_name, expected.folder_name);
+    assert_eq!(bundles::files(&s3.root().join(&upgraded.folder_name)), files);
+    // What it accepts itself has its own format.
+    let own = committed(&mut server.client, request(2, "a.docx")).await;
+    assert!(has_next_file(&s3, &own));
+}
+
+#[tokio::test]
+async fn what_fell_back_under_the_release_before_is_sent_as_it_is() {
+    let s3 = FakeS3::new(Mode::Down);
+    let mut host = Host::with_s3(s3.clone()).flags(&FLAGS);
+    let mut server = host.start().await;
+    let local = committed(&mut server.client, request(1, "a.docx")).await;
+    assert_eq!(local.state(), State::FellBack);
+    server.stop().await;
+
+    host = host.flags(&["--next-format"]);
+    let mut server = host.start().await;
+    let again = committed(&mut server.client, request(1, "a.docx")).await;
+    assert_eq!(again.folder_name, local.folder_name);
+    s3.set(Mode::Works);
+    let remote = until_committed(&mut server.client, 1).await;
+    let (_, files) = made_by_the_first(1).await;
+    assert_eq!(bundles::files(&s3.root().join(&remote.folder_name)), files);
+}
+
+#[tokio::test]
+async fn replicas_of_two_releases_make_one_bundle_of_one_request() {
+    for [first, second] in [[true, false], [false, true]] {
+        let s3 = FakeS3::new(Mode::HoldsArtifacts);
+        let host = |is_next| {
+            let host = Host::with_s3(s3.clone());
+            if is_next { host.flags(&["--next-format"]) } else { host }
+        };
+        let (one, other) = (host(first), host(second));
+        let (mut one, mut other) = (one.start().await, other.start().await);
+        let stream = one.client.start_export(request(1, "a.docx")).await.unwrap().into_inner();
+        // It has the record by now, and the other helps.
+        let helping = other.client.start_export(request(1, "a.docx")).await.unwrap().into_inner();
+        s3.set(Mode::Works);
+        let (made, helped) = futures::join!(follow(stream), follow(helping));
+        assert_eq!(made.completed().folder_name, helped.completed().folder_name);
+        assert_eq!(bundles::folders(s3.root()).len(), 1);
+        bundles::whole(&s3.root().join(&made.completed().folder_name));
+        assert_eq!(has_next_file(&s3, &made.completed()), first);
+        // Other content is other content to both.
+        for client in [&mut one.client, &mut other.client] {
+            let status = refused(client, request(1, "b.docx")).await;
+            expect_status(&status, Code::AlreadyExists, "REQUEST_ID_REUSED");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_ended_under_the_release_before_is_known_to_the_next() {
+    let s3 = FakeS3::new(Mode::Works);
+    let mut host = Host::with_s3(s3.clone()).flags(&FLAGS);
+    let mut server = host.start().await;
+    let first = committed(&mut server.client, request(1, "a.docx")).await;
+    server.stop().await;
+    host = host.flags(&["--next-format"]);
+    let mut server = host.start().await;
+    let again = export(&mut server.client, request(1, "a.docx")).await.completed();
+    assert_eq!(again.folder_name, first.folder_name);
+    assert_eq!(watch(&mut server.client, &name(1)).await.completed().state(), State::Committed);
+    assert!(!has_next_file(&s3, &first));
+}

@@ -1,0 +1,136 @@
+//! What lies in the stores, looked at past the server.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use tara_export::{bundle::Manifest, digest::Sha256};
+use tara_export_test_support::TestS3;
+
+/// What the keys of all objects in S3 start with.
+const BASE_PATH: &str = "tara/";
+
+/// A committed bundle.
+#[derive(Debug, Clone)]
+pub(crate) struct FoundBundle {
+    pub(crate) folder: String,
+    pub(crate) manifest: Manifest,
+    pub(crate) manifest_sha256: String,
+}
+
+/// The objects of a store by their keys.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Snapshot(pub(crate) BTreeMap<String, Vec<u8>>);
+
+impl Snapshot {
+    /// What S3 has.
+    pub(crate) fn of_s3(s3: &TestS3) -> Self {
+        let objects = s3.objects().into_iter();
+        Self(
+            objects
+                .map(|(key, object)| {
+                    let key = key.strip_prefix(BASE_PATH).expect("all keys are below the base");
+                    (key.to_owned(), object.bytes.to_vec())
+                })
+                .collect(),
+        )
+    }
+
+    /// All files below a folder.
+    pub(crate) fn of_folder(folder: &Path) -> Self {
+        let mut files = BTreeMap::new();
+        collect(folder, "", &mut files);
+        Self(files)
+    }
+
+    /// The bundles by their export's id, each checked: whole, the only one of its export, with its
+    /// record, its claim and its index entry.
+    pub(crate) fn bundles(&self) -> BTreeMap<String, FoundBundle> {
+        let mut bundles = BTreeMap::new();
+        for (key, bytes) in &self.0 {
+            let Some(folder) = key.strip_suffix("/manifest.json") else { continue };
+            let manifest = Manifest::parse(bytes).expect("a manifest");
+            assert_eq!(manifest.folder_name.as_str(), folder);
+            for artifact in &manifest.artifacts {
+                let key = format!("{folder}/{}", artifact.path);
+                let Some(bytes) = self.0.get(&key) else {
+                    panic!("{key} is missing, though its manifest is there");
+                };
+                assert_eq!(bytes.len() as u64, artifact.size_bytes, "{key}");
+                assert_eq!(Sha256::of(bytes), artifact.sha256, "{key}");
+            }
+            let listed: BTreeSet<String> = manifest
+                .artifacts
+                .iter()
+                .map(|artifact| format!("{folder}/{}", artifact.path))
+                .chain([key.clone()])
+                .collect();
+            let own_folder = format!("{folder}/");
+            let strangers: Vec<&String> =
+                self.below(&own_folder).filter(|key| !listed.contains(*key)).collect();
+            assert!(strangers.is_empty(), "not in the manifest: {strangers:?}");
+            let found = FoundBundle {
+                folder: folder.to_owned(),
+                manifest_sha256: Sha256::of(bytes).to_string(),
+                manifest,
+            };
+            let export_id = found.manifest.export_id.to_string();
+            self.require_records(&export_id, folder);
+            let earlier = bundles.insert(export_id, found);
+            assert!(earlier.is_none(), "two bundles of one export: {folder} and {earlier:?}");
+        }
+        bundles
+    }
+
+    fn require_records(&self, export_id: &str, folder: &str) {
+        let claim = format!(".tara-export/folders/{folder}.json");
+        let record = format!(".tara-export/exports/{export_id}.json");
+        let ending = format!("_{folder}");
+        let index: Vec<&String> =
+            self.below(".tara-export/index/").filter(|key| key.ends_with(&ending)).collect();
+        assert_eq!(index.len(), 1, "index entries of {folder}: {index:?}");
+        for key in [&claim, &record, index[0]] {
+            let object = self.0.get(key).unwrap_or_else(|| panic!("{key} is missing"));
+            let text = String::from_utf8_lossy(object);
+            assert!(text.contains(export_id), "{key} is not {export_id}'s: {text}");
+        }
+    }
+
+    /// The keys that start with this.
+    pub(crate) fn below(&self, prefix: &str) -> impl Iterator<Item = &String> {
+        self.0.keys().filter(move |key| key.starts_with(prefix))
+    }
+
+    /// The keys of everything that a bundle consists of.
+    pub(crate) fn keys_of(&self, bundle: &FoundBundle) -> BTreeSet<String> {
+        let FoundBundle { folder, manifest, .. } = bundle;
+        let export_id = manifest.export_id;
+        let ending = format!("_{folder}");
+        let index = self.below(".tara-export/index/").filter(|key| key.ends_with(&ending));
+        let files = self.below(folder).filter(|key| key[folder.len()..].starts_with('/'));
+        index
+            .chain(files)
+            .cloned()
+            .chain([
+                format!(".tara-export/exports/{export_id}.json"),
+                format!(".tara-export/folders/{folder}.json"),
+            ])
+            .collect()
+    }
+}
+
+fn collect(folder: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries {
+        // What goes while somebody looks is as good as gone before.
+        let Ok(entry) = entry else { continue };
+        let path = format!("{prefix}{}", entry.file_name().to_str().expect("names are text"));
+        if entry.path().is_dir() {
+            collect(&entry.path(), &format!("{path}/"), files);
+        } else if let Ok(bytes) = fs::read(entry.path()) {
+            files.insert(path, bytes);
+        }
+    }
+}
