@@ -7,8 +7,8 @@ use tara_export_test_support::{Fault, FaultRule, Operation, TestS3};
 
 use crate::{
     following::{committed, export},
-    harness::{Host, s3::store_of},
-    in_s3::{check_in_s3, impatient_store_of},
+    harness::{Host, START_PREFIX, s3::store_of},
+    in_s3::{check_in_s3, committed_bundles, impatient_store_of},
     requests::{name, request},
     waiting::{read, until_journal_is_empty},
 };
@@ -37,6 +37,27 @@ fn put(fault: Fault, key: &str) -> FaultRule {
 async fn row_9_a_200_with_an_error_in_its_body_is_a_failure() {
     for key in KEYS {
         outlived(put(Fault::OkWithError { code: "InternalError" }, key).times(2), key).await;
+    }
+}
+
+#[tokio::test]
+async fn row_9_an_error_in_place_of_an_object_is_not_taken_for_a_strangers_object() {
+    for (operation, key, after) in
+        [(Operation::HeadObject, ".docx", 0), (Operation::GetObject, "manifest.json", 1)]
+    {
+        let s3 = TestS3::start().await;
+        let host = Host::with_s3(store_of(&s3));
+        let mut server = host.start().await;
+        // It is there, and the answer is lost; so it is looked at.
+        s3.fail(put(Fault::ResetAfter, key).times(1));
+        let error = Fault::OkWithError { code: "InternalError" };
+        let rule = FaultRule::new(error).on(operation).key_contains(key);
+        let error = s3.fail(rule.after(after).times(1));
+        let export = committed(&mut server.client, request(1, "incident report.docx")).await;
+        assert_eq!(s3.fault_hits(error), 1);
+        check_in_s3(&s3, &export);
+        assert_eq!(export.folder_name, format!("{START_PREFIX}incident_report"), "{key}");
+        assert_eq!(committed_bundles(&s3).len(), 1);
     }
 }
 

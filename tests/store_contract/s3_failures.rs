@@ -288,7 +288,10 @@ async fn a_server_that_ignores_conditions_and_checksums_fails_its_probe() {
                     _ => objects.lock().unwrap()[&path].clone(),
                 };
                 connection
-                    .send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", answer.len()))
+                    .send(format!(
+                        "HTTP/1.1 200 OK\r\nETag: \"x\"\r\nContent-Length: {}\r\n\r\n",
+                        answer.len()
+                    ))
                     .await;
                 connection.send(answer).await;
             }

@@ -35,6 +35,7 @@ impl S3Store {
             .checksum_mode(ChecksumMode::Enabled)
             .send();
         let answer = self.bounded(request).await?;
+        require_object(answer.e_tag())?;
         Ok(ObjectInfo {
             size_bytes: size(answer.content_length())?,
             sha256: whole_digest(answer.checksum_sha256(), answer.checksum_type()),
@@ -53,6 +54,7 @@ impl S3Store {
             .checksum_mode(ChecksumMode::Enabled)
             .send();
         let answer = self.bounded(request).await?;
+        require_object(answer.e_tag())?;
         let info = ObjectInfo {
             size_bytes: size(answer.content_length())?,
             sha256: whole_digest(answer.checksum_sha256(), answer.checksum_type()),
@@ -67,6 +69,15 @@ impl S3Store {
         };
         let body = stream::try_unfold(reader, Reader::next).boxed();
         Ok(Object { info, body })
+    }
+}
+
+/// Every object has an ETag. What comes with status 200 and without one is an error in an object's place,
+/// and must not be taken for somebody's object.
+fn require_object(e_tag: Option<&str>) -> Result<(), Failure> {
+    match e_tag {
+        Some(_) => Ok(()),
+        None => Err(Failure::unavailable("the answer has status 200 and is no object")),
     }
 }
 

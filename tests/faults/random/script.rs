@@ -136,7 +136,7 @@ fn rule(dice: &mut Dice) -> FaultRule {
         9 => Fault::CONDITIONAL_REQUEST_CONFLICT,
         10 => Fault::OkWithError { code: "InternalError" },
         11 => Fault::EXPIRED_TOKEN,
-        _ => Fault::Delay(dice.milliseconds(400)),
+        _ => Fault::Delay(dice.milliseconds(800)),
     };
     let mut rule = FaultRule::new(fault);
     if dice.percent(50) {

@@ -27,7 +27,7 @@ use crate::{
 };
 
 const FLAGS: [&str; 5] = [
-    "--s3-retry-budget=300ms",
+    "--s3-retry-budget=600ms",
     "--s3-outage-pause=10ms",
     "--shutdown-timeout=0s",
     "--accept-timeout=50ms",
@@ -40,13 +40,17 @@ const STORE_JOURNAL_FLAGS: [&str; 4] = [
     "--takeover-age=0ms",
 ];
 /// How long S3 may be silent.
-const READ_TIMEOUT: Duration = Duration::from_millis(100);
+const READ_TIMEOUT: Duration = Duration::from_millis(200);
 /// Between two looks of the watcher.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How long the tidying up after the last commit may take before a restart does it. Too short a time
 /// fails no test.
 const TIDYING_PATIENCE: Duration = Duration::from_millis(1500);
+
+/// Longer than the growing pauses between eight attempts at one export: on a machine with too much to
+/// do, some attempts are too slow for their budget.
+const SETTLING_PATIENCE: Duration = Duration::from_secs(300);
 
 /// What the callers of a replica were told of one content, put together.
 #[derive(Debug, Clone)]
@@ -179,7 +183,9 @@ async fn until_settled(servers: &[TestServer]) {
                 tokio::time::sleep(LOOK_INTERVAL).await;
             }
         };
-        within("everything to settle", settled).await;
+        if timeout(SETTLING_PATIENCE, settled).await.is_err() {
+            panic!("not everything settles: {:#?}", status(server).await);
+        }
     }
 }
 
