@@ -53,11 +53,11 @@ async fn until_state(client: &Client, wish: Wish, state: State) -> Export {
 #[tokio::test]
 #[ignore = "mounts a file system: as root, or where unprivileged users may have namespaces"]
 async fn a_full_disk_refuses_and_holds_back_and_loses_nothing() {
-    let world = World::new("2s").await;
+    let world = World::new("5s").await;
     let disk = world.data_dir();
     fs::create_dir_all(&disk).unwrap();
     let mount_and_serve = "mount -t tmpfs -o size=$SIZE tmpfs \"$DISK\" && exec \"$BINARY\" serve";
-    let server = world.command("");
+    let server = world.command("", "5s");
     let mut command = Command::new("unshare");
     command
         .args(["--map-root-user", "--mount", "sh", "-c", mount_and_serve])

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 
 /// Far longer than anything here takes: a test that hangs ends with a message.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks at something that nobody tells.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// Lines of a process's log that are shown when a test fails.

@@ -64,18 +64,18 @@ impl World {
 
     /// Starts a server, which dies where these failpoints say.
     pub(crate) fn start(&self, failpoints: &str) -> Process {
-        Process::start(self.command(failpoints))
+        Process::start(self.command(failpoints, self.retry_budget))
     }
 
     /// What starts a server here.
-    pub(crate) fn command(&self, failpoints: &str) -> Command {
+    pub(crate) fn command(&self, failpoints: &str, retry_budget: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tara-export"));
         command
             .arg("serve")
             .env_clear()
             .env("DATA_DIR", self.data_dir())
             .env("FAILPOINTS", failpoints)
-            .env("S3_RETRY_BUDGET", self.retry_budget)
+            .env("S3_RETRY_BUDGET", retry_budget)
             .envs(SETTINGS)
             .envs(self.s3.environment());
         command
@@ -175,7 +175,8 @@ impl World {
     pub(crate) async fn finish(&mut self) {
         self.s3.clear_faults();
         self.s3.latency(Duration::ZERO);
-        let mut process = self.start("");
+        // Patient, so that a busy machine is not taken for an outage.
+        let mut process = Process::start(self.command("", "60s"));
         let url = process.url().await.expect("a server that nothing ails starts");
         self.until_done().await;
         self.check_listing(&url).await;
