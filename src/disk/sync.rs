@@ -4,9 +4,9 @@ use std::{fs::File, io::Write as _, path::Path};
 
 use super::DiskError;
 
-/// Writes bytes to the end of a file. `path` is what it is to become, for messages.
-pub fn write_bytes(mut file: &File, bytes: &[u8], path: &Path) -> Result<(), DiskError> {
-    failpoint!("disk.file.write", path, file.write_all(bytes))
+/// Writes to the end of a file. `path` is what it is to become, for messages.
+pub fn write_bytes(mut file: &File, content: &[u8], path: &Path) -> Result<(), DiskError> {
+    failpoint!("disk.file.write", path, file.write_all(content))
         .map_err(|error| DiskError::of_write("write", path, error))
 }
 
