@@ -149,7 +149,8 @@ async fn a_copy_that_can_not_be_removed_is_removed_later() {
         ("disk.directory.remove", "/documents"),
         ("disk.file.remove", "/.tara-export/index/"),
         ("disk.file.remove", "/.tara-export/folders/"),
-        ("disk.directory.sync", "/.tara-export/exports"),
+        // Emptied folders go, so that it is the one above that is synced.
+        ("disk.directory.sync", "/.tara-export"),
         ("disk.file.remove", "/.tara-export/journal/"),
         ("disk.directory.sync", "/.tara-export/journal"),
     ];
