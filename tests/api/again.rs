@@ -161,14 +161,25 @@ async fn a_folder_with_a_strangers_file_is_passed_by() {
     let stranger = host.folder(&base);
     let path = "documents/before_incident_report.docx";
     fs::create_dir_all(stranger.join("documents")).unwrap();
-    fs::write(stranger.join(path), "not ours").unwrap();
+    fs::write(stranger.join(path), "not ours!").unwrap();
     let mut server = host.start().await;
     let followed = export(&mut server.client, request(1, "incident report.docx")).await;
     let export = followed.completed();
     assert_eq!(export.folder_name, format!("{base}_2"));
     bundles::whole(&host.folder(&export.folder_name));
-    assert_eq!(bundles::files(&stranger)[path], b"not ours");
+    assert_eq!(bundles::files(&stranger)[path], b"not ours!");
     assert!(!stranger.join("manifest.json").exists());
+    server.stop().await;
+
+    // The folder it has claimed last is its own, though the one before is free now.
+    fs::remove_dir_all(&stranger).unwrap();
+    let mut server = host.start().await;
+    let get = GetExportRequest { name: name(1) };
+    let read = server.client.get_export(get).await.unwrap().into_inner().export.unwrap();
+    assert_eq!(read.folder_name, export.folder_name);
+    let again = committed(&mut server.client, request(1, "incident report.docx")).await;
+    assert_eq!(again.folder_name, export.folder_name);
+    assert_eq!(bundles::folders(&host.data_dir()), [export.folder_name]);
     // The counting started anew with the second folder.
     let progress = followed.events.last().unwrap().progress.unwrap();
     assert_eq!(progress.artifacts_done, progress.artifacts_total);

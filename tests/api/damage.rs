@@ -1,9 +1,12 @@
 //! What is stored is not what was written: no reader gets it as if it were.
 
-use std::{fs, io::Cursor, path::Path};
+use std::{fs, io::Cursor, path::Path, sync::Arc};
 
-use tara_export::proto::{
-    GetExportRequest, ListExportsRequest, export::State, get_report_request::View,
+use tara_export::{
+    bundle::ExportId,
+    catalog::StoredBundle,
+    proto::{GetExportRequest, ListExportsRequest, export::State, get_report_request::View},
+    store::{Store, local::LocalStore},
 };
 use tonic::Code;
 
@@ -12,11 +15,29 @@ use crate::{
     following::committed,
     harness::{Host, TestServer},
     reading::{archive, artifact, report},
-    requests::{name, request},
+    requests::{id, name, request},
     statuses::expect_status,
 };
 
 const REPORT: &str = "comprehensive_report.json";
+
+#[tokio::test]
+async fn a_bundle_that_went_to_s3_while_it_was_read_is_no_data_loss() {
+    let host = Host::new();
+    let mut server = host.start().await;
+    let export = committed(&mut server.client, request(1, "incident report.docx")).await;
+    let store: Arc<dyn Store> = Arc::new(LocalStore::open(host.data_dir()).unwrap());
+    let export_id = ExportId::new(id(1).parse().unwrap());
+    let bundle = StoredBundle::find(&store, export_id).await.unwrap().unwrap();
+    let path = bundle.manifest().artifacts[0].path.clone();
+    let folder = host.folder(&export.folder_name);
+    fs::remove_file(folder.join(path.as_str())).unwrap();
+    assert!(bundle.open(&path).await.err().unwrap().is_data_loss());
+    fs::remove_dir_all(folder).unwrap();
+    let error = bundle.open(&path).await.err().unwrap();
+    assert!(!error.is_data_loss(), "{error}");
+    assert!(error.to_string().contains("read it again"), "{error}");
+}
 
 async fn damaged(damage: impl Fn(&Path)) -> (Host, TestServer) {
     let host = Host::new();

@@ -12,23 +12,23 @@ use tonic::Code;
 
 use crate::{
     bundles,
-    fake_s3::{FakeS3, JOURNAL_ON_DISK, Mode},
+    fake_s3::{FakeS3, Mode},
     following::{committed, export, follow, next, next_where, refused, watch},
-    harness::{Client, Host, within},
+    harness::{Client, Host, START_PREFIX, within},
     requests::{document, id, name, request, s3_or_nothing},
     statuses::expect_status,
 };
 
-const QUICK: [&str; 3] =
+pub(crate) const QUICK: [&str; 3] =
     ["--s3-retry-budget=300ms", "--s3-outage-pause=10ms", "--shutdown-timeout=0s"];
 
-async fn read(client: &mut Client, name: &str) -> Export {
+pub(crate) async fn read(client: &mut Client, name: &str) -> Export {
     let request = GetExportRequest { name: name.to_owned() };
     client.get_export(request).await.unwrap().into_inner().export.unwrap()
 }
 
 /// Waits until an export is in this state.
-async fn until(client: &mut Client, name: &str, state: State) -> Export {
+pub(crate) async fn until(client: &mut Client, name: &str, state: State) -> Export {
     let waiting = async {
         loop {
             let export = read(client, name).await;
@@ -42,7 +42,7 @@ async fn until(client: &mut Client, name: &str, state: State) -> Export {
 }
 
 /// Waits until these are all files of the data directory. What follows a commit is not told.
-async fn until_files(host: &Host, files: &[String]) {
+pub(crate) async fn until_files(host: &Host, files: &[String]) {
     let waiting = async {
         while host.files() != files {
             tokio::task::yield_now().await;
@@ -51,22 +51,22 @@ async fn until_files(host: &Host, files: &[String]) {
     within(&format!("{files:?} instead of {:?}", host.files()), waiting).await;
 }
 
-fn receipt(number: u32) -> String {
+pub(crate) fn receipt(number: u32) -> String {
     format!(".tara-export/receipts/{}.json", id(number))
 }
 
-fn accepted(event: Option<Event>) -> Accepted {
+pub(crate) fn accepted(event: Option<Event>) -> Accepted {
     match event {
         Some(Event::Accepted(accepted)) => accepted,
         other => panic!("{other:?} came first"),
     }
 }
 
-async fn checks(client: &mut Client) -> Vec<StorageCheck> {
+pub(crate) async fn checks(client: &mut Client) -> Vec<StorageCheck> {
     client.check_storage(CheckStorageRequest {}).await.unwrap().into_inner().checks
 }
 
-fn check<'a>(checks: &'a [StorageCheck], name: &str) -> &'a StorageCheck {
+pub(crate) fn check<'a>(checks: &'a [StorageCheck], name: &str) -> &'a StorageCheck {
     checks.iter().find(|check| check.check == name).unwrap()
 }
 
@@ -96,6 +96,28 @@ async fn what_was_accepted_is_on_disk_and_a_restart_goes_on_with_it() {
 }
 
 #[tokio::test]
+async fn what_no_store_has_seen_is_made_as_the_journal_has_it() {
+    for s3_or_disk in [Mode::Works, Mode::Down] {
+        let s3 = FakeS3::new(Mode::HoldsAll);
+        let flags = ["--accept-timeout=10ms", "--s3-retry-budget=1s", "--shutdown-timeout=0s"];
+        let host = Host::with_s3(s3.clone()).flags(&flags);
+        let mut server = host.start().await;
+        let mut stream =
+            server.client.start_export(request(1, "a.docx")).await.unwrap().into_inner();
+        let first = accepted(next(&mut stream).await.event);
+        server.stop().await;
+
+        // There is no record yet that would say when it was accepted.
+        host.clock.advance(TimeDelta::days(3));
+        s3.set(s3_or_disk);
+        let mut server = host.start().await;
+        let export = watch(&mut server.client, &name(1)).await.completed();
+        assert_eq!(export.accepted_time, first.accepted_time, "{s3_or_disk:?}");
+        assert!(export.folder_name.starts_with(START_PREFIX), "{}", export.folder_name);
+    }
+}
+
+#[tokio::test]
 async fn a_resumed_run_says_so() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
     let host = Host::with_s3(s3.clone()).flags(&["--s3-retry-budget=10m", "--shutdown-timeout=0s"]);
@@ -122,6 +144,7 @@ async fn a_bundle_that_fell_back_goes_to_s3_by_itself_and_its_local_copy_goes() 
     let local = committed(&mut server.client, request(1, "a.docx")).await;
     assert_eq!(local.state(), State::FellBack);
     let before = bundles::whole(&host.folder(&local.folder_name));
+    host.clock.advance(TimeDelta::days(3));
     s3.set(Mode::Works);
     let remote = until(&mut server.client, &name(1), State::Committed).await;
     assert_eq!(remote.stored_in(), Destination::S3);
@@ -132,6 +155,28 @@ async fn a_bundle_that_fell_back_goes_to_s3_by_itself_and_its_local_copy_goes() 
         while watch(&mut server.client, &name(1)).await.completed().state() != State::Committed {}
     };
     within("WatchExport to say so", heard).await;
+}
+
+#[tokio::test]
+async fn what_another_replica_sent_first_stays_as_that_sent_it() {
+    let s3 = FakeS3::new(Mode::Down);
+    let host =
+        Host::with_s3(s3.clone()).flags(&["--s3-retry-budget=300ms", "--s3-outage-pause=5m"]);
+    let mut server = host.start().await;
+    let local = committed(&mut server.client, request(1, "a.docx")).await;
+    server.stop().await;
+    s3.set(Mode::Works);
+    let other = Host::with_s3(s3.clone());
+    other.clock.advance(TimeDelta::days(1));
+    let remote = committed(&mut other.start().await.client, request(1, "a.docx")).await;
+    assert_ne!(remote.folder_name, local.folder_name);
+
+    let mut server = host.start().await;
+    let found = until(&mut server.client, &name(1), State::Committed).await;
+    assert_eq!(found.accepted_time, remote.accepted_time);
+    // The local copy, which has another name and time, goes all the same.
+    until_files(&host, &[receipt(1)]).await;
+    assert_eq!(bundles::folders(s3.root()), [remote.folder_name]);
 }
 
 #[tokio::test]
@@ -194,6 +239,21 @@ async fn local_copies_stay_where_that_is_set() {
 
 #[tokio::test]
 async fn the_local_copy_stays_where_s3_has_something_else() {
+    the_local_copy_stays_with("readable_report.txt", |file| *file = b"something else".into()).await;
+}
+
+#[tokio::test]
+async fn the_local_copy_stays_where_a_file_in_s3_has_other_bytes_of_the_same_size() {
+    the_local_copy_stays_with("readable_report.txt", |file| file[0] ^= 1).await;
+}
+
+#[tokio::test]
+async fn the_local_copy_stays_where_s3_has_another_manifest() {
+    // It names the same export still.
+    the_local_copy_stays_with("manifest.json", |file| file.push(b'\n')).await;
+}
+
+async fn the_local_copy_stays_with(path: &str, change: impl Fn(&mut Vec<u8>)) {
     let s3 = FakeS3::new(Mode::Down);
     let host =
         Host::with_s3(s3.clone()).flags(&["--s3-retry-budget=300ms", "--s3-outage-pause=5m"]);
@@ -204,9 +264,11 @@ async fn the_local_copy_stays_where_s3_has_something_else() {
     s3.set(Mode::Works);
     let other = Host::with_s3(s3.clone());
     let remote = committed(&mut other.start().await.client, request(1, "a.docx")).await;
-    let file = s3.root().join(&remote.folder_name).join("readable_report.txt");
+    let file = s3.root().join(&remote.folder_name).join(path);
     let content = fs::read(&file).unwrap();
-    fs::write(&file, b"something else").unwrap();
+    let mut changed = content.clone();
+    change(&mut changed);
+    fs::write(&file, changed).unwrap();
 
     let mut server = host.start().await;
     let set_back = async {
@@ -220,7 +282,7 @@ async fn the_local_copy_stays_where_s3_has_something_else() {
         }
     };
     let reason = within("the reason", set_back).await;
-    assert!(reason.contains("readable_report.txt"), "{reason}");
+    assert!(reason.contains(path), "{reason}");
     bundles::whole(&host.folder(&local.folder_name));
     // Others are not held up by it.
     committed(&mut server.client, request(2, "b.docx")).await;
@@ -251,6 +313,30 @@ async fn with_neither_store_an_export_waits_in_the_journal_and_not_in_memory() {
     next_where(&mut stream, |event| matches!(event, Event::Completed(_))).await;
     let export = until(&mut server.client, &name(2), State::Committed).await;
     bundles::whole(&s3.root().join(&export.folder_name));
+}
+
+#[tokio::test]
+async fn what_waits_keeps_no_other_from_its_turn() {
+    let s3 = FakeS3::new(Mode::HoldsAll);
+    let flags = [QUICK[0], QUICK[1], QUICK[2], "--accept-timeout=10ms"];
+    let host = Host::with_s3(s3.clone()).flags(&flags).flags(&["--max-concurrent-exports=1"]);
+    fs::create_dir_all(host.data_dir().join(".tara-export")).unwrap();
+    fs::write(host.data_dir().join(".tara-export/exports"), "in the way").unwrap();
+    for number in 1..=2 {
+        let mut server = host.start().await;
+        server.client.start_export(request(number, "a.docx")).await.unwrap();
+        server.stop().await;
+    }
+    s3.set(Mode::Down);
+    let mut server = host.start().await;
+    let tried = async {
+        for number in 1..=2 {
+            while read(&mut server.client, &name(number)).await.state_reason.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    within("both to be tried", tried).await;
 }
 
 #[tokio::test]
@@ -341,6 +427,48 @@ async fn an_entry_that_can_not_be_read_is_set_aside_and_the_others_go_on() {
     assert!(journal.contains("quarantined 2"), "{journal}");
 }
 
+/// Waits until a row of CheckStorage has this text.
+async fn until_check(client: &mut Client, row: &str, text: &str) {
+    let waiting = async {
+        while !check(&checks(client).await, row).message.contains(text) {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(&format!("{row}: {text}"), waiting).await;
+}
+
+#[tokio::test]
+async fn an_entry_that_is_gone_is_waited_for_no_longer() {
+    let s3 = FakeS3::new(Mode::Down);
+    let host = Host::with_s3(s3.clone()).flags(&QUICK);
+    let mut server = host.start().await;
+    let local = committed(&mut server.client, request(1, "a.docx")).await;
+    fs::remove_dir_all(host.data_dir().join(".tara-export/journal")).unwrap();
+    until_check(&mut server.client, "exports.journal", "fell back 0, quarantined 1").await;
+    until_check(&mut server.client, "exports.oldest_unsynced", "seconds 0").await;
+    // The one copy of it that there is stays.
+    bundles::whole(&host.folder(&local.folder_name));
+    assert_eq!(read(&mut server.client, &name(1)).await.state(), State::FellBack);
+}
+
+#[tokio::test]
+async fn an_entry_that_the_disk_does_not_give_now_is_read_later() {
+    let s3 = FakeS3::new(Mode::Down);
+    let host = Host::with_s3(s3.clone()).flags(&QUICK);
+    let mut server = host.start().await;
+    committed(&mut server.client, request(1, "a.docx")).await;
+    let journal = host.data_dir().join(".tara-export/journal");
+    let elsewhere = journal.with_extension("elsewhere");
+    fs::rename(&journal, &elsewhere).unwrap();
+    fs::write(&journal, "in the way").unwrap();
+    until_check(&mut server.client, "exports.fell_back", "(INTERNAL)").await;
+    fs::remove_file(&journal).unwrap();
+    fs::rename(&elsewhere, &journal).unwrap();
+    s3.set(Mode::Works);
+    until(&mut server.client, &name(1), State::Committed).await;
+    until_files(&host, &[receipt(1)]).await;
+}
+
 #[tokio::test]
 async fn a_retry_in_a_later_outage_gets_the_same_answer() {
     let s3 = FakeS3::new(Mode::Works);
@@ -408,104 +536,6 @@ async fn a_journal_that_can_not_be_written_accepts_nothing_and_recovers() {
     assert!(bundles::folders(s3.root()).is_empty(), "something of it is in S3");
     fs::remove_file(&journal).unwrap();
     committed(&mut server.client, request(1, "a.docx")).await;
-}
-
-const STORE_JOURNAL: [&str; 6] = [
-    "--journal=store",
-    "--s3-bucket-name=bucket",
-    "--takeover-interval=100ms",
-    "--takeover-age=0ms",
-    "--shutdown-timeout=0s",
-    "--s3-retry-budget=10m",
-];
-
-#[tokio::test]
-async fn an_accepted_export_survives_its_machine() {
-    let s3 = FakeS3::new(Mode::HoldsArtifacts);
-    let lost = Host::with_s3(s3.clone()).flags(&STORE_JOURNAL);
-    let mut server = lost.start().await;
-    let mut stream = server.client.start_export(request(1, "a.docx")).await.unwrap().into_inner();
-    let first = accepted(next(&mut stream).await.event);
-    assert_eq!(first.durability(), Durability::Store);
-    s3.until_held(1).await;
-    server.stop().await;
-    // The machine is gone with its disk; another replica stands by.
-    drop(lost);
-    s3.set(Mode::Works);
-    let other = Host::with_s3(s3.clone()).flags(&STORE_JOURNAL);
-    other.clock.advance(TimeDelta::hours(1));
-    let mut server = other.start().await;
-    let export = until_known(&mut server.client, &name(1)).await;
-    assert_eq!(export.state(), State::Committed);
-    assert_eq!(export.accepted_time, first.accepted_time);
-    bundles::whole(&s3.root().join(&export.folder_name));
-    until_no_entries(&s3).await;
-}
-
-#[tokio::test]
-async fn a_committed_export_leaves_no_entry_in_the_store() {
-    let s3 = FakeS3::new(Mode::Works);
-    let host = Host::with_s3(s3.clone()).flags(&STORE_JOURNAL);
-    let mut server = host.start().await;
-    committed(&mut server.client, request(1, "a.docx")).await;
-    until_no_entries(&s3).await;
-    until_files(&host, &[receipt(1)]).await;
-}
-
-#[tokio::test]
-async fn what_was_refused_or_may_fail_is_taken_over_by_nobody() {
-    let s3 = FakeS3::new(Mode::HoldsArtifacts);
-    let host = Host::with_s3(s3.clone()).flags(&STORE_JOURNAL);
-    let mut server = host.start().await;
-    // Without fallback, this server may say that it failed.
-    let mut stream =
-        server.client.start_export(s3_or_nothing(1, "a.docx")).await.unwrap().into_inner();
-    let first = accepted(next(&mut stream).await.event);
-    assert_eq!(first.durability(), Durability::LocalDisk);
-    let stream = server.client.start_export(request(2, "b.docx")).await.unwrap();
-    // Other content under the id, at another replica: its entry may stay, the record decides.
-    let other = Host::with_s3(s3.clone()).flags(&STORE_JOURNAL);
-    let mut server_2 = other.start().await;
-    let status = refused(&mut server_2.client, request(2, "c.docx")).await;
-    expect_status(&status, Code::AlreadyExists, "REQUEST_ID_REUSED");
-    s3.set(Mode::Works);
-    let export = follow(stream.into_inner()).await.completed();
-    assert_eq!(export.document_name, "b.docx");
-    follow(stream_of(&mut server_2.client, &name(2)).await).await.completed();
-    assert_eq!(read(&mut server_2.client, &name(2)).await.document_name, "b.docx");
-}
-
-async fn stream_of(
-    client: &mut Client,
-    name: &str,
-) -> tonic::Streaming<tara_export::proto::ExportEvent> {
-    let watch = WatchExportRequest { name: name.to_owned(), ..Default::default() };
-    client.watch_export(watch).await.unwrap().into_inner()
-}
-
-/// Waits until an export is known that another replica accepted.
-async fn until_known(client: &mut Client, name: &str) -> Export {
-    let waiting = async {
-        loop {
-            let request = GetExportRequest { name: name.to_owned() };
-            if let Ok(response) = client.get_export(request).await {
-                return response.into_inner().export.unwrap();
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    within(name, waiting).await
-}
-
-/// Waits until the journal in the store is empty.
-async fn until_no_entries(s3: &FakeS3) {
-    let journal = s3.root().join(JOURNAL_ON_DISK);
-    let waiting = async {
-        while fs::read_dir(&journal).is_ok_and(|mut entries| entries.next().is_some()) {
-            tokio::task::yield_now().await;
-        }
-    };
-    within("the store's journal to be empty", waiting).await;
 }
 
 #[tokio::test]

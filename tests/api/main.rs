@@ -17,6 +17,7 @@ mod bad_input;
 mod damage;
 mod export;
 mod journal;
+mod kept_elsewhere;
 mod limits;
 mod list;
 mod list_filter;
@@ -25,6 +26,8 @@ mod reads;
 mod s3;
 mod s3_round_trips;
 mod server;
+mod takeover;
+mod tidying;
 mod unchanged;
 #[cfg(feature = "next-format")]
 mod upgrade;

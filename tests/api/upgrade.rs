@@ -7,11 +7,12 @@ use tonic::Code;
 
 use crate::{
     bundles,
-    fake_s3::{FakeS3, Mode},
+    fake_s3::{FakeS3, Mode, SilentServer},
     following::{committed, export, follow, next, refused, watch},
     harness::{Client, Host, within},
-    requests::{name, request},
+    requests::{name, request, s3_or_nothing},
     statuses::expect_status,
+    takeover::{STORE_JOURNAL, until_known},
 };
 
 const FLAGS: [&str; 3] =
@@ -132,4 +133,40 @@ async fn what_ended_under_the_release_before_is_known_to_the_next() {
     assert_eq!(again.folder_name, first.folder_name);
     assert_eq!(watch(&mut server.client, &name(1)).await.completed().state(), State::Committed);
     assert!(!has_next_file(&s3, &first));
+}
+
+#[tokio::test]
+async fn what_failed_under_the_release_before_has_failed_for_the_next() {
+    let silent = SilentServer::start().await;
+    let mut host = Host::with_s3(silent.store()).flags(&FLAGS).flags(&["--accept-timeout=10ms"]);
+    let mut server = host.start().await;
+    let first = export(&mut server.client, s3_or_nothing(1, "a.docx")).await;
+    server.stop().await;
+    host = host.flags(&["--next-format"]);
+    let mut server = host.start().await;
+    let again = export(&mut server.client, s3_or_nothing(1, "a.docx")).await;
+    assert_eq!(again.failed().0, first.failed().0);
+}
+
+#[tokio::test]
+async fn a_replica_takes_over_what_two_releases_had() {
+    let s3 = FakeS3::new(Mode::HoldsArtifacts);
+    let first = Host::with_s3(s3.clone()).flags(&FLAGS);
+    let mut server = first.start().await;
+    let start = server.client.start_export(request(1, "a.docx")).await;
+    next(&mut start.unwrap().into_inner()).await;
+    server.stop().await;
+    // The record is the first's, the entry in the store the next's. Both machines are lost.
+    let second = Host::with_s3(s3.clone()).flags(&STORE_JOURNAL).flags(&["--next-format"]);
+    let mut server = second.start().await;
+    let start = server.client.start_export(request(1, "a.docx")).await;
+    next(&mut start.unwrap().into_inner()).await;
+    server.stop().await;
+
+    s3.set(Mode::Works);
+    let third = Host::with_s3(s3.clone()).flags(&STORE_JOURNAL);
+    let export = until_known(&mut third.start().await.client, &name(1)).await;
+    let (expected, files) = made_by_the_first(1).await;
+    assert_eq!(export.folder_name, expected.folder_name);
+    assert_eq!(bundles::files(&s3.root().join(&export.folder_name)), files);
 }
