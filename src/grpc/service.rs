@@ -418,6 +418,41 @@ impl ExportService for ExportApi {
         let checks = results.into_iter().map(check_message).collect();
         Ok(Response::new(proto::CheckStorageResponse { checks }))
     }
+
+    async fn create_upload(
+        &self,
+        _request: Request<proto::CreateUploadRequest>,
+    ) -> Result<Response<proto::CreateUploadResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn get_upload(
+        &self,
+        _request: Request<proto::GetUploadRequest>,
+    ) -> Result<Response<proto::GetUploadResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn upload_document(
+        &self,
+        _request: Request<tonic::Streaming<proto::UploadDocumentRequest>>,
+    ) -> Result<Response<proto::UploadDocumentResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn upload_chunk(
+        &self,
+        _request: Request<proto::UploadChunkRequest>,
+    ) -> Result<Response<proto::UploadChunkResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn create_download_link(
+        &self,
+        _request: Request<proto::CreateDownloadLinkRequest>,
+    ) -> Result<Response<proto::CreateDownloadLinkResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
 }
 
 /// Does work that takes a while for large requests where it holds up no other.
