@@ -11,7 +11,7 @@ use futures::{Stream, StreamExt as _, stream};
 use tara_export::{
     client::{Client, FollowPolicy},
     proto::{
-        CheckStorageRequest, CheckStorageResponse, DownloadArtifactRequest,
+        self, CheckStorageRequest, CheckStorageResponse, DownloadArtifactRequest,
         DownloadArtifactResponse, DownloadBundleRequest, DownloadBundleResponse, Export,
         ExportEvent, GetExportRequest, GetExportResponse, GetReportRequest, GetReportResponse,
         ListExportsRequest, ListExportsResponse, PreviewExportRequest, PreviewExportResponse,
@@ -232,5 +232,42 @@ impl ExportService for FakeServer {
         _: Request<CheckStorageRequest>,
     ) -> Result<Response<CheckStorageResponse>, Status> {
         Ok(Response::new(self.script().checks.clone()))
+    }
+
+    // No test of this server's clients makes these calls: they speak to the real server.
+
+    async fn create_upload(
+        &self,
+        _request: Request<proto::CreateUploadRequest>,
+    ) -> Result<Response<proto::CreateUploadResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn get_upload(
+        &self,
+        _request: Request<proto::GetUploadRequest>,
+    ) -> Result<Response<proto::GetUploadResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn upload_document(
+        &self,
+        _request: Request<tonic::Streaming<proto::UploadDocumentRequest>>,
+    ) -> Result<Response<proto::UploadDocumentResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn upload_chunk(
+        &self,
+        _request: Request<proto::UploadChunkRequest>,
+    ) -> Result<Response<proto::UploadChunkResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn create_download_link(
+        &self,
+        _request: Request<proto::CreateDownloadLinkRequest>,
+    ) -> Result<Response<proto::CreateDownloadLinkResponse>, Status> {
+        Err(Status::unimplemented(""))
     }
 }
