@@ -22,3 +22,5 @@ pub mod proto;
 pub mod server;
 pub mod store;
 pub mod telemetry;
+pub mod transfer;
+pub mod upload;

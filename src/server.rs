@@ -6,11 +6,7 @@ use axum::{Router, routing::get};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use tokio::{net::TcpListener, task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    body::Body,
-    service::{LayerExt as _, Routes},
-    transport::server::TcpIncoming,
-};
+use tonic::{body::Body, service::Routes, transport::server::TcpIncoming};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_web::GrpcWebLayer;
 use tower_http::{
@@ -24,25 +20,28 @@ use crate::{
     clock::Clock,
     config::{self, Encryption, ListenSettings, Settings, value},
     export::{
-        AdmissionLimits, Engine, EngineSettings, Journal, JournalError, JournalLimits,
-        JournalPlace, Stores,
+        AdmissionLimits, AllowedSource, Engine, EngineSettings, Journal, JournalError,
+        JournalLimits, JournalPlace, Stores,
     },
-    grpc::{AdmissionLayer, ExportApi, internal_fault},
-    proto::{
-        self,
-        export_service_server::{ExportServiceServer, SERVICE_NAME},
-    },
+    grpc::{AdmissionService, ExportApi, internal_fault},
+    proto::{self, export_service_server::SERVICE_NAME},
     store::{
         Store, StoreError,
         local::LocalStore,
         s3::{S3Settings, S3Store, ServerSideEncryption},
     },
+    transfer::{PartNotes, TransferLimits, Transfers},
+    upload::{UploadSettings, Uploads},
 };
 
 /// How long open calls may take to end after everything else has.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(2);
 /// Largest block of request headers; HTTP/2 peers are told it.
 const HEADER_LIST_LIMIT_BYTES: u32 = 64 * 1024;
+/// What a peer may send before it is read: with HTTP/2's own 64 KiB an upload would wait for each round
+/// trip. Bounds what unread streams and connections hold in memory.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 /// How long a peer may take to answer a keepalive.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -103,7 +102,9 @@ impl Service {
             Access::Read => None,
         };
         let catalog = Catalog::new(stores.s3.clone(), stores.local.clone());
-        let engine = Engine::new(engine_settings(settings), stores, journal, clock.clone());
+        let uploads = uploads(settings, &stores, access, clock.clone());
+        let engine =
+            Engine::new(engine_settings(settings), stores, journal, uploads, clock.clone());
         engine.resume().await?;
         let replica = value(&settings.replica_name)
             .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned());
@@ -151,6 +152,8 @@ impl RunningServer {
             .http2_keepalive_interval(Some(settings.keepalive_interval))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .http2_max_header_list_size(HEADER_LIST_LIMIT_BYTES)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .add_routes(routes);
         let stopped = stopping.clone().cancelled_owned();
         let serving = tokio::spawn(server.serve_with_incoming_shutdown(incoming, stopped));
@@ -198,11 +201,7 @@ async fn routes(
             .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let request_size_bytes = usize::try_from(service.request_size_bytes).unwrap_or(usize::MAX);
-    let exports =
-        ExportServiceServer::new(service.api.clone()).max_decoding_message_size(request_size_bytes);
-    let admission = AdmissionLayer::new(service.engine.clone(), service.request_size_bytes);
-    let grpc = Routes::new(admission.named_layer(exports))
+    let grpc = Routes::new(AdmissionService::new(&service.api, service.request_size_bytes))
         .add_service(health_service)
         .add_service(reflection().build_v1().map_err(io::Error::other)?)
         .add_service(reflection().build_v1alpha().map_err(io::Error::other)?)
@@ -271,6 +270,15 @@ fn engine_settings(settings: &Settings) -> EngineSettings {
         takeover_interval: settings.takeover_interval,
         takeover_age: settings.takeover_age,
         allow_unsafe_store: settings.allow_unsafe_store,
+        document_size_bytes: settings.max_document_size.as_u64(),
+        allowed_sources: settings
+            .s3_sources
+            .iter()
+            .map(|source| AllowedSource {
+                bucket: source.bucket.clone(),
+                prefix: source.prefix.clone(),
+            })
+            .collect(),
         admission: AdmissionLimits {
             concurrent_exports: settings.max_concurrent_exports,
             request_memory_bytes: settings.max_request_memory.as_u64(),
@@ -290,6 +298,28 @@ fn format_version(_: &Settings) -> FormatVersion {
 #[cfg(feature = "next-format")]
 fn format_version(settings: &Settings) -> FormatVersion {
     if settings.next_format { FormatVersion::Next } else { FormatVersion::CURRENT }
+}
+
+fn uploads(settings: &Settings, stores: &Stores, access: Access, clock: Arc<dyn Clock>) -> Uploads {
+    let notes = settings.data_dir.join(".tara-export/parts");
+    let notes = (access == Access::Write).then(|| PartNotes::new(notes));
+    let limits = TransferLimits {
+        memory_bytes: settings.transfer_memory.as_u64(),
+        parallel_parts: settings.s3_parallel_parts as usize,
+    };
+    let upload_settings = UploadSettings {
+        document_size_bytes: settings.max_document_size.as_u64(),
+        concurrent_uploads: settings.max_concurrent_uploads as usize,
+        retention: settings.upload_retention,
+        store_patience: settings.accept_timeout,
+        retry_budget: settings.s3_retry_budget,
+        idle_timeout: settings.upload_idle_timeout,
+        patience: settings.admission_timeout,
+        disk_bytes: settings.max_local_uploads.as_u64(),
+    };
+    let transfers = Transfers::new(limits, notes);
+    let data_dir = settings.data_dir.clone();
+    Uploads::new(upload_settings, stores.s3.clone(), data_dir, transfers, clock)
 }
 
 fn s3_settings(settings: &Settings, bucket: String) -> S3Settings {

@@ -45,7 +45,7 @@ fn read_files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 #[test]
 fn bundles_are_what_they_have_always_been() {
     for (case, export) in cases::all() {
-        let bundle = render(&export);
+        let bundle = render(&export).unwrap();
         let manifest = bundle.manifest(&export, &FolderName::new(&export.folder_base, 1));
         // Documents are the caller's bytes; the manifest has their digests.
         let rendered: BTreeMap<String, Vec<u8>> = bundle
@@ -53,7 +53,9 @@ fn bundles_are_what_they_have_always_been() {
             .iter()
             .chain([&manifest])
             .filter(|artifact| !artifact.path.as_str().starts_with("documents/"))
-            .map(|artifact| (artifact.path.to_string(), artifact.bytes.to_vec()))
+            .map(|artifact| {
+                (artifact.path.to_string(), artifact.content.inline().unwrap().to_vec())
+            })
             .collect();
 
         let folder = golden("v1").join(case);
@@ -85,11 +87,11 @@ fn readers_find_in_the_sample_what_they_read_today() {
         serde_json::from_slice(&fs::read(golden("sample-session.json")).unwrap()).unwrap();
     let export = cases::accepted(session::load(&session), vec![]);
     let time = export.accepted_time.to_string();
-    let bundle = render(&export);
+    let bundle = render(&export).unwrap();
     let rendered: BTreeMap<&str, &[u8]> = bundle
         .artifacts
         .iter()
-        .map(|artifact| (artifact.path.as_str(), &artifact.bytes[..]))
+        .map(|artifact| (artifact.path.as_str(), &artifact.content.inline().unwrap()[..]))
         .collect();
 
     let expected = read_files(&golden("expected"));

@@ -1,11 +1,11 @@
 //! What is asked for, and what its acceptance adds.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{AcceptedTime, Document, ExportId, FolderBase, FormatVersion, Review};
-use crate::digest::Sha256;
+use super::{AcceptedTime, Document, DocumentKind, ExportId, FolderBase, FormatVersion, Review};
+use crate::digest::{Crc64Nvme, Sha256};
 
 /// Where a bundle is to be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -70,6 +70,18 @@ pub struct AcceptedExport {
     pub requested_by: String,
     /// What its folder's name starts with.
     pub folder_base: FolderBase,
+    /// The digests of those documents that were pinned without one, as far as they were read since.
+    /// What was pinned has only these, so this says nothing that the rest does not.
+    pub read_digests: BTreeMap<DocumentKind, ReadDigest>,
+}
+
+/// What reading a pinned document told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadDigest {
+    /// Its digest.
+    pub sha256: Sha256,
+    /// Its checksum, taken in the same pass; none where a manifest told the digest.
+    pub crc64nvme: Option<Crc64Nvme>,
 }
 
 impl AcceptedExport {
@@ -85,6 +97,11 @@ impl AcceptedExport {
         } else {
             self.content.digest(format_version)
         }
+    }
+
+    /// A document's digest, as far as it is known.
+    pub fn sha256_of(&self, document: &Document) -> Option<Sha256> {
+        document.sha256.or_else(|| Some(self.read_digests.get(&document.kind)?.sha256))
     }
 
     /// Whether this is the content that has this digest.

@@ -12,7 +12,6 @@ use super::{
     Fallback, FeedbackItem, FeedbackSection, FiniteNumber, FolderBase, FormatVersion, Json,
     JsonObject, Review,
 };
-use crate::digest::Sha256;
 
 /// Any text, control characters and quotes more often than by chance.
 pub(super) fn text() -> impl Strategy<Value = String> {
@@ -143,12 +142,8 @@ fn documents() -> impl Strategy<Value = Vec<Document>> {
     [one(), one(), one()].prop_map(|given| {
         let kinds = DocumentKind::ALL.into_iter().zip(given);
         let sent = kinds.filter_map(|(kind, given)| Some((kind, given?)));
-        sent.map(|(kind, (file_name, media_type, content))| Document {
-            kind,
-            file_name,
-            media_type,
-            sha256: Sha256::of(&content),
-            content: Bytes::from(content),
+        sent.map(|(kind, (file_name, media_type, content))| {
+            Document::inline(kind, file_name, media_type, Bytes::from(content))
         })
         .collect()
     })
@@ -183,6 +178,7 @@ pub(super) fn accepted_export() -> impl Strategy<Value = AcceptedExport> {
             accepted_time,
             format_version: FormatVersion::V1,
             requested_by,
+            read_digests: Default::default(),
         },
     )
 }

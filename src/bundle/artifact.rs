@@ -2,15 +2,14 @@
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
-use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
-    DocumentKind, FolderBase, InvalidName,
+    Content, DocumentKind, FolderBase, InvalidName, Reference,
     clean::extension,
     names::{component_violation, reads_and_writes_as_text},
 };
-use crate::digest::Sha256;
+use crate::digest::{ContentChecksums, Crc64Nvme, Sha256};
 
 /// The path of a file within its bundle's folder: safe components joined by `/`, at most 600
 /// bytes, so that with the longest folder name it is still an object's key. Ordered by its bytes.
@@ -115,7 +114,7 @@ pub struct Artifact {
     /// Where it lies in the bundle's folder.
     pub path: ArtifactPath,
     /// Its content.
-    pub bytes: Bytes,
+    pub content: Content,
     /// The content's digest.
     pub sha256: Sha256,
     /// Its media type.
@@ -129,7 +128,27 @@ impl Artifact {
     pub(super) fn rendered(path: ArtifactPath, bytes: Vec<u8>) -> Self {
         let sha256 = Sha256::of(&bytes);
         let media_type = rendered_media_type(&path).to_owned();
-        Self { path, bytes: bytes.into(), sha256, media_type, file_name: None }
+        Self { path, content: Content::Inline(bytes.into()), sha256, media_type, file_name: None }
+    }
+
+    /// Its size in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.content.size_bytes()
+    }
+
+    /// Size and digests; none of a document that was not read.
+    pub fn checksums(&self) -> Option<ContentChecksums> {
+        let crc64nvme = match &self.content {
+            Content::Inline(bytes) => Crc64Nvme::of(bytes),
+            Content::Referenced { reference, .. } => match reference {
+                Reference::Upload { crc64nvme, .. } | Reference::Attachment { crc64nvme, .. } => {
+                    *crc64nvme
+                }
+                Reference::Object { crc64nvme, .. } => (*crc64nvme)?,
+            },
+        };
+        let size_bytes = self.size_bytes();
+        Some(ContentChecksums { size_bytes, sha256: self.sha256, crc64nvme })
     }
 }
 
@@ -139,7 +158,7 @@ impl fmt::Debug for Artifact {
         formatter
             .debug_struct("Artifact")
             .field("path", &self.path.as_str())
-            .field("size_bytes", &self.bytes.len())
+            .field("content", &self.content)
             .field("sha256", &self.sha256)
             .finish_non_exhaustive()
     }

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::{
-    Destination, ExportContent, Fallback, FeedbackSection, FormatVersion, JsonObject, Review,
-    format::to_json_compact,
+    Content, Destination, ExportContent, Fallback, FeedbackSection, FormatVersion, JsonObject,
+    Reference, Review, format::to_json_compact,
 };
 use crate::digest::Sha256;
 
@@ -26,7 +26,11 @@ impl ExportContent {
             file_name: &document.file_name,
             media_type: &document.media_type,
             sha256: document.sha256,
-            size_bytes: document.content.len(),
+            pinned: match (&document.sha256, &document.content) {
+                (None, Content::Referenced { reference, .. }) => Some(reference),
+                _ => None,
+            },
+            size_bytes: document.content.size_bytes(),
         });
         to_json_compact(&EncodedContent {
             version: 1,
@@ -52,8 +56,12 @@ struct EncodedDocument<'a> {
     kind: &'static str,
     file_name: &'a str,
     media_type: &'a str,
-    sha256: Sha256,
-    size_bytes: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<Sha256>,
+    /// In the digest's place where that is not known: the object as it was pinned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pinned: Option<&'a Reference>,
+    size_bytes: u64,
 }
 
 #[derive(Serialize)]

@@ -53,8 +53,9 @@ const MUTATIONS: &[Mutation] = &[
     |c| c.documents.iter_mut().for_each(|document| document.media_type.push('/')),
     |c| {
         for document in &mut c.documents {
-            document.content = Bytes::from([&document.content[..], b"x"].concat());
-            document.sha256 = Sha256::of(&document.content);
+            let bytes = [&document.content.inline().unwrap()[..], b"x"].concat();
+            let Document { kind, file_name, media_type, .. } = document.clone();
+            *document = Document::inline(kind, file_name, media_type, bytes.into());
         }
     },
     |c| c.documents.iter_mut().for_each(|document| document.kind = DocumentKind::After),
@@ -150,13 +151,12 @@ fn the_encoding_is_pinned() {
             chat_history: vec![JsonObject::default()],
             ..Review::default()
         },
-        documents: vec![Document {
-            kind: DocumentKind::Before,
-            file_name: "b.docx".into(),
-            media_type: String::new(),
-            sha256: Sha256::of(b"abc"),
-            content: Bytes::from_static(b"abc"),
-        }],
+        documents: vec![Document::inline(
+            DocumentKind::Before,
+            "b.docx".into(),
+            String::new(),
+            Bytes::from_static(b"abc"),
+        )],
         destination: Some(Destination::S3),
         fallback: Fallback::None,
     };

@@ -78,7 +78,7 @@ impl Manifest {
         let review = &export.content.review;
         let artifacts = bundle.artifacts.iter().map(|artifact| ManifestArtifact {
             path: artifact.path.clone(),
-            size_bytes: artifact.bytes.len() as u64,
+            size_bytes: artifact.size_bytes(),
             sha256: artifact.sha256,
             media_type: artifact.media_type.clone(),
             file_name: artifact.file_name.clone(),

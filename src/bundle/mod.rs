@@ -33,21 +33,21 @@ mod warnings;
 mod arbitrary;
 
 pub use self::{
-    accepted::{AcceptedExport, ContentDigest, Destination, ExportContent, Fallback},
+    accepted::{AcceptedExport, ContentDigest, Destination, ExportContent, Fallback, ReadDigest},
     artifact::{Artifact, ArtifactPath, Omitted},
     clean::{MAX_STEM_BYTES, clean_stem},
     comprehensive_report::{
         ActivitySummary, ComprehensiveReport, ExportMetadata, InvalidReport, PerformanceMetrics,
         SectionAnalysis, SummaryStatistics,
     },
-    document::{Document, DocumentKind},
+    document::{Content, Document, DocumentKind, Reference},
     encoding::{AcceptedHeader, UndecodableExport},
     format::{to_json_compact, to_json_pretty},
     identity::{AcceptedTime, ExportId, FormatVersion, InvalidExportId, UnknownFormatVersion},
     json::{FiniteNumber, Json, JsonObject},
     manifest::{InvalidManifest, Manifest, ManifestArtifact},
     names::{FolderBase, FolderName, InvalidName, MAX_COMPONENT_BYTES},
-    render::{Bundle, PlannedArtifact, PreviewDocument, preview, render},
+    render::{Bundle, PlannedArtifact, PreviewDocument, Undigested, preview, render},
     review::{FeedbackItem, FeedbackSection, Review},
     warnings::{Warning, WarningReason, warnings},
 };

@@ -1,8 +1,8 @@
 //! From an accepted request to the files of its bundle.
 
 use super::{
-    AcceptedExport, AcceptedTime, Artifact, ArtifactPath, ComprehensiveReport, DocumentKind,
-    FolderBase, FolderName, FormatVersion, Manifest, Omitted, Review,
+    AcceptedExport, AcceptedTime, Artifact, ArtifactPath, ComprehensiveReport, Content, Document,
+    DocumentKind, FolderBase, FolderName, FormatVersion, Manifest, Omitted, Reference, Review,
     artifact::{document_media_type, rendered_media_type},
     feedback,
     format::to_json_pretty,
@@ -21,14 +21,22 @@ pub struct Bundle {
 }
 
 /// Renders everything of a bundle but its manifest. The same export gives the same bytes, always.
-pub fn render(export: &AcceptedExport) -> Bundle {
+///
+/// # Errors
+/// [`Undigested`] where a document's digest is not known yet.
+pub fn render(export: &AcceptedExport) -> Result<Bundle, Undigested> {
     // The one place that tells format versions apart; the content's digest has its own.
     match export.format_version {
         FormatVersion::V1 => render_v1(export),
         #[cfg(feature = "next-format")]
-        FormatVersion::Next => super::next_format::change(render_v1(export)),
+        FormatVersion::Next => render_v1(export).map(super::next_format::change),
     }
 }
+
+/// A document has to be read before its bundle can be rendered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the digest of the document {} is not known yet", .0.as_str())]
+pub struct Undigested(pub DocumentKind);
 
 impl Bundle {
     /// The manifest of this bundle in this folder.
@@ -39,17 +47,17 @@ impl Bundle {
 
     /// Bytes of all artifacts, the manifest not counted.
     pub fn size_bytes(&self) -> u64 {
-        self.artifacts.iter().map(|artifact| artifact.bytes.len() as u64).sum()
+        self.artifacts.iter().map(Artifact::size_bytes).sum()
     }
 }
 
-fn render_v1(export: &AcceptedExport) -> Bundle {
+fn render_v1(export: &AcceptedExport) -> Result<Bundle, Undigested> {
     let content = &*export.content;
     let planned: Vec<PlannedDocument> = content
         .documents
         .iter()
         .map(|document| {
-            let size_bytes = document.content.len() as u64;
+            let size_bytes = document.content.size_bytes();
             plan_document(
                 &export.folder_base,
                 &content.review,
@@ -66,15 +74,28 @@ fn render_v1(export: &AcceptedExport) -> Bundle {
             .into_iter()
             .map(|(path, bytes)| Artifact::rendered(path, bytes))
             .collect();
-    artifacts.extend(content.documents.iter().zip(planned).map(|(document, planned)| Artifact {
-        media_type: document_media_type(&document.media_type, &planned.path),
-        path: planned.path,
-        bytes: document.content.clone(),
-        sha256: document.sha256,
-        file_name: Some(document.file_name.clone()).filter(|name| !name.is_empty()),
-    }));
+    for (document, planned) in content.documents.iter().zip(planned) {
+        artifacts.push(Artifact {
+            media_type: document_media_type(&document.media_type, &planned.path),
+            path: planned.path,
+            content: with_checksum(document, export),
+            sha256: export.sha256_of(document).ok_or(Undigested(document.kind))?,
+            file_name: Some(document.file_name.clone()).filter(|name| !name.is_empty()),
+        });
+    }
     artifacts.sort_by(|one, other| one.path.cmp(&other.path));
-    Bundle { artifacts, omitted }
+    Ok(Bundle { artifacts, omitted })
+}
+
+/// A document's content with the checksum that reading it told.
+fn with_checksum(document: &Document, export: &AcceptedExport) -> Content {
+    let mut content = document.content.clone();
+    if let Content::Referenced { reference: Reference::Object { crc64nvme, .. }, .. } = &mut content
+        && let Some(read) = export.read_digests.get(&document.kind)
+    {
+        *crc64nvme = read.crc64nvme;
+    }
+    content
 }
 
 /// A document that has not been sent yet.

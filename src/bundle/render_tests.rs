@@ -74,10 +74,10 @@ proptest! {
 
     #[test]
     fn nothing_a_caller_sent_is_lost(export in arbitrary::accepted_export()) {
-        let bundle = render(&export);
+        let bundle = render(&export).unwrap();
         let files: BTreeMap<&str, &Artifact> =
             bundle.artifacts.iter().map(|artifact| (artifact.path.as_str(), artifact)).collect();
-        let json = |path: &str| serde_json::from_slice::<Value>(&files[path].bytes).unwrap();
+        let json = |path: &str| serde_json::from_slice::<Value>(files[path].content.inline().unwrap()).unwrap();
         let review = &export.content.review;
         for (path, sections) in [
             ("feedback/all_ai_suggestions.json", &review.suggestions),
@@ -96,27 +96,27 @@ proptest! {
         for document in &export.content.documents {
             let prefix = format!("documents/{}_", document.kind.as_str());
             let stored = bundle.artifacts.iter().find(|a| a.path.as_str().starts_with(&prefix)).unwrap();
-            prop_assert_eq!(&stored.bytes, &document.content);
+            prop_assert_eq!(&stored.content, &document.content);
         }
-        let report = ComprehensiveReport::parse(&files["comprehensive_report.json"].bytes).unwrap();
+        let report = ComprehensiveReport::parse(files["comprehensive_report.json"].content.inline().unwrap()).unwrap();
         prop_assert_eq!(report, ComprehensiveReport::new(review, export.accepted_time));
     }
 
     #[test]
     fn bundles_are_whole_and_the_same_every_time(export in arbitrary::accepted_export()) {
-        let bundle = render(&export);
-        prop_assert_eq!(&bundle, &render(&export.clone()));
+        let bundle = render(&export).unwrap();
+        prop_assert_eq!(&bundle, &render(&export.clone()).unwrap());
         prop_assert_eq!(bundle.artifacts.len() + bundle.omitted.len(), 12);
         prop_assert!(bundle.artifacts.is_sorted_by(|one, other| one.path.as_str() < other.path.as_str()));
         for artifact in &bundle.artifacts {
-            prop_assert_eq!(artifact.sha256, Sha256::of(&artifact.bytes));
+            prop_assert_eq!(artifact.sha256, Sha256::of(artifact.content.inline().unwrap()));
             prop_assert_eq!(artifact.path.as_str().parse(), Ok(artifact.path.clone()));
         }
 
         let folder = FolderName::new(&export.folder_base, 2);
         let manifest = bundle.manifest(&export, &folder);
         prop_assert_eq!(&manifest, &bundle.manifest(&export, &folder));
-        let parsed = Manifest::parse(&manifest.bytes).unwrap();
+        let parsed = Manifest::parse(manifest.content.inline().unwrap()).unwrap();
         prop_assert_eq!(&parsed, &Manifest::new(&bundle, &export, &folder));
         prop_assert_eq!(parsed.size_bytes(), bundle.size_bytes());
         prop_assert_eq!(&parsed.document_name, &export.content.review.document_name);
@@ -127,13 +127,13 @@ proptest! {
         let documents: Vec<PreviewDocument> = export.content.documents.iter().map(|document| PreviewDocument {
             kind: document.kind,
             file_name: document.file_name.clone(),
-            size_bytes: document.content.len() as u64,
+            size_bytes: document.content.size_bytes(),
         }).collect();
         let planned = preview(&export.content.review, &documents, export.accepted_time);
         let planned: Vec<(&str, u64)> = planned.iter().map(|file| (file.path.as_str(), file.size_bytes)).collect();
-        let bundle = render(&export);
+        let bundle = render(&export).unwrap();
         let made: Vec<(&str, u64)> =
-            bundle.artifacts.iter().map(|file| (file.path.as_str(), file.bytes.len() as u64)).collect();
+            bundle.artifacts.iter().map(|file| (file.path.as_str(), file.size_bytes())).collect();
         prop_assert_eq!(planned, made);
     }
 }

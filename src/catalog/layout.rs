@@ -1,6 +1,7 @@
 //! The names under which a store keeps bundles and the service's own records (design, section 3).
 
 use chrono::DateTime;
+use uuid::Uuid;
 
 use crate::{
     bundle::{AcceptedTime, ArtifactPath, ExportId, FolderBase, FolderName},
@@ -48,6 +49,48 @@ pub fn journal_prefix() -> String {
 pub fn parse_journal_entry(key: &str) -> Option<(ExportId, Sha256)> {
     let (export_id, content_digest) = key.strip_prefix(&journal_prefix())?.rsplit_once('-')?;
     Some((export_id.parse().ok()?, content_digest.parse().ok()?))
+}
+
+/// What is known of an upload from its beginning.
+pub fn upload_record(upload_id: Uuid) -> ObjectKey {
+    key(format!("{}{upload_id}/upload.json", uploads_prefix()))
+}
+
+/// How far an upload had come. Names ascend from the furthest to the first.
+pub fn upload_checkpoint(upload_id: Uuid, offset_bytes: u64) -> ObjectKey {
+    let inverted = u64::MAX - offset_bytes;
+    key(format!("{}{inverted:020}.json", upload_checkpoints(upload_id)))
+}
+
+/// What the names of an upload's checkpoints start with.
+pub fn upload_checkpoints(upload_id: Uuid) -> String {
+    format!("{}{upload_id}/checkpoints/", uploads_prefix())
+}
+
+/// Reads a checkpoint's name: its offset.
+pub fn parse_upload_checkpoint(key: &str, upload_id: Uuid) -> Option<u64> {
+    let digits = key.strip_prefix(&upload_checkpoints(upload_id))?.strip_suffix(".json")?;
+    u64::MAX.checked_sub(digits.parse().ok()?)
+}
+
+/// The document that was uploaded.
+pub fn upload_document(upload_id: Uuid) -> ObjectKey {
+    key(format!("{}{upload_id}/document", uploads_prefix()))
+}
+
+/// What is known of a finished upload: its presence says that the document is there and was checked.
+pub fn upload_finished(upload_id: Uuid) -> ObjectKey {
+    key(format!("{}{upload_id}/finished.json", uploads_prefix()))
+}
+
+/// Says that an upload was given up.
+pub fn upload_aborted(upload_id: Uuid) -> ObjectKey {
+    key(format!("{}{upload_id}/aborted.json", uploads_prefix()))
+}
+
+/// What the names of all that belongs to uploads start with.
+pub fn uploads_prefix() -> String {
+    format!("{OWN}/uploads/")
 }
 
 /// What the names of all folder claims start with.

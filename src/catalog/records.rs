@@ -92,7 +92,8 @@ pub async fn read_index_entry(
     read(store, &layout::index_entry(time, folder)).await
 }
 
-async fn read<T: DeserializeOwned>(
+/// Reads a record, if there is one.
+pub async fn read<T: DeserializeOwned>(
     store: &dyn Store,
     key: &ObjectKey,
 ) -> Result<Option<T>, StoreError> {

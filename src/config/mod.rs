@@ -10,7 +10,7 @@ use clap::Args;
 use self::parse::{
     any_text, base_path, boolean, bucket_name, checked, data_dir, duration, encryption,
     endpoint_url, ip_address, journal, log_filter, log_format, number, optional, origin, region,
-    replica_name, size,
+    replica_name, size, source,
 };
 
 /// A kibibyte, mebibyte, gibibyte.
@@ -156,6 +156,44 @@ pub struct Settings {
           value_parser = number("MAX_CONCURRENT_EXPORTS", 1..=10_000))]
     pub max_concurrent_exports: u32,
 
+    /// Largest document, however it comes
+    #[arg(long, env = "MAX_DOCUMENT_SIZE", default_value = "5GiB",
+          value_parser = size("MAX_DOCUMENT_SIZE", MIB..=64 * GIB))]
+    pub max_document_size: ByteSize,
+
+    /// Uploads of documents that are taken at once
+    #[arg(long, env = "MAX_CONCURRENT_UPLOADS", default_value = "16",
+          value_parser = number("MAX_CONCURRENT_UPLOADS", 1..=1_000))]
+    pub max_concurrent_uploads: u32,
+
+    /// Memory for parts of large documents on their way, of everything together; a part has 8 MiB
+    #[arg(long, env = "TRANSFER_MEMORY", default_value = "48MiB",
+          value_parser = size("TRANSFER_MEMORY", 8 * MIB..=64 * GIB))]
+    pub transfer_memory: ByteSize,
+
+    /// Parts of one large document that are sent side by side
+    #[arg(long, env = "S3_PARALLEL_PARTS", default_value = "4", value_parser = number("S3_PARALLEL_PARTS", 1..=64))]
+    pub s3_parallel_parts: u32,
+
+    /// How long a document that was uploaded can be named by an export
+    #[arg(long, env = "UPLOAD_RETENTION", default_value = "7d",
+          value_parser = duration("UPLOAD_RETENTION", 60_000..=31_536_000_000))]
+    pub upload_retention: Duration,
+
+    /// How long an upload's stream may be silent
+    #[arg(long, env = "UPLOAD_IDLE_TIMEOUT", default_value = "30s",
+          value_parser = duration("UPLOAD_IDLE_TIMEOUT", 100..=600_000))]
+    pub upload_idle_timeout: Duration,
+
+    /// Uploads on this machine's disk, all together: without a bucket, or while S3 can't take them
+    #[arg(long, env = "MAX_LOCAL_UPLOADS", default_value = "16GiB",
+          value_parser = size("MAX_LOCAL_UPLOADS", MIB..=1024 * GIB))]
+    pub max_local_uploads: ByteSize,
+
+    /// Where documents may be copied from, as s3://bucket/prefix/, separated by commas; unset: nowhere
+    #[arg(long, env = "S3_SOURCES", value_delimiter = ',', value_parser = checked("S3_SOURCES", source))]
+    pub s3_sources: Vec<Source>,
+
     /// How long a request waits for room before RESOURCE_EXHAUSTED
     #[arg(long, env = "ADMISSION_TIMEOUT", default_value = "2s",
           value_parser = duration("ADMISSION_TIMEOUT", 0..=60_000))]
@@ -239,6 +277,15 @@ pub enum JournalPlace {
     Local,
     /// There and in S3.
     Store,
+}
+
+/// A place in S3 that documents may be copied from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The bucket.
+    pub bucket: String,
+    /// What the keys start with; empty, or ends with `/`.
+    pub prefix: String,
 }
 
 /// How logs are written.
@@ -329,6 +376,11 @@ mod tests {
             ("--log-format", "xml", "LOG_FORMAT", "auto, text or json"),
             ("--log-level", "a=b=c", "LOG_LEVEL", "log filter"),
             ("--data-dir", "", "DATA_DIR", "folder"),
+            ("--s3-sources", "bucket/prefix", "S3_SOURCES", "s3://"),
+            ("--s3-sources", "s3://b/../x", "S3_SOURCES", "s3://"),
+            ("--max-document-size", "65GiB", "MAX_DOCUMENT_SIZE", "from 1.0 MiB to 64.0 GiB"),
+            ("--transfer-memory", "1MiB", "TRANSFER_MEMORY", "from 8.0 MiB"),
+            ("--upload-retention", "1s", "UPLOAD_RETENTION", "from 1m"),
         ] {
             let message = parse(&[flag, wrong]).unwrap_err().to_string();
             for part in [variable, wrong, rule] {

@@ -4,7 +4,7 @@ use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::D
 
 use bytesize::ByteSize;
 
-use super::{Encryption, JournalPlace, LogFormat, Optional};
+use super::{Encryption, JournalPlace, LogFormat, Optional, Source};
 
 pub(super) type Parsed<T> = Result<T, String>;
 
@@ -67,6 +67,29 @@ pub(super) fn size(
             let (smallest, largest) = (ByteSize(*range.start()), ByteSize(*range.end()));
             format!("{variable} must be a size such as 32MiB, from {smallest} to {largest}")
         })
+    }
+}
+
+/// A prefix without a slash at its end is meant as a folder: `docs` must not open `docs-of-others`.
+pub(super) fn source(text: &str) -> Parsed<Source> {
+    let allowed = || {
+        "a place in S3 such as s3://bucket or s3://bucket/prefix/, without empty parts, . and .."
+            .to_owned()
+    };
+    let place = text.trim().strip_prefix("s3://").ok_or_else(allowed)?;
+    let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+    let bucket = bucket_name(bucket).map_err(|_| allowed())?;
+    let parts = prefix.strip_suffix('/').unwrap_or(prefix);
+    if parts.is_empty() {
+        return if prefix.is_empty() {
+            Ok(Source { bucket, prefix: String::new() })
+        } else {
+            Err(allowed())
+        };
+    }
+    match parts.split('/').all(|part| !matches!(part, "" | "." | "..")) {
+        true => Ok(Source { bucket, prefix: format!("{parts}/") }),
+        false => Err(allowed()),
     }
 }
 

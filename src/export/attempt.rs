@@ -11,9 +11,9 @@ use super::{
     Durability, FailureReason, JournalPlace, StartError,
     breaker::Outage,
     commit::{Commit, CommitError, Committed},
+    documents::{Documents, digests_of_committed, must_be_read},
     job::Job,
     journal::JournalErrorKind,
-    retry::RetryBudget,
     store_journal,
 };
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
     catalog::{Export, ExportArtifact, ExportState},
     digest::Sha256,
     store::{Store, StoreError, StoreKind},
+    transfer::RetryBudget,
 };
 
 /// A committed bundle.
@@ -89,8 +90,15 @@ impl Job {
             budget: Arc::new(RetryBudget::new(settings.retry_budget)),
             parallel_puts: settings.parallel_puts,
             manifest_sent,
+            documents: Documents::new(
+                &self.shared,
+                self.run.export_id(),
+                self.run.content_digest(),
+            ),
+            transfers: &self.shared.transfers,
         };
-        let rendering = render_in_background(export.clone());
+        let must_be_read = must_be_read(&export.content.documents);
+        let rendering = (!must_be_read).then(|| render_in_background(export.clone()));
         let claiming = async {
             if store.kind() == StoreKind::S3 {
                 self.require_safe_s3(&commit).await?;
@@ -100,7 +108,7 @@ impl Job {
             Ok::<_, AttemptError>((claim?, durability))
         };
         let mut claiming = pin!(claiming);
-        let (claim, durability) = tokio::select! {
+        let (mut claim, durability) = tokio::select! {
             claimed = &mut claiming => claimed?,
             () = time::sleep(settings.accept_timeout), if !self.run.is_accepted() => {
                 self.run.accept(export.accepted_time, Durability::LocalDisk);
@@ -114,10 +122,15 @@ impl Job {
         let is_as_pinned = claim.export.accepted_time == export.accepted_time
             && claim.export.folder_base == export.folder_base
             && claim.export.format_version == export.format_version;
-        let bundle = if is_as_pinned {
-            rendering.await?
-        } else {
-            render_in_background(claim.export.clone()).await?
+        if must_be_read {
+            claim.export.read_digests = match claim.committed {
+                Some(_) => digests_of_committed(store, claim.export.export_id).await?,
+                None => commit.documents.read(&claim.export, &commit.budget).await?,
+            };
+        }
+        let bundle = match rendering {
+            Some(rendering) if is_as_pinned => rendering.await?,
+            _ => render_in_background(claim.export.clone()).await?,
         };
         let accepted = claim.export.clone();
         let committed = commit.write(claim, &bundle).await?;
@@ -182,7 +195,7 @@ impl Job {
                 .iter()
                 .map(|artifact| ExportArtifact {
                     path: artifact.path.to_string(),
-                    size_bytes: artifact.bytes.len() as u64,
+                    size_bytes: artifact.size_bytes(),
                     sha256: artifact.sha256,
                     media_type: artifact.media_type.clone(),
                 })
@@ -201,11 +214,16 @@ pub(super) fn render_in_background(
 ) -> impl Future<Output = Result<Bundle, Failure>> + use<> {
     let rendering = tokio::task::spawn_blocking(move || render(&export));
     async move {
-        rendering.await.map_err(|error| {
-            tracing::error!(%error, "rendering panicked");
+        let failed = |error: &dyn std::error::Error| {
+            tracing::error!(%error, "rendering failed");
             let message = "the bundle can't be rendered: this server's log says more".to_owned();
             Failure { reason: FailureReason::Internal, message }
-        })
+        };
+        match rendering.await {
+            Ok(Ok(bundle)) => Ok(bundle),
+            Ok(Err(undigested)) => Err(failed(&undigested)),
+            Err(panicked) => Err(failed(&panicked)),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::{
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, future, stream};
 
-use super::{ArtifactUpdate, EventKind, events::Run, retry::RetryBudget};
+use super::{ArtifactUpdate, EventKind, documents::Documents, events::Run};
 use crate::{
     bundle::{AcceptedExport, Artifact, Bundle, FolderName, FormatVersion},
     catalog::{
@@ -20,6 +20,7 @@ use crate::{
     },
     digest::{Sha256, Sha256Hasher},
     store::{ObjectKey, Payload, PutOutcome, Store, StoreError, StoreErrorKind, StoreKind},
+    transfer::{LargeContent, RetryBudget, Transfers},
 };
 
 /// Work on one export in one store.
@@ -31,6 +32,9 @@ pub(super) struct Commit<'a> {
     pub parallel_puts: usize,
     /// Set before the manifest is first sent: from then on the bundle may exist.
     pub manifest_sent: &'a AtomicBool,
+    /// Where the content of documents comes from, and how it is moved.
+    pub documents: Documents<'a>,
+    pub transfers: &'a Transfers,
 }
 
 /// A folder that belongs to an export.
@@ -268,7 +272,7 @@ impl Commit<'_> {
         };
         failpoint!("artifact.put");
         if stored {
-            self.run.stored(self.update(artifact), artifact.bytes.len() as u64);
+            self.run.stored(self.update(artifact), artifact.size_bytes());
         }
         Ok(stored)
     }
@@ -313,25 +317,27 @@ impl Commit<'_> {
     ) -> Result<PutOutcome, StoreError> {
         let update = ArtifactUpdate { sha256: None, bytes_done: 0, ..self.update(artifact) };
         self.run.publish(EventKind::ArtifactStarted(update.clone()));
-        let mut payload =
-            Payload::new(artifact.bytes.clone(), artifact.sha256, artifact.media_type.clone());
-        let (run, budget, progress) = (self.run.clone(), self.budget.clone(), update.clone());
-        payload.progress = Some(Arc::new(move |bytes_done| {
-            budget.renew();
-            run.publish_progress(ArtifactUpdate { bytes_done, ..progress.clone() });
-        }));
-        self.budget
-            .run(
-                || self.store.put_if_absent(key, payload.clone()),
-                |attempt, error| {
-                    tracing::info!(export_id = %self.run.export_id(), %key, attempt, %error, "retrying");
-                    metrics::counter!("tara_export_store_retries_total").increment(1);
-                    let reason = error.to_string();
-                    let update = ArtifactUpdate { attempt: attempt + 1, reason, ..update.clone() };
-                    self.run.publish(EventKind::ArtifactRetrying(update));
-                },
-            )
-            .await
+        let (run, progress) = (self.run.clone(), update.clone());
+        let (retried, retried_key) = (self.run.clone(), key.clone());
+        let content = LargeContent {
+            key: key.clone(),
+            expected: artifact.checksums().ok_or_else(|| undigested(key))?,
+            media_type: artifact.media_type.clone(),
+            source: self.documents.source(&artifact.content)?,
+            budget: self.budget.clone(),
+            progress: Arc::new(move |bytes_done| {
+                run.publish_progress(ArtifactUpdate { bytes_done, ..progress.clone() });
+            }),
+            failed: Arc::new(move |attempt, error| {
+                let export_id = retried.export_id();
+                tracing::info!(%export_id, key = %retried_key, attempt, %error, "retrying");
+                metrics::counter!("tara_export_store_retries_total").increment(1);
+                let reason = error.to_string();
+                let update = ArtifactUpdate { attempt: attempt + 1, reason, ..update.clone() };
+                retried.publish(EventKind::ArtifactRetrying(update));
+            }),
+        };
+        self.transfers.put(self.store, &content).await
     }
 
     pub(super) async fn put(
@@ -354,7 +360,7 @@ impl Commit<'_> {
     }
 
     fn update(&self, artifact: &Artifact) -> ArtifactUpdate {
-        let size_bytes = artifact.bytes.len() as u64;
+        let size_bytes = artifact.size_bytes();
         ArtifactUpdate {
             path: artifact.path.to_string(),
             bytes_done: size_bytes,
@@ -372,6 +378,12 @@ impl Commit<'_> {
     }
 }
 
+/// What is rendered was digested before; so this is a fault of this program.
+fn undigested(key: &ObjectKey) -> StoreError {
+    let message = format!("the document for {key} was not read before its bundle was made");
+    StoreError::new(StoreErrorKind::Misconfigured, message)
+}
+
 /// Whether an object has this artifact's bytes.
 pub(super) async fn holds(
     store: &dyn Store,
@@ -384,11 +396,14 @@ pub(super) async fn holds(
         Err(error) if error.kind() == StoreErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     };
-    if info.size_bytes != artifact.bytes.len() as u64 {
+    if info.size_bytes != artifact.size_bytes() {
         return Ok(false);
     }
     if let Some(sha256) = info.sha256 {
         return Ok(sha256 == artifact.sha256);
+    }
+    if let (Some(stored), Some(expected)) = (info.crc64nvme, artifact.checksums()) {
+        return Ok(stored == expected.crc64nvme);
     }
     let mut body = store.get(key).await?.body;
     let mut hasher = Sha256Hasher::default();

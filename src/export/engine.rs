@@ -1,6 +1,12 @@
 //! The engine's front: start, watch, look up, shut down.
 
-use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    panic::AssertUnwindSafe,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::FutureExt as _;
 use tokio::time;
@@ -8,8 +14,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Admission, EngineSettings, FailureReason, Permit, StartError, Status, Stores, Subscription,
+    Admission, EngineSettings, FailureReason, Permit, RequestedDocument, StartError, Status,
+    Stores, Subscription,
     attempt::Failure,
+    documents::{Pinned, pin},
     events::Run,
     job::{Job, running_export},
     journal::{FailedExport, Journal, JournalEntry, JournalError},
@@ -19,13 +27,30 @@ use super::{
     status,
 };
 use crate::{
-    bundle::{AcceptedExport, AcceptedTime, Destination, ExportContent, ExportId, FolderBase},
+    bundle::{
+        AcceptedExport, AcceptedTime, Destination, DocumentKind, ExportContent, ExportId, Fallback,
+        FolderBase, Review,
+    },
     catalog::Export,
     clock::Clock,
+    upload::Uploads,
 };
 
 /// How long a shutdown waits for the disk.
 const DISK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a caller asks for, its documents as the request has them.
+#[derive(Debug, Clone)]
+pub struct RequestedContent {
+    /// The review.
+    pub review: Review,
+    /// Its documents, in the order of their kinds, at most one of each.
+    pub documents: Vec<RequestedDocument>,
+    /// Where the bundle is to be stored; none: the server's default.
+    pub destination: Option<Destination>,
+    /// What happens when S3 can't take it.
+    pub fallback: Fallback,
+}
 
 /// Accepts requests and carries them to committed bundles. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -39,9 +64,10 @@ impl Engine {
         settings: EngineSettings,
         stores: Stores,
         journal: Option<Journal>,
+        uploads: Uploads,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { shared: Arc::new(Shared::new(settings, stores, journal, clock)) }
+        Self { shared: Arc::new(Shared::new(settings, stores, journal, uploads, clock)) }
     }
 
     /// Takes up what the journal has of earlier processes, and goes on with it in the background.
@@ -56,6 +82,11 @@ impl Engine {
     /// Room for one request, to be taken before its body is read.
     pub fn admission(&self) -> &Admission {
         &self.shared.admission
+    }
+
+    /// Documents that come before their requests.
+    pub fn uploads(&self) -> &Uploads {
+        &self.shared.uploads
     }
 
     /// Where a bundle goes whose caller does not say.
@@ -83,7 +114,7 @@ impl Engine {
     pub async fn start(
         &self,
         request_id: Option<Uuid>,
-        content: ExportContent,
+        requested: RequestedContent,
         requested_by: String,
         permit: Permit,
     ) -> Result<Subscription, StartError> {
@@ -91,10 +122,13 @@ impl Engine {
         if shared.draining.is_cancelled() {
             return Err(StartError::ShuttingDown);
         }
-        let destination = content.destination.unwrap_or_else(|| self.default_destination());
-        if destination == Destination::S3 && shared.stores.s3.is_none() {
+        let RequestedContent { review, documents, destination, fallback } = requested;
+        let wanted = destination.unwrap_or_else(|| self.default_destination());
+        if wanted == Destination::S3 && shared.stores.s3.is_none() {
             return Err(StartError::NoBucket);
         }
+        let Pinned { documents, attachments } = pin(shared, documents).await?;
+        let content = ExportContent { review, documents, destination, fallback };
         let format_version = shared.settings.format_version;
         // In the background: a large review takes a while.
         let digested =
@@ -111,8 +145,9 @@ impl Engine {
             content: Arc::new(content),
             accepted_time,
             format_version,
-            destination,
+            destination: wanted,
             requested_by,
+            read_digests: BTreeMap::new(),
         };
         let (run, is_new) = loop {
             let (run, is_new) = shared.registry.get_or_insert(export.export_id, || {
@@ -131,7 +166,7 @@ impl Engine {
         };
         if is_new {
             let job = Job { shared: shared.clone(), run: run.clone(), _permit: permit };
-            self.spawn(job, export);
+            self.spawn(job, export, attachments);
         }
         run.acceptance().await?;
         Ok(self.subscribe(run, 0))
@@ -245,15 +280,16 @@ impl Engine {
         )
     }
 
-    fn spawn(&self, job: Job, export: AcceptedExport) {
+    fn spawn(&self, job: Job, export: AcceptedExport, attachments: Vec<(DocumentKind, PathBuf)>) {
         let (shared, run) = (self.shared.clone(), job.run.clone());
         let documents = export.content.documents.iter();
-        let size_bytes = documents.map(|document| document.content.len() as u64).sum();
+        let inline = documents.filter_map(|document| document.content.inline());
+        let size_bytes = inline.map(|bytes| bytes.len() as u64).sum();
         let entry = JournalEntry { header: export.header(), size_bytes };
         self.shared.tasks.spawn(async move {
             // A panic in one export harms no other.
             let ended = tokio::select! {
-                ended = AssertUnwindSafe(job.start(export)).catch_unwind() => ended,
+                ended = AssertUnwindSafe(job.start(export, attachments)).catch_unwind() => ended,
                 // What was accepted, the journal has.
                 () = shared.aborting.cancelled() => {
                     if !run.is_accepted() {

@@ -5,7 +5,9 @@ use std::fmt;
 use super::{JournalError, JournalErrorKind, Overloaded};
 use crate::{
     bundle::ExportId,
+    digest::Sha256,
     store::{StoreError, StoreErrorKind},
+    upload::UploadError,
 };
 
 /// Why a request was not accepted. Nothing of it was kept.
@@ -56,6 +58,14 @@ pub enum StartError {
         /// For a person.
         message: String,
     },
+    /// A document that the request names can't be used.
+    #[error("documents[{number}]: {problem}")]
+    Document {
+        /// Its place among the request's documents.
+        number: usize,
+        /// Why.
+        problem: DocumentProblem,
+    },
     /// A fault of this program.
     #[error("the export failed for a reason that is this server's fault; its log says more")]
     Internal,
@@ -65,6 +75,42 @@ impl From<JournalError> for StartError {
     fn from(error: JournalError) -> Self {
         Self::Journal { kind: error.kind(), message: error.to_string() }
     }
+}
+
+/// Why a document that a request names can't be used.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DocumentProblem {
+    /// The upload can't be used.
+    #[error(transparent)]
+    Upload(UploadError),
+    /// The object's place is not among those that may be read from.
+    #[error("{uri} is not in a place that this server may copy documents from (S3_SOURCES)")]
+    NotAllowed {
+        /// Where it lies.
+        uri: String,
+    },
+    /// There is no such object.
+    #[error("there is no object {uri}")]
+    NotFound {
+        /// Where it should lie.
+        uri: String,
+    },
+    /// The document has another digest than the request says.
+    #[error("its SHA-256 is {actual}, not the one that the request says")]
+    OtherDigest {
+        /// The one it has.
+        actual: Sha256,
+    },
+    /// The object is larger than documents may be.
+    #[error(
+        "it has {size_bytes} bytes, and documents have at most {limit_bytes} (MAX_DOCUMENT_SIZE)"
+    )]
+    TooLarge {
+        /// Its size.
+        size_bytes: u64,
+        /// The largest.
+        limit_bytes: u64,
+    },
 }
 
 /// A reason in one word, as events and errors name it.
@@ -84,6 +130,8 @@ pub enum FailureReason {
     DataLoss,
     /// The id names an export of other content.
     RequestIdReused,
+    /// A document that the request only named is gone, or has other content than it had.
+    SourceLost,
     /// A fault of this program.
     Internal,
 }
@@ -99,6 +147,7 @@ impl FailureReason {
             Self::LocalStoreFull => "LOCAL_STORE_FULL",
             Self::DataLoss => "DATA_LOSS",
             Self::RequestIdReused => "REQUEST_ID_REUSED",
+            Self::SourceLost => "SOURCE_LOST",
             Self::Internal => "INTERNAL",
         }
     }
@@ -117,6 +166,7 @@ impl From<&StoreError> for FailureReason {
             StoreErrorKind::Denied => Self::StoreDenied,
             StoreErrorKind::Misconfigured => Self::StoreMisconfigured,
             StoreErrorKind::Full => Self::LocalStoreFull,
+            StoreErrorKind::Changed => Self::SourceLost,
             StoreErrorKind::NotFound | StoreErrorKind::Corrupt => Self::DataLoss,
         }
     }

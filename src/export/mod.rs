@@ -8,6 +8,7 @@ mod attempt;
 mod backlog;
 mod breaker;
 mod commit;
+mod documents;
 mod drain;
 mod earlier;
 mod engine;
@@ -17,7 +18,6 @@ mod job;
 pub mod journal;
 mod registry;
 mod resume;
-mod retry;
 mod run;
 mod settle;
 mod shared;
@@ -28,8 +28,10 @@ mod tally;
 
 pub use self::{
     admission::{Admission, AdmissionLimits, Overloaded, Permit},
+    documents::{AllowedSource, NamedDocument, NamedPlace, RequestedDocument},
     engine::Engine,
-    error::{FailureReason, StartError},
+    engine::RequestedContent,
+    error::{DocumentProblem, FailureReason, StartError},
     events::{ArtifactUpdate, Durability, Event, EventKind, Next, Progress, Subscription},
     journal::{Journal, JournalError, JournalErrorKind, JournalLimits},
     shared::{EngineSettings, JournalPlace, Stores},

@@ -45,6 +45,8 @@ pub(super) async fn resume(shared: &Arc<Shared>) -> Result<(), JournalError> {
         Ok(expired) => tracing::debug!(expired, "receipts expired"),
         Err(error) => tracing::warn!(%error, "old receipts can't be removed"),
     }
+    shared.tasks.spawn(abort_unfinished_parts(shared.clone()));
+    shared.tasks.spawn(shared.uploads.clone().watch_expiry(shared.draining.clone()));
     shared.tasks.spawn(drain::work(shared.clone()));
     shared.tasks.spawn(status::report(shared.clone()));
     if shared.settings.journal == JournalPlace::Store {
@@ -54,6 +56,29 @@ pub(super) async fn resume(shared: &Arc<Shared>) -> Result<(), JournalError> {
         shared.tasks.spawn(look_again(shared.clone()));
     }
     Ok(())
+}
+
+/// Aborts what an earlier process left of objects in the making; until S3 answers.
+async fn abort_unfinished_parts(shared: Arc<Shared>) {
+    let (Some(s3), Some(notes)) = (&shared.stores.s3, shared.transfers.notes()) else { return };
+    let Some(parts) = s3.parts() else { return };
+    loop {
+        match notes.abort_all(parts).await {
+            Ok(0) => return,
+            Ok(aborted) => {
+                tracing::info!(
+                    aborted,
+                    "uploads in parts that a crash left unfinished are aborted"
+                );
+                return;
+            }
+            Err(error) => tracing::debug!(%error, "unfinished uploads in parts stay for now"),
+        }
+        tokio::select! {
+            () = time::sleep(LOOK_AGAIN) => {}
+            () = shared.draining.cancelled() => return,
+        }
+    }
 }
 
 /// Takes up what it finds until everything is in memory.

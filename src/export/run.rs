@@ -1,14 +1,18 @@
 //! One export from its acceptance to its end: which store is tried, and what follows a failure.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use super::{
-    Durability, EventKind, StartError,
+    Durability, EventKind, FailureReason, StartError,
     attempt::{AttemptError, Failure, Made},
     backlog::Task,
+    documents::need_s3,
     earlier::{Earlier, look_up},
     events::Run,
     job::{Job, derived_id},
@@ -17,7 +21,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    bundle::{AcceptedExport, Destination, ExportId, Fallback},
+    bundle::{AcceptedExport, Destination, DocumentKind, ExportId, Fallback},
     catalog::{Export, ExportState},
     store::{Store, StoreKind},
 };
@@ -34,7 +38,11 @@ enum Origin {
 
 impl Job {
     /// Accepts a request and carries it to its end.
-    pub(super) async fn start(self, export: AcceptedExport) {
+    pub(super) async fn start(
+        self,
+        export: AcceptedExport,
+        attachments: Vec<(DocumentKind, PathBuf)>,
+    ) {
         match look_up(&self.shared, &export).await {
             Ok(Earlier::Nothing) => {}
             Ok(Earlier::Reused) => {
@@ -53,6 +61,13 @@ impl Job {
             Ok(journal) => journal,
             Err(error) => return self.run.refuse(error),
         };
+        for (kind, file) in attachments {
+            let (export_id, digest) = (export.export_id, export.content_digest);
+            if let Err(error) = journal.attach(export_id, digest, kind, file).await {
+                tracing::error!(%export_id, %error, "not accepted");
+                return self.run.refuse(error.into());
+            }
+        }
         match journal.record(&export).await {
             Ok(entry) => {
                 failpoint!("journal.recorded");
@@ -110,6 +125,10 @@ impl Job {
             tracing::warn!(export_id = %accepted.export_id, %reason, error = message, "not accepted");
             return self.refuse(entry, StartError::Store { reason, message }).await;
         }
+        // Nobody can make this bundle any more. What was made of it before has been looked for.
+        if failure.reason == FailureReason::SourceLost && kept_as.is_none() {
+            return self.fail(entry, failure, None).await;
+        }
         let may_exist = origin == Origin::Journal || manifest_sent.load(Ordering::Relaxed);
         if accepted.content.fallback == Fallback::None && !may_exist && kept_as.is_none() {
             return self.fail(entry, failure, None).await;
@@ -125,9 +144,17 @@ impl Job {
         kept_as: Option<ExportId>,
         manifest_sent: &AtomicBool,
     ) -> Result<Made, AttemptError> {
+        let documents_need_s3 = need_s3(&export.content.documents);
         let mut fell_back = None;
         let mut failure = Failure::no_bucket();
         for (number, store) in self.stores_in_order(export).into_iter().enumerate() {
+            let is_out_of_reach =
+                failure.reason == FailureReason::StoreUnavailable && documents_need_s3;
+            if number > 0 && is_out_of_reach {
+                // The local store could have them from S3 only: the export waits.
+                self.run.accept(export.accepted_time, Durability::LocalDisk);
+                break;
+            }
             if number > 0 {
                 // `accepted` comes first, and waits no longer.
                 self.run.accept(export.accepted_time, Durability::LocalDisk);

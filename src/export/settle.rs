@@ -1,16 +1,14 @@
 //! What follows a commit: nothing of the export needs to stay on this machine.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     FailureReason, JournalPlace, StartError,
     attempt::{Failure, Made, render_in_background},
-    commit::{Commit, holds},
-    events::Run,
+    commit::holds,
     journal::{FailedExport, Receipt},
-    retry::RetryBudget,
     shared::Shared,
     store_journal,
 };
@@ -18,6 +16,7 @@ use crate::{
     bundle::{AcceptedExport, Artifact, Bundle, FolderName},
     catalog::{claimed_folders, layout},
     store::{ObjectKey, Store, StoreError, StoreErrorKind, StoreKind},
+    transfer::RetryBudget,
 };
 
 /// Whether the local store may have something of an export that is committed in S3.
@@ -74,19 +73,16 @@ async fn verify(shared: &Shared, made: &Made) -> Result<(), Failure> {
     let (Some(s3), Some(folder)) = (&shared.stores.s3, &made.export.folder_name) else {
         return Err(Failure::no_bucket());
     };
-    let run = Run::unheard(made.export.clone(), made.accepted.digest(), &shared.clock);
-    let commit = Commit {
-        store: s3.as_ref(),
-        run: &run,
-        budget: Arc::new(RetryBudget::new(shared.settings.retry_budget)),
-        parallel_puts: shared.settings.parallel_puts,
-        manifest_sent: &AtomicBool::new(true),
-    };
+    let budget = RetryBudget::new(shared.settings.retry_budget);
     let manifest = made.bundle.manifest(&made.accepted, folder);
     let checks = made.bundle.artifacts.iter().chain([&manifest]).map(|artifact| {
-        let (key, commit) = (layout::artifact(folder, &artifact.path), &commit);
+        let (key, budget) = (layout::artifact(folder, &artifact.path), &budget);
         async move {
-            match commit.retrying(|| holds(commit.store, &key, artifact)).await? {
+            let failed = |attempt, error: &StoreError| {
+                tracing::info!(export_id = %made.accepted.export_id, attempt, %error, "retrying");
+                metrics::counter!("tara_export_store_retries_total").increment(1);
+            };
+            match budget.run(|| holds(s3.as_ref(), &key, artifact), failed).await? {
                 true => Ok(()),
                 false => Err(not_whole(s3.as_ref(), &key)),
             }

@@ -8,20 +8,22 @@ use std::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Admission, AdmissionLimits, Journal, StartError, backlog::Backlog, breaker::Breaker,
-    registry::Registry, tally::Tally,
+    Admission, AdmissionLimits, AllowedSource, Journal, StartError, backlog::Backlog,
+    breaker::Breaker, registry::Registry, tally::Tally,
 };
 use crate::{
     bundle::FormatVersion,
     clock::Clock,
     store::{Store, StoreError, honours_conditional_put},
+    transfer::Transfers,
+    upload::Uploads,
 };
 
 /// Ended runs whose events can be replayed; later, the terminal event is made of the bundle.
 const KEEP_ENDED_RUNS: usize = 1_000;
 
 /// How the engine works.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct EngineSettings {
     /// Longest silence of a stream.
     pub heartbeat_interval: Duration,
@@ -52,6 +54,10 @@ pub struct EngineSettings {
     pub allow_unsafe_store: bool,
     /// What is held in memory at once.
     pub admission: AdmissionLimits,
+    /// Where documents may be copied from.
+    pub allowed_sources: Vec<AllowedSource>,
+    /// Bytes of one document at most.
+    pub document_size_bytes: u64,
 }
 
 /// Where accepted exports are kept until they are committed.
@@ -85,6 +91,8 @@ pub(super) struct Shared {
     pub backlog: Backlog,
     pub breaker: Breaker,
     pub tally: Arc<Tally>,
+    pub uploads: Uploads,
+    pub transfers: Transfers,
     pub tasks: TaskTracker,
     /// No new exports.
     pub draining: CancellationToken,
@@ -100,13 +108,15 @@ impl Shared {
         settings: EngineSettings,
         stores: Stores,
         journal: Option<Journal>,
+        uploads: Uploads,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
-            settings,
             stores,
             clock,
             admission: Admission::new(settings.admission),
+            transfers: uploads.transfers().clone(),
+            uploads,
             registry: Registry::new(KEEP_ENDED_RUNS),
             journal,
             backlog: Backlog::default(),
@@ -117,6 +127,7 @@ impl Shared {
             aborting: CancellationToken::new(),
             ending: CancellationToken::new(),
             s3_is_safe: OnceLock::new(),
+            settings,
         }
     }
 

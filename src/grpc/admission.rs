@@ -1,6 +1,7 @@
 //! Lets requests in before their bodies are read, so that memory is bounded by count times size.
 
 use std::{
+    convert::Infallible,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
 };
@@ -8,94 +9,111 @@ use std::{
 use futures::future::BoxFuture;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tonic::{Code, Status, body::Body, server::NamedService};
-use tower::{Layer, Service};
+use tower::Service;
 
-use super::status::status;
-use crate::export::{Engine, Permit};
+use super::{service::ExportApi, status::status, upload::MESSAGE_BYTES};
+use crate::{
+    export::Engine,
+    proto::export_service_server::{ExportServiceServer, SERVICE_NAME},
+    upload::CHUNK_BYTES,
+};
 
 /// Methods whose requests carry a review. All others have small requests.
 const LARGE: [&str; 2] =
     ["/tara.export.v1.ExportService/StartExport", "/tara.export.v1.ExportService/PreviewExport"];
-/// What a request of any other method may have.
+/// Methods that bring documents: in a stream without an end, and in chunks.
+const UPLOAD_DOCUMENT: &str = "/tara.export.v1.ExportService/UploadDocument";
+const UPLOAD_CHUNK: &str = "/tara.export.v1.ExportService/UploadChunk";
+/// What a request of any other method may have, and a chunk beyond its data.
 const SMALL_REQUEST_BYTES: usize = 64 * 1024;
+/// What a chunk's request may have.
+const CHUNK_REQUEST_BYTES: usize = CHUNK_BYTES as usize + SMALL_REQUEST_BYTES;
 
-/// The permit of an admitted request, for its handler to take.
-#[derive(Debug, Clone)]
-pub(super) struct Admitted(Arc<Mutex<Option<Permit>>>);
+/// What was taken for an admitted request, for its handler to take over.
+#[derive(Debug)]
+pub(super) struct Admitted<P>(Arc<Mutex<Option<P>>>);
 
-impl Admitted {
-    /// Takes the permit of this request.
-    pub(super) fn take<T>(request: &tonic::Request<T>) -> Option<Permit> {
+impl<P> Clone for Admitted<P> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<P: Send + 'static> Admitted<P> {
+    fn new(permit: P) -> Self {
+        Self(Arc::new(Mutex::new(Some(permit))))
+    }
+
+    /// Takes what was taken for this request.
+    pub(super) fn take<T>(request: &tonic::Request<T>) -> Option<P> {
         let slot = request.extensions().get::<Self>()?;
         slot.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-/// Wraps the export service in [`AdmissionService`].
+/// The export service behind its admission: waits for room before it passes a large request on, and cuts
+/// all others short.
 #[derive(Debug, Clone)]
-pub struct AdmissionLayer {
+pub struct AdmissionService {
+    /// For each of the sizes that messages may have, since the generated server has one limit.
+    exports: ExportServiceServer<ExportApi>,
+    streams: ExportServiceServer<ExportApi>,
+    chunks: ExportServiceServer<ExportApi>,
     engine: Engine,
     request_size_bytes: u64,
 }
 
-impl AdmissionLayer {
-    /// Admits what this engine has room for.
-    pub fn new(engine: Engine, request_size_bytes: u64) -> Self {
-        Self { engine, request_size_bytes }
+impl AdmissionService {
+    /// Admits what this API's engine has room for.
+    pub fn new(api: &ExportApi, request_size_bytes: u64) -> Self {
+        let limited =
+            |bytes| ExportServiceServer::new(api.clone()).max_decoding_message_size(bytes);
+        Self {
+            exports: limited(usize::try_from(request_size_bytes).unwrap_or(usize::MAX)),
+            streams: limited(MESSAGE_BYTES + SMALL_REQUEST_BYTES),
+            chunks: limited(CHUNK_REQUEST_BYTES),
+            engine: api.engine().clone(),
+            request_size_bytes,
+        }
     }
 }
 
-impl<S> Layer<S> for AdmissionLayer {
-    type Service = AdmissionService<S>;
-
-    fn layer(&self, inner: S) -> AdmissionService<S> {
-        AdmissionService { inner, layer: self.clone() }
-    }
+impl NamedService for AdmissionService {
+    const NAME: &'static str = SERVICE_NAME;
 }
 
-/// Waits for room before it passes a large request on, and cuts all others short.
-#[derive(Debug, Clone)]
-pub struct AdmissionService<S> {
-    inner: S,
-    layer: AdmissionLayer,
-}
-
-impl<S: NamedService> NamedService for AdmissionService<S> {
-    const NAME: &'static str = S::NAME;
-}
-
-impl<S> Service<http::Request<Body>> for AdmissionService<S>
-where
-    S: Service<http::Request<Body>, Response = http::Response<Body>> + Clone + Send + 'static,
-    S::Future: Send,
-{
+impl Service<http::Request<Body>> for AdmissionService {
     type Response = http::Response<Body>;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<Self::Response, S::Error>>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // The generated servers are always ready.
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
-        let AdmissionLayer { engine, request_size_bytes } = self.layer.clone();
-        // The service that was polled ready is the one to call.
-        let clone = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let Self { exports, streams, chunks, engine, request_size_bytes } = self.clone();
         Box::pin(async move {
-            if LARGE.contains(&request.uri().path()) {
+            let mut inner = exports;
+            let path = request.uri().path();
+            let is_chunk = path == UPLOAD_CHUNK;
+            if LARGE.contains(&path) {
                 match engine.admission().admit().await {
-                    Ok(permit) => {
-                        request
-                            .extensions_mut()
-                            .insert(Admitted(Arc::new(Mutex::new(Some(permit)))));
-                    }
+                    Ok(permit) => drop(request.extensions_mut().insert(Admitted::new(permit))),
                     Err(overloaded) => return Ok(Status::from(overloaded).into_http()),
                 }
+            } else if is_chunk || path == UPLOAD_DOCUMENT {
+                match engine.uploads().turn(is_chunk).await {
+                    Ok(turn) => drop(request.extensions_mut().insert(Admitted::new(turn))),
+                    Err(overloaded) => return Ok(Status::from(overloaded).into_http()),
+                }
+                inner = if is_chunk { chunks } else { streams };
+                if is_chunk {
+                    request = request.map(|body| limited(body, CHUNK_REQUEST_BYTES));
+                }
             } else {
-                request = request.map(|body| {
-                    Body::new(Limited::new(body, SMALL_REQUEST_BYTES).map_err(too_large))
-                });
+                request = request.map(|body| limited(body, SMALL_REQUEST_BYTES));
             }
             let response = inner.call(request).await?;
             Ok(if is_out_of_range(&response) {
@@ -109,13 +127,17 @@ where
     }
 }
 
-fn too_large(error: Box<dyn std::error::Error + Send + Sync>) -> Status {
-    if error.is::<LengthLimitError>() {
-        let message = format!("requests of this method have at most {SMALL_REQUEST_BYTES} bytes");
-        status(Code::ResourceExhausted, "REQUEST_TOO_LARGE", message)
-    } else {
-        Status::from_error(error)
-    }
+fn limited(body: Body, limit_bytes: usize) -> Body {
+    Body::new(Limited::new(body, limit_bytes).map_err(
+        move |error: Box<dyn std::error::Error + Send + Sync>| {
+            if error.is::<LengthLimitError>() {
+                let message = format!("requests of this method have at most {limit_bytes} bytes");
+                status(Code::ResourceExhausted, "REQUEST_TOO_LARGE", message)
+            } else {
+                Status::from_error(error)
+            }
+        },
+    ))
 }
 
 /// tonic's answer to a message above its limit. No method of this service gives that code.

@@ -6,10 +6,11 @@ mod download;
 mod follow;
 mod service;
 mod status;
+mod upload;
 mod waiting;
 
 pub use self::{
-    admission::{AdmissionLayer, AdmissionService},
+    admission::AdmissionService,
     service::{ExportApi, Replica},
     status::{DOMAIN, internal_fault},
 };

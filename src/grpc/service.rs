@@ -5,17 +5,18 @@ use std::{sync::Arc, time::Duration};
 use futures::future::join_all;
 use prost::Message as _;
 use tokio::time;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{
     admission::Admitted,
     convert::{
         PreviewRequest, StartRequest, artifact_path, check_message, completed_event, export_id,
-        export_message, page_size, preview_request, report_message, start_request,
+        export_message, page_size, preview_request, report_message, start_request, upload_id,
     },
     download::{ResponseStream, artifact_stream, bundle_stream},
     follow::{StoreFollower, ended_stream, failed_stream, run_stream},
     status::{export_not_found, internal_fault, invalid, status},
+    upload::{self, upload_message},
     waiting,
 };
 use crate::{
@@ -51,6 +52,11 @@ impl ExportApi {
     /// The service of this server.
     pub fn new(engine: Engine, catalog: Catalog, clock: Arc<dyn Clock>, replica: Replica) -> Self {
         Self { engine, catalog, clock, replica }
+    }
+
+    /// The engine behind it.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     async fn bundle(&self, name: &str) -> Result<StoredBundle, Status> {
@@ -108,7 +114,7 @@ impl ExportApi {
 
     /// The room the admission layer took for this request; taken now where there is no such layer.
     async fn permit<T>(&self, request: &Request<T>) -> Result<Permit, Status> {
-        match Admitted::take(request) {
+        match Admitted::<Permit>::take(request) {
             Some(permit) => Ok(permit),
             None => Ok(self.engine.admission().admit().await?),
         }
@@ -421,30 +427,39 @@ impl ExportService for ExportApi {
 
     async fn create_upload(
         &self,
-        _request: Request<proto::CreateUploadRequest>,
+        request: Request<proto::CreateUploadRequest>,
     ) -> Result<Response<proto::CreateUploadResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let status = upload::create(self.engine.uploads(), request.into_inner()).await?;
+        let upload = Some(upload_message(&status, &self.replica));
+        Ok(Response::new(proto::CreateUploadResponse { upload }))
     }
 
     async fn get_upload(
         &self,
-        _request: Request<proto::GetUploadRequest>,
+        request: Request<proto::GetUploadRequest>,
     ) -> Result<Response<proto::GetUploadResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let upload_id = upload_id(&request.into_inner().name)?;
+        let status = self.engine.uploads().status(upload_id).await?;
+        let upload = Some(upload_message(&status, &self.replica));
+        Ok(Response::new(proto::GetUploadResponse { upload }))
     }
 
     async fn upload_document(
         &self,
-        _request: Request<tonic::Streaming<proto::UploadDocumentRequest>>,
+        request: Request<Streaming<proto::UploadDocumentRequest>>,
     ) -> Result<Response<proto::UploadDocumentResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let status = upload::receive_stream(self.engine.uploads().clone(), request).await?;
+        let upload = Some(upload_message(&status, &self.replica));
+        Ok(Response::new(proto::UploadDocumentResponse { upload }))
     }
 
     async fn upload_chunk(
         &self,
-        _request: Request<proto::UploadChunkRequest>,
+        request: Request<proto::UploadChunkRequest>,
     ) -> Result<Response<proto::UploadChunkResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let status = upload::receive_chunk(self.engine.uploads().clone(), request).await?;
+        let upload = Some(upload_message(&status, &self.replica));
+        Ok(Response::new(proto::UploadChunkResponse { upload }))
     }
 
     async fn create_download_link(

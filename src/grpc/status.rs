@@ -8,8 +8,9 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use crate::{
     bundle::ExportId,
     catalog::ReadError,
-    export::{FailureReason, JournalErrorKind, Overloaded, StartError},
+    export::{DocumentProblem, FailureReason, JournalErrorKind, Overloaded, StartError},
     store::StoreError,
+    upload::UploadError,
 };
 
 /// The domain of every ErrorInfo.
@@ -36,6 +37,8 @@ fn code_of(reason: FailureReason) -> Code {
         FailureReason::LocalStoreFull => Code::ResourceExhausted,
         FailureReason::DataLoss => Code::DataLoss,
         FailureReason::RequestIdReused => Code::AlreadyExists,
+        // Another document, or another object, must be named.
+        FailureReason::SourceLost => Code::FailedPrecondition,
         FailureReason::Internal => Code::Internal,
     }
 }
@@ -167,7 +170,78 @@ impl From<StartError> for Status {
             StartError::Moving => status(Code::Unavailable, "EXPORT_MOVING", message),
             StartError::ShuttingDown => status(Code::Unavailable, "SHUTTING_DOWN", message),
             StartError::Store { reason, .. } => failed(reason, &message),
+            StartError::Document { number, problem } => document_status(number, problem),
             StartError::Internal => failed(FailureReason::Internal, &message),
+        }
+    }
+}
+
+/// A document that a request names can't be used: the field that names it is told.
+fn document_status(number: usize, problem: DocumentProblem) -> Status {
+    let field = match &problem {
+        DocumentProblem::Upload(UploadError::NotFound { .. } | UploadError::NotFinished { .. }) => {
+            "upload"
+        }
+        DocumentProblem::Upload(error) => return error.clone().into(),
+        DocumentProblem::NotAllowed { .. }
+        | DocumentProblem::NotFound { .. }
+        | DocumentProblem::TooLarge { .. } => "s3.uri",
+        DocumentProblem::OtherDigest { .. } => "sha256",
+    };
+    let code = match &problem {
+        DocumentProblem::Upload(UploadError::NotFound { .. }) => {
+            Some((Code::NotFound, "UPLOAD_NOT_FOUND"))
+        }
+        DocumentProblem::Upload(_) => Some((Code::FailedPrecondition, "UPLOAD_NOT_FINISHED")),
+        DocumentProblem::NotAllowed { .. } => Some((Code::PermissionDenied, "SOURCE_NOT_ALLOWED")),
+        DocumentProblem::NotFound { .. } => Some((Code::NotFound, "SOURCE_NOT_FOUND")),
+        DocumentProblem::TooLarge { .. } | DocumentProblem::OtherDigest { .. } => None,
+    };
+    let field = format!("documents[{number}].{field}");
+    match code {
+        Some((code, reason)) => {
+            let message = format!("{field}: {problem}");
+            with_metadata(code, reason, message, [("field", field)])
+        }
+        None => invalid(&field, problem.to_string()),
+    }
+}
+
+impl From<UploadError> for Status {
+    fn from(error: UploadError) -> Self {
+        let message = error.to_string();
+        match error {
+            UploadError::TooLarge { .. } => invalid("size_bytes", message),
+            UploadError::DiskFull { .. } => {
+                status(Code::ResourceExhausted, "LOCAL_STORE_FULL", message)
+            }
+            UploadError::IdReused { .. } => {
+                status(Code::AlreadyExists, "UPLOAD_ID_REUSED", message)
+            }
+            UploadError::NotFound { .. } => status(Code::NotFound, "UPLOAD_NOT_FOUND", message),
+            UploadError::NotFinished { .. } => {
+                status(Code::FailedPrecondition, "UPLOAD_NOT_FINISHED", message)
+            }
+            UploadError::WrongOffset { committed_size_bytes, .. } => {
+                let metadata = [("committed_size_bytes", committed_size_bytes.to_string())];
+                with_metadata(Code::FailedPrecondition, "UPLOAD_OFFSET", message, metadata)
+            }
+            UploadError::WrongChunk { .. } | UploadError::WrongSize { .. } => {
+                invalid("data", message)
+            }
+            // Not to be gone on with: a new upload is.
+            UploadError::OtherDigest { .. } | UploadError::OtherBytes { .. } => {
+                status(Code::Aborted, "UPLOAD_ABORTED", message)
+            }
+            UploadError::BrokeOff { .. } => status(Code::Unavailable, "UPLOAD_BROKE_OFF", message),
+            UploadError::Overloaded { .. } => {
+                let metadata = [("setting", "MAX_CONCURRENT_UPLOADS".to_owned())];
+                with_metadata(Code::ResourceExhausted, "OVERLOADED", message, metadata)
+            }
+            UploadError::Store(error) => {
+                tracing::warn!(%error, "a store failed while it took an upload");
+                failed(FailureReason::from(&*error), &message)
+            }
         }
     }
 }

@@ -9,6 +9,8 @@ use crate::disk::{DiskError, DiskErrorKind};
 pub enum StoreErrorKind {
     /// The key holds nothing.
     NotFound,
+    /// What was pinned is there no more as it was: somebody replaced it. No other try helps.
+    Changed,
     /// Slow, overloaded, unreachable, or cut off in mid-answer: try again, with a pause.
     Unavailable,
     /// The store refuses this service's own credentials or rights: an operator must act. Not the
@@ -34,6 +36,21 @@ impl StoreError {
     /// A failure of this kind. The message says what failed and where, and has no secrets.
     pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), source: None }
+    }
+
+    /// What was sent for an object is not what its digests say.
+    pub(crate) fn other_bytes_came(location: &str) -> Self {
+        let message = format!(
+            "what came for {location} hasn't the digest it should have; nothing was stored"
+        );
+        Self::new(StoreErrorKind::Corrupt, message)
+    }
+
+    /// The same, of another kind to whoever asked.
+    #[must_use]
+    pub(crate) fn with_kind(mut self, kind: StoreErrorKind) -> Self {
+        self.kind = kind;
+        self
     }
 
     /// The same with its cause.

@@ -5,6 +5,7 @@
 
 mod error;
 mod key;
+mod parts;
 mod probe;
 
 pub mod local;
@@ -15,14 +16,18 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures::stream::BoxStream;
+use futures::{TryStreamExt as _, stream::BoxStream};
 
 pub use self::{
     error::{StoreError, StoreErrorKind},
     key::{InvalidKey, ObjectKey},
+    parts::{
+        MOST_PARTS, Part, PartStore, PartUpload, SMALLEST_PART_BYTES, Segments, SourceLocation,
+        SourceObject, StoredPart, WholeChecksum,
+    },
     probe::honours_conditional_put,
 };
-use crate::digest::Sha256;
+use crate::digest::{ContentChecksums, ContentHasher, Crc64Nvme, Sha256};
 
 /// A place for objects. One contract suite (`tests/store_contract/`) holds for every backend.
 ///
@@ -47,7 +52,40 @@ pub trait Store: Send + Sync + fmt::Debug {
         payload: Payload,
     ) -> Result<PutOutcome, StoreError>;
 
-    /// Size, digest (where the store keeps one) and time of an object.
+    /// Stores an object whose bytes are not in memory unless the key holds one. What comes is held
+    /// against the checksums before it becomes visible.
+    ///
+    /// Only for stores that put no objects in parts, and without an own way the object is collected in
+    /// memory first.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Corrupt`] where other bytes come, and what reading them gives.
+    async fn put_stream_if_absent(
+        &self,
+        key: &ObjectKey,
+        payload: StreamedPayload,
+    ) -> Result<PutOutcome, StoreError> {
+        let StreamedPayload { expected, media_type, mut body, progress } = payload;
+        let mut hasher = ContentHasher::default();
+        let mut bytes = Vec::new();
+        while let Some(piece) = body.try_next().await? {
+            hasher.update(&piece);
+            bytes.extend_from_slice(&piece);
+        }
+        if hasher.finish() != expected {
+            return Err(StoreError::other_bytes_came(&self.location(key.as_str())));
+        }
+        let payload =
+            Payload { progress, ..Payload::new(bytes.into(), expected.sha256, media_type) };
+        self.put_if_absent(key, payload).await
+    }
+
+    /// The way in for objects that are too large for one request, where the store has one.
+    fn parts(&self) -> Option<&dyn PartStore> {
+        None
+    }
+
+    /// Size, digests (where the store keeps them) and time of an object.
     ///
     /// # Errors
     /// [`StoreErrorKind::NotFound`] when the key holds nothing.
@@ -136,6 +174,18 @@ impl fmt::Debug for Payload {
     }
 }
 
+/// What [`Store::put_stream_if_absent`] stores.
+pub struct StreamedPayload {
+    /// What the bytes must be.
+    pub expected: ContentChecksums,
+    /// Their media type.
+    pub media_type: String,
+    /// The bytes.
+    pub body: BoxStream<'static, Result<Bytes, StoreError>>,
+    /// Told how many bytes were taken so far.
+    pub progress: Option<Arc<dyn Fn(u64) + Send + Sync>>,
+}
+
 /// What became of a put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PutOutcome {
@@ -152,6 +202,8 @@ pub struct ObjectInfo {
     pub size_bytes: u64,
     /// The digest of the whole object, where the store keeps one.
     pub sha256: Option<Sha256>,
+    /// The CRC-64/NVME of the whole object, where the store keeps one.
+    pub crc64nvme: Option<Crc64Nvme>,
     /// When the object was made, by the store's clock.
     pub modified_time: Option<DateTime<Utc>>,
 }
@@ -232,8 +284,6 @@ pub async fn read_small(
     key: &ObjectKey,
     limit_bytes: u64,
 ) -> Result<(ObjectInfo, Bytes), StoreError> {
-    use futures::TryStreamExt as _;
-
     let Object { info, mut body } = store.get(key).await?;
     let too_large = || {
         StoreError::new(

@@ -5,12 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::{TimeZone as _, Utc};
 use serde_json::{Value, json};
-use tara_export::{
-    bundle::{
-        AcceptedExport, AcceptedTime, Destination, Document, DocumentKind, ExportContent, ExportId,
-        Fallback, FeedbackSection, FolderBase, FormatVersion, Review,
-    },
-    digest::Sha256,
+use tara_export::bundle::{
+    AcceptedExport, AcceptedTime, Destination, Document, DocumentKind, ExportContent, ExportId,
+    Fallback, FeedbackSection, FolderBase, FormatVersion, Review,
 };
 use uuid::Uuid;
 
@@ -42,6 +39,7 @@ pub(crate) fn accepted(review: Review, documents: Vec<Document>) -> AcceptedExpo
         accepted_time,
         format_version: FormatVersion::V1,
         destination: Destination::S3,
+        read_digests: Default::default(),
         requested_by: "review-application".into(),
     }
 }
@@ -52,13 +50,7 @@ fn document(
     media_type: &str,
     content: &'static [u8],
 ) -> Document {
-    Document {
-        kind,
-        file_name: file_name.into(),
-        media_type: media_type.into(),
-        sha256: Sha256::of(content),
-        content: Bytes::from_static(content),
-    }
+    Document::inline(kind, file_name.into(), media_type.into(), Bytes::from_static(content))
 }
 
 fn all_documents() -> Vec<Document> {

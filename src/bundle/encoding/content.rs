@@ -1,4 +1,4 @@
-//! The body of encoding version 1: the review as JSON, then the documents as they are.
+//! The body of encoding versions 1 and 2: the review as JSON, then the documents as they are.
 //!
 //! Unlike the canonical encoding behind the content digest, it keeps apart what came typed and what
 //! came free, and is read back.
@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::UndecodableExport;
 use crate::{
     bundle::{
-        Destination, Document, DocumentKind, ExportContent, Fallback, FeedbackItem,
-        FeedbackSection, JsonObject, Review, format::to_json_compact,
+        Content, Destination, Document, DocumentKind, ExportContent, Fallback, FeedbackItem,
+        FeedbackSection, JsonObject, Reference, Review, format::to_json_compact,
     },
     digest::Sha256,
 };
@@ -20,13 +20,20 @@ pub(super) fn encode_content(content: &ExportContent) -> Vec<u8> {
     // Every field by name: a field that is added has to be decided upon here.
     let ExportContent { review, documents, destination, fallback } = content;
     let documents = documents.iter().map(|document| {
-        // The digest is computed again from the bytes when they are read.
-        let Document { kind, file_name, media_type, sha256: _, content } = document;
+        let Document { kind, file_name, media_type, sha256, content } = document;
+        // Of bytes that follow, the digest is computed again when they are read.
+        let reference = match content {
+            Content::Inline(_) => None,
+            Content::Referenced { reference, .. } => {
+                Some(ReferenceV2 { sha256: *sha256, place: reference.clone() })
+            }
+        };
         DocumentV1 {
             kind: *kind,
             file_name: file_name.clone(),
             media_type: media_type.clone(),
-            size_bytes: content.len() as u64,
+            size_bytes: content.size_bytes(),
+            reference,
         }
     });
     to_json_compact(&WrittenContentV1 {
@@ -49,14 +56,17 @@ pub(super) fn decode_content(
             .map_err(|error| UndecodableExport::unreadable_json("review", &error))?;
     let mut rest = body.slice(end..);
     let mut read = Vec::with_capacity(documents.len());
-    for DocumentV1 { kind, file_name, media_type, size_bytes } in documents {
+    for DocumentV1 { kind, file_name, media_type, size_bytes, reference } in documents {
+        if let Some(ReferenceV2 { sha256, place: reference }) = reference {
+            let content = Content::Referenced { size_bytes, reference };
+            read.push(Document { kind, file_name, media_type, sha256, content });
+            continue;
+        }
         let size = usize::try_from(size_bytes).ok().filter(|size| *size <= rest.len());
         let size = size.ok_or_else(|| {
             UndecodableExport::damaged(format!("its body ends within document {}", kind.as_str()))
         })?;
-        let content = rest.split_to(size);
-        let sha256 = Sha256::of(&content);
-        read.push(Document { kind, file_name, media_type, sha256, content });
+        read.push(Document::inline(kind, file_name, media_type, rest.split_to(size)));
     }
     if !rest.is_empty() {
         return Err(UndecodableExport::damaged("its body goes on after its documents"));
@@ -91,6 +101,17 @@ struct DocumentV1 {
     file_name: String,
     media_type: String,
     size_bytes: u64,
+    /// In version 2: where it lies that is not in the body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reference: Option<ReferenceV2>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReferenceV2 {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sha256: Option<Sha256>,
+    place: Reference,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{UndecodableExport, VERSION, frame::Frame};
+use super::{INLINE_VERSION, REFERENCED_VERSION, UndecodableExport, frame::Frame};
 use crate::{
     bundle::{
         AcceptedExport, AcceptedTime, ContentDigest, Destination, ExportId, Fallback, FolderBase,
@@ -85,7 +85,7 @@ impl EncodedHeader {
 
         let frame = Frame::parse(first_bytes)?;
         let (version, json) = frame.header(first_bytes)?;
-        if version != VERSION {
+        if !(INLINE_VERSION..=REFERENCED_VERSION).contains(&version) {
             return Err(UndecodableExport::LaterRelease { what: "encoding version", version });
         }
         let unreadable = |error| UndecodableExport::unreadable_json("header", &error);
@@ -132,7 +132,7 @@ impl EncodedHeader {
     }
 }
 
-/// The second line of encoding version 1.
+/// The second line of encoding versions 1 and 2.
 #[derive(Serialize, Deserialize)]
 pub(super) struct HeaderV1 {
     #[serde(flatten)]

@@ -6,6 +6,9 @@
 //! {"review":…,"documents":…}<first document><second document>…
 //! ```
 //!
+//! Version 2 has documents among them that lie elsewhere: it says where, and their bytes are missing
+//! from the body.
+//!
 //! The first two lines tell an export without its body. The first has the same form in every
 //! version, so that what a later release wrote is told from what is damaged.
 //!
@@ -15,6 +18,8 @@
 mod content;
 mod frame;
 mod header;
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
@@ -30,8 +35,10 @@ pub use self::{
 use super::{AcceptedExport, format::to_json_compact};
 use crate::digest::Sha256Hasher;
 
-/// The encoding that this release writes.
-const VERSION: u32 = 1;
+/// The encoding of exports whose documents came with their requests.
+const INLINE_VERSION: u32 = 1;
+/// The encoding of exports with documents that lie elsewhere.
+const REFERENCED_VERSION: u32 = 2;
 
 /// Why bytes are no accepted export.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,7 +78,10 @@ impl AcceptedExport {
         let content = encode_content(&self.content);
         let content_size_bytes = content.len() as u64;
         let mut body = vec![Bytes::from(content)];
-        body.extend(self.content.documents.iter().map(|document| document.content.clone()));
+        let documents = &self.content.documents;
+        body.extend(documents.iter().filter_map(|document| document.content.inline().cloned()));
+        let is_inline = documents.iter().all(|document| document.content.inline().is_some());
+        let version = if is_inline { INLINE_VERSION } else { REFERENCED_VERSION };
         let mut hasher = Sha256Hasher::default();
         body.iter().for_each(|piece| hasher.update(piece));
         let mut header = to_json_compact(&HeaderV1 {
@@ -81,7 +91,7 @@ impl AcceptedExport {
             body_sha256: hasher.finish(),
         });
         header.push(b'\n');
-        let mut pieces = vec![Bytes::from(frame::encode(VERSION, &header)), Bytes::from(header)];
+        let mut pieces = vec![Bytes::from(frame::encode(version, &header)), Bytes::from(header)];
         pieces.append(&mut body);
         pieces
     }
@@ -120,6 +130,7 @@ impl AcceptedExport {
             destination: header.destination,
             requested_by: header.requested_by.clone(),
             folder_base: header.folder_base.clone(),
+            read_digests: BTreeMap::new(),
         };
         if export.header() != header {
             return Err(UndecodableExport::damaged("its header and its content differ"));

@@ -37,13 +37,12 @@ fn small() -> AcceptedExport {
             suggestions: vec![FeedbackSection { name: "s".into(), items: vec![item] }],
             ..Review::default()
         },
-        documents: vec![Document {
-            kind: DocumentKind::Before,
-            file_name: "b.docx".into(),
-            media_type: String::new(),
-            sha256: Sha256::of(b"abc"),
-            content: Bytes::from_static(b"abc"),
-        }],
+        documents: vec![Document::inline(
+            DocumentKind::Before,
+            "b.docx".into(),
+            String::new(),
+            Bytes::from_static(b"abc"),
+        )],
         destination: None,
         fallback: Fallback::None,
     };
@@ -57,6 +56,7 @@ fn small() -> AcceptedExport {
         format_version: FormatVersion::V1,
         destination: Destination::S3,
         requested_by: "review-application".into(),
+        read_digests: Default::default(),
     }
 }
 

@@ -124,6 +124,7 @@ enum ReasonV1 {
     LocalStoreFull,
     DataLoss,
     RequestIdReused,
+    SourceLost,
     Internal,
 }
 
@@ -226,6 +227,7 @@ impl Files {
             let Ok(EntryName { export_id, content_digest }) = name.parse() else { continue };
             match read_failure(&self.failure_path(export_id), export_id) {
                 Ok(Some(failed)) if failed.content_digest.sha256 == content_digest => {
+                    self.remove_attachments(EntryName { export_id, content_digest })?;
                     self.unlink(&file.path)?;
                     removed = true;
                 }

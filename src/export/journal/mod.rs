@@ -3,6 +3,7 @@
 //! | below `.tara-export/` | holds |
 //! |---|---|
 //! | `journal/<export_id>-<content_digest>.export` | an accepted export, whole |
+//! | `journal/documents/` | documents that entries name and do not hold |
 //! | `journal/quarantine/` | entries that can't be read, each with its reason beside it |
 //! | `journal/tmp/` | files being written |
 //! | `failed/<export_id>.json` | an export that ended without a bundle |
@@ -14,6 +15,7 @@
 //!
 //! Times come from the caller. Each step that a crash can come between is a function of its own.
 
+mod attachments;
 mod entries;
 mod error;
 mod failed;
@@ -44,7 +46,7 @@ pub use self::{
 };
 use self::{names::EntryName, usage::Usage};
 use crate::{
-    bundle::{AcceptedExport, ExportId},
+    bundle::{AcceptedExport, DocumentKind, ExportId},
     digest::Sha256,
     disk::{Disk, DiskError},
 };
@@ -71,6 +73,7 @@ pub struct Journal {
 struct Files {
     disk: Disk,
     journal: PathBuf,
+    attachments: PathBuf,
     quarantine: PathBuf,
     failed: PathBuf,
     receipts: PathBuf,
@@ -104,6 +107,29 @@ impl Journal {
     pub async fn record(&self, export: &AcceptedExport) -> Result<JournalEntry, JournalError> {
         let export = export.clone();
         self.run(move |files| files.record(&export)).await
+    }
+
+    /// Keeps a finished file of this disk as a document of an entry that is to be recorded. It survives a
+    /// power cut when this returns, and goes with the entry.
+    pub async fn attach(
+        &self,
+        export_id: ExportId,
+        content_digest: Sha256,
+        kind: DocumentKind,
+        file: PathBuf,
+    ) -> Result<(), JournalError> {
+        let name = EntryName { export_id, content_digest };
+        self.run(move |files| files.attach(name, kind, &file)).await
+    }
+
+    /// Where a document of an entry lies that was kept by [`Self::attach`].
+    pub fn attachment(
+        &self,
+        export_id: ExportId,
+        content_digest: Sha256,
+        kind: DocumentKind,
+    ) -> PathBuf {
+        self.files.attachment_path(EntryName { export_id, content_digest }, kind)
     }
 
     /// Forgets an export, durably. One that isn't there is as good.
@@ -220,6 +246,7 @@ impl Files {
         let journal = own.join("journal");
         Ok(Self {
             disk: Disk::new(root, ".tara-export/journal/tmp"),
+            attachments: journal.join("documents"),
             quarantine: journal.join("quarantine"),
             journal,
             failed: own.join("failed"),
@@ -236,6 +263,9 @@ impl Files {
             tracing::warn!(%error, "unfinished files of the journal stay");
         }
         self.remove_entries_of_failed()?;
+        if let Err(error) = self.remove_stray_attachments() {
+            tracing::warn!(%error, "documents stay that no entry of the journal names");
+        }
         self.recount()
     }
 }

@@ -96,6 +96,7 @@ impl Files {
     }
 
     pub(super) fn remove(&self, name: EntryName) -> Result<(), JournalError> {
+        self.remove_attachments(name)?;
         self.unlink(&self.journal.join(name.to_string()))?;
         failpoint!("journal.unlinked");
         // Also where it was gone: whoever unlinked it may have died before this.

@@ -5,7 +5,8 @@ use uuid::Uuid;
 
 use crate::{
     bundle::{ArtifactPath, ExportId},
-    grpc::status::invalid,
+    digest::{InvalidSha256, Sha256},
+    grpc::status::{Violations, invalid},
 };
 
 /// Exports a page when the caller does not say.
@@ -22,8 +23,32 @@ pub(in crate::grpc) fn export_id(name: &str) -> Result<ExportId, Status> {
     })
 }
 
+/// The upload of a resource name `uploads/{upload_id}`.
+pub(in crate::grpc) fn upload_id(name: &str) -> Result<Uuid, Status> {
+    parse_upload_id(name).map_err(|description| invalid("name", description))
+}
+
+pub(super) fn parse_upload_id(name: &str) -> Result<Uuid, String> {
+    let id = name.strip_prefix("uploads/").filter(|id| id.len() == 36);
+    let id = id.and_then(|id| Uuid::try_parse(id).ok());
+    let example = "uploads/6f1c7a52-3b0e-4c59-9d7e-0b1f2a3c4d5e";
+    id.ok_or_else(|| format!("an upload is named as {example}, as CreateUpload said"))
+}
+
+/// A digest: none when empty.
+pub(in crate::grpc) fn optional_sha256(
+    field: &str,
+    text: &str,
+    violations: &mut Violations,
+) -> Option<Sha256> {
+    if text.is_empty() {
+        return None;
+    }
+    text.parse().map_err(|error: InvalidSha256| violations.add(field, error.to_string())).ok()
+}
+
 /// A request id: none when empty.
-pub(super) fn request_id(text: &str) -> Result<Option<Uuid>, String> {
+pub(in crate::grpc) fn request_id(text: &str) -> Result<Option<Uuid>, String> {
     if text.is_empty() {
         return Ok(None);
     }

@@ -4,27 +4,30 @@ use tonic::Status;
 use uuid::Uuid;
 
 use super::{
-    names::request_id,
+    names::{optional_sha256, parse_upload_id, request_id},
     review::{name_limit, review},
 };
 use crate::{
     bundle::{
-        Destination, Document, DocumentKind, ExportContent, Fallback, FeedbackSection,
-        PreviewDocument, Review,
+        Destination, Document, DocumentKind, Fallback, FeedbackSection, PreviewDocument, Review,
     },
-    digest::Sha256,
+    export::{NamedDocument, NamedPlace, RequestedContent, RequestedDocument},
     grpc::status::Violations,
-    proto,
+    proto::{self, document::Source},
+    store::SourceLocation,
 };
 
 /// Longest media type in bytes: RFC 6838 allows 127 for each half.
 const MEDIA_TYPE_LIMIT_BYTES: usize = 255;
 
+/// Longest key of an object (Amazon S3 User Guide, "Naming objects").
+const KEY_LIMIT_BYTES: usize = 1024;
+
 /// StartExport's request in domain types.
 #[derive(Debug)]
 pub(in crate::grpc) struct StartRequest {
     pub request_id: Option<Uuid>,
-    pub content: ExportContent,
+    pub content: RequestedContent,
 }
 
 /// PreviewExport's request in domain types.
@@ -48,13 +51,14 @@ pub(in crate::grpc) fn start_request(
     let mut documents = Vec::with_capacity(request.documents.len());
     for (number, document) in request.documents.into_iter().enumerate() {
         documents.extend(convert_document(
+            number,
             document,
             &format!("documents[{number}]"),
             &mut violations,
         ));
     }
-    unique_kinds(documents.iter().map(|document| document.kind), &mut violations);
-    documents.sort_by_key(|document| document.kind);
+    unique_kinds(documents.iter().map(RequestedDocument::kind), &mut violations);
+    documents.sort_by_key(RequestedDocument::kind);
     let destination = match proto::Destination::try_from(request.destination) {
         Ok(proto::Destination::Unspecified) => None,
         Ok(proto::Destination::S3) => Some(Destination::S3),
@@ -78,7 +82,7 @@ pub(in crate::grpc) fn start_request(
             "a request needs a document or some feedback: this one has nothing to export",
         );
     }
-    let content = ExportContent { review, documents, destination, fallback };
+    let content = RequestedContent { review, documents, destination, fallback };
     violations.into_result(StartRequest { request_id: id, content })
 }
 
@@ -124,10 +128,11 @@ fn has_feedback(review: &Review) -> bool {
 }
 
 fn convert_document(
+    number: usize,
     document: proto::Document,
     field: &str,
     violations: &mut Violations,
-) -> Option<Document> {
+) -> Option<RequestedDocument> {
     name_limit(&format!("{field}.file_name"), &document.file_name, violations);
     let media_type = &document.media_type;
     if media_type.len() > MEDIA_TYPE_LIMIT_BYTES
@@ -139,31 +144,49 @@ fn convert_document(
         violations.add(format!("{field}.media_type"), rule);
     }
     let kind = document_kind(document.kind, field, violations);
-    let Some(proto::document::Source::Content(content)) = document.source else {
-        violations
-            .add(format!("{field}.content"), "required, and may be empty: the document's bytes");
-        return None;
-    };
-    let sha256 = Sha256::of(&content);
-    if !document.sha256.is_empty() {
-        match document.sha256.parse::<Sha256>() {
-            Err(error) => violations.add(format!("{field}.sha256"), error.to_string()),
-            Ok(claimed) if claimed != sha256 => {
-                violations.add(
-                    format!("{field}.sha256"),
-                    format!("the content that arrived has {sha256}"),
-                );
+    let claimed = optional_sha256(&format!("{field}.sha256"), &document.sha256, violations);
+    let proto::Document { file_name, media_type, source, .. } = document;
+    let place = match source {
+        Some(Source::Content(content)) => {
+            let document = Document::inline(kind?, file_name, media_type, content);
+            if let (Some(claimed), Some(sha256)) = (claimed, document.sha256)
+                && claimed != sha256
+            {
+                let description = format!("the content that arrived has {sha256}");
+                violations.add(format!("{field}.sha256"), description);
             }
-            Ok(_) => {}
+            return Some(RequestedDocument::Here(document));
         }
+        Some(Source::Upload(name)) => parse_upload_id(&name)
+            .map(NamedPlace::Upload)
+            .map_err(|description| violations.add(format!("{field}.upload"), description)),
+        Some(Source::S3(source)) => source_location(source)
+            .map(NamedPlace::Object)
+            .map_err(|description| violations.add(format!("{field}.s3.uri"), description)),
+        None => {
+            let description = "required, and may be empty: the document's bytes; or the name of an upload, or \
+                               of an object in S3";
+            violations.add(format!("{field}.content"), description);
+            Err(())
+        }
+    };
+    let (kind, place) = (kind?, place.ok()?);
+    let named = NamedDocument { number, kind, file_name, media_type, claimed, place };
+    Some(RequestedDocument::Elsewhere(named))
+}
+
+fn source_location(source: proto::S3Source) -> Result<SourceLocation, String> {
+    let proto::S3Source { uri, version_id } = source;
+    let place = uri.strip_prefix("s3://").and_then(|place| place.split_once('/'));
+    match place {
+        Some((bucket, key))
+            if !bucket.is_empty() && !key.is_empty() && key.len() <= KEY_LIMIT_BYTES =>
+        {
+            let version_id = Some(version_id).filter(|version_id| !version_id.is_empty());
+            Ok(SourceLocation { bucket: bucket.to_owned(), key: key.to_owned(), version_id })
+        }
+        _ => Err("an object of S3, such as s3://bucket/reports/before.docx".to_owned()),
     }
-    Some(Document {
-        kind: kind?,
-        file_name: document.file_name,
-        media_type: document.media_type,
-        sha256,
-        content,
-    })
 }
 
 fn document_kind(kind: i32, field: &str, violations: &mut Violations) -> Option<DocumentKind> {

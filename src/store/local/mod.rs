@@ -24,7 +24,7 @@ use async_trait::async_trait;
 
 use super::{
     ListRequest, Listing, Object, ObjectInfo, ObjectKey, Payload, ProbeResult, PutOutcome, Store,
-    StoreError, StoreErrorKind, StoreKind,
+    StoreError, StoreErrorKind, StoreKind, StreamedPayload,
 };
 use crate::disk::Disk;
 
@@ -107,6 +107,14 @@ impl Store for LocalStore {
         blocking(move || store.write(&key, &payload)).await
     }
 
+    async fn put_stream_if_absent(
+        &self,
+        key: &ObjectKey,
+        payload: StreamedPayload,
+    ) -> Result<PutOutcome, StoreError> {
+        self.write_stream(key, payload).await
+    }
+
     async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo, StoreError> {
         let (store, key) = (self.clone(), key.clone());
         blocking(move || store.look_up(&key).map(|(info, _)| info)).await
@@ -132,14 +140,15 @@ impl Store for LocalStore {
 }
 
 /// Whether this key, or everything below this prefix ending with `/`, belongs to the service's own
-/// process: unfinished files, its lock, its journal and what the journal knows of ended exports.
-/// They lie in the store's folder and are no objects.
+/// process: unfinished files, its lock, its journal and what the journal knows of ended exports,
+/// uploads and what it notes of objects in the making. They lie in the store's folder and are no objects.
 fn is_reserved(key: &str) -> bool {
     let Some(rest) = key.strip_prefix(".tara-export/") else {
         return false;
     };
     let name = rest.split('/').next().unwrap_or_default();
-    matches!(name, "tmp" | "lock" | "failed" | "receipts") || name.starts_with("journal")
+    matches!(name, "tmp" | "lock" | "failed" | "receipts" | "uploads" | "parts")
+        || name.starts_with("journal")
 }
 
 /// Runs blocking work to its end, even where the caller's future is dropped meanwhile.

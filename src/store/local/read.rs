@@ -68,6 +68,7 @@ fn info(metadata: &fs::Metadata) -> ObjectInfo {
     ObjectInfo {
         size_bytes: metadata.len(),
         sha256: None,
+        crc64nvme: None,
         modified_time: metadata.modified().ok().map(DateTime::<Utc>::from),
     }
 }

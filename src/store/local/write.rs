@@ -1,15 +1,19 @@
 //! Putting objects: written aside, checked, fsynced, and published without ever replacing.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
+use futures::TryStreamExt as _;
 use tempfile::NamedTempFile;
 
 use super::{
-    super::{ObjectKey, Payload, PutOutcome, StoreError, StoreErrorKind},
-    LocalStore, is_reserved,
+    super::{ObjectKey, Payload, PutOutcome, StoreError, StoreErrorKind, StreamedPayload},
+    LocalStore, blocking, is_reserved,
 };
 use crate::{
-    digest::Sha256Hasher,
+    digest::{ContentHasher, Sha256Hasher},
     disk::{Published, sync_directory, sync_file, write_bytes},
 };
 
@@ -22,6 +26,50 @@ impl LocalStore {
         key: &ObjectKey,
         payload: &Payload,
     ) -> Result<PutOutcome, StoreError> {
+        let Some(path) = self.free_path(key)? else { return Ok(PutOutcome::Exists) };
+        let file = self.write_aside(&path, payload)?;
+        self.publish(file, &path)
+    }
+
+    /// As [`Self::write`], of bytes that come piece by piece.
+    pub(super) async fn write_stream(
+        &self,
+        key: &ObjectKey,
+        payload: StreamedPayload,
+    ) -> Result<PutOutcome, StoreError> {
+        let StreamedPayload { expected, media_type: _, mut body, progress } = payload;
+        let (store, wanted) = (self.clone(), key.clone());
+        let begin = move || {
+            let Some(path) = store.free_path(&wanted)? else { return Ok(None) };
+            Ok(Some((store.disk.create_unnamed()?, path)))
+        };
+        let Some((mut file, path)) = blocking(begin).await? else { return Ok(PutOutcome::Exists) };
+        let mut hasher = ContentHasher::default();
+        while let Some(piece) = body.try_next().await? {
+            let wanted = path.clone();
+            (file, hasher) = blocking(move || {
+                write_bytes(file.as_file(), &piece, &wanted)?;
+                hasher.update(&piece);
+                Ok((file, hasher))
+            })
+            .await?;
+            if let Some(progress) = &progress {
+                progress(hasher.size_bytes());
+            }
+        }
+        if hasher.finish() != expected {
+            return Err(StoreError::other_bytes_came(&path.display().to_string()));
+        }
+        let store = self.clone();
+        blocking(move || {
+            sync_file(file.as_file(), &path)?;
+            store.publish(file, &path)
+        })
+        .await
+    }
+
+    /// Where an object goes; none where one is.
+    fn free_path(&self, key: &ObjectKey) -> Result<Option<PathBuf>, StoreError> {
         if is_reserved(key.as_str()) {
             return Err(StoreError::new(
                 StoreErrorKind::Misconfigured,
@@ -30,11 +78,7 @@ impl LocalStore {
         }
         self.require_folder()?;
         let path = self.path(key);
-        if self.disk.has_file(&path)? {
-            return Ok(PutOutcome::Exists);
-        }
-        let file = self.write_aside(&path, payload)?;
-        self.publish(file, &path)
+        Ok(if self.disk.has_file(&path)? { None } else { Some(path) })
     }
 
     /// What lies in the root's place and is no folder keeps everything from being written until an
@@ -66,13 +110,7 @@ impl LocalStore {
             }
         }
         if hasher.finish() != payload.sha256 {
-            return Err(StoreError::new(
-                StoreErrorKind::Corrupt,
-                format!(
-                    "what came for {} hasn't the digest it should have; nothing was stored",
-                    path.display()
-                ),
-            ));
+            return Err(StoreError::other_bytes_came(&path.display().to_string()));
         }
         sync_file(file.as_file(), path)?;
         Ok(file)

@@ -21,7 +21,7 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::super::Payload;
+use super::super::{Payload, Segments};
 
 /// How much the connection takes at once. Small enough that progress is smooth on a slow line, and
 /// that hyper, which stops asking beyond some 400 KB, really lets the line set the pace.
@@ -83,8 +83,13 @@ impl Intercept for PayloadInterceptor {
     }
 }
 
-struct PiecewiseBody {
+/// A body that is counted on its way.
+pub(super) struct PiecewiseBody {
+    segments: Segments,
+    next_segment: usize,
+    /// What is left of the segment before that one.
     rest: Bytes,
+    remaining_bytes: u64,
     sent_bytes: SentBytes,
     progress: Option<Arc<dyn Fn(u64) + Send + Sync>>,
 }
@@ -93,7 +98,23 @@ impl PiecewiseBody {
     fn new(payload: &Payload, sent_bytes: SentBytes) -> Self {
         let progress =
             payload.progress.clone().filter(|_| payload.bytes.len() >= PROGRESS_FROM_BYTES);
-        Self { rest: payload.bytes.clone(), sent_bytes, progress }
+        Self::of_segments(payload.bytes.clone().into(), sent_bytes, progress)
+    }
+
+    pub(super) fn of_segments(
+        segments: Segments,
+        sent_bytes: SentBytes,
+        progress: Option<Arc<dyn Fn(u64) + Send + Sync>>,
+    ) -> Self {
+        let remaining_bytes = segments.size_bytes();
+        Self {
+            segments,
+            next_segment: 0,
+            rest: Bytes::new(),
+            remaining_bytes,
+            sent_bytes,
+            progress,
+        }
     }
 }
 
@@ -105,11 +126,16 @@ impl http_body::Body for PiecewiseBody {
         mut self: Pin<&mut Self>,
         _context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if self.rest.is_empty() {
-            return Poll::Ready(None);
+        while self.rest.is_empty() {
+            let Some(segment) = self.segments.pieces().get(self.next_segment).cloned() else {
+                return Poll::Ready(None);
+            };
+            self.next_segment += 1;
+            self.rest = segment;
         }
         let piece_bytes = self.rest.len().min(PIECE_BYTES);
         let piece = self.rest.split_to(piece_bytes);
+        self.remaining_bytes -= piece_bytes as u64;
         let taken =
             self.sent_bytes.fetch_add(piece_bytes as u64, Ordering::Relaxed) + piece_bytes as u64;
         if let Some(progress) = &self.progress {
@@ -119,11 +145,11 @@ impl http_body::Body for PiecewiseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty()
+        self.remaining_bytes == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.rest.len() as u64)
+        SizeHint::with_exact(self.remaining_bytes)
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Failure {
     pub(super) kind: StoreErrorKind,
     /// The answer's HTTP status, if there was an answer.
     pub(super) status: Option<u16>,
+    /// The answer's error code, if it had one.
+    pub(super) code: Option<String>,
     /// What went wrong, in a few words.
     what: String,
     /// S3's own words, or the connection's. Not for the caller: they may name accounts and roles.
@@ -28,7 +30,13 @@ pub(super) struct Failure {
 impl Failure {
     /// No answer, or none that can be used.
     pub(super) fn unavailable(what: impl Into<String>) -> Self {
-        Self { kind: StoreErrorKind::Unavailable, status: None, what: what.into(), cause: None }
+        Self {
+            kind: StoreErrorKind::Unavailable,
+            status: None,
+            code: None,
+            what: what.into(),
+            cause: None,
+        }
     }
 
     /// The error to hand out. `action` reads "could not {action} s3://…".
@@ -69,6 +77,7 @@ where
                 Self {
                     kind: classify(status, code),
                     status: Some(status),
+                    code: code.map(str::to_owned),
                     what,
                     cause: service_error.err().message().map(str::to_owned),
                 }
@@ -79,7 +88,7 @@ where
                 let kind =
                     if status < 300 { StoreErrorKind::Unavailable } else { classify(status, None) };
                 let what = format!("the answer can't be read (HTTP {status})");
-                Self { kind, status: Some(status), what, cause: Some(chain(&error)) }
+                Self { kind, status: Some(status), code: None, what, cause: Some(chain(&error)) }
             }
             SdkError::TimeoutError(_) => Self::unavailable("no answer in time"),
             SdkError::DispatchFailure(dispatch) => match find::<CredentialsError>(&error) {
@@ -89,6 +98,7 @@ where
             _ => Self {
                 kind: StoreErrorKind::Misconfigured,
                 status: None,
+                code: None,
                 what: "no request can be made of the settings".to_owned(),
                 cause: Some(chain(&error)),
             },
@@ -117,7 +127,7 @@ pub(super) fn of_credentials(error: &CredentialsError) -> Failure {
         }
         _ => (StoreErrorKind::Unavailable, "the source of AWS credentials failed"),
     };
-    Failure { kind, status: None, what: what.to_owned(), cause: None }
+    Failure { kind, status: None, code: None, what: what.to_owned(), cause: None }
 }
 
 fn of_connection(
@@ -133,14 +143,14 @@ fn of_connection(
         }
         _ => (StoreErrorKind::Unavailable, "S3 can't be reached, or the connection broke"),
     };
-    Failure { kind, status: None, what: what.to_owned(), cause: Some(chain(error)) }
+    Failure { kind, status: None, code: None, what: what.to_owned(), cause: Some(chain(error)) }
 }
 
 /// What S3's answer means: from its error code where there is one (a HEAD has none), else from its
 /// status. Codes: Amazon S3 API Reference, "Error responses"; `XMinio…` are MinIO's own.
 pub(super) fn classify(status: u16, code: Option<&str>) -> StoreErrorKind {
     match code.unwrap_or_default() {
-        "NoSuchKey" => StoreErrorKind::NotFound,
+        "NoSuchKey" | "NoSuchVersion" | "NoSuchUpload" => StoreErrorKind::NotFound,
         "NoSuchBucket"
         | "InvalidBucketName"
         | "PermanentRedirect"

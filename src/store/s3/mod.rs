@@ -5,6 +5,7 @@ mod client;
 mod delete;
 mod failure;
 mod list;
+mod parts;
 mod probe;
 mod put;
 mod read;
@@ -19,8 +20,8 @@ use aws_sdk_s3::{Client, config::SharedCredentialsProvider};
 use self::failure::Failure;
 pub use self::settings::{S3Settings, ServerSideEncryption};
 use super::{
-    ListRequest, Listing, Object, ObjectInfo, ObjectKey, Payload, ProbeResult, PutOutcome, Store,
-    StoreError, StoreKind,
+    ListRequest, Listing, Object, ObjectInfo, ObjectKey, PartStore, Payload, ProbeResult,
+    PutOutcome, Store, StoreError, StoreKind,
 };
 
 /// A bucket. Works with Amazon S3 and with servers that speak its protocol, if they honour
@@ -95,6 +96,10 @@ impl Store for S3Store {
         self.put(key, payload)
             .await
             .map_err(|failure| failure.into_store_error("store", &self.location(key.as_str())))
+    }
+
+    fn parts(&self) -> Option<&dyn PartStore> {
+        Some(self)
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo, StoreError> {

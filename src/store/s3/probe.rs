@@ -171,7 +171,7 @@ fn hint(kind: StoreErrorKind) -> &'static str {
             "Give the service a role or credentials that may s3:PutObject and s3:GetObject on the base path, \
              and s3:ListBucket on the bucket; with a KMS key, kms:GenerateDataKey and kms:Decrypt too."
         }
-        StoreErrorKind::Misconfigured | StoreErrorKind::NotFound => {
+        StoreErrorKind::Misconfigured | StoreErrorKind::NotFound | StoreErrorKind::Changed => {
             "Check the settings: S3_BUCKET_NAME, AWS_REGION, the endpoint's URL, and the KMS key."
         }
         StoreErrorKind::Unavailable => {

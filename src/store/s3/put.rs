@@ -2,13 +2,12 @@
 
 use std::{future::Future, pin::pin, sync::atomic::Ordering, time::Duration};
 
-use aws_sdk_s3::types::ServerSideEncryption as Algorithm;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use tokio::time::timeout;
 
 use super::{
     super::{ObjectKey, Payload, PutOutcome},
-    S3Store, ServerSideEncryption,
+    S3Store,
     body::{PayloadInterceptor, SentBytes},
     failure::Failure,
     took_too_long,
@@ -40,13 +39,8 @@ impl S3Store {
             .content_type(&payload.media_type)
             // Cheap: both share the bytes. The interceptor sends them.
             .body(payload.bytes.clone().into());
-        request = match &self.settings.server_side_encryption {
-            ServerSideEncryption::BucketDefault => request,
-            ServerSideEncryption::SseS3 => request.server_side_encryption(Algorithm::Aes256),
-            ServerSideEncryption::SseKms { key_id } => {
-                request.server_side_encryption(Algorithm::AwsKms).set_ssekms_key_id(key_id.clone())
-            }
-        };
+        let (algorithm, key_id) = self.settings.server_side_encryption.to_headers();
+        request = request.set_server_side_encryption(algorithm).set_ssekms_key_id(key_id);
         let attempt = request
             .customize()
             .interceptor(PayloadInterceptor::new(payload, sent_bytes.clone()))
@@ -60,7 +54,7 @@ impl S3Store {
     }
 
     /// Waits for an upload as long as it moves.
-    async fn bounded_upload<T>(
+    pub(super) async fn bounded_upload<T>(
         &self,
         upload: impl Future<Output = T>,
         sent_bytes: &SentBytes,

@@ -9,7 +9,10 @@ use aws_sdk_s3::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures::{StreamExt as _, stream};
+use futures::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
 use tokio::time::timeout;
 
 use super::{
@@ -17,7 +20,7 @@ use super::{
     S3Store,
     failure::{Failure, chain},
 };
-use crate::digest::Sha256;
+use crate::digest::{Crc64Nvme, Sha256};
 
 /// The largest piece handed out.
 const PIECE_BYTES: usize = 1024 * 1024;
@@ -39,6 +42,7 @@ impl S3Store {
         Ok(ObjectInfo {
             size_bytes: size(answer.content_length())?,
             sha256: whole_digest(answer.checksum_sha256(), answer.checksum_type()),
+            crc64nvme: whole_crc(answer.checksum_crc64_nvme()),
             modified_time: answer.last_modified().and_then(time),
         })
     }
@@ -58,23 +62,34 @@ impl S3Store {
         let info = ObjectInfo {
             size_bytes: size(answer.content_length())?,
             sha256: whole_digest(answer.checksum_sha256(), answer.checksum_type()),
+            crc64nvme: whole_crc(answer.checksum_crc64_nvme()),
             modified_time: answer.last_modified().and_then(time),
         };
-        let reader = Reader {
-            source: answer.body,
-            rest: Bytes::new(),
-            remaining_bytes: info.size_bytes,
-            read_timeout: self.settings.read_timeout,
-            location: self.location(key.as_str()),
-        };
-        let body = stream::try_unfold(reader, Reader::next).boxed();
+        let body = self.body(answer.body, info.size_bytes, self.location(key.as_str()));
         Ok(Object { info, body })
+    }
+
+    /// An answer's bytes, so many of them.
+    pub(super) fn body(
+        &self,
+        source: ByteStream,
+        size_bytes: u64,
+        location: String,
+    ) -> BoxStream<'static, Result<Bytes, StoreError>> {
+        let reader = Reader {
+            source,
+            rest: Bytes::new(),
+            remaining_bytes: size_bytes,
+            read_timeout: self.settings.read_timeout,
+            location,
+        };
+        stream::try_unfold(reader, Reader::next).boxed()
     }
 }
 
 /// Every object has an ETag. What comes with status 200 and without one is an error in an object's place,
 /// and must not be taken for somebody's object.
-fn require_object(e_tag: Option<&str>) -> Result<(), Failure> {
+pub(super) fn require_object(e_tag: Option<&str>) -> Result<(), Failure> {
     match e_tag {
         Some(_) => Ok(()),
         None => Err(Failure::unavailable("the answer has status 200 and is no object")),
@@ -128,7 +143,7 @@ impl Reader {
     }
 }
 
-fn size(content_length: Option<i64>) -> Result<u64, Failure> {
+pub(super) fn size(content_length: Option<i64>) -> Result<u64, Failure> {
     content_length
         .and_then(|length| u64::try_from(length).ok())
         .ok_or_else(|| Failure::unavailable("the answer doesn't tell the object's size"))
@@ -136,7 +151,10 @@ fn size(content_length: Option<i64>) -> Result<u64, Failure> {
 
 /// The digest of the whole object. Of an object that was put in parts S3 keeps a digest of the
 /// parts' digests, `…-7` for seven parts, which says nothing here.
-fn whole_digest(checksum: Option<&str>, checksum_type: Option<&ChecksumType>) -> Option<Sha256> {
+pub(super) fn whole_digest(
+    checksum: Option<&str>,
+    checksum_type: Option<&ChecksumType>,
+) -> Option<Sha256> {
     if checksum_type == Some(&ChecksumType::Composite) {
         return None;
     }
@@ -144,7 +162,12 @@ fn whole_digest(checksum: Option<&str>, checksum_type: Option<&ChecksumType>) ->
     Some(Sha256::from_bytes(bytes.try_into().ok()?))
 }
 
-fn time(time: &SdkDateTime) -> Option<DateTime<Utc>> {
+/// CRC-64/NVME is always of the whole object (Amazon S3 User Guide, "Checking object integrity").
+pub(super) fn whole_crc(checksum: Option<&str>) -> Option<Crc64Nvme> {
+    checksum?.parse().ok()
+}
+
+pub(super) fn time(time: &SdkDateTime) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(time.secs(), time.subsec_nanos())
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use aws_sdk_s3::types::ServerSideEncryption as Algorithm;
+
 /// Where the bucket is and how to talk to it. Has no secrets: credentials come from the SDK's
 /// default chain alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,4 +44,15 @@ pub enum ServerSideEncryption {
         /// The key's id, ARN or alias. Without one: the account's `aws/s3` key.
         key_id: Option<String>,
     },
+}
+
+impl ServerSideEncryption {
+    /// The algorithm and the key's id that a request names.
+    pub(super) fn to_headers(&self) -> (Option<Algorithm>, Option<String>) {
+        match self {
+            Self::BucketDefault => (None, None),
+            Self::SseS3 => (Some(Algorithm::Aes256), None),
+            Self::SseKms { key_id } => (Some(Algorithm::AwsKms), key_id.clone()),
+        }
+    }
 }

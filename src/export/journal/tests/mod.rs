@@ -36,13 +36,12 @@ fn export_of(number: u32, document_name: &str) -> AcceptedExport {
             reviewer: "Jane Doe".into(),
             ..Review::default()
         },
-        documents: vec![Document {
-            kind: DocumentKind::Before,
-            file_name: "a.docx".into(),
-            media_type: String::new(),
-            sha256: Sha256::of(&document),
-            content: document,
-        }],
+        documents: vec![Document::inline(
+            DocumentKind::Before,
+            "a.docx".into(),
+            String::new(),
+            document,
+        )],
         destination: Some(Destination::S3),
         fallback: Fallback::Local,
     };
@@ -56,6 +55,7 @@ fn export_of(number: u32, document_name: &str) -> AcceptedExport {
         format_version: FormatVersion::V1,
         destination: Destination::S3,
         requested_by: String::new(),
+        read_digests: Default::default(),
     }
 }
 

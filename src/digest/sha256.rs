@@ -1,4 +1,4 @@
-//! SHA-256 digests as a type of their own.
+//! SHA-256.
 
 use std::{fmt, str::FromStr};
 

@@ -10,22 +10,22 @@ use tokio::time::{self, Instant};
 
 use crate::store::{StoreError, StoreErrorKind};
 
-/// The time one export has for the failures of one store. It runs from the first operation; bytes
+/// The time one piece of work has for the failures of one store. It runs from the first operation; bytes
 /// of a large payload that get through start it anew, so that a slow link is no failure.
 #[derive(Debug)]
-pub(super) struct RetryBudget {
+pub struct RetryBudget {
     length: Duration,
     ends_at: Mutex<Instant>,
 }
 
 impl RetryBudget {
     /// A budget that starts now.
-    pub(super) fn new(length: Duration) -> Self {
+    pub fn new(length: Duration) -> Self {
         Self { length, ends_at: Mutex::new(Instant::now() + length) }
     }
 
     /// Bytes got through.
-    pub(super) fn renew(&self) {
+    pub fn renew(&self) {
         *self.ends_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + self.length;
     }
 
@@ -49,7 +49,7 @@ impl RetryBudget {
     /// # Errors
     /// The last failure, or [`StoreErrorKind::Unavailable`] where the first attempt hangs until the
     /// budget is used up.
-    pub(super) async fn run<T, F>(
+    pub async fn run<T, F>(
         &self,
         mut operation: impl FnMut() -> F,
         mut failed: impl FnMut(u32, &StoreError),

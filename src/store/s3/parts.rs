@@ -1,0 +1,304 @@
+//! Objects in parts, and copies inside S3.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use aws_sdk_s3::{
+    primitives::{ByteStream, SdkBody},
+    types::{
+        ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart,
+    },
+};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::{
+    super::{
+        Object, ObjectInfo, ObjectKey, Part, PartStore, PartUpload, PutOutcome, SourceLocation,
+        SourceObject, Store as _, StoreError, StoreErrorKind, StoredPart, WholeChecksum,
+    },
+    S3Store,
+    body::{PiecewiseBody, SentBytes},
+    failure::Failure,
+    read::{require_object, size, time, whole_crc, whole_digest},
+};
+use crate::digest::{ContentChecksums, Crc64Nvme};
+
+/// What a copy's source header leaves as it is: RFC 3986's unreserved characters, and the key's slashes.
+const COPY_SOURCE: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+#[async_trait]
+impl PartStore for S3Store {
+    async fn begin(
+        &self,
+        key: &ObjectKey,
+        media_type: &str,
+        keeps: WholeChecksum,
+    ) -> Result<PartUpload, StoreError> {
+        let keeps_crc = keeps == WholeChecksum::Crc64Nvme;
+        let (algorithm, key_id) = self.settings.server_side_encryption.to_headers();
+        let request = self
+            .client
+            .create_multipart_upload()
+            .bucket(&self.settings.bucket)
+            .key(self.full_key(key.as_str()))
+            .content_type(media_type)
+            // The only checksum that S3 keeps of the whole object however it is put. Parts must name the
+            // same one.
+            .set_checksum_algorithm(keeps_crc.then_some(ChecksumAlgorithm::Crc64Nvme))
+            .set_checksum_type(keeps_crc.then_some(ChecksumType::FullObject))
+            .set_server_side_encryption(algorithm)
+            .set_ssekms_key_id(key_id)
+            .send();
+        let begun = async {
+            let answer = self.bounded(request).await.map_err(Failure::of_bucket)?;
+            answer.upload_id.ok_or_else(|| Failure::unavailable("the answer names no upload"))
+        };
+        let upload_id = begun.await.map_err(|failure| self.failed(failure, "begin", key))?;
+        Ok(PartUpload { key: key.clone(), upload_id, keeps })
+    }
+
+    async fn put_part(&self, upload: &PartUpload, part: Part) -> Result<StoredPart, StoreError> {
+        let size_bytes = part.content.size_bytes();
+        let sent_bytes = SentBytes::default();
+        let body = PiecewiseBody::of_segments(part.content, sent_bytes.clone(), part.progress);
+        let request = self
+            .client
+            .upload_part()
+            .bucket(&self.settings.bucket)
+            .key(self.full_key(upload.key.as_str()))
+            .upload_id(&upload.upload_id)
+            .part_number(number(part.number))
+            .content_length(i64::try_from(size_bytes).unwrap_or(i64::MAX))
+            .checksum_crc64_nvme(part.crc64nvme.to_string())
+            // A streamed body: the SDK does not hash it for the signature, which would take longer than
+            // sending it. The checksum's header is signed.
+            .body(ByteStream::new(SdkBody::from_body_1_x(body)))
+            .send();
+        let stored = async {
+            let answer = self.bounded_upload(request, &sent_bytes, size_bytes).await?;
+            let e_tag = answer.map_err(Failure::from)?.e_tag;
+            stored_part(part.number, e_tag, Some(part.crc64nvme))
+        };
+        stored.await.map_err(|failure| self.failed(failure, "store a part of", &upload.key))
+    }
+
+    async fn copy_part(
+        &self,
+        upload: &PartUpload,
+        part_number: u32,
+        source: &SourceObject,
+        range: Range<u64>,
+    ) -> Result<StoredPart, StoreError> {
+        let SourceLocation { bucket, key, version_id } = &source.location;
+        let mut from = utf8_percent_encode(&format!("{bucket}/{key}"), COPY_SOURCE).to_string();
+        if let Some(version_id) = version_id {
+            from.push_str("?versionId=");
+            from.extend(utf8_percent_encode(version_id, COPY_SOURCE));
+        }
+        let request = self
+            .client
+            .upload_part_copy()
+            .bucket(&self.settings.bucket)
+            .key(self.full_key(upload.key.as_str()))
+            .upload_id(&upload.upload_id)
+            .part_number(number(part_number))
+            .copy_source(from)
+            .copy_source_if_match(&source.e_tag)
+            .copy_source_range(format!("bytes={}-{}", range.start, range.end.saturating_sub(1)))
+            .send();
+        let copied = async {
+            let answer = self.bounded(request).await?;
+            // S3 may answer 200 long before it is done; the result is the proof.
+            let result = answer.copy_part_result;
+            let crc64nvme = result.as_ref().and_then(|part| whole_crc(part.checksum_crc64_nvme()));
+            stored_part(part_number, result.and_then(|part| part.e_tag), crc64nvme)
+        };
+        copied.await.map_err(|failure| failed_source(failure, "copy", source))
+    }
+
+    async fn stored_parts(&self, upload: &PartUpload) -> Result<Vec<StoredPart>, StoreError> {
+        let mut parts = Vec::new();
+        let mut marker = None;
+        loop {
+            let request = self
+                .client
+                .list_parts()
+                .bucket(&self.settings.bucket)
+                .key(self.full_key(upload.key.as_str()))
+                .upload_id(&upload.upload_id)
+                .set_part_number_marker(marker.take())
+                .send();
+            let answer = self
+                .bounded(request)
+                .await
+                .map_err(|failure| self.failed(failure, "list the parts of", &upload.key))?;
+            for part in answer.parts.unwrap_or_default() {
+                let number = part.part_number.and_then(|number| u32::try_from(number).ok());
+                let crc64nvme = whole_crc(part.checksum_crc64_nvme());
+                if let (Some(number), Some(e_tag)) = (number, part.e_tag) {
+                    parts.push(StoredPart { number, e_tag, crc64nvme });
+                }
+            }
+            match answer.next_part_number_marker {
+                Some(next) if answer.is_truncated == Some(true) => marker = Some(next),
+                _ => break,
+            }
+        }
+        parts.sort_by_key(|part| part.number);
+        Ok(parts)
+    }
+
+    async fn complete_if_absent(
+        &self,
+        upload: &PartUpload,
+        parts: &[StoredPart],
+        whole: &ContentChecksums,
+    ) -> Result<PutOutcome, StoreError> {
+        let keeps_crc = upload.keeps == WholeChecksum::Crc64Nvme;
+        let completed = parts.iter().map(|part| {
+            // Amazon S3 needs no part's checksum where it keeps the whole's; MinIO does.
+            let crc64nvme = part.crc64nvme.filter(|_| keeps_crc);
+            CompletedPart::builder()
+                .part_number(number(part.number))
+                .e_tag(&part.e_tag)
+                .set_checksum_crc64_nvme(crc64nvme.map(|checksum| checksum.to_string()))
+                .build()
+        });
+        let parts =
+            CompletedMultipartUpload::builder().set_parts(Some(completed.collect())).build();
+        let request = self
+            .client
+            .complete_multipart_upload()
+            .bucket(&self.settings.bucket)
+            .key(self.full_key(upload.key.as_str()))
+            .upload_id(&upload.upload_id)
+            .multipart_upload(parts)
+            .set_checksum_crc64_nvme(keeps_crc.then(|| whole.crc64nvme.to_string()))
+            .set_checksum_type(keeps_crc.then_some(ChecksumType::FullObject))
+            .mpu_object_size(i64::try_from(whole.size_bytes).unwrap_or(i64::MAX))
+            .if_none_match("*")
+            .send();
+        match self.bounded(request).await {
+            // Without an ETag it is an error in an answer's place.
+            Ok(answer) => require_object(answer.e_tag())
+                .map(|()| PutOutcome::Created)
+                .map_err(|failure| self.failed(failure, "complete", &upload.key)),
+            Err(failure) if failure.status == Some(412) => Ok(PutOutcome::Exists),
+            Err(mut failure) => {
+                // Other parts than those that were sent: no other try helps.
+                if matches!(
+                    failure.code.as_deref(),
+                    Some("BadDigest" | "XAmzContentChecksumMismatch" | "InvalidPart")
+                ) {
+                    failure.kind = StoreErrorKind::Corrupt;
+                }
+                Err(self.failed(failure, "complete", &upload.key))
+            }
+        }
+    }
+
+    async fn abort(&self, upload: &PartUpload) -> Result<(), StoreError> {
+        let request = self
+            .client
+            .abort_multipart_upload()
+            .bucket(&self.settings.bucket)
+            .key(self.full_key(upload.key.as_str()))
+            .upload_id(&upload.upload_id)
+            .send();
+        match self.bounded(request).await {
+            Ok(_) => Ok(()),
+            Err(failure) if failure.kind == StoreErrorKind::NotFound => Ok(()),
+            Err(failure) => Err(self.failed(failure, "abort", &upload.key)),
+        }
+    }
+
+    async fn look_up_source(&self, location: &SourceLocation) -> Result<SourceObject, StoreError> {
+        let request = self
+            .client
+            .head_object()
+            .bucket(&location.bucket)
+            .key(&location.key)
+            .set_version_id(location.version_id.clone())
+            .checksum_mode(ChecksumMode::Enabled)
+            .send();
+        let found = async {
+            let answer = self.bounded(request).await?;
+            require_object(answer.e_tag())?;
+            let info = ObjectInfo {
+                size_bytes: size(answer.content_length())?,
+                sha256: whole_digest(answer.checksum_sha256(), answer.checksum_type()),
+                crc64nvme: whole_crc(answer.checksum_crc64_nvme()),
+                modified_time: answer.last_modified().and_then(time),
+            };
+            // `null` is the version of an object that was put before versioning; a bucket without it
+            // tells none.
+            let version_id = location.version_id.clone().or(answer.version_id);
+            let location = SourceLocation { version_id, ..location.clone() };
+            Ok(SourceObject { location, e_tag: answer.e_tag.unwrap_or_default(), info })
+        };
+        found
+            .await
+            .map_err(|failure: Failure| failure.into_store_error("look up", &location.to_string()))
+    }
+
+    fn source_location(&self, key: &ObjectKey) -> SourceLocation {
+        SourceLocation {
+            bucket: self.settings.bucket.clone(),
+            key: self.full_key(key.as_str()),
+            version_id: None,
+        }
+    }
+
+    async fn read_source(&self, source: &SourceObject) -> Result<Object, StoreError> {
+        let SourceLocation { bucket, key, version_id } = &source.location;
+        let request = self
+            .client
+            .get_object()
+            .bucket(bucket)
+            .key(key)
+            .set_version_id(version_id.clone())
+            .if_match(&source.e_tag)
+            .checksum_mode(ChecksumMode::Enabled)
+            .send();
+        let opened = async {
+            let answer = self.bounded(request).await?;
+            require_object(answer.e_tag())?;
+            Ok((size(answer.content_length())?, answer.body))
+        };
+        let (size_bytes, body) =
+            opened.await.map_err(|failure: Failure| failed_source(failure, "read", source))?;
+        let body = self.body(body, size_bytes, source.location.to_string());
+        Ok(Object { info: ObjectInfo { size_bytes, ..source.info.clone() }, body })
+    }
+}
+
+impl S3Store {
+    fn failed(&self, failure: Failure, action: &str, key: &ObjectKey) -> StoreError {
+        failure.into_store_error(action, &self.location(key.as_str()))
+    }
+}
+
+/// A pinned source whose condition does not hold has been replaced, or removed.
+fn failed_source(mut failure: Failure, action: &str, source: &SourceObject) -> StoreError {
+    let is_gone =
+        failure.kind == StoreErrorKind::NotFound && failure.code.as_deref() != Some("NoSuchUpload");
+    if is_gone || failure.status == Some(412) {
+        failure.kind = StoreErrorKind::Changed;
+    }
+    failure.into_store_error(action, &source.location.to_string())
+}
+
+fn stored_part(
+    number: u32,
+    e_tag: Option<String>,
+    crc64nvme: Option<Crc64Nvme>,
+) -> Result<StoredPart, Failure> {
+    let e_tag =
+        e_tag.ok_or_else(|| Failure::unavailable("the answer has status 200 and no part"))?;
+    Ok(StoredPart { number, e_tag, crc64nvme })
+}
+
+fn number(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,164 @@
+//! Copies inside S3: no byte passes through this process, and the copy is proved all the same.
+
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::{LargeContent, PART_BYTES, Transfers};
+use crate::{
+    digest::ContentHasher,
+    store::{
+        Object, ObjectKey, PartStore, PartUpload, PutOutcome, SourceObject, Store, StoreError,
+        StoreErrorKind, StoredPart, WholeChecksum,
+    },
+};
+
+impl Transfers {
+    /// Copies a pinned object. The parts are those it was uploaded in, so that a store that keeps no
+    /// checksum of copies gives the copy the source's ETag.
+    pub(super) async fn copy(
+        &self,
+        store: &dyn Store,
+        parts: &dyn PartStore,
+        content: &LargeContent,
+        source: &SourceObject,
+    ) -> Result<PutOutcome, StoreError> {
+        if !self.copies_keep_no_checksum.load(Ordering::Relaxed) {
+            match self.copy_into(parts, content, source, WholeChecksum::Crc64Nvme).await {
+                // MinIO takes no copied part where a checksum was announced: "checksum missing".
+                Err(error) if error.kind() == StoreErrorKind::Misconfigured => {
+                    tracing::debug!(%error, "copies are made without a checksum of their own");
+                }
+                outcome => return outcome,
+            }
+        }
+        let outcome = self.copy_into(parts, content, source, WholeChecksum::None).await?;
+        self.copies_keep_no_checksum.store(true, Ordering::Relaxed);
+        if outcome == PutOutcome::Created {
+            prove(store, parts, content, source).await?;
+        }
+        Ok(outcome)
+    }
+
+    async fn copy_into(
+        &self,
+        parts: &dyn PartStore,
+        content: &LargeContent,
+        source: &SourceObject,
+        keeps: WholeChecksum,
+    ) -> Result<PutOutcome, StoreError> {
+        let upload = parts.begin(&content.key, &content.media_type, keeps).await?;
+        let copied = async {
+            let stored = self.copy_parts(parts, &upload, content, source).await?;
+            self.complete(parts, &upload, stored, content).await
+        };
+        self.seen_to_its_end(parts, &upload, copied).await
+    }
+
+    async fn copy_parts(
+        &self,
+        parts: &dyn PartStore,
+        upload: &PartUpload,
+        content: &LargeContent,
+        source: &SourceObject,
+    ) -> Result<Vec<StoredPart>, StoreError> {
+        let copied = AtomicU64::new(0);
+        let copies = (1..).zip(ranges(content.expected.size_bytes)).map(|(number, range)| {
+            let copied = &copied;
+            async move {
+                let size_bytes = range.end - range.start;
+                let attempt = || parts.copy_part(upload, number, source, range.clone());
+                let failed = |attempt, error: &StoreError| (content.failed)(attempt, error);
+                let stored = content.budget.run(attempt, failed).await?;
+                content.budget.renew();
+                (content.progress)(copied.fetch_add(size_bytes, Ordering::Relaxed) + size_bytes);
+                failpoint!("part.copied");
+                Ok::<_, StoreError>(stored)
+            }
+        });
+        // The copies take neither memory nor bandwidth of this machine.
+        let side_by_side = self.parallel_parts() * 2;
+        stream::iter(copies).buffer_unordered(side_by_side).try_collect().await
+    }
+}
+
+fn ranges(size_bytes: u64) -> impl Iterator<Item = Range<u64>> {
+    let starts = (0..size_bytes.div_ceil(PART_BYTES)).map(|index| index * PART_BYTES);
+    starts.map(move |start| start..size_bytes.min(start + PART_BYTES))
+}
+
+/// Proves a copy that has no checksum of its own.
+///
+/// # Errors
+/// [`StoreErrorKind::Corrupt`] where it is not the content; it stays, and the folder is given up.
+async fn prove(
+    store: &dyn Store,
+    parts: &dyn PartStore,
+    content: &LargeContent,
+    source: &SourceObject,
+) -> Result<(), StoreError> {
+    let looked_up = parts.look_up_source(&parts.source_location(&content.key)).await?;
+    if looked_up.info.size_bytes == content.expected.size_bytes
+        && is_copy(&looked_up.e_tag, &source.e_tag)
+    {
+        return Ok(());
+    }
+    tracing::debug!(key = %content.key, "a copy that the store proves by nothing is read once");
+    match read_checksums(store, &content.key).await? == content.expected {
+        true => Ok(()),
+        false => Err(StoreError::new(
+            StoreErrorKind::Corrupt,
+            format!("{} is not what was copied there", store.location(content.key.as_str())),
+        )),
+    }
+}
+
+/// Whether two objects of one store that were put in the same parts have the same content, as far as
+/// their ETags tell. The ETag of such an object is made of the MD5 digests of its parts (Amazon S3 API
+/// Reference, "Object"), which the store computes as it takes or copies them; where it makes ETags
+/// otherwise, they differ, and nothing is told. Equal ETags without the `-n` of parts may come of a copy
+/// that took the ETag along.
+pub fn is_copy(e_tag: &str, of: &str) -> bool {
+    let plain = |e_tag: &str| e_tag.trim_matches('"').to_owned();
+    plain(e_tag) == plain(of) && plain(of).contains('-')
+}
+
+/// Reads an object once.
+async fn read_checksums(
+    store: &dyn Store,
+    key: &ObjectKey,
+) -> Result<crate::digest::ContentChecksums, StoreError> {
+    let Object { mut body, .. } = store.get(key).await?;
+    let mut hasher = ContentHasher::default();
+    while let Some(piece) = body.try_next().await? {
+        hasher.update(&piece);
+    }
+    Ok(hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_cover_everything_once() {
+        assert_eq!(ranges(0).count(), 0);
+        assert_eq!(ranges(1).collect::<Vec<_>>(), [0..1]);
+        assert_eq!(ranges(PART_BYTES).collect::<Vec<_>>(), [0..PART_BYTES]);
+        let three: Vec<_> = ranges(2 * PART_BYTES + 1).collect();
+        assert_eq!(
+            three,
+            [0..PART_BYTES, PART_BYTES..2 * PART_BYTES, 2 * PART_BYTES..2 * PART_BYTES + 1]
+        );
+    }
+
+    #[test]
+    fn only_etags_of_parts_prove_a_copy() {
+        assert!(is_copy("\"abc-2\"", "abc-2"));
+        assert!(!is_copy("abc-2", "abc-3"));
+        assert!(!is_copy("abc", "abc"));
+    }
+}

@@ -1,0 +1,80 @@
+//! Moving content that is too large to hold in memory: in parts into S3, inside S3, from S3 and from disk
+//! into the local store. Memory is bounded whatever the content's size and however much moves at once.
+//!
+//! Invariant: an object becomes visible only where it has the size and a whole-object checksum that were
+//! taken in one pass with the content's SHA-256, or was read once more.
+
+mod copy;
+mod notes;
+mod part_reader;
+mod put;
+mod retry;
+mod source;
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use tokio::sync::Semaphore;
+
+pub use self::{
+    copy::is_copy,
+    notes::PartNotes,
+    part_reader::{PartReader, ReadPart},
+    put::LargeContent,
+    retry::RetryBudget,
+    source::ContentSource,
+};
+
+/// Bytes of every part but the last. With S3's ten thousand parts, objects have at most 78 GiB.
+pub const PART_BYTES: u64 = 8 * 1024 * 1024;
+/// Content in memory that is larger goes to S3 in parts: on a line that breaks now and then, less has to be
+/// sent again.
+const IN_PARTS_FROM_BYTES: u64 = 2 * PART_BYTES;
+
+/// How much moves at once.
+#[derive(Debug, Clone, Copy)]
+pub struct TransferLimits {
+    /// Memory for parts on their way, of everything together.
+    pub memory_bytes: u64,
+    /// Parts of one object that are sent or copied side by side.
+    pub parallel_parts: usize,
+}
+
+/// What all transfers of a process share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Transfers {
+    limits: TransferLimits,
+    /// One permit for each part in memory.
+    parts_in_memory: Arc<Semaphore>,
+    /// Where unfinished objects are noted; nowhere in a process that only reads.
+    notes: Option<PartNotes>,
+    /// Found out by the first copy: this server computes no checksum of what it copies.
+    copies_keep_no_checksum: Arc<AtomicBool>,
+}
+
+impl Transfers {
+    /// Transfers within these limits.
+    pub fn new(limits: TransferLimits, notes: Option<PartNotes>) -> Self {
+        let parts = usize::try_from((limits.memory_bytes / PART_BYTES).max(1));
+        Self {
+            limits,
+            parts_in_memory: Arc::new(Semaphore::new(parts.unwrap_or(usize::MAX >> 3))),
+            notes,
+            copies_keep_no_checksum: Arc::default(),
+        }
+    }
+
+    /// Memory for parts, one permit each.
+    pub fn parts_in_memory(&self) -> &Arc<Semaphore> {
+        &self.parts_in_memory
+    }
+
+    /// Parts of one object that are sent side by side.
+    pub fn parallel_parts(&self) -> usize {
+        self.limits.parallel_parts
+    }
+
+    /// The notes of unfinished objects.
+    pub fn notes(&self) -> Option<&PartNotes> {
+        self.notes.as_ref()
+    }
+}

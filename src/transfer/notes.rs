@@ -1,0 +1,83 @@
+//! What is noted on disk of objects in the making, so that their parts don't cost money for ever where the
+//! process ends in between.
+//!
+//! A note is a convenience, not a promise: it is not fsynced, and what it misses a lifecycle rule of the
+//! bucket removes.
+
+use std::{io, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tokio::fs;
+
+use crate::{
+    digest::Sha256,
+    store::{ObjectKey, PartStore, PartUpload, StoreError, WholeChecksum},
+};
+
+/// Notes of unfinished objects in a folder of this machine.
+#[derive(Debug, Clone)]
+pub struct PartNotes {
+    folder: PathBuf,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Note {
+    key: String,
+    upload_id: String,
+}
+
+impl PartNotes {
+    /// Notes in this folder, which is made with the first one.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// Notes an upload that was begun.
+    pub(super) async fn add(&self, upload: &PartUpload) {
+        let note = Note { key: upload.key.to_string(), upload_id: upload.upload_id.clone() };
+        let Ok(json) = serde_json::to_vec(&note) else { return };
+        let written = async {
+            fs::create_dir_all(&self.folder).await?;
+            fs::write(self.path(upload), json).await
+        };
+        if let Err(error) = written.await {
+            tracing::debug!(%error, "an upload in parts is not noted");
+        }
+    }
+
+    /// Forgets one that has become an object, or was aborted.
+    pub(super) async fn remove(&self, upload: &PartUpload) {
+        match fs::remove_file(self.path(upload)).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::debug!(%error, "the note of an upload in parts stays");
+            }
+            _ => {}
+        }
+    }
+
+    /// Aborts what an earlier process left unfinished. How many there were.
+    ///
+    /// # Errors
+    /// The store's first failure; what was not aborted stays noted.
+    pub async fn abort_all(&self, parts: &dyn PartStore) -> Result<usize, StoreError> {
+        let Ok(mut entries) = fs::read_dir(&self.folder).await else { return Ok(0) };
+        let mut aborted = 0;
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            let note = fs::read(entry.path()).await;
+            let note = note.ok().and_then(|json| serde_json::from_slice::<Note>(&json).ok());
+            let Some(Note { key, upload_id }) = note else { continue };
+            let Ok(key) = ObjectKey::new(key) else { continue };
+            let upload = PartUpload { key, upload_id, keeps: WholeChecksum::None };
+            parts.abort(&upload).await?;
+            self.remove(&upload).await;
+            aborted += 1;
+        }
+        Ok(aborted)
+    }
+
+    fn path(&self, upload: &PartUpload) -> PathBuf {
+        // An upload's id can be of any characters and length.
+        let name = Sha256::of(format!("{}\n{}", upload.key, upload.upload_id).as_bytes());
+        self.folder.join(format!("{name}.json"))
+    }
+}
