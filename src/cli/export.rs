@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{
     CliError, ExitStatus, Output, ServerArguments,
     format::printable,
+    upload::upload,
     watch::{FollowError, follow},
 };
 use crate::{
@@ -72,7 +73,12 @@ impl ExportCommand {
         let loaded = tokio::task::spawn_blocking(move || session::read(&path))
             .await
             .map_err(|error| CliError::Internal(error.to_string()))?;
-        let LoadedRequest { mut request, warnings } = loaded?;
+        let mut loaded = loaded?;
+        for document in std::mem::take(&mut loaded.large_documents) {
+            let uploaded = upload(&client, &document.path, out).await?;
+            loaded.set_uploaded(&document, &uploaded);
+        }
+        let LoadedRequest { mut request, warnings, .. } = loaded;
         for warning in warnings {
             out.note(&format!("warning: {}", printable(&warning)));
         }

@@ -11,6 +11,7 @@ mod list;
 mod output;
 mod progress;
 mod report;
+mod upload;
 mod watch;
 
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ pub use export::ExportCommand;
 pub use list::ListCommand;
 pub use output::{Captured, Output};
 pub use report::ReportCommand;
+pub use upload::UploadCommand;
 pub use watch::WatchCommand;
 
 use crate::client::{Client, ClientError, session::InputError};
@@ -55,6 +57,9 @@ pub enum ClientCommand {
     /// Download a bundle as a ZIP file, or one of its files
     #[command(after_help = EXIT_CODES)]
     Download(DownloadCommand),
+    /// Upload a document that a request is to name
+    #[command(after_help = EXIT_CODES)]
+    Upload(UploadCommand),
     /// Check the server's stores, and say what to do about what is wrong
     #[command(after_help = EXIT_CODES)]
     Check(CheckCommand),
@@ -69,6 +74,7 @@ impl ClientCommand {
             Self::List(command) => &command.server,
             Self::Report(command) => &command.server,
             Self::Download(command) => &command.server,
+            Self::Upload(command) => &command.server,
             Self::Check(command) => &command.server,
         };
         arguments.server.as_deref()
@@ -76,7 +82,7 @@ impl ClientCommand {
 
     /// Whether an embedded server needs the data directory for itself.
     pub fn writes(&self) -> bool {
-        matches!(self, Self::Export(_))
+        matches!(self, Self::Export(_) | Self::Upload(_))
     }
 
     /// Runs the command.
@@ -90,6 +96,7 @@ impl ClientCommand {
             Self::List(command) => command.run(client, out).await,
             Self::Report(command) => command.run(client, out).await,
             Self::Download(command) => command.run(client, out).await,
+            Self::Upload(command) => command.run(client, out).await,
             Self::Check(command) => command.run(client, out).await,
         }
     }

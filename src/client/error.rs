@@ -1,6 +1,6 @@
 //! What can go wrong between a client and its server.
 
-use std::{fmt, io, time::Duration};
+use std::{fmt, io, path::PathBuf, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -57,6 +57,14 @@ pub enum ClientError {
     /// The server broke the protocol.
     #[error("the server sent an answer that makes no sense: {0}")]
     Protocol(&'static str),
+    /// A file that is to be sent can't be read.
+    #[error("can't read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// What was downloaded can't be written.
     #[error("can't write: {0}")]
     Write(#[source] io::Error),

@@ -5,7 +5,11 @@
 //! # use tara_export::client::{Client, ClientError, session};
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = Client::connect("http://127.0.0.1:8080").await?;
-//! let loaded = session::read_folder("examples/sample-review".as_ref())?;
+//! let mut loaded = session::read_folder("examples/sample-review".as_ref())?;
+//! for document in std::mem::take(&mut loaded.large_documents) {
+//!     let uploaded = client.upload_file(&document.path, |_| {}).await?;
+//!     loaded.set_uploaded(&document, &uploaded);
+//! }
 //! let mut events = client.export(loaded.request);
 //! while let Some(event) = events.try_next().await? {
 //!     println!("{event:?}");
@@ -20,6 +24,7 @@ mod exact_json;
 mod follow;
 mod json;
 pub mod session;
+mod upload;
 
 use std::time::Duration;
 
@@ -34,6 +39,7 @@ pub use error::{ClientError, FieldViolation, Rejection};
 pub use exact_json::JsonError;
 pub use follow::{EventStream, FollowPolicy};
 pub use json::{ApiMessage, request_from_json, to_json, to_json_pretty};
+pub use upload::UploadedFile;
 
 use crate::proto::{
     CheckStorageRequest, CheckStorageResponse, Export, GetExportRequest, GetReportRequest,
@@ -44,6 +50,8 @@ use crate::proto::{
 
 /// The largest message that is sent or taken, in bytes. Servers have lower limits of their own.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+
+const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -190,6 +198,9 @@ fn endpoint(url: &str) -> Result<Endpoint, ClientError> {
     Ok(endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
+        // With HTTP/2's own 64 KiB a download would wait for each round trip.
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(STREAM_WINDOW_BYTES * 2)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT))
 }

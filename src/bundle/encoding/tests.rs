@@ -145,8 +145,8 @@ fn a_missing_or_added_end_is_found() {
 
 #[test]
 fn a_later_release_s_encoding_is_not_damage() {
-    let later = with_header(&small(), 2, "{", "{\"more\":[],");
-    let expected = UndecodableExport::LaterRelease { what: "encoding version", version: 2 };
+    let later = with_header(&small(), 3, "{", "{\"more\":[],");
+    let expected = UndecodableExport::LaterRelease { what: "encoding version", version: 3 };
     assert_eq!(EncodedHeader::decode(&later), Err(expected.clone()));
     assert_eq!(decode(later), Err(expected));
     // Its other fields may have values that this release does not know either.

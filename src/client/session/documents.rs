@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::{InputError, read_bytes};
+use super::{InputError, LargeDocument, read_bytes};
 use crate::{
     digest::Sha256,
     proto::{
@@ -10,6 +10,10 @@ use crate::{
         document::{Kind, Source},
     },
 };
+
+/// What is larger is uploaded before the request: three documents and a review fit into what servers take
+/// by default.
+const LARGEST_INLINE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Which documents a folder can hold, by their files' names without the extension.
 const KINDS: [(&str, Kind); 3] =
@@ -20,7 +24,7 @@ const KINDS: [(&str, Kind); 3] =
 pub(super) fn read_documents(
     folder: &Path,
     warnings: &mut Vec<String>,
-) -> Result<Vec<Document>, InputError> {
+) -> Result<(Vec<Document>, Vec<LargeDocument>), InputError> {
     let mut found: [Option<String>; KINDS.len()] = Default::default();
     for name in file_names(folder)? {
         let index = KINDS.iter().position(|(stem, _)| is_document(&name, stem));
@@ -37,11 +41,19 @@ pub(super) fn read_documents(
             None => warnings.push(format!("{name}: not a file of a review, left out")),
         }
     }
-    found
-        .into_iter()
-        .zip(KINDS)
-        .filter_map(|(name, (_, kind))| name.map(|name| read_document(folder, name, kind)))
-        .collect()
+    let (mut documents, mut large) = (Vec::new(), Vec::new());
+    for (name, (_, kind)) in found.into_iter().zip(KINDS) {
+        let Some(name) = name else { continue };
+        let path = folder.join(&name);
+        let size_bytes = fs::metadata(&path).map_err(InputError::io(&path))?.len();
+        if size_bytes > LARGEST_INLINE_BYTES {
+            large.push(LargeDocument { index: documents.len(), path, size_bytes });
+            documents.push(document(name, kind, None));
+        } else {
+            documents.push(read_document(folder, name, kind)?);
+        }
+    }
+    Ok((documents, large))
 }
 
 /// The names of the folder's files, sorted so that messages don't depend on the disk's order.
@@ -69,12 +81,16 @@ fn is_document(name: &str, stem: &str) -> bool {
 
 fn read_document(folder: &Path, name: String, kind: Kind) -> Result<Document, InputError> {
     let content = read_bytes(&folder.join(&name))?;
-    Ok(Document {
+    Ok(document(name, kind, Some(content)))
+}
+
+fn document(name: String, kind: Kind, content: Option<Vec<u8>>) -> Document {
+    Document {
         kind: kind.into(),
         file_name: name,
         media_type: String::new(),
         // Lets the server notice what was damaged on the way.
-        sha256: Sha256::of(&content).to_string(),
-        source: Some(Source::Content(content.into())),
-    })
+        sha256: content.as_ref().map(|content| Sha256::of(content).to_string()).unwrap_or_default(),
+        source: content.map(|content| Source::Content(content.into())),
+    }
 }

@@ -16,10 +16,11 @@ use std::{
 };
 
 use super::{
+    UploadedFile,
     exact_json::{self, JsonError},
     json,
 };
-use crate::proto::StartExportRequest;
+use crate::proto::{StartExportRequest, document::Source};
 
 pub use review::review_from_json;
 
@@ -33,6 +34,30 @@ pub struct LoadedRequest {
     pub request: StartExportRequest,
     /// What a person should know: keys and files that don't travel.
     pub warnings: Vec<String>,
+    /// Documents that are too large to travel in the request: it has a place for each, to be filled with
+    /// [`LoadedRequest::set_uploaded`].
+    pub large_documents: Vec<LargeDocument>,
+}
+
+/// A document that has to be uploaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LargeDocument {
+    /// Its place among the request's documents.
+    pub index: usize,
+    /// Its file.
+    pub path: PathBuf,
+    /// The file's size in bytes.
+    pub size_bytes: u64,
+}
+
+impl LoadedRequest {
+    /// Names the upload of a large document in the request.
+    pub fn set_uploaded(&mut self, document: &LargeDocument, uploaded: &UploadedFile) {
+        if let Some(place) = self.request.documents.get_mut(document.index) {
+            place.sha256 = uploaded.sha256.to_string();
+            place.source = Some(Source::Upload(uploaded.name.clone()));
+        }
+    }
 }
 
 /// Why a request can't be read from disk.
@@ -121,9 +146,9 @@ pub fn read_folder(folder: &Path) -> Result<LoadedRequest, InputError> {
     let text = read_text(&session)?;
     let (review, mut warnings) =
         review_from_json(&text).map_err(|source| InputError::Json { path: session, source })?;
-    let documents = documents::read_documents(folder, &mut warnings)?;
+    let (documents, large_documents) = documents::read_documents(folder, &mut warnings)?;
     let request = StartExportRequest { review: Some(review), documents, ..Default::default() };
-    Ok(LoadedRequest { request, warnings })
+    Ok(LoadedRequest { request, warnings, large_documents })
 }
 
 /// Reads a file with a `StartExportRequest` in proto3 JSON. Blocks on the disk.
@@ -134,7 +159,7 @@ pub fn read_request_file(path: &Path) -> Result<LoadedRequest, InputError> {
     let text = read_text(path)?;
     let request = json::request_from_json(&text)
         .map_err(|source| InputError::Json { path: path.to_owned(), source })?;
-    Ok(LoadedRequest { request, warnings: Vec::new() })
+    Ok(LoadedRequest { request, warnings: Vec::new(), large_documents: Vec::new() })
 }
 
 /// Reads a file, if it is small enough to travel in a request.

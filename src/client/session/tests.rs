@@ -257,7 +257,7 @@ fn a_folder_gives_review_and_documents() {
     fs::write(path.join("notes.txt"), "").unwrap();
     fs::write(path.join(".hidden"), "").unwrap();
     fs::create_dir(path.join("after.d")).unwrap();
-    let LoadedRequest { request, warnings } = read(path).unwrap();
+    let LoadedRequest { request, warnings, .. } = read(path).unwrap();
     assert_eq!(warnings, ["notes.txt: not a file of a review, left out"]);
     assert_eq!(request.review.unwrap().document_name, "d.docx");
     assert!(request.request_id.is_empty());
@@ -297,7 +297,7 @@ fn a_file_that_can_not_travel_is_not_read() {
 #[test]
 fn the_example_is_a_whole_review() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample-review");
-    let LoadedRequest { request, warnings } = read(folder.as_ref()).unwrap();
+    let LoadedRequest { request, warnings, .. } = read(folder.as_ref()).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
     assert_eq!(request.documents.len(), 3);
     let text = fs::read_to_string(format!("{folder}/session.json")).unwrap();

@@ -158,7 +158,7 @@ async fn a_later_release_s_entries_stay_where_they_are() {
     let data_dir = tempfile::tempdir().unwrap();
     let journal = open(&data_dir).await;
     journal.record(&export(1)).await.unwrap();
-    let entry = |header: AcceptedHeader| [head(2, header, 4), b"body".to_vec()].concat();
+    let entry = |header: AcceptedHeader| [head(3, header, 4), b"body".to_vec()].concat();
     let later_encoding = entry(export(2).header());
     let unknown_name = "3-of-a-later-release";
     fs::write(place(&data_dir, &name(&export(2))), &later_encoding).unwrap();
