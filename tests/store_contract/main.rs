@@ -9,13 +9,14 @@ mod backends;
 mod contract;
 mod deleting;
 mod listing;
+mod parts;
 mod raw_server;
 mod s3_failures;
 mod s3_wire;
 
-/// Runs every test of the contract on every backend.
+/// Runs every test of the contract on every backend, and those of parts on every S3 server.
 macro_rules! on_every_backend {
-    ($($module:ident::$name:ident,)*) => {
+    (all: [$($module:ident::$name:ident,)*] parts: [$($part_module:ident::$part_name:ident,)*]) => {
         mod local {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
@@ -24,6 +25,9 @@ macro_rules! on_every_backend {
             })*
         }
 
+        on_every_backend!(s3: $($module::$name,)* $($part_module::$part_name,)*);
+    };
+    (s3: $($module:ident::$name:ident,)*) => {
         mod s3_in_memory {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
@@ -44,6 +48,7 @@ macro_rules! on_every_backend {
 }
 
 on_every_backend! {
+    all: [
     contract::a_small_object_comes_back_as_it_went,
     contract::an_empty_object_comes_back_as_it_went,
     contract::a_large_object_goes_with_progress_and_comes_in_pieces,
@@ -67,4 +72,14 @@ on_every_backend! {
     deleting::unusual_names_are_deleted_one_by_one,
     deleting::puts_and_deletions_go_side_by_side,
     deleting::many_may_delete_one_object,
+    contract::a_stream_comes_back_as_it_went,
+    ]
+    parts: [
+    parts::parts_become_one_object,
+    parts::parts_replace_nothing,
+    parts::of_many_completions_at_once_one_wins,
+    parts::wrong_checksums_are_refused,
+    parts::a_pinned_source_is_read_as_it_was_or_not_at_all,
+    parts::large_content_goes_in_and_is_copied_inside_the_store,
+    ]
 }

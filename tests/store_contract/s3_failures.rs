@@ -285,11 +285,14 @@ async fn a_server_that_ignores_conditions_and_checksums_fails_its_probe() {
                             .collect();
                         format!("<ListBucketResult>{keys}</ListBucketResult>").into_bytes()
                     }
-                    _ => objects.lock().unwrap()[&path].clone(),
+                    _ => objects.lock().unwrap().get(&path).cloned().unwrap_or_default(),
                 };
+                // It takes no objects in parts and knows no lifecycle rules.
+                let is_other = head.method() == "POST" || head.target().contains("?lifecycle");
+                let status = if is_other { "501 Not Implemented" } else { "200 OK" };
                 connection
                     .send(format!(
-                        "HTTP/1.1 200 OK\r\nETag: \"x\"\r\nContent-Length: {}\r\n\r\n",
+                        "HTTP/1.1 {status}\r\nETag: \"x\"\r\nContent-Length: {}\r\n\r\n",
                         answer.len()
                     ))
                     .await;
@@ -307,6 +310,8 @@ async fn a_server_that_ignores_conditions_and_checksums_fails_its_probe() {
     assert_eq!(statuses["s3.checksum"], ProbeStatus::Warning, "{rows:#?}");
     assert_eq!(statuses["s3.read"], ProbeStatus::Passed, "{rows:#?}");
     assert_eq!(statuses["s3.list"], ProbeStatus::Passed, "{rows:#?}");
+    assert_eq!(statuses["s3.parts"], ProbeStatus::Warning, "{rows:#?}");
+    assert_eq!(statuses["s3.lifecycle"], ProbeStatus::Warning, "{rows:#?}");
     let row = rows.iter().find(|row| row.check == "s3.conditional_put").unwrap();
     assert!(row.message.contains("If-None-Match") && row.hint.contains("refused"), "{row:?}");
 }

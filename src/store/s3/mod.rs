@@ -4,6 +4,7 @@ mod body;
 mod client;
 mod delete;
 mod failure;
+mod lifecycle;
 mod list;
 mod parts;
 mod probe;

@@ -4,15 +4,16 @@ use aws_credential_types::provider::ProvideCredentials as _;
 
 use super::{
     super::{
-        ListRequest, Listing, Payload, ProbeResult, PutOutcome, Store as _, StoreError,
-        StoreErrorKind, honours_conditional_put,
+        ListRequest, Listing, Part, PartStore as _, Payload, ProbeResult, PutOutcome, Store as _,
+        StoreError, StoreErrorKind, WholeChecksum, honours_conditional_put,
         probe::{Finding, Rows, probe_key, probe_payload},
         read_small,
     },
     S3Store,
     failure::of_credentials,
+    lifecycle,
 };
-use crate::digest::Sha256;
+use crate::digest::{ContentChecksums, Crc64Nvme, Sha256};
 
 const CREDENTIALS: &str = "s3.credentials";
 const BUCKET: &str = "s3.bucket";
@@ -21,11 +22,14 @@ const CONDITIONAL_PUT: &str = "s3.conditional_put";
 const CHECKSUM: &str = "s3.checksum";
 const READ: &str = "s3.read";
 const LIST: &str = "s3.list";
+const PARTS: &str = "s3.parts";
+const LIFECYCLE: &str = "s3.lifecycle";
 
 pub(super) async fn probe(store: &S3Store) -> Vec<ProbeResult> {
     let mut rows = Rows::default();
     if !rows.check(CREDENTIALS, credentials(store)).await {
-        rows.skip(&[BUCKET, PUT, CONDITIONAL_PUT, CHECKSUM, READ, LIST], CREDENTIALS);
+        let all = [BUCKET, PUT, CONDITIONAL_PUT, CHECKSUM, READ, PARTS, LIST, LIFECYCLE];
+        rows.skip(&all, CREDENTIALS);
         return rows.into_results();
     }
     let mut failure_kind = None;
@@ -42,21 +46,23 @@ pub(super) async fn probe(store: &S3Store) -> Vec<ProbeResult> {
     // Who may not list may still put and read, which is worth knowing. Anything else is wrong for
     // all operations alike.
     if !reached && failure_kind != Some(StoreErrorKind::Denied) {
-        rows.skip(&[PUT, CONDITIONAL_PUT, CHECKSUM, READ, LIST], BUCKET);
+        rows.skip(&[PUT, CONDITIONAL_PUT, CHECKSUM, READ, PARTS, LIST, LIFECYCLE], BUCKET);
         return rows.into_results();
     }
     if rows.check(PUT, put(store)).await {
         rows.check(CONDITIONAL_PUT, conditional_put(store)).await;
         rows.check(CHECKSUM, checksum(store)).await;
         rows.check(READ, read(store)).await;
+        rows.check(PARTS, parts(store)).await;
     } else {
-        rows.skip(&[CONDITIONAL_PUT, CHECKSUM, READ], PUT);
+        rows.skip(&[CONDITIONAL_PUT, CHECKSUM, READ, PARTS], PUT);
     }
     if reached {
         rows.check(LIST, list(store)).await;
     } else {
         rows.skip(&[LIST], BUCKET);
     }
+    rows.check(LIFECYCLE, lifecycle::check(store)).await;
     rows.into_results()
 }
 
@@ -132,6 +138,39 @@ async fn read(store: &S3Store) -> Finding {
             "Remove this object if somebody changed it; otherwise don't trust this server.",
         ),
         Err(error) => failed(&error),
+    }
+}
+
+/// Puts the probe object in parts, which takes other rights than in one request.
+async fn parts(store: &S3Store) -> Finding {
+    let payload = probe_payload();
+    let key = probe_key("parts");
+    let part = Part {
+        number: 1,
+        crc64nvme: Crc64Nvme::of(&payload.bytes),
+        content: payload.bytes.clone().into(),
+        progress: None,
+    };
+    let whole = ContentChecksums::of(&payload.bytes);
+    let put = async {
+        let upload = store.begin(&key, &payload.media_type, WholeChecksum::Crc64Nvme).await?;
+        let outcome = match store.put_part(&upload, part).await {
+            Ok(part) => store.complete_if_absent(&upload, &[part], &whole).await,
+            Err(error) => Err(error),
+        };
+        if outcome.as_ref().ok() != Some(&PutOutcome::Created) {
+            store.abort(&upload).await?;
+        }
+        outcome
+    };
+    match put.await {
+        Ok(_) => Finding::passed("an object can be put in parts"),
+        Err(error) => {
+            let hint = "Large documents stay on this server's disk. Give the service s3:PutObject and \
+                        s3:AbortMultipartUpload on the base path; with a KMS key, kms:Decrypt beside \
+                        kms:GenerateDataKey.";
+            Finding::warning(failed(&error).message, hint)
+        }
     }
 }
 
