@@ -11,7 +11,7 @@ use super::{
     Durability, FailureReason, JournalPlace, StartError,
     breaker::Outage,
     commit::{Commit, CommitError, Committed},
-    documents::{Documents, digests_of_committed, must_be_read},
+    documents::{Documents, digests_of_committed, lie_on_this_machine, must_be_read},
     job::Job,
     journal::JournalErrorKind,
     store_journal,
@@ -139,11 +139,12 @@ impl Job {
     }
 
     /// Keeps a request in S3 too, where that is set. Not one without fallback, which this process may
-    /// still fail: another would finish it.
+    /// still fail: another would finish it. Nor one whose documents nobody else has.
     async fn keep_in_store(&self, commit: &Commit<'_>, export: &AcceptedExport) -> Durability {
         let is_wanted = commit.store.kind() == StoreKind::S3
             && self.shared.settings.journal == JournalPlace::Store
             && export.content.fallback == Fallback::Local
+            && !lie_on_this_machine(&export.content.documents)
             && !self.run.is_accepted();
         if !is_wanted {
             return Durability::LocalDisk;

@@ -208,6 +208,14 @@ pub(super) fn need_s3(documents: &[Document]) -> bool {
     })
 }
 
+/// Whether a document lies on this machine's disk only.
+pub(super) fn lie_on_this_machine(documents: &[Document]) -> bool {
+    documents.iter().any(|document| {
+        let place = &document.content;
+        matches!(place, Content::Referenced { reference: Reference::Attachment { .. }, .. })
+    })
+}
+
 /// Whether a document must be read before the bundle can be rendered.
 pub(super) fn must_be_read(documents: &[Document]) -> bool {
     documents.iter().any(|document| object_of(document).is_some())

@@ -45,7 +45,10 @@ pub(super) async fn settle(
         if local_copy == LocalCopy::Maybe {
             verify(shared, made).await?;
             failpoint!("drain.verified");
-            remove_local_copy(shared, accepted).await?;
+            // As this machine accepted it, with what reading its documents told since.
+            let read_digests = made.accepted.read_digests.clone();
+            let accepted = AcceptedExport { read_digests, ..accepted.clone() };
+            remove_local_copy(shared, &accepted).await?;
         }
         let now = shared.clock.now();
         let receipt = Receipt::new(made.export.clone(), accepted.digest(), now);

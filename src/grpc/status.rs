@@ -183,9 +183,8 @@ fn document_status(number: usize, problem: DocumentProblem) -> Status {
             "upload"
         }
         DocumentProblem::Upload(error) => return error.clone().into(),
-        DocumentProblem::NotAllowed { .. }
-        | DocumentProblem::NotFound { .. }
-        | DocumentProblem::TooLarge { .. } => "s3.uri",
+        DocumentProblem::NotAllowed { .. } | DocumentProblem::NotFound { .. } => "s3.uri",
+        DocumentProblem::TooLarge { .. } => "s3",
         DocumentProblem::OtherDigest { .. } => "sha256",
     };
     let code = match &problem {

@@ -146,8 +146,8 @@ mod tests {
     #[test]
     fn ranges_cover_everything_once() {
         assert_eq!(ranges(0).count(), 0);
-        assert_eq!(ranges(1).collect::<Vec<_>>(), [0..1]);
-        assert_eq!(ranges(PART_BYTES).collect::<Vec<_>>(), [0..PART_BYTES]);
+        assert!(ranges(1).eq(std::iter::once(0..1)));
+        assert!(ranges(PART_BYTES).eq(std::iter::once(0..PART_BYTES)));
         let three: Vec<_> = ranges(2 * PART_BYTES + 1).collect();
         assert_eq!(
             three,
