@@ -53,8 +53,8 @@ const MUTATIONS: &[Mutation] = &[
     |c| c.documents.iter_mut().for_each(|document| document.media_type.push('/')),
     |c| {
         for document in &mut c.documents {
-            let bytes =
-                [&document.content.inline().map_or(&[][..], |bytes| &bytes[..]), b"x"].concat();
+            let mut bytes = document.content.inline().cloned().unwrap_or_default().to_vec();
+            bytes.push(b'x');
             let Document { kind, file_name, media_type, .. } = document.clone();
             *document = Document::inline(kind, file_name, media_type, bytes.into());
         }
