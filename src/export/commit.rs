@@ -5,7 +5,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 use chrono::{DateTime, Utc};
@@ -21,6 +21,10 @@ use crate::{
     digest::{Sha256, Sha256Hasher},
     store::{ObjectKey, Payload, PutOutcome, Store, StoreError, StoreErrorKind, StoreKind},
 };
+
+/// How often a file may start again and have its bytes count as headway. On a line that never gets it
+/// through in time they are the same bytes each time.
+const HEADWAY_ATTEMPTS: u32 = 3;
 
 /// Work on one export in one store.
 pub(super) struct Commit<'a> {
@@ -316,14 +320,19 @@ impl Commit<'_> {
         let mut payload =
             Payload::new(artifact.bytes.clone(), artifact.sha256, artifact.media_type.clone());
         let (run, budget, progress) = (self.run.clone(), self.budget.clone(), update.clone());
+        let attempts = Arc::new(AtomicU32::new(1));
+        let current_attempt = attempts.clone();
         payload.progress = Some(Arc::new(move |bytes_done| {
-            budget.renew();
+            if current_attempt.load(Ordering::Relaxed) <= HEADWAY_ATTEMPTS {
+                budget.renew();
+            }
             run.publish_progress(ArtifactUpdate { bytes_done, ..progress.clone() });
         }));
         self.budget
             .run(
                 || self.store.put_if_absent(key, payload.clone()),
                 |attempt, error| {
+                    attempts.store(attempt + 1, Ordering::Relaxed);
                     tracing::info!(export_id = %self.run.export_id(), %key, attempt, %error, "retrying");
                     metrics::counter!("tara_export_store_retries_total").increment(1);
                     let reason = error.to_string();

@@ -1,15 +1,13 @@
 //! The engine's front: start, watch, look up, shut down.
 
-use std::{collections::HashSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use futures::FutureExt as _;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
     Admission, EngineSettings, FailureReason, Permit, StartError, Status, Stores, Subscription,
-    attempt::Failure,
     events::Run,
     job::{Job, running_export},
     journal::{FailedExport, Journal, JournalEntry, JournalError},
@@ -17,6 +15,7 @@ use super::{
     run::postpone,
     shared::Shared,
     status,
+    watchdog::{Ended, watch},
 };
 use crate::{
     bundle::{AcceptedExport, AcceptedTime, Destination, ExportContent, ExportId, FolderBase},
@@ -251,23 +250,21 @@ impl Engine {
         let size_bytes = documents.map(|document| document.content.len() as u64).sum();
         let entry = JournalEntry { header: export.header(), size_bytes };
         self.shared.tasks.spawn(async move {
-            // A panic in one export harms no other.
-            let ended = tokio::select! {
-                ended = AssertUnwindSafe(job.start(export)).catch_unwind() => ended,
+            match watch(job.start(export), &run, &shared.aborting).await {
+                Ended::BrokeOff(failure) if !run.has_ended() => {
+                    if run.is_accepted() {
+                        postpone(&shared, &run, &entry, failure);
+                    } else {
+                        run.refuse(StartError::Internal);
+                    }
+                }
+                Ended::Done | Ended::BrokeOff(_) => {}
                 // What was accepted, the journal has.
-                () = shared.aborting.cancelled() => {
+                Ended::Aborted => {
                     if !run.is_accepted() {
                         run.refuse(StartError::ShuttingDown);
                     }
                     return;
-                }
-            };
-            if ended.is_err() && !run.has_ended() {
-                tracing::error!(export_id = %run.export_id(), "the export panicked");
-                if run.is_accepted() {
-                    postpone(&shared, &run, &entry, Failure::of_panic());
-                } else {
-                    run.refuse(StartError::Internal);
                 }
             }
             if !run.is_accepted() {

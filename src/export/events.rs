@@ -220,6 +220,19 @@ impl Run {
         (accepted && state.export.stored_in.is_none()).then(|| state.export.clone())
     }
 
+    /// Since when it is not where it was asked for, while that is being worked on.
+    pub(super) fn unfinished_since(&self) -> Option<AcceptedTime> {
+        let state = self.lock();
+        let is_unfinished = matches!(state.acceptance, Acceptance::Accepted)
+            && matches!(state.export.state, ExportState::Running | ExportState::Pending);
+        is_unfinished.then_some(state.export.accepted_time)
+    }
+
+    /// Tells of everything that happens.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
     /// Whether the run has ended.
     pub fn has_ended(&self) -> bool {
         let state = self.lock();

@@ -21,3 +21,5 @@ mod names;
 mod outage;
 mod random;
 mod shutdown;
+mod slow_line;
+mod wedged;
