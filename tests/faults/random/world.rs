@@ -129,9 +129,12 @@ pub(crate) async fn play(script: Script) {
     if script.restarts_at_last {
         restart_all(&hosts, &mut servers).await;
     }
+    until_settled(&servers).await;
+    // Whoever still listens hears the end at once.
     for caller in callers {
         within("a caller's answer", caller).await.unwrap();
     }
+    // One that was not accepted before is by now.
     until_settled(&servers).await;
     // Where only the tidying up after a commit failed, the next start does it.
     let tidied = async { join_all(hosts.iter().map(until_journal_is_empty)).await };
