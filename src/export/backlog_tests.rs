@@ -2,9 +2,7 @@ use tokio::time;
 
 use super::*;
 use crate::{
-    bundle::{
-        AcceptedHeader, AcceptedTime, Destination, Fallback, FolderBase, FormatVersion,
-    },
+    bundle::{AcceptedHeader, AcceptedTime, Destination, Fallback, FolderBase, FormatVersion},
     digest::Sha256,
 };
 

@@ -61,9 +61,7 @@ async fn next(shared: &Shared) -> (JournalEntry, Task) {
 async fn attempt(shared: &Arc<Shared>, entry: &JournalEntry, task: Task, permit: Permit) {
     let export_id = entry.header.export_id;
     let run = match task {
-        Task::Carry => {
-            shared.registry.get(export_id).unwrap_or_else(|| pending_run(shared, entry))
-        }
+        Task::Carry => shared.registry.get(export_id).unwrap_or_else(|| pending_run(shared, entry)),
         // Its own run has ended.
         Task::Drain => {
             Run::unheard(running_export(&entry.header), entry.header.digest(), &shared.clock)

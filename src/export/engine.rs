@@ -123,7 +123,8 @@ impl Engine {
             }
             // Whose the id is shows when that one is accepted: it may itself be the one that is
             // refused, because this content was accepted long ago.
-            if run.acceptance().await.is_ok() {
+            // And one whose content is kept under another id has shown that this id is not its own.
+            if run.acceptance().await.is_ok() && !run.is_kept_elsewhere() {
                 return Err(StartError::RequestIdReused { first: run.export_id() });
             }
             shared.registry.forget_run(&run);

@@ -239,6 +239,13 @@ impl Run {
         matches!(state.acceptance, Acceptance::Refused(_)) || state.last_is_terminal()
     }
 
+    /// Whether it ended with its content kept under another id, since its own is another export's.
+    pub(super) fn is_kept_elsewhere(&self) -> bool {
+        let state = self.lock();
+        let last = state.events.last().map(|event| &event.kind);
+        matches!(last, Some(EventKind::Failed { kept_as: Some(_), .. }))
+    }
+
     /// Waits until the request was accepted or refused.
     pub(super) async fn acceptance(&self) -> Result<(), StartError> {
         let mut changes = self.changes.subscribe();

@@ -79,8 +79,11 @@ impl Store for HangsOnce {
 #[tokio::test]
 async fn row_6_an_export_that_hangs_grows_older_from_its_first_attempt_on() {
     let s3 = TestS3::start().await;
-    let host = Host::with_s3(store_of(&s3))
-        .flags(&["--s3-retry-budget=10m", "--accept-timeout=10ms", "--shutdown-timeout=0s"]);
+    let host = Host::with_s3(store_of(&s3)).flags(&[
+        "--s3-retry-budget=10m",
+        "--accept-timeout=10ms",
+        "--shutdown-timeout=0s",
+    ]);
     let mut server = host.start().await;
     s3.fail(FaultRule::new(Fault::Stall).on(Operation::PutObject).key_contains("report"));
     let _stream = server.client.start_export(request(1, "a.docx")).await.unwrap();
