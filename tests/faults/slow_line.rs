@@ -14,8 +14,12 @@ use tokio::{
 
 use crate::{
     following::{committed, export},
-    harness::{Host, s3::s3_store},
-    in_s3::{check_in_s3, impatient_store_of},
+    harness::{
+        Host,
+        s3::{s3_store, store_of},
+        within,
+    },
+    in_s3::check_in_s3,
     requests::{document, request},
 };
 
@@ -84,13 +88,16 @@ async fn row_20_a_slow_uplink_is_no_failure() {
 }
 
 #[tokio::test]
-async fn a_line_that_never_gets_a_document_through_does_not_hold_it_for_ever() {
+async fn a_document_that_is_sent_again_and_again_in_vain_does_not_hold_its_export_for_ever() {
+    // Longer than the longest pause between two attempts, which would end it otherwise.
     let s3 = TestS3::start().await;
-    // Every byte arrives, and never an answer: to the sender that is headway, again and again.
-    let host = Host::with_s3(impatient_store_of(&s3, Duration::from_millis(200)))
-        .flags(&["--s3-retry-budget=300ms", "--s3-outage-pause=5m"]);
+    let host =
+        Host::with_s3(store_of(&s3)).flags(&["--s3-retry-budget=7s", "--s3-outage-pause=5m"]);
     let mut server = host.start().await;
-    s3.fail(FaultRule::new(Fault::Stall).on(Operation::PutObject).key_contains(".docx"));
-    let export = committed(&mut server.client, large(1, 4 * MIB)).await;
+    // Every byte arrives before the refusal: to the sender that is headway, each time.
+    let refused = FaultRule::new(Fault::SERVICE_UNAVAILABLE).on(Operation::PutObject);
+    let refused = s3.fail(refused.key_contains(".docx"));
+    let export = within("its end", committed(&mut server.client, large(1, 4 * MIB))).await;
     assert_eq!(export.state(), State::FellBack);
+    assert!(s3.fault_hits(refused) > 3, "it was given up at once");
 }

@@ -105,11 +105,9 @@ async fn row_6_work_that_hangs_is_taken_up_anew() {
     let store = Arc::new(HangsOnce { s3: store_of(&s3), has_hung, hangs });
     // The entry of the store's journal is what is deleted there.
     let flags = ["--journal=store", "--s3-bucket-name=test-bucket", "--takeover-interval=1d"];
-    let host = Host::with_s3(store.clone())
-        .flags(&["--s3-retry-budget=300ms", "--s3-outage-pause=10ms"])
-        .flags(&flags);
+    let host = Host::with_s3(store.clone()).flags(&["--s3-outage-pause=10ms"]).flags(&flags);
     let mut server = host.start().await;
-    s3.fail(FaultRule::new(Fault::SERVICE_UNAVAILABLE));
+    s3.fail(FaultRule::new(Fault::ACCESS_DENIED));
     committed(&mut server.client, request(1, "a.docx")).await;
     s3.clear_faults();
     within("the drain to hang", store.hangs.notified()).await;

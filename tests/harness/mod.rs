@@ -147,14 +147,15 @@ impl Host {
     /// Starts a server with these flags over the others.
     pub(crate) async fn start_with(&self, flags: &[&str]) -> TestServer {
         let (settings, listen) = self.settings(flags);
-        let local = (self.local)(LocalStore::open(settings.data_dir.clone()).unwrap());
+        let disk = LocalStore::open(settings.data_dir.clone()).unwrap();
+        let local = (self.local)(disk.clone());
         let stores = Stores { s3: self.s3.clone(), local };
         let service =
             Service::over(&settings, stores, Access::Write, self.clock.clone()).await.unwrap();
         let running = RunningServer::start(service, &listen).await.unwrap();
         let address = running.address();
         let client = connect(address).await;
-        TestServer { running, address, client }
+        TestServer { running, address, client, disk }
     }
 
     /// From flags alone, whatever the environment of the tests has.
@@ -190,13 +191,16 @@ pub(crate) struct TestServer {
     pub(crate) running: RunningServer,
     pub(crate) address: SocketAddr,
     pub(crate) client: Client,
+    disk: LocalStore,
 }
 
 impl TestServer {
     /// Ends the server as SIGTERM does.
     pub(crate) async fn stop(self) {
-        let Self { running, client, .. } = self;
+        let Self { running, client, disk, .. } = self;
         drop(client);
         within("the server stops", running.shut_down()).await;
+        // A process that ends does this before another can have its folder.
+        within("the disk is done", disk.finish()).await;
     }
 }
