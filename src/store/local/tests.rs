@@ -13,6 +13,7 @@ use futures::TryStreamExt as _;
 use super::*;
 use crate::{
     digest::Sha256,
+    disk::counts,
     store::{ProbeStatus, read_small},
 };
 
@@ -212,6 +213,19 @@ async fn probing_a_root_that_can_not_be_made_fails_with_a_hint() {
     assert_eq!((rows[0].check, rows[0].status), ("local.write", ProbeStatus::Failed));
     assert_eq!((rows[1].check, rows[1].status), ("local.no_replace", ProbeStatus::Skipped));
     assert!(!rows[0].hint.is_empty());
+}
+
+/// No test can take the power away: what is asked of the disk is counted.
+#[test]
+fn a_put_syncs_its_file_and_its_folder() {
+    let root = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(root.path().to_owned()).unwrap();
+    let synced = || (counts::FILES.get(), counts::DIRECTORIES.get());
+    // The first makes the folder.
+    store.write(&key("folder/a"), &payload("a")).unwrap();
+    let (files, folders) = synced();
+    store.write(&key("folder/b"), &payload("b")).unwrap();
+    assert_eq!(synced(), (files + 1, folders + 1));
 }
 
 /// A write that its caller gave up in the middle, and what lets it go on.
