@@ -262,6 +262,12 @@ impl Failure {
         Self { reason: FailureReason::Internal, message }
     }
 
+    /// Nothing happened any more.
+    pub(super) fn of_hanging() -> Self {
+        let message = "it hung, and is taken up anew: this server's log says more".to_owned();
+        Self { reason: FailureReason::Internal, message }
+    }
+
     /// The journal can't note what happened.
     pub(super) fn of_journal(error: &StartError) -> Self {
         let reason = match error {

@@ -177,7 +177,7 @@ impl Inner {
     }
 }
 
-/// The longest pause between two attempts at one export.
+/// The longest pause between two attempts at one export; jitter makes it at most twice as long.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 fn pauses() -> ExponentialBackoff {
@@ -189,3 +189,8 @@ fn pauses() -> ExponentialBackoff {
         .without_max_times()
         .build()
 }
+
+#[cfg(test)]
+#[path = "backlog_tests.rs"]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;

@@ -3,9 +3,8 @@
 //! Oldest first, a few side by side. What can't be done now is set back with its reason, and the
 //! others go on.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, sync::atomic::AtomicBool, time::Duration};
+use std::sync::{Arc, atomic::AtomicBool};
 
-use futures::FutureExt as _;
 use tokio::{sync::Semaphore, time};
 
 use super::{
@@ -15,17 +14,15 @@ use super::{
     events::Run,
     job::{Job, derived_id, pending_run, running_export},
     journal::{JournalEntry, LoadError},
+    run::postpone,
     settle::{LocalCopy, settle},
     shared::Shared,
+    watchdog::{Ended, watch},
 };
 use crate::{
     bundle::AcceptedExport,
     catalog::{ExportState, StoredBundle},
 };
-
-/// How long one export of the backlog may take in one go: far longer than it should, so that one
-/// that hangs is taken up anew.
-const LONGEST_ATTEMPT: Duration = Duration::from_secs(3600);
 
 /// Works on the backlog until the server stops.
 pub(super) async fn work(shared: Arc<Shared>) {
@@ -40,20 +37,7 @@ pub(super) async fn work(shared: Arc<Shared>) {
         let worker = shared.clone();
         shared.tasks.spawn(async move {
             let _slot = slot;
-            let attempt = AssertUnwindSafe(attempt(&worker, &entry, task, permit)).catch_unwind();
-            let ended = tokio::select! {
-                ended = time::timeout(LONGEST_ATTEMPT, attempt) => ended,
-                () = worker.aborting.cancelled() => return,
-            };
-            let message = match ended {
-                Ok(Ok(())) => return,
-                Ok(Err(_)) => "a fault of this server: its log says more",
-                Err(_) => "it took too long and is taken up anew",
-            };
-            tracing::error!(export_id = %entry.header.export_id, error = message, "an attempt broke off");
-            let failure =
-                Failure { reason: FailureReason::Internal, message: message.to_owned() };
-            worker.backlog.postpone(&entry, task, failure.into());
+            attempt(&worker, &entry, task, permit).await;
         });
     }
 }
@@ -75,35 +59,49 @@ async fn next(shared: &Shared) -> (JournalEntry, Task) {
 }
 
 async fn attempt(shared: &Arc<Shared>, entry: &JournalEntry, task: Task, permit: Permit) {
-    match task {
-        Task::Carry => {
-            let run = shared.registry.get(entry.header.export_id);
-            let run = run.unwrap_or_else(|| pending_run(shared, entry));
-            let job = Job { shared: shared.clone(), run: run.clone(), _permit: permit };
-            job.resume(entry.clone()).await;
-            if run.has_ended() {
-                shared.registry.keep(run.export_id());
-            }
-        }
+    let export_id = entry.header.export_id;
+    let run = match task {
+        Task::Carry => shared.registry.get(export_id).unwrap_or_else(|| pending_run(shared, entry)),
+        // Its own run has ended.
         Task::Drain => {
-            let export = running_export(&entry.header);
-            let run = Run::unheard(export, entry.header.digest(), &shared.clock);
-            let job = Job { shared: shared.clone(), run, _permit: permit };
-            let Err(failure) = job.drain(entry).await else { return };
-            tracing::warn!(
-                export_id = %entry.header.export_id, reason = %failure.reason, error = failure.message,
-                "a bundle in the local store can't be sent to S3 now; it is tried again"
-            );
-            metrics::counter!("tara_export_drain_failures_total", "reason" => failure.reason.as_str())
-                .increment(1);
-            shared.backlog.postpone(entry, Task::Drain, failure.into());
+            Run::unheard(running_export(&entry.header), entry.header.digest(), &shared.clock)
         }
+    };
+    let job = Job { shared: shared.clone(), run: run.clone(), _permit: permit };
+    let work = async move {
+        match task {
+            Task::Carry => job.resume(entry.clone()).await,
+            Task::Drain => job.drain(entry).await,
+        }
+    };
+    let ended = watch(work, &run, &shared.aborting).await;
+    let is_heard_of = task == Task::Carry;
+    match ended {
+        Ended::BrokeOff(failure) if is_heard_of && !run.has_ended() => {
+            postpone(shared, &run, entry, failure);
+        }
+        Ended::BrokeOff(failure) => shared.backlog.postpone(entry, task, failure.into()),
+        Ended::Done | Ended::Aborted => {}
+    }
+    if is_heard_of && run.has_ended() {
+        shared.registry.keep(export_id);
     }
 }
 
 impl Job {
-    /// Sends a bundle to S3 that is whole in the local store.
-    async fn drain(&self, entry: &JournalEntry) -> Result<(), Failure> {
+    /// Sends a bundle to S3 that is whole in the local store, or sets it back.
+    async fn drain(&self, entry: &JournalEntry) {
+        let Err(failure) = self.send(entry).await else { return };
+        tracing::warn!(
+            export_id = %entry.header.export_id, reason = %failure.reason, error = failure.message,
+            "a bundle in the local store can't be sent to S3 now; it is tried again"
+        );
+        metrics::counter!("tara_export_drain_failures_total", "reason" => failure.reason.as_str())
+            .increment(1);
+        self.shared.backlog.postpone(entry, Task::Drain, failure.into());
+    }
+
+    async fn send(&self, entry: &JournalEntry) -> Result<(), Failure> {
         let shared = &self.shared;
         let export_id = entry.header.export_id;
         let Some(s3) = &shared.stores.s3 else { return Err(Failure::no_bucket()) };

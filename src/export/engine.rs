@@ -2,13 +2,11 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    panic::AssertUnwindSafe,
     path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
-use futures::FutureExt as _;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -16,7 +14,6 @@ use uuid::Uuid;
 use super::{
     Admission, EngineSettings, FailureReason, Permit, RequestedDocument, StartError, Status,
     Stores, Subscription,
-    attempt::Failure,
     documents::{Pinned, pin},
     events::Run,
     job::{Job, running_export},
@@ -25,6 +22,7 @@ use super::{
     run::postpone,
     shared::Shared,
     status,
+    watchdog::{Ended, watch},
 };
 use crate::{
     bundle::{
@@ -159,7 +157,8 @@ impl Engine {
             }
             // Whose the id is shows when that one is accepted: it may itself be the one that is
             // refused, because this content was accepted long ago.
-            if run.acceptance().await.is_ok() {
+            // And one whose content is kept under another id has shown that this id is not its own.
+            if run.acceptance().await.is_ok() && !run.is_kept_elsewhere() {
                 return Err(StartError::RequestIdReused { first: run.export_id() });
             }
             shared.registry.forget_run(&run);
@@ -287,23 +286,21 @@ impl Engine {
         let size_bytes = inline.map(|bytes| bytes.len() as u64).sum();
         let entry = JournalEntry { header: export.header(), size_bytes };
         self.shared.tasks.spawn(async move {
-            // A panic in one export harms no other.
-            let ended = tokio::select! {
-                ended = AssertUnwindSafe(job.start(export, attachments)).catch_unwind() => ended,
+            match watch(job.start(export, attachments), &run, &shared.aborting).await {
+                Ended::BrokeOff(failure) if !run.has_ended() => {
+                    if run.is_accepted() {
+                        postpone(&shared, &run, &entry, failure);
+                    } else {
+                        run.refuse(StartError::Internal);
+                    }
+                }
+                Ended::Done | Ended::BrokeOff(_) => {}
                 // What was accepted, the journal has.
-                () = shared.aborting.cancelled() => {
+                Ended::Aborted => {
                     if !run.is_accepted() {
                         run.refuse(StartError::ShuttingDown);
                     }
                     return;
-                }
-            };
-            if ended.is_err() && !run.has_ended() {
-                tracing::error!(export_id = %run.export_id(), "the export panicked");
-                if run.is_accepted() {
-                    postpone(&shared, &run, &entry, Failure::of_panic());
-                } else {
-                    run.refuse(StartError::Internal);
                 }
             }
             if !run.is_accepted() {

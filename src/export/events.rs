@@ -220,10 +220,30 @@ impl Run {
         (accepted && state.export.stored_in.is_none()).then(|| state.export.clone())
     }
 
+    /// Since when it is not where it was asked for, while that is being worked on.
+    pub(super) fn unfinished_since(&self) -> Option<AcceptedTime> {
+        let state = self.lock();
+        let is_unfinished = matches!(state.acceptance, Acceptance::Accepted)
+            && matches!(state.export.state, ExportState::Running | ExportState::Pending);
+        is_unfinished.then_some(state.export.accepted_time)
+    }
+
+    /// Tells of everything that happens.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
     /// Whether the run has ended.
     pub fn has_ended(&self) -> bool {
         let state = self.lock();
         matches!(state.acceptance, Acceptance::Refused(_)) || state.last_is_terminal()
+    }
+
+    /// Whether it ended with its content kept under another id, since its own is another export's.
+    pub(super) fn is_kept_elsewhere(&self) -> bool {
+        let state = self.lock();
+        let last = state.events.last().map(|event| &event.kind);
+        matches!(last, Some(EventKind::Failed { kept_as: Some(_), .. }))
     }
 
     /// Waits until the request was accepted or refused.

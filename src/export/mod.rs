@@ -25,6 +25,7 @@ mod status;
 mod store_journal;
 mod takeover;
 mod tally;
+mod watchdog;
 
 pub use self::{
     admission::{Admission, AdmissionLimits, Overloaded, Permit},

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::events::Run;
-use crate::bundle::ExportId;
+use crate::bundle::{AcceptedTime, ExportId};
 
 /// Runs by export, at most one each.
 #[derive(Debug)]
@@ -47,6 +47,11 @@ impl Registry {
     /// All runs.
     pub(super) fn all(&self) -> Vec<Arc<Run>> {
         self.lock().runs.values().cloned().collect()
+    }
+
+    /// The oldest acceptance of what is being worked on.
+    pub(super) fn oldest_unfinished(&self) -> Option<AcceptedTime> {
+        self.lock().runs.values().filter_map(|run| run.unfinished_since()).min()
     }
 
     /// Keeps an ended run for a while.

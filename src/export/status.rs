@@ -56,11 +56,13 @@ pub(super) async fn status(shared: &Shared) -> Option<Status> {
         let fell_back = waiting.task == Task::Drain;
         Some(Setback { export_id, fell_back, reason: outage.reason, message: outage.message })
     });
+    // One that hangs in its first run is in no backlog, and grows old like the others.
+    let oldest = [shared.backlog.oldest(), shared.registry.oldest_unfinished()];
     Some(Status {
         counts: shared.tally.counts(),
         journal: journal.size(),
         quarantined,
-        oldest_unsynced_age: shared.backlog.oldest().map(|oldest| {
+        oldest_unsynced_age: oldest.into_iter().flatten().min().map(|oldest| {
             // A clock that was set back makes nothing younger than new.
             (now - oldest.as_datetime()).to_std().unwrap_or_default()
         }),

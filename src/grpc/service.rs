@@ -80,11 +80,11 @@ impl ExportApi {
             Some(export) if matches!(export.state, ExportState::Running | ExportState::Pending) => {
                 return Ok(export);
             }
-            Some(ended) => Some(ended),
-            None => match self.engine.failure(export_id).await {
+            Some(ended) if ended.state != ExportState::Failed => Some(ended),
+            failed_lately => match self.engine.failure(export_id).await {
                 // The id names other content elsewhere, and this is what was accepted here.
                 Some(failed) if failed.kept().is_some() => return Ok(failed.export().clone()),
-                failed => failed.map(|failed| failed.export().clone()),
+                failed => failed_lately.or(failed.map(|failed| failed.export().clone())),
             },
         };
         // The stores know better how an export ended: another replica may have committed what

@@ -7,7 +7,7 @@ use std::{
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{LargeContent, PART_BYTES, Transfers};
+use super::{LargeContent, PART_BYTES, Transfers, headway::Headway};
 use crate::{
     digest::ContentHasher,
     store::{
@@ -24,10 +24,11 @@ impl Transfers {
         store: &dyn Store,
         parts: &dyn PartStore,
         content: &LargeContent,
+        headway: &Headway,
         source: &SourceObject,
     ) -> Result<PutOutcome, StoreError> {
         if !self.copies_keep_no_checksum.load(Ordering::Relaxed) {
-            match self.copy_into(parts, content, source, WholeChecksum::Crc64Nvme).await {
+            match self.copy_into(parts, content, headway, source, WholeChecksum::Crc64Nvme).await {
                 // MinIO takes no copied part where a checksum was announced: "checksum missing".
                 Err(error) if error.kind() == StoreErrorKind::Misconfigured => {
                     tracing::debug!(%error, "copies are made without a checksum of their own");
@@ -35,7 +36,7 @@ impl Transfers {
                 outcome => return outcome,
             }
         }
-        let outcome = self.copy_into(parts, content, source, WholeChecksum::None).await?;
+        let outcome = self.copy_into(parts, content, headway, source, WholeChecksum::None).await?;
         self.copies_keep_no_checksum.store(true, Ordering::Relaxed);
         if outcome == PutOutcome::Created {
             prove(store, parts, content, source).await?;
@@ -47,12 +48,13 @@ impl Transfers {
         &self,
         parts: &dyn PartStore,
         content: &LargeContent,
+        headway: &Headway,
         source: &SourceObject,
         keeps: WholeChecksum,
     ) -> Result<PutOutcome, StoreError> {
         let upload = parts.begin(&content.key, &content.media_type, keeps).await?;
         let copied = async {
-            let stored = self.copy_parts(parts, &upload, content, source).await?;
+            let stored = self.copy_parts(parts, &upload, content, headway, source).await?;
             self.complete(parts, &upload, stored, content).await
         };
         self.seen_to_its_end(parts, &upload, copied).await
@@ -63,17 +65,18 @@ impl Transfers {
         parts: &dyn PartStore,
         upload: &PartUpload,
         content: &LargeContent,
+        headway: &Headway,
         source: &SourceObject,
     ) -> Result<Vec<StoredPart>, StoreError> {
         let copied = AtomicU64::new(0);
         let copies = (1..).zip(ranges(content.expected.size_bytes)).map(|(number, range)| {
-            let copied = &copied;
+            let (copied, headway) = (&copied, headway.of_part());
             async move {
                 let size_bytes = range.end - range.start;
                 let attempt = || parts.copy_part(upload, number, source, range.clone());
                 let failed = |attempt, error: &StoreError| (content.failed)(attempt, error);
-                let stored = content.budget.run(attempt, failed).await?;
-                content.budget.renew();
+                let stored = headway.run(attempt, failed).await?;
+                headway.renew();
                 (content.progress)(copied.fetch_add(size_bytes, Ordering::Relaxed) + size_bytes);
                 failpoint!("part.copied");
                 Ok::<_, StoreError>(stored)

@@ -5,6 +5,7 @@
 //! taken in one pass with the content's SHA-256, or was read once more.
 
 mod copy;
+mod headway;
 mod notes;
 mod part_reader;
 mod put;

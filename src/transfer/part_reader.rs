@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::PART_BYTES;
 use crate::{
     digest::{ContentHasher, Crc64Nvme},
-    store::{Segments, StoreError, StoreErrorKind},
+    store::{Part, Segments, StoreError, StoreErrorKind},
 };
 
 /// Cuts a stream of bytes into parts. Holds at most one part, and waits for room for it before it reads.
@@ -32,6 +32,13 @@ pub struct ReadPart {
     /// The hasher behind this part.
     pub hasher: ContentHasher,
     _memory: OwnedSemaphorePermit,
+}
+
+impl ReadPart {
+    /// To be stored as this part. The memory stays with `self`.
+    pub fn to_part(&self, number: u32) -> Part {
+        Part { number, content: self.content.clone(), crc64nvme: self.crc64nvme, progress: None }
+    }
 }
 
 impl<E: From<StoreError>> PartReader<E> {

@@ -12,11 +12,14 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::timeout;
 
-use super::{ContentSource, IN_PARTS_FROM_BYTES, PART_BYTES, PartReader, RetryBudget, Transfers};
+use super::{
+    ContentSource, IN_PARTS_FROM_BYTES, PART_BYTES, PartReader, RetryBudget, Transfers,
+    headway::Headway,
+};
 use crate::{
     digest::{ContentChecksums, ContentHasher, Crc64Nvme},
     store::{
-        ObjectKey, Part, PartStore, PartUpload, Payload, PutOutcome, Segments, Store, StoreError,
+        ObjectKey, Part, PartStore, PartUpload, Payload, PutOutcome, Store, StoreError,
         StoreErrorKind, StoredPart, StreamedPayload, WholeChecksum,
     },
 };
@@ -70,14 +73,15 @@ impl Transfers {
             _ if content.expected.size_bytes == 0 => Some(Bytes::new()),
             _ => None,
         };
+        let headway = Headway::new(content.budget.clone());
         let attempt = || async {
             match (in_one_request.clone(), store.parts()) {
-                (Some(bytes), _) => put_whole(store, content, bytes).await,
-                (None, Some(parts)) => self.put_parts(store, parts, content).await,
-                (None, None) => put_stream(store, content).await,
+                (Some(bytes), _) => put_whole(store, content, &headway, bytes).await,
+                (None, Some(parts)) => self.put_parts(store, parts, content, &headway).await,
+                (None, None) => put_stream(store, content, &headway).await,
             }
         };
-        content.budget.run(attempt, |number, error| (content.failed)(number, error)).await
+        headway.run(attempt, |number, error| (content.failed)(number, error)).await
     }
 
     async fn put_parts(
@@ -85,6 +89,7 @@ impl Transfers {
         store: &dyn Store,
         parts: &dyn PartStore,
         content: &LargeContent,
+        headway: &Headway,
     ) -> Result<PutOutcome, StoreError> {
         // Sending everything to hear at the end that it was there would be a waste.
         match store.head(&content.key).await {
@@ -93,8 +98,10 @@ impl Transfers {
             Err(error) => return Err(error),
         }
         match &content.source {
-            ContentSource::Object { source, .. } => self.copy(store, parts, content, source).await,
-            _ => self.send(parts, content).await,
+            ContentSource::Object { source, .. } => {
+                self.copy(store, parts, content, headway, source).await
+            }
+            _ => self.send(parts, content, headway).await,
         }
     }
 
@@ -102,11 +109,12 @@ impl Transfers {
         &self,
         parts: &dyn PartStore,
         content: &LargeContent,
+        headway: &Headway,
     ) -> Result<PutOutcome, StoreError> {
         let keeps = WholeChecksum::Crc64Nvme;
         let upload = parts.begin(&content.key, &content.media_type, keeps).await?;
         let sent = async {
-            let (stored, checksums) = self.send_parts(parts, &upload, content).await?;
+            let (stored, checksums) = self.send_parts(parts, &upload, content, headway).await?;
             if checksums != content.expected {
                 let place = content.key.to_string();
                 return Err(StoreError::other_bytes_came(&place).with_kind(StoreErrorKind::Changed));
@@ -122,14 +130,16 @@ impl Transfers {
         parts: &dyn PartStore,
         upload: &PartUpload,
         content: &LargeContent,
+        headway: &Headway,
     ) -> Result<(Vec<StoredPart>, ContentChecksums), StoreError> {
         if let ContentSource::Memory(bytes) = &content.source {
             let cut = bytes.chunks(PART_BYTES as usize).map(|piece| bytes.slice_ref(piece));
             let read: Vec<Bytes> = cut.collect();
             let sent = AtomicU64::new(0);
-            let puts = read.into_iter().enumerate().map(|(index, bytes)| {
+            let puts = (1..).zip(read).map(|(number, bytes)| {
                 let crc64nvme = Crc64Nvme::of(&bytes);
-                send_part(parts, upload, content, &sent, index, bytes.into(), crc64nvme)
+                let part = Part { number, content: bytes.into(), crc64nvme, progress: None };
+                send_part(parts, upload, content, headway.of_part(), &sent, part)
             });
             let puts = stream::iter(puts).buffer_unordered(self.parallel_parts());
             let stored = puts.try_collect().await?;
@@ -140,17 +150,17 @@ impl Transfers {
             PartReader::new(content.source.open().await?, ContentHasher::default(), memory);
         let sent = AtomicU64::new(0);
         let hasher = std::sync::Mutex::new(ContentHasher::default());
-        let read = stream::try_unfold((reader, 0), |(mut reader, index)| async move {
+        let read = stream::try_unfold((reader, 1), |(mut reader, number)| async move {
             let part = reader.next().await?;
-            Ok::<_, StoreError>(part.map(|part| ((index, part), (reader, index + 1))))
+            Ok::<_, StoreError>(part.map(|part| ((number, part), (reader, number + 1))))
         });
-        let puts = read.map_ok(|(index, part)| {
-            *hasher.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = part.hasher.clone();
+        let puts = read.map_ok(|(number, read)| {
+            *hasher.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = read.hasher.clone();
             let sent = &sent;
             async move {
-                let (bytes, crc64nvme) = (part.content.clone(), part.crc64nvme);
-                // The part's memory is given back when it is stored.
-                send_part(parts, upload, content, sent, index, bytes, crc64nvme).await
+                // `read` is dropped behind this, and its memory with it: not before the part is stored.
+                let part = read.to_part(number);
+                send_part(parts, upload, content, headway.of_part(), sent, part).await
             }
         });
         let stored: Vec<StoredPart> =
@@ -208,25 +218,30 @@ impl Transfers {
 async fn put_whole(
     store: &dyn Store,
     content: &LargeContent,
+    headway: &Headway,
     bytes: Bytes,
 ) -> Result<PutOutcome, StoreError> {
-    let (budget, progress) = (content.budget.clone(), content.progress.clone());
+    let (headway, progress) = (headway.clone(), content.progress.clone());
     let mut payload = Payload::new(bytes, content.expected.sha256, content.media_type.clone());
     payload.progress = Some(Arc::new(move |bytes_done| {
-        budget.renew();
+        headway.renew();
         progress(bytes_done);
     }));
     store.put_if_absent(&content.key, payload).await
 }
 
-async fn put_stream(store: &dyn Store, content: &LargeContent) -> Result<PutOutcome, StoreError> {
-    let (budget, progress) = (content.budget.clone(), content.progress.clone());
+async fn put_stream(
+    store: &dyn Store,
+    content: &LargeContent,
+    headway: &Headway,
+) -> Result<PutOutcome, StoreError> {
+    let (headway, progress) = (headway.clone(), content.progress.clone());
     let payload = StreamedPayload {
         expected: content.expected,
         media_type: content.media_type.clone(),
         body: content.source.open().await?,
         progress: Some(Arc::new(move |bytes_done| {
-            budget.renew();
+            headway.renew();
             progress(bytes_done);
         })),
     };
@@ -244,22 +259,19 @@ async fn send_part(
     parts: &dyn PartStore,
     upload: &PartUpload,
     content: &LargeContent,
+    headway: Headway,
     sent: &AtomicU64,
-    index: usize,
-    bytes: Segments,
-    crc64nvme: Crc64Nvme,
+    part: Part,
 ) -> Result<StoredPart, StoreError> {
-    let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
-    let size_bytes = bytes.size_bytes();
+    let size_bytes = part.content.size_bytes();
     let attempt = || {
-        let budget = content.budget.clone();
-        let progress: Progress = Arc::new(move |_| budget.renew());
-        let part = Part { number, content: bytes.clone(), crc64nvme, progress: Some(progress) };
-        parts.put_part(upload, part)
+        let moving = headway.clone();
+        let progress: Progress = Arc::new(move |_| moving.renew());
+        parts.put_part(upload, Part { progress: Some(progress), ..part.clone() })
     };
     let failed = |attempt, error: &StoreError| (content.failed)(attempt, error);
-    let stored = content.budget.run(attempt, failed).await?;
-    content.budget.renew();
+    let stored = headway.run(attempt, failed).await?;
+    headway.renew();
     (content.progress)(sent.fetch_add(size_bytes, Ordering::Relaxed) + size_bytes);
     failpoint!("part.put");
     Ok(stored)

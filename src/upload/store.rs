@@ -257,12 +257,7 @@ impl StoreUploads {
         let attempt = || async {
             let moving = budget.clone();
             let progress: Arc<dyn Fn(u64) + Send + Sync> = Arc::new(move |_| moving.renew());
-            let part = Part {
-                number,
-                content: part.content.clone(),
-                crc64nvme: part.crc64nvme,
-                progress: Some(progress),
-            };
+            let part = Part { progress: Some(progress), ..part.to_part(number) };
             self.parts()?.put_part(&upload, part).await
         };
         match budget.run(attempt, retrying(record.upload_id)).await {

@@ -19,4 +19,5 @@ mod at_random;
 mod at_steps;
 mod disk_errors;
 mod full_disk;
+mod large_backlog;
 mod named;

@@ -63,7 +63,7 @@ async fn fill(host: &Host, s3: &TestS3, count: u32) {
 
 #[tokio::test]
 async fn row_5_a_large_backlog_is_worked_off_in_bounded_memory_by_a_server_that_is_ready_at_once() {
-    const COUNT: u32 = 150;
+    const COUNT: u32 = 40;
     let s3 = TestS3::start().await;
     let host = Host::with_s3(store_of(&s3)).flags(&FLAGS);
     fill(&host, &s3, COUNT).await;

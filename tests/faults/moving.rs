@@ -18,10 +18,10 @@ use crate::{
 #[tokio::test]
 async fn it_starts_no_second_run() {
     let s3 = TestS3::start().await;
-    let flags = ["--s3-retry-budget=300ms", "--s3-outage-pause=10ms", "--accept-timeout=100ms"];
+    let flags = ["--s3-outage-pause=10ms", "--accept-timeout=100ms"];
     let host = Host::with_s3(store_of(&s3)).flags(&flags);
     let mut server = host.start().await;
-    s3.fail(FaultRule::new(Fault::SERVICE_UNAVAILABLE));
+    s3.fail(FaultRule::new(Fault::ACCESS_DENIED));
     let local = committed(&mut server.client, request(1, "a.docx")).await;
     assert_eq!(local.state(), State::FellBack);
     server.stop().await;
@@ -49,7 +49,7 @@ async fn it_starts_no_second_run() {
 #[tokio::test]
 async fn it_hears_that_s3_has_it() {
     let s3 = TestS3::start().await;
-    let flags = ["--s3-retry-budget=300ms", "--s3-outage-pause=10ms"];
+    let flags = ["--s3-outage-pause=10ms"];
     let host = Host::with_s3(store_of(&s3)).flags(&flags);
     let mut server = host.start().await;
     let denied = s3.fail(FaultRule::new(Fault::ACCESS_DENIED).on(Operation::PutObject));
@@ -69,10 +69,10 @@ async fn it_hears_that_s3_has_it() {
 #[tokio::test]
 async fn row_8_it_is_counted_once() {
     let s3 = TestS3::start().await;
-    let flags = ["--s3-retry-budget=300ms", "--s3-outage-pause=10ms"];
+    let flags = ["--s3-outage-pause=10ms"];
     let host = Host::with_s3(store_of(&s3)).flags(&flags);
     let mut server = host.start().await;
-    s3.fail(FaultRule::new(Fault::SERVICE_UNAVAILABLE));
+    s3.fail(FaultRule::new(Fault::ACCESS_DENIED));
     committed(&mut server.client, request(1, "a.docx")).await;
     server.stop().await;
 

@@ -1,11 +1,17 @@
 //! Waiting for what the API or the disk shows.
 
+use std::time::Duration;
+
 use tara_export::{
     export::Status,
     proto::{Export, GetExportRequest, export::State},
 };
+use tokio::time;
 
 use crate::harness::{Client, Host, TestServer, within};
+
+/// Between two looks: who looks all the time takes the machine away from what is waited for.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 pub(crate) async fn read(client: &mut Client, name: &str) -> Export {
     let request = GetExportRequest { name: name.to_owned() };
@@ -20,7 +26,7 @@ pub(crate) async fn until_state(client: &mut Client, name: &str, state: State) -
             if export.state() == state {
                 return export;
             }
-            tokio::task::yield_now().await;
+            time::sleep(LOOK_AGAIN).await;
         }
     };
     within(&format!("{name} {state:?}"), waiting).await
@@ -38,7 +44,7 @@ pub(crate) async fn until_status(
             if wanted(&status) {
                 return status;
             }
-            tokio::task::yield_now().await;
+            time::sleep(LOOK_AGAIN).await;
         }
     };
     within(what, waiting).await
@@ -64,7 +70,7 @@ pub(crate) fn journal(host: &Host) -> Vec<String> {
 pub(crate) async fn until_journal_is_empty(host: &Host) {
     let waiting = async {
         while !journal(host).is_empty() {
-            tokio::task::yield_now().await;
+            time::sleep(LOOK_AGAIN).await;
         }
     };
     within("the journal to empty", waiting).await;

@@ -141,26 +141,33 @@ impl Host {
 
     /// Starts a server. One started after another's end is what a restart is.
     pub(crate) async fn start(&self) -> TestServer {
-        let (settings, listen) = self.settings();
-        let local = (self.local)(LocalStore::open(settings.data_dir.clone()).unwrap());
+        self.start_with(&[]).await
+    }
+
+    /// Starts a server with these flags over the others.
+    pub(crate) async fn start_with(&self, flags: &[&str]) -> TestServer {
+        let (settings, listen) = self.settings(flags);
+        let disk = LocalStore::open(settings.data_dir.clone()).unwrap();
+        let local = (self.local)(disk.clone());
         let stores = Stores { s3: self.s3.clone(), local };
         let service =
             Service::over(&settings, stores, Access::Write, self.clock.clone()).await.unwrap();
         let running = RunningServer::start(service, &listen).await.unwrap();
         let address = running.address();
         let client = connect(address).await;
-        TestServer { running, address, client }
+        TestServer { running, address, client, disk }
     }
 
     /// From flags alone, whatever the environment of the tests has.
-    fn settings(&self) -> (Settings, ListenSettings) {
-        let command = Command::new("test").no_binary_name(true);
+    fn settings(&self, flags: &[&str]) -> (Settings, ListenSettings) {
+        let command = Command::new("test").no_binary_name(true).args_override_self(true);
         let command = ListenSettings::augment_args(Settings::augment_args(command))
             .mut_args(|argument| argument.env(Resettable::Reset));
         let own =
             ["--port=0", "--replica-name=replica-1", "--data-dir", path_text(&self.data_dir())]
                 .map(str::to_owned);
-        let matches = command.try_get_matches_from(own.iter().chain(&self.flags)).unwrap();
+        let own = own.iter().chain(&self.flags).map(String::as_str);
+        let matches = command.try_get_matches_from(own.chain(flags.iter().copied())).unwrap();
         let settings = Settings::from_arg_matches(&matches).unwrap();
         settings.check().unwrap();
         (settings, ListenSettings::from_arg_matches(&matches).unwrap())
@@ -184,13 +191,16 @@ pub(crate) struct TestServer {
     pub(crate) running: RunningServer,
     pub(crate) address: SocketAddr,
     pub(crate) client: Client,
+    disk: LocalStore,
 }
 
 impl TestServer {
     /// Ends the server as SIGTERM does.
     pub(crate) async fn stop(self) {
-        let Self { running, client, .. } = self;
+        let Self { running, client, disk, .. } = self;
         drop(client);
         within("the server stops", running.shut_down()).await;
+        // A process that ends does this before another can have its folder.
+        within("the disk is done", disk.finish()).await;
     }
 }

@@ -286,12 +286,35 @@ fn a_folder_that_is_no_review_is_refused() {
 }
 
 #[test]
-fn a_file_that_can_not_travel_is_not_read() {
+fn a_large_document_gets_a_place_and_is_not_read() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("session.json"), "{}").unwrap();
-    let document = fs::File::create(folder.path().join("after.bin")).unwrap();
-    document.set_len(MAX_FILE_BYTES + 1).unwrap();
+    fs::write(folder.path().join("before.txt"), "small").unwrap();
+    let path = folder.path().join("after.bin");
+    // Nobody could hold it in memory.
+    let size_bytes = 1 << 40;
+    fs::File::create(&path).unwrap().set_len(size_bytes).unwrap();
+    let mut loaded = read(folder.path()).unwrap();
+    let large = LargeDocument { index: 1, path, size_bytes };
+    assert_eq!(loaded.large_documents, std::slice::from_ref(&large));
+    assert_eq!((loaded.request.documents.len(), &loaded.request.documents[1].source), (2, &None));
+    let sha256 = crate::digest::Sha256::of(b"what it was");
+    let uploaded = UploadedFile { name: "uploads/1".to_owned(), size_bytes, sha256 };
+    loaded.set_uploaded(&large, &uploaded);
+    let document = &loaded.request.documents[1];
+    assert_eq!(document.source, Some(Source::Upload("uploads/1".to_owned())));
+    assert_eq!(document.sha256, sha256.to_string());
+}
+
+#[test]
+fn a_session_or_request_that_can_not_travel_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    for path in [folder.path().join("session.json"), folder.path().join("request.json")] {
+        fs::File::create(&path).unwrap().set_len(MAX_FILE_BYTES + 1).unwrap();
+    }
     assert!(matches!(read(folder.path()), Err(InputError::TooLarge { .. })));
+    let request = folder.path().join("request.json");
+    assert!(matches!(read(&request), Err(InputError::TooLarge { .. })));
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod delete;
 mod list;
 mod probe;
 mod read;
+mod under_way;
 mod write;
 
 #[cfg(test)]
@@ -22,6 +23,7 @@ use std::{
 
 use async_trait::async_trait;
 
+use self::under_way::WritesUnderWay;
 use super::{
     ListRequest, Listing, Object, ObjectInfo, ObjectKey, Payload, ProbeResult, PutOutcome, Store,
     StoreError, StoreErrorKind, StoreKind, StreamedPayload,
@@ -39,6 +41,7 @@ const OWN: &str = ".tara-export";
 #[derive(Debug, Clone)]
 pub struct LocalStore {
     disk: Arc<Disk>,
+    writes: Arc<WritesUnderWay>,
 }
 
 impl LocalStore {
@@ -65,7 +68,7 @@ impl LocalStore {
             // Whatever else is wrong shows when it is used, and by then may be mended.
             _ => {}
         }
-        Ok(Self { disk: Arc::new(Disk::new(absolute, TEMPORARY)) })
+        Ok(Self { disk: Arc::new(Disk::new(absolute, TEMPORARY)), writes: Arc::default() })
     }
 
     /// The store's folder, as an absolute path.
@@ -81,6 +84,12 @@ impl LocalStore {
     pub async fn clean_temporary_files(&self) -> Result<(), StoreError> {
         let disk = self.disk.clone();
         blocking(move || Ok(disk.clean_temporary_files()?)).await
+    }
+
+    /// Waits until no write is under way: they go on when their callers are gone, and whoever comes
+    /// next to this folder would see their files appear.
+    pub async fn finish(&self) {
+        self.writes.all_ended().await;
     }
 
     fn path(&self, key: &ObjectKey) -> PathBuf {
@@ -104,7 +113,12 @@ impl Store for LocalStore {
         payload: Payload,
     ) -> Result<PutOutcome, StoreError> {
         let (store, key) = (self.clone(), key.clone());
-        blocking(move || store.write(&key, &payload)).await
+        let under_way = self.writes.begin(&key);
+        blocking(move || {
+            let _under_way = under_way;
+            store.write(&key, &payload)
+        })
+        .await
     }
 
     async fn put_stream_if_absent(
@@ -130,6 +144,7 @@ impl Store for LocalStore {
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        self.writes.ended(key).await;
         let (store, key) = (self.clone(), key.clone());
         blocking(move || store.remove(&key)).await
     }

@@ -13,6 +13,7 @@ use futures::TryStreamExt as _;
 use super::*;
 use crate::{
     digest::Sha256,
+    disk::counts,
     store::{ProbeStatus, read_small},
 };
 
@@ -214,10 +215,21 @@ async fn probing_a_root_that_can_not_be_made_fails_with_a_hint() {
     assert!(!rows[0].hint.is_empty());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_write_goes_on_when_its_caller_is_gone() {
+/// No test can take the power away: what is asked of the disk is counted.
+#[test]
+fn a_put_syncs_its_file_and_its_folder() {
     let root = tempfile::tempdir().unwrap();
     let store = LocalStore::open(root.path().to_owned()).unwrap();
+    let synced = || (counts::FILES.get(), counts::DIRECTORIES.get());
+    // The first makes the folder.
+    store.write(&key("folder/a"), &payload("a")).unwrap();
+    let (files, folders) = synced();
+    store.write(&key("folder/b"), &payload("b")).unwrap();
+    assert_eq!(synced(), (files + 1, folders + 1));
+}
+
+/// A write that its caller gave up in the middle, and what lets it go on.
+async fn given_up(store: &LocalStore) -> impl FnOnce() {
     let (started, mut wait_started) = tokio::sync::mpsc::channel(1);
     let (release, wait_release) = std::sync::mpsc::channel::<()>();
     let wait_release = std::sync::Mutex::new(wait_release);
@@ -234,8 +246,33 @@ async fn a_write_goes_on_when_its_caller_is_gone() {
     put.abort();
     assert!(put.await.unwrap_err().is_cancelled());
     assert_eq!(store.head(&key("a")).await.unwrap_err().kind(), StoreErrorKind::NotFound);
-    release.send(()).unwrap();
-    // The channel closes when the write is over and lets go of its payload.
-    assert_eq!(wait_started.recv().await, None);
+    move || release.send(()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_goes_on_when_its_caller_is_gone() {
+    let root = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(root.path().to_owned()).unwrap();
+    let go_on = given_up(&store).await;
+    go_on();
+    store.finish().await;
     assert_eq!(fs::read(root.path().join("a")).unwrap(), b"whole");
+}
+
+/// Otherwise what was deleted would come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_waits_for_the_writes_of_its_key() {
+    let root = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(root.path().to_owned()).unwrap();
+    let go_on = given_up(&store).await;
+    let deleting = store.clone();
+    let mut deletion = tokio::spawn(async move { deleting.delete(&key("a")).await });
+    // Another key's does not wait, and is over long after this one has begun to.
+    store.delete(&key("b")).await.unwrap();
+    assert!(!deletion.is_finished());
+    go_on();
+    (&mut deletion).await.unwrap().unwrap();
+    assert!(!root.path().join("a").exists());
+    store.finish().await;
+    assert!(!root.path().join("a").exists());
 }

@@ -60,8 +60,9 @@ impl LocalStore {
         if hasher.finish() != expected {
             return Err(StoreError::other_bytes_came(&path.display().to_string()));
         }
-        let store = self.clone();
+        let (store, under_way) = (self.clone(), self.writes.begin(key));
         blocking(move || {
+            let _under_way = under_way;
             sync_file(file.as_file(), &path)?;
             store.publish(file, &path)
         })

@@ -48,9 +48,14 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// fails no test.
 const TIDYING_PATIENCE: Duration = Duration::from_millis(1500);
 
-/// Longer than the growing pauses between eight attempts at one export: on a machine with too much to
-/// do, some attempts are too slow for their budget.
-const SETTLING_PATIENCE: Duration = Duration::from_secs(300);
+/// How long everything may take to settle once nothing fails any more. Longer than the pauses between
+/// four attempts at one export.
+const SETTLING_PATIENCE: Duration = Duration::from_secs(20);
+
+/// A machine with too much to do is too slow for the budget above, attempt after attempt. The next
+/// process takes no such machine for an outage.
+const PATIENT: [&str; 1] = ["--s3-retry-budget=60s"];
+const BUSY_MACHINE_PATIENCE: Duration = Duration::from_secs(300);
 
 /// What the callers of a replica were told of one content, put together.
 #[derive(Debug, Clone)]
@@ -119,7 +124,7 @@ pub(crate) async fn play(script: Script) {
             Step::Latency(latency) => s3.latency(latency),
             Step::SkewMinutes(minutes) => s3.clock_skew(TimeDelta::minutes(minutes)),
             Step::Repair => repair(&s3),
-            Step::Restart(replica) => restart(&hosts, &mut servers, replica).await,
+            Step::Restart(replica) => restart(&hosts, &mut servers, replica, &[]).await,
             Step::Pass(time) => tokio::time::sleep(time).await,
         }
         laws.check_counts(&servers).await;
@@ -127,17 +132,20 @@ pub(crate) async fn play(script: Script) {
     }
     repair(&s3);
     if script.restarts_at_last {
-        restart_all(&hosts, &mut servers).await;
+        restart_all(&hosts, &mut servers, &[]).await;
     }
+    settle(&hosts, &mut servers).await;
+    // Whoever still listens hears the end at once.
     for caller in callers {
         within("a caller's answer", caller).await.unwrap();
     }
-    until_settled(&servers).await;
+    // One that was not accepted before is by now.
+    settle(&hosts, &mut servers).await;
     // Where only the tidying up after a commit failed, the next start does it.
     let tidied = async { join_all(hosts.iter().map(until_journal_is_empty)).await };
     if timeout(TIDYING_PATIENCE, tidied).await.is_err() {
-        restart_all(&hosts, &mut servers).await;
-        until_settled(&servers).await;
+        restart_all(&hosts, &mut servers, &PATIENT).await;
+        until_settled(&servers, BUSY_MACHINE_PATIENCE).await.expect("everything settles");
         join_all(hosts.iter().map(until_journal_is_empty)).await;
     }
     watcher.abort();
@@ -157,22 +165,34 @@ fn repair(s3: &TestS3) {
     s3.clock_skew(TimeDelta::zero());
 }
 
-async fn restart(hosts: &[Host], servers: &mut Vec<TestServer>, replica: usize) {
+async fn restart(hosts: &[Host], servers: &mut Vec<TestServer>, replica: usize, flags: &[&str]) {
     let last = servers.len() - 1;
     servers.swap(replica, last);
     servers.pop().unwrap().stop().await;
-    servers.push(hosts[replica].start().await);
+    servers.push(hosts[replica].start_with(flags).await);
     servers.swap(replica, last);
 }
 
-async fn restart_all(hosts: &[Host], servers: &mut Vec<TestServer>) {
+async fn restart_all(hosts: &[Host], servers: &mut Vec<TestServer>, flags: &[&str]) {
     for replica in 0..servers.len() {
-        restart(hosts, servers, replica).await;
+        restart(hosts, servers, replica, flags).await;
     }
 }
 
 /// Waits until nothing waits.
-async fn until_settled(servers: &[TestServer]) {
+async fn settle(hosts: &[Host], servers: &mut Vec<TestServer>) {
+    if until_settled(servers, SETTLING_PATIENCE).await.is_err() {
+        restart_all(hosts, servers, &PATIENT).await;
+        let settled = until_settled(servers, BUSY_MACHINE_PATIENCE).await;
+        settled.expect("everything settles");
+    }
+}
+
+/// Waits until nothing waits. What does, where that takes too long.
+async fn until_settled(
+    servers: &[TestServer],
+    patience: Duration,
+) -> Result<(), tara_export::export::Status> {
     for server in servers {
         let settled = async {
             loop {
@@ -183,10 +203,11 @@ async fn until_settled(servers: &[TestServer]) {
                 tokio::time::sleep(LOOK_INTERVAL).await;
             }
         };
-        if timeout(SETTLING_PATIENCE, settled).await.is_err() {
-            panic!("not everything settles: {:#?}", status(server).await);
+        if timeout(patience, settled).await.is_err() {
+            return Err(status(server).await);
         }
     }
+    Ok(())
 }
 
 async fn watch(laws: Arc<Laws>) {
