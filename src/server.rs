@@ -102,7 +102,12 @@ impl Service {
             Access::Write => Some(Journal::open(settings.data_dir.clone(), limits).await?),
             Access::Read => None,
         };
-        let catalog = Catalog::new(stores.s3.clone(), stores.local.clone());
+        let catalog = Catalog::new(
+            stores.s3.clone(),
+            stores.local.clone(),
+            settings.catalog_cache_size.as_u64(),
+            clock.clone(),
+        );
         let engine = Engine::new(engine_settings(settings), stores, journal, clock.clone());
         engine.resume().await?;
         let replica = value(&settings.replica_name)

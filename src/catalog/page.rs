@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 
 use super::Export;
@@ -40,7 +39,12 @@ struct Token {
 impl PagePosition {
     /// Right at this export.
     pub fn of(export: &Export) -> Self {
-        Self(Reverse(export.accepted_time), export.export_id)
+        Self::at(export.accepted_time, export.export_id)
+    }
+
+    /// Right at the export with this acceptance time and id.
+    pub fn at(accepted_time: AcceptedTime, export_id: ExportId) -> Self {
+        Self(Reverse(accepted_time), export_id)
     }
 
     /// Behind every export of this time.
@@ -68,10 +72,8 @@ impl PagePosition {
         if token.filter != filter_mark(filter) {
             return Err(InvalidPageToken::OtherFilter);
         }
-        let in_range = (0..=AcceptedTime::LATEST_MICROS).contains(&token.micros);
-        let time = DateTime::from_timestamp_micros(token.micros).filter(|_| in_range);
-        let time = time.ok_or(InvalidPageToken::Malformed)?;
-        Ok(Self(Reverse(AcceptedTime::new(time)), token.export_id))
+        let time = AcceptedTime::from_micros(token.micros).ok_or(InvalidPageToken::Malformed)?;
+        Ok(Self(Reverse(time), token.export_id))
     }
 }
 
