@@ -79,7 +79,8 @@ impl IndexReader {
     ) -> Self {
         // Exports of one microsecond are ordered by id, which the index's names don't tell. So its
         // entries are read together, those before the page's start too.
-        let newest = after.map_or(*times.end(), |after| after.time().min(*times.end()));
+        let newest =
+            after.map_or(*times.end(), |after| after.newest_time_behind().min(*times.end()));
         Self {
             catalog,
             store,

@@ -57,6 +57,15 @@ impl PagePosition {
         self.0.0
     }
 
+    /// The acceptance time of the newest export that can lie behind this place.
+    pub fn newest_time_behind(&self) -> AcceptedTime {
+        let time = self.time();
+        if *self < Self::behind_all_of(time) {
+            return time;
+        }
+        AcceptedTime::from_micros(time.micros() - 1).unwrap_or(time)
+    }
+
     /// The token that starts a page behind this place, good for this filter only.
     pub fn to_token(self, filter: &str) -> String {
         let token =
@@ -98,6 +107,14 @@ mod tests {
         let token = position().to_token("state = STATE_FAILED");
         assert_eq!(PagePosition::from_token(&token, "state = STATE_FAILED"), Ok(position()));
         assert_eq!(PagePosition::from_token(&token, ""), Err(InvalidPageToken::OtherFilter));
+    }
+
+    #[test]
+    fn behind_all_of_a_time_the_next_older_begins() {
+        let time = position().time();
+        assert_eq!(position().newest_time_behind(), time);
+        let behind = PagePosition::behind_all_of(time);
+        assert_eq!(behind.newest_time_behind().micros(), time.micros() - 1);
     }
 
     #[test]

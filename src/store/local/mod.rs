@@ -4,6 +4,7 @@
 //! bundle's manifest tell them.
 
 mod delete;
+mod folder;
 mod list;
 mod probe;
 mod read;
@@ -22,6 +23,7 @@ use std::{
 
 use async_trait::async_trait;
 
+use self::folder::Windows;
 use super::{
     ListRequest, Listing, Object, ObjectInfo, ObjectKey, Payload, ProbeResult, PutOutcome, Store,
     StoreError, StoreErrorKind, StoreKind,
@@ -39,6 +41,7 @@ const OWN: &str = ".tara-export";
 #[derive(Debug, Clone)]
 pub struct LocalStore {
     disk: Arc<Disk>,
+    windows: Arc<Windows>,
 }
 
 impl LocalStore {
@@ -65,7 +68,8 @@ impl LocalStore {
             // Whatever else is wrong shows when it is used, and by then may be mended.
             _ => {}
         }
-        Ok(Self { disk: Arc::new(Disk::new(absolute, TEMPORARY)) })
+        let disk = Arc::new(Disk::new(absolute, TEMPORARY));
+        Ok(Self { disk, windows: Arc::default() })
     }
 
     /// The store's folder, as an absolute path.
@@ -118,7 +122,7 @@ impl Store for LocalStore {
 
     async fn list(&self, request: ListRequest) -> Result<Listing, StoreError> {
         let store = self.clone();
-        blocking(move || list::list(store.root(), &request)).await
+        blocking(move || list::list(store.root(), &store.windows, &request)).await
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
