@@ -1,5 +1,6 @@
 //! What it costs to list and to read exports as the catalogue grows, and how many reports a second
-//! come from memory: `cargo bench --bench catalog`.
+//! come from memory: `cargo bench --bench catalog`; other sizes than the usual ones come behind it, as
+//! in `cargo bench --bench catalog -- 100 1000`.
 //!
 //! Server, clients and the S3 server in memory share this process and this machine's loopback. Each
 //! measurement of throughput alternates with tonic's own unary echo of the very same answer, so that
@@ -12,7 +13,7 @@
 mod catalogue;
 
 use std::{
-    fs,
+    env, fs,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
@@ -51,7 +52,7 @@ use tonic_prost::ProstCodec;
 
 use self::catalogue::Committed;
 
-/// Bundles of the catalogues.
+/// Bundles of the catalogues, unless others are asked for.
 const SIZES: [u64; 3] = [100, 10_000, 1_000_000];
 const PAGE_SIZE: i32 = 50;
 /// Times each page is asked for; the median is told.
@@ -72,7 +73,13 @@ fn main() {
         );
         println!("| bundles | store | page | first time | again | after an export |");
         println!("|--:|---|---|--:|--:|--:|");
-        for size in SIZES {
+        // Cargo adds arguments of its own.
+        let mut sizes: Vec<u64> =
+            env::args().filter_map(|argument| argument.parse().ok()).collect();
+        if sizes.is_empty() {
+            sizes.extend(SIZES);
+        }
+        for size in sizes {
             in_s3(size).await;
             on_disk(size).await;
         }

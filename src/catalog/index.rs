@@ -27,6 +27,9 @@ pub(super) struct IndexReader {
     catalog: Catalog,
     store: Arc<dyn Store>,
     start_after: String,
+    /// The time of the last export before the page: entries of that time may have been shown, and are
+    /// read beside those that are wanted.
+    shown_time: Option<AcceptedTime>,
     /// No older entry is wanted.
     earliest: AcceptedTime,
     /// Listed and not read yet.
@@ -85,10 +88,12 @@ impl IndexReader {
             catalog,
             store,
             start_after: layout::index_position(newest),
+            shown_time: after.map(|after| after.time()),
             earliest: *times.start(),
             listed: VecDeque::new(),
-            // One more shows whether the last one's microsecond goes on.
-            listing_size: page_size.saturating_add(1).min(LARGEST_LISTING),
+            // One more shows whether the last one's microsecond goes on, another one is the last that
+            // was shown.
+            listing_size: page_size.saturating_add(2).min(LARGEST_LISTING),
             more: true,
             batch_size: 1,
             entries_left: ENTRIES_PER_PAGE,
@@ -139,11 +144,13 @@ impl IndexReader {
         Ok(found)
     }
 
-    /// The least number of listed entries, but at least so many, behind which another microsecond
-    /// begins.
+    /// The least number of listed entries, but at least so many that may not have been shown, behind
+    /// which another microsecond begins.
     fn whole_microseconds(&self, wanted: usize) -> Option<usize> {
         let time = |index: usize| self.listed.get(index).map(|(time, _)| *time);
-        (wanted..self.listed.len()).find(|index| time(*index) != time(*index - 1))
+        let is_shown = |entry: &&(AcceptedTime, FolderName)| Some(entry.0) == self.shown_time;
+        let shown = self.listed.iter().take_while(is_shown).count();
+        (shown + wanted..self.listed.len()).find(|index| time(*index) != time(*index - 1))
     }
 
     /// Lists more entries. What is no entry costs its part of a listing and nothing else.

@@ -42,7 +42,8 @@ impl Committed {
     pub(crate) fn new(number: u64, time: DateTime<Utc>, reviewer: &str) -> Self {
         let accepted_time = AcceptedTime::new(time);
         let document_name = "incident report.docx";
-        let suffix = u32::try_from(number).unwrap_or(u32::MAX);
+        // Each has a folder of its own, also where one second has many.
+        let suffix = u32::try_from(number + 2).expect("no more than millions");
         let base = FolderBase::new(&accepted_time, document_name);
         let artifacts = PATHS.map(|path| ManifestArtifact {
             path: path.parse::<ArtifactPath>().expect("a path"),
