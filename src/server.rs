@@ -101,7 +101,12 @@ impl Service {
             Access::Write => Some(Journal::open(settings.data_dir.clone(), limits).await?),
             Access::Read => None,
         };
-        let catalog = Catalog::new(stores.s3.clone(), stores.local.clone());
+        let catalog = Catalog::new(
+            stores.s3.clone(),
+            stores.local.clone(),
+            settings.catalog_cache_size.as_u64(),
+            clock.clone(),
+        );
         let uploads = uploads(settings, &stores, access, clock.clone());
         let engine =
             Engine::new(engine_settings(settings), stores, journal, uploads, clock.clone());

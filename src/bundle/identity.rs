@@ -70,6 +70,12 @@ impl AcceptedTime {
     /// The largest number of microseconds since 1970: sixteen nines.
     pub const LATEST_MICROS: i64 = 9_999_999_999_999_999;
 
+    /// So many microseconds after 1970; none outside the years that the index holds.
+    pub fn from_micros(micros: i64) -> Option<Self> {
+        let in_range = (0..=Self::LATEST_MICROS).contains(&micros);
+        DateTime::from_timestamp_micros(micros).filter(|_| in_range).map(Self)
+    }
+
     /// The time.
     pub fn as_datetime(&self) -> DateTime<Utc> {
         self.0

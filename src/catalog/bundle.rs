@@ -10,7 +10,10 @@ use super::{
     records::{self, ExportRecord},
 };
 use crate::{
-    bundle::{AcceptedTime, ArtifactPath, Destination, ExportId, FolderBase, FolderName, Manifest},
+    bundle::{
+        AcceptedTime, ArtifactPath, Destination, ExportId, FolderBase, FolderName, Manifest,
+        ManifestArtifact,
+    },
     digest::Sha256,
     store::{ListRequest, Store, StoreError, StoreErrorKind, StoreKind, read_small},
 };
@@ -125,6 +128,18 @@ impl StoredBundle {
         Ok(Some(Self::new(store, folder, manifest, requested_destination)))
     }
 
+    /// Reads the bundle of an export from the folder in S3 where it was before; none where the folder
+    /// has it no more.
+    pub(super) async fn of_known_folder(
+        store: &Arc<dyn Store>,
+        folder: FolderName,
+        export_id: ExportId,
+    ) -> Result<Option<Self>, ReadError> {
+        let manifest = read_manifest(store.as_ref(), &folder).await?;
+        let manifest = manifest.filter(|manifest| manifest.manifest.export_id == export_id);
+        Ok(manifest.map(|manifest| Self::new(store, folder, manifest, Destination::S3)))
+    }
+
     fn new(
         store: &Arc<dyn Store>,
         folder: FolderName,
@@ -140,6 +155,11 @@ impl StoredBundle {
             committed_time: manifest.modified_time,
             requested_destination,
         }
+    }
+
+    /// The kind of store that has the bundle.
+    pub fn store_kind(&self) -> StoreKind {
+        self.store.kind()
     }
 
     /// The bundle's folder.
@@ -180,16 +200,7 @@ impl StoredBundle {
 
     /// The bundle's files without its manifest, in path order.
     pub fn artifacts(&self) -> Vec<ExportArtifact> {
-        self.manifest
-            .artifacts
-            .iter()
-            .map(|artifact| ExportArtifact {
-                path: artifact.path.to_string(),
-                size_bytes: artifact.size_bytes,
-                sha256: artifact.sha256,
-                media_type: artifact.media_type.clone(),
-            })
-            .collect()
+        self.manifest.artifacts.iter().map(export_artifact).collect()
     }
 
     /// The manifest as one of the bundle's files.
@@ -202,23 +213,28 @@ impl StoredBundle {
         }
     }
 
+    /// One of the bundle's files, or its manifest, as the manifest has it.
+    ///
+    /// # Errors
+    /// [`ReadError::NoSuchArtifact`] where the manifest doesn't list the path.
+    pub fn artifact(&self, path: &ArtifactPath) -> Result<ExportArtifact, ReadError> {
+        if *path == ArtifactPath::manifest() {
+            return Ok(self.manifest_artifact());
+        }
+        let listed = self.manifest.artifacts.iter().find(|artifact| artifact.path == *path);
+        listed.map(export_artifact).ok_or_else(|| ReadError::NoSuchArtifact {
+            path: path.to_string(),
+            folder: self.folder.to_string(),
+        })
+    }
+
     /// Opens one of the bundle's files, or its manifest.
     ///
     /// # Errors
     /// [`ReadError::NoSuchArtifact`] where the manifest doesn't list the path, and
     /// [`ReadError::DataLoss`] where it does and the file is gone.
     pub async fn open(&self, path: &ArtifactPath) -> Result<VerifiedArtifact, ReadError> {
-        let expected = if *path == ArtifactPath::manifest() {
-            Some(self.manifest_artifact())
-        } else {
-            self.artifacts().into_iter().find(|artifact| artifact.path == path.as_str())
-        };
-        let Some(expected) = expected else {
-            return Err(ReadError::NoSuchArtifact {
-                path: path.to_string(),
-                folder: self.folder.to_string(),
-            });
-        };
+        let expected = self.artifact(path)?;
         let key = layout::artifact(&self.folder, path);
         match VerifiedArtifact::open(self.store.as_ref(), &key, expected).await {
             Err(ReadError::DataLoss { .. }) if self.is_gone().await => {
@@ -230,10 +246,53 @@ impl StoredBundle {
         }
     }
 
+    /// Whether the bundle is still there as it was read. In S3, where the service removes no bundle, it
+    /// is; in the local store, what moved to S3 goes: its record last, and where its files are kept,
+    /// nothing else that can be missed.
+    pub(super) async fn is_there(&self) -> bool {
+        if self.store.kind() == StoreKind::S3 {
+            return true;
+        }
+        let record = layout::record(self.manifest.export_id);
+        let manifest = ArtifactPath::manifest();
+        let (record, has_manifest) = futures::join!(
+            self.store.head(&record),
+            self.has_file(&manifest, self.manifest_size_bytes, self.committed_time)
+        );
+        record.is_ok() && has_manifest
+    }
+
+    /// Whether a file that was read is still there as it was, as far as that shows without reading it.
+    pub(super) async fn has_file(
+        &self,
+        path: &ArtifactPath,
+        size_bytes: u64,
+        modified_time: Option<DateTime<Utc>>,
+    ) -> bool {
+        if self.store.kind() == StoreKind::S3 {
+            return true;
+        }
+        let info = self.store.head(&layout::artifact(&self.folder, path)).await;
+        info.is_ok_and(|info| {
+            info.size_bytes == size_bytes
+                && info.modified_time.is_some()
+                && info.modified_time == modified_time
+        })
+    }
+
     /// Whether the whole bundle went: it fell back, and is in S3 now.
     async fn is_gone(&self) -> bool {
         self.store.kind() == StoreKind::Local
             && matches!(read_manifest(self.store.as_ref(), &self.folder).await, Ok(None))
+    }
+}
+
+fn export_artifact(artifact: &ManifestArtifact) -> ExportArtifact {
+    ExportArtifact {
+        path: artifact.path.to_string(),
+        size_bytes: artifact.size_bytes,
+        sha256: artifact.sha256,
+        media_type: artifact.media_type.clone(),
     }
 }
 

@@ -1,9 +1,14 @@
 //! The filter language of ListExports: conditions `field op value` joined by AND.
 
+use std::ops::RangeInclusive;
+
 use chrono::{DateTime, Utc};
 
 use super::{Export, ExportState};
-use crate::{bundle::Destination, store::StoreKind};
+use crate::{
+    bundle::{AcceptedTime, Destination},
+    store::StoreKind,
+};
 
 /// Longest filter in bytes.
 const LIMIT_BYTES: usize = 1024;
@@ -100,6 +105,23 @@ impl Filter {
             _ => true,
         })
     }
+
+    /// The acceptance times an export can have that meets the filter, known without reading any;
+    /// none where no export can.
+    pub fn accepted_times(&self) -> Option<RangeInclusive<AcceptedTime>> {
+        let (mut earliest, mut latest) = (0, AcceptedTime::LATEST_MICROS);
+        for condition in &self.conditions {
+            if let Condition::AcceptedTime(order, time) = condition {
+                let micros = order.micros(*time);
+                earliest = earliest.max(*micros.start());
+                latest = latest.min(*micros.end());
+            }
+        }
+        if earliest > latest {
+            return None;
+        }
+        Some(AcceptedTime::from_micros(earliest)?..=AcceptedTime::from_micros(latest)?)
+    }
 }
 
 impl Condition {
@@ -138,6 +160,24 @@ impl Order {
             Self::LessOrEqual => left <= right,
             Self::Greater => left > right,
             Self::GreaterOrEqual => left >= right,
+        }
+    }
+
+    /// The whole microseconds since 1970 that stand in this order to a time, which may lie between
+    /// two; all of them for [`Order::NotEqual`].
+    fn micros(self, time: DateTime<Utc>) -> RangeInclusive<i64> {
+        // A leap second's nanoseconds go beyond a second: no whole microsecond lies among them.
+        let nanos = i64::from(time.timestamp_subsec_nanos().min(999_999_999));
+        let last_before_or_at = time.timestamp() * 1_000_000 + nanos / 1000;
+        let is_whole = nanos % 1000 == 0;
+        let last_before = last_before_or_at - i64::from(is_whole);
+        match self {
+            Self::Equal => last_before + 1..=last_before_or_at,
+            Self::NotEqual => i64::MIN..=i64::MAX,
+            Self::Less => i64::MIN..=last_before,
+            Self::LessOrEqual => i64::MIN..=last_before_or_at,
+            Self::Greater => last_before_or_at + 1..=i64::MAX,
+            Self::GreaterOrEqual => last_before + 1..=i64::MAX,
         }
     }
 }
@@ -408,6 +448,46 @@ mod tests {
             assert!(error.reason.contains(reason), "{filter}: {error}");
         }
         assert_eq!(Filter::parse(&"x".repeat(1025)).unwrap_err().position, 1024);
+    }
+
+    #[test]
+    fn the_times_that_can_match_are_known_before_reading_any() {
+        let micros = |filter: &str| {
+            let times = Filter::parse(filter).unwrap().accepted_times();
+            times.map(|times| (times.start().micros(), times.end().micros()))
+        };
+        let latest = AcceptedTime::LATEST_MICROS;
+        for (filter, expected) in [
+            ("", Some((0, latest))),
+            ("reviewer = Ada", Some((0, latest))),
+            (r#"accepted_time != "1970-01-01T00:00:01Z""#, Some((0, latest))),
+            (r#"accepted_time = "1970-01-01T00:00:01Z""#, Some((1_000_000, 1_000_000))),
+            (r#"accepted_time = "1970-01-01T00:00:01.0000005Z""#, None),
+            (r#"accepted_time < "1970-01-01T00:00:01Z""#, Some((0, 999_999))),
+            (r#"accepted_time < "1970-01-01T00:00:01.0000005Z""#, Some((0, 1_000_000))),
+            (r#"accepted_time <= "1970-01-01T00:00:01Z""#, Some((0, 1_000_000))),
+            (r#"accepted_time <= "1970-01-01T00:00:01.0000005Z""#, Some((0, 1_000_000))),
+            (r#"accepted_time > "1970-01-01T00:00:01Z""#, Some((1_000_001, latest))),
+            (r#"accepted_time > "1970-01-01T00:00:01.0000005Z""#, Some((1_000_001, latest))),
+            (r#"accepted_time >= "1970-01-01T00:00:01Z""#, Some((1_000_000, latest))),
+            (r#"accepted_time >= "1970-01-01T00:00:01.0000005Z""#, Some((1_000_001, latest))),
+            (r#"accepted_time > "1970-01-01T00:00:59.9999995Z""#, Some((60_000_000, latest))),
+            (r#"accepted_time > "1970-01-01T00:00:60.5Z""#, Some((60_000_000, latest))),
+            (r#"accepted_time < "1970-01-01T00:00:60.5Z""#, Some((0, 59_999_999))),
+            (r#"accepted_time < "1969-12-31T23:59:59.5Z""#, None),
+            (r#"accepted_time < "1970-01-01T00:00:00Z""#, None),
+            (r#"accepted_time > "9999-12-31T23:59:59Z""#, None),
+            (
+                r#"accepted_time >= "1970-01-01T00:00:01Z" AND reviewer = Ada AND accepted_time < "1970-01-01T00:00:02Z""#,
+                Some((1_000_000, 1_999_999)),
+            ),
+            (
+                r#"accepted_time >= "1970-01-01T00:00:02Z" AND accepted_time < "1970-01-01T00:00:02Z""#,
+                None,
+            ),
+        ] {
+            assert_eq!(micros(filter), expected, "{filter}");
+        }
     }
 
     #[test]

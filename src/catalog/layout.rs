@@ -1,6 +1,5 @@
 //! The names under which a store keeps bundles and the service's own records (design, section 3).
 
-use chrono::DateTime;
 use uuid::Uuid;
 
 use crate::{
@@ -141,8 +140,7 @@ pub fn parse_index_entry(key: &str) -> Option<(AcceptedTime, FolderName)> {
         return None;
     }
     let micros = AcceptedTime::LATEST_MICROS.checked_sub(digits.parse().ok()?)?;
-    let time = DateTime::from_timestamp_micros(micros)?;
-    Some((AcceptedTime::new(time), folder.parse().ok()?))
+    Some((AcceptedTime::from_micros(micros)?, folder.parse().ok()?))
 }
 
 fn inverted(time: AcceptedTime) -> String {

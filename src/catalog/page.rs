@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 
 use super::Export;
@@ -40,7 +39,12 @@ struct Token {
 impl PagePosition {
     /// Right at this export.
     pub fn of(export: &Export) -> Self {
-        Self(Reverse(export.accepted_time), export.export_id)
+        Self::at(export.accepted_time, export.export_id)
+    }
+
+    /// Right at the export with this acceptance time and id.
+    pub fn at(accepted_time: AcceptedTime, export_id: ExportId) -> Self {
+        Self(Reverse(accepted_time), export_id)
     }
 
     /// Behind every export of this time.
@@ -51,6 +55,15 @@ impl PagePosition {
     /// The acceptance time at this place.
     pub fn time(&self) -> AcceptedTime {
         self.0.0
+    }
+
+    /// The acceptance time of the newest export that can lie behind this place.
+    pub fn newest_time_behind(&self) -> AcceptedTime {
+        let time = self.time();
+        if *self < Self::behind_all_of(time) {
+            return time;
+        }
+        AcceptedTime::from_micros(time.micros() - 1).unwrap_or(time)
     }
 
     /// The token that starts a page behind this place, good for this filter only.
@@ -68,10 +81,8 @@ impl PagePosition {
         if token.filter != filter_mark(filter) {
             return Err(InvalidPageToken::OtherFilter);
         }
-        let in_range = (0..=AcceptedTime::LATEST_MICROS).contains(&token.micros);
-        let time = DateTime::from_timestamp_micros(token.micros).filter(|_| in_range);
-        let time = time.ok_or(InvalidPageToken::Malformed)?;
-        Ok(Self(Reverse(AcceptedTime::new(time)), token.export_id))
+        let time = AcceptedTime::from_micros(token.micros).ok_or(InvalidPageToken::Malformed)?;
+        Ok(Self(Reverse(time), token.export_id))
     }
 }
 
@@ -96,6 +107,14 @@ mod tests {
         let token = position().to_token("state = STATE_FAILED");
         assert_eq!(PagePosition::from_token(&token, "state = STATE_FAILED"), Ok(position()));
         assert_eq!(PagePosition::from_token(&token, ""), Err(InvalidPageToken::OtherFilter));
+    }
+
+    #[test]
+    fn behind_all_of_a_time_the_next_older_begins() {
+        let time = position().time();
+        assert_eq!(position().newest_time_behind(), time);
+        let behind = PagePosition::behind_all_of(time);
+        assert_eq!(behind.newest_time_behind().micros(), time.micros() - 1);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Reading a bundle's files, each byte held against the manifest.
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::{Stream, TryStreamExt as _, stream};
 
 use super::ExportArtifact;
@@ -87,6 +88,11 @@ impl VerifiedArtifact {
     /// What the manifest says of the file.
     pub fn artifact(&self) -> &ExportArtifact {
         &self.expected
+    }
+
+    /// When the file was written, by the store's clock.
+    pub fn modified_time(&self) -> Option<DateTime<Utc>> {
+        self.object.info.modified_time
     }
 
     /// The file's bytes from this offset on. The bytes before it are read and digested too: without

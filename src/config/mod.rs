@@ -124,6 +124,10 @@ pub struct Settings {
           value_parser = duration("RECEIPT_RETENTION", 0..=31_536_000_000))]
     pub receipt_retention: Duration,
 
+    /// Memory for bundles' manifests and reports that were read lately; 0: they are read each time
+    #[arg(long, env = "CATALOG_CACHE_SIZE", default_value = "64MiB", value_parser = size("CATALOG_CACHE_SIZE", 0..=64 * GIB))]
+    pub catalog_cache_size: ByteSize,
+
     /// This server's name in answers; unset: the machine's
     #[arg(long, env = "REPLICA_NAME", value_parser = optional("REPLICA_NAME", replica_name))]
     pub replica_name: Option<Optional<String>>,
@@ -370,6 +374,7 @@ mod tests {
             ("--s3-retry-budget", "11m", "S3_RETRY_BUDGET", "from 100ms to 10m"),
             ("--heartbeat-interval", "16s", "HEARTBEAT_INTERVAL", "to 15s"),
             ("--max-request-size", "1kB", "MAX_REQUEST_SIZE", "from 64.0 KiB to 1.0 GiB"),
+            ("--catalog-cache-size", "1TiB", "CATALOG_CACHE_SIZE", "from 0 B to 64.0 GiB"),
             ("--s3-parallel-puts", "0", "S3_PARALLEL_PUTS", "from 1 to 256"),
             ("--bind-address", "localhost", "BIND_ADDRESS", "IP address"),
             ("--cors-allowed-origins", "example.com", "CORS_ALLOWED_ORIGINS", "origins"),

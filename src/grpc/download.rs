@@ -1,6 +1,6 @@
 //! Streams of a bundle's bytes.
 
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
@@ -36,7 +36,9 @@ pub(super) fn artifact_stream(
 }
 
 /// A whole bundle as a ZIP file.
-pub(super) fn bundle_stream(bundle: StoredBundle) -> ResponseStream<proto::DownloadBundleResponse> {
+pub(super) fn bundle_stream(
+    bundle: Arc<StoredBundle>,
+) -> ResponseStream<proto::DownloadBundleResponse> {
     use download_bundle_response::Part;
 
     let message = |part| proto::DownloadBundleResponse { part: Some(part) };
@@ -44,7 +46,7 @@ pub(super) fn bundle_stream(bundle: StoredBundle) -> ResponseStream<proto::Downl
         file_name: format!("{}.zip", bundle.folder()),
         media_type: "application/zip".to_owned(),
     }));
-    let data = chunks(zip(bundle.into())).map_ok(move |data| message(Part::Data(data)));
+    let data = chunks(zip(bundle)).map_ok(move |data| message(Part::Data(data)));
     Box::pin(stream::iter([Ok(description)]).chain(data))
 }
 

@@ -59,19 +59,29 @@ impl ExportApi {
         &self.engine
     }
 
-    async fn bundle(&self, name: &str) -> Result<StoredBundle, Status> {
+    /// The bundle of an export, perhaps as it was read lately.
+    async fn bundle(&self, name: &str) -> Result<Arc<StoredBundle>, Status> {
         let export_id = export_id(name)?;
-        if let Some(bundle) = self.catalog.find(export_id).await? {
-            return Ok(bundle);
-        }
-        Err(if self.engine.get(export_id).is_some() {
+        let found = self.catalog.find(export_id).await?;
+        found.ok_or_else(|| self.without_bundle(export_id))
+    }
+
+    /// The same as the store has it now: a download proves what is there.
+    async fn bundle_now(&self, name: &str) -> Result<Arc<StoredBundle>, Status> {
+        let export_id = export_id(name)?;
+        let found = self.catalog.find_now(export_id).await?;
+        found.ok_or_else(|| self.without_bundle(export_id))
+    }
+
+    fn without_bundle(&self, export_id: ExportId) -> Status {
+        if self.engine.get(export_id).is_some() {
             let message = format!(
-                "{name} has no bundle yet, or ended without one: GetExport says how far it is"
+                "exports/{export_id} has no bundle yet, or ended without one: GetExport says how far it is"
             );
             status(Code::FailedPrecondition, "EXPORT_NOT_COMMITTED", message)
         } else {
             export_not_found(export_id)
-        })
+        }
     }
 
     /// The export as this process, the journal or the stores know it.
@@ -349,17 +359,16 @@ impl ExportService for ExportApi {
             }
             View::Text => ArtifactPath::readable_report(),
         };
-        let artifact = bundle.open(&path).await?;
         let too_large = || {
             let message =
                 format!("{path} is too large for one message: DownloadArtifact has no such limit");
             status(Code::FailedPrecondition, "REPORT_TOO_LARGE", message)
         };
-        if artifact.artifact().size_bytes > UNARY_LIMIT_BYTES as u64 {
+        if bundle.artifact(&path)?.size_bytes > UNARY_LIMIT_BYTES as u64 {
             return Err(too_large());
         }
-        let sha256 = artifact.artifact().sha256.to_string();
-        let bytes = artifact.read_all().await?;
+        let (artifact, bytes) = self.catalog.read_file(&bundle, &path).await?;
+        let sha256 = artifact.sha256.to_string();
         let unreadable = |error: String| {
             tracing::error!(
                 name = request.name,
@@ -390,7 +399,7 @@ impl ExportService for ExportApi {
     ) -> Result<Response<Self::DownloadArtifactStream>, Status> {
         let request = request.into_inner();
         let path = artifact_path(&request.path)?;
-        let artifact = self.bundle(&request.name).await?.open(&path).await?;
+        let artifact = self.bundle_now(&request.name).await?.open(&path).await?;
         Ok(Response::new(artifact_stream(artifact, request.offset)?))
     }
 
@@ -398,7 +407,7 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::DownloadBundleRequest>,
     ) -> Result<Response<Self::DownloadBundleStream>, Status> {
-        let bundle = self.bundle(&request.into_inner().name).await?;
+        let bundle = self.bundle_now(&request.into_inner().name).await?;
         Ok(Response::new(bundle_stream(bundle)))
     }
 

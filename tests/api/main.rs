@@ -14,6 +14,7 @@ mod reading;
 
 mod again;
 mod bad_input;
+mod cached;
 mod damage;
 mod export;
 mod journal;
@@ -21,6 +22,7 @@ mod kept_elsewhere;
 mod limits;
 mod list;
 mod list_filter;
+mod list_scale;
 mod outage;
 mod reads;
 mod s3;

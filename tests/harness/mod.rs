@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 pub(crate) mod bundles;
+pub(crate) mod catalogue;
 pub(crate) mod following;
 pub(crate) mod requests;
 pub(crate) mod s3;

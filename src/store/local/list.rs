@@ -1,16 +1,20 @@
 //! Listing keys in byte order, reading no folder that can't matter.
 
-use std::{fs, io, path::Path};
+use std::{fs, path::Path};
 
 use super::{
     super::{ListRequest, Listing, ObjectKey, StoreError},
+    folder::{Start, Windows},
     is_reserved,
 };
-use crate::disk::DiskError;
 
 /// Lists the keys below the root.
-pub(super) fn list(root: &Path, request: &ListRequest) -> Result<Listing, StoreError> {
-    let mut walk = Walk { root, request, found: Vec::new() };
+pub(super) fn list(
+    root: &Path,
+    windows: &Windows,
+    request: &ListRequest,
+) -> Result<Listing, StoreError> {
+    let mut walk = Walk { root, windows, request, found: Vec::new() };
     // The folder that all wanted keys lie in, as a prefix: empty or ending with `/`.
     let start = match request.prefix.rfind('/') {
         Some(end) => &request.prefix[..=end],
@@ -27,6 +31,7 @@ pub(super) fn list(root: &Path, request: &ListRequest) -> Result<Listing, StoreE
 
 struct Walk<'a> {
     root: &'a Path,
+    windows: &'a Windows,
     request: &'a ListRequest,
     /// Keys, and folded folders ending with `/`, in order. One more than wanted tells whether there
     /// is more.
@@ -52,21 +57,40 @@ impl Walk<'_> {
         self.found.len() > self.request.limit
     }
 
-    /// Takes the keys of one folder. `prefix` is empty or ends with `/`.
-    fn folder(&mut self, prefix: &str) -> Result<(), StoreError> {
-        for entry in entries(self.root, prefix, |entry| self.matters(entry))? {
-            if self.is_full() {
-                break;
+    /// Takes the keys of one folder. `folder` is empty or ends with `/`.
+    fn folder(&mut self, folder: &str) -> Result<(), StoreError> {
+        let mut next = Some(self.start_in(folder));
+        while let Some(start) = next {
+            let window = self.windows.read(self.root, folder, &start)?;
+            for entry in window.from(&start) {
+                if self.is_full() {
+                    return Ok(());
+                }
+                if !self.matters(entry) {
+                    continue;
+                }
+                if !entry.ends_with('/') {
+                    self.found.push(entry.clone());
+                } else if !self.request.delimited {
+                    self.folder(entry)?;
+                } else if holds_an_object(self.root, self.windows, entry)? {
+                    self.found.push(entry.clone());
+                }
             }
-            if !entry.ends_with('/') {
-                self.found.push(entry);
-            } else if !self.request.delimited {
-                self.folder(&entry)?;
-            } else if holds_an_object(self.root, &entry)? {
-                self.found.push(entry);
-            }
+            next = window.next();
         }
         Ok(())
+    }
+
+    /// Where the folder's entries begin to matter.
+    fn start_in(&self, folder: &str) -> Start {
+        let Some(start_after) = &self.request.start_after else { return Start::first() };
+        let below = start_after.strip_prefix(folder).and_then(|rest| rest.find('/'));
+        match below {
+            // The folder that holds the start has wanted keys, and its name is less than the start.
+            Some(end) => Start::at(start_after[..=folder.len() + end].to_owned()),
+            None => Start::after(start_after.clone()),
+        }
     }
 
     /// Whether a key, or a folder ending with `/`, can lead to a wanted key.
@@ -83,55 +107,16 @@ impl Walk<'_> {
 }
 
 /// Whether any key lies below: stores have no empty folders, disks do, after a crash say.
-fn holds_an_object(root: &Path, prefix: &str) -> Result<bool, StoreError> {
-    for entry in entries(root, prefix, |_| true)? {
-        if !entry.ends_with('/') || holds_an_object(root, &entry)? {
-            return Ok(true);
+fn holds_an_object(root: &Path, windows: &Windows, folder: &str) -> Result<bool, StoreError> {
+    let mut next = Some(Start::first());
+    while let Some(start) = next {
+        let window = windows.read(root, folder, &start)?;
+        for entry in window.from(&start) {
+            if !entry.ends_with('/') || holds_an_object(root, windows, entry)? {
+                return Ok(true);
+            }
         }
+        next = window.next();
     }
     Ok(false)
-}
-
-/// The wanted entries of one folder as full keys, those of folders with a `/` behind. That makes
-/// their order the order of the keys below: `a-b` before `a/b`, since `-` is less than `/`.
-fn entries(
-    root: &Path,
-    prefix: &str,
-    wanted: impl Fn(&str) -> bool,
-) -> Result<Vec<String>, StoreError> {
-    let path = root.join(prefix);
-    let failed = |error| StoreError::from(DiskError::of_read("list", &path, error));
-    let directory = match fs::read_dir(&path) {
-        Ok(directory) => directory,
-        Err(error)
-            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
-        {
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(failed(error)),
-    };
-    let mut entries = Vec::new();
-    for entry in directory {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name();
-        let Some(mut key) = name.to_str().map(|name| format!("{prefix}{name}")) else {
-            continue;
-        };
-        if ObjectKey::new(key.as_str()).is_err() || is_reserved(&key) {
-            continue;
-        }
-        // Symbolic links, sockets and the like are neither files nor folders here.
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => key.push('/'),
-            Ok(kind) if kind.is_file() => {}
-            Ok(_) => continue,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(failed(error)),
-        }
-        if wanted(&key) {
-            entries.push(key);
-        }
-    }
-    entries.sort_unstable();
-    Ok(entries)
 }

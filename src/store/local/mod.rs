@@ -4,6 +4,7 @@
 //! bundle's manifest tell them.
 
 mod delete;
+mod folder;
 mod list;
 mod probe;
 mod read;
@@ -23,7 +24,7 @@ use std::{
 
 use async_trait::async_trait;
 
-use self::under_way::WritesUnderWay;
+use self::{folder::Windows, under_way::WritesUnderWay};
 use super::{
     ListRequest, Listing, Object, ObjectInfo, ObjectKey, Payload, ProbeResult, PutOutcome, Store,
     StoreError, StoreErrorKind, StoreKind, StreamedPayload,
@@ -42,6 +43,7 @@ const OWN: &str = ".tara-export";
 pub struct LocalStore {
     disk: Arc<Disk>,
     writes: Arc<WritesUnderWay>,
+    windows: Arc<Windows>,
 }
 
 impl LocalStore {
@@ -68,7 +70,8 @@ impl LocalStore {
             // Whatever else is wrong shows when it is used, and by then may be mended.
             _ => {}
         }
-        Ok(Self { disk: Arc::new(Disk::new(absolute, TEMPORARY)), writes: Arc::default() })
+        let disk = Arc::new(Disk::new(absolute, TEMPORARY));
+        Ok(Self { disk, writes: Arc::default(), windows: Arc::default() })
     }
 
     /// The store's folder, as an absolute path.
@@ -140,7 +143,7 @@ impl Store for LocalStore {
 
     async fn list(&self, request: ListRequest) -> Result<Listing, StoreError> {
         let store = self.clone();
-        blocking(move || list::list(store.root(), &request)).await
+        blocking(move || list::list(store.root(), &store.windows, &request)).await
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
