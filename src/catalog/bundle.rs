@@ -208,17 +208,7 @@ impl StoredBundle {
     /// [`ReadError::NoSuchArtifact`] where the manifest doesn't list the path, and
     /// [`ReadError::DataLoss`] where it does and the file is gone.
     pub async fn open(&self, path: &ArtifactPath) -> Result<VerifiedArtifact, ReadError> {
-        let expected = if *path == ArtifactPath::manifest() {
-            Some(self.manifest_artifact())
-        } else {
-            self.artifacts().into_iter().find(|artifact| artifact.path == path.as_str())
-        };
-        let Some(expected) = expected else {
-            return Err(ReadError::NoSuchArtifact {
-                path: path.to_string(),
-                folder: self.folder.to_string(),
-            });
-        };
+        let expected = self.expected(path)?;
         let key = layout::artifact(&self.folder, path);
         match VerifiedArtifact::open(self.store.as_ref(), &key, expected).await {
             Err(ReadError::DataLoss { .. }) if self.is_gone().await => {
@@ -228,6 +218,23 @@ impl StoredBundle {
             }
             opened => opened,
         }
+    }
+
+    /// What the manifest says of one of the bundle's files, or what is known of the manifest itself.
+    pub(super) fn expected(&self, path: &ArtifactPath) -> Result<ExportArtifact, ReadError> {
+        let expected = if *path == ArtifactPath::manifest() {
+            Some(self.manifest_artifact())
+        } else {
+            self.artifacts().into_iter().find(|artifact| artifact.path == path.as_str())
+        };
+        expected.ok_or_else(|| ReadError::NoSuchArtifact {
+            path: path.to_string(),
+            folder: self.folder.to_string(),
+        })
+    }
+
+    pub(super) fn store(&self) -> &dyn Store {
+        self.store.as_ref()
     }
 
     /// Whether the whole bundle went: it fell back, and is in S3 now.

@@ -8,6 +8,7 @@ mod bundle;
 mod export;
 mod filter;
 pub mod layout;
+mod link;
 mod list;
 mod page;
 mod read;
@@ -22,6 +23,7 @@ pub use self::{
     },
     export::{Export, ExportArtifact, ExportState},
     filter::{Filter, InvalidFilter},
+    link::LinkError,
     list::{ListQuery, Page},
     page::{InvalidPageToken, PagePosition},
     read::{ReadError, VerifiedArtifact},

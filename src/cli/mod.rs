@@ -7,6 +7,7 @@ mod check;
 mod download;
 mod export;
 mod format;
+mod link;
 mod list;
 mod output;
 mod progress;
@@ -21,6 +22,7 @@ use tonic::Code;
 pub use check::CheckCommand;
 pub use download::DownloadCommand;
 pub use export::ExportCommand;
+pub use link::LinkCommand;
 pub use list::ListCommand;
 pub use output::{Captured, Output};
 pub use report::ReportCommand;
@@ -55,6 +57,9 @@ pub enum ClientCommand {
     /// Download a bundle as a ZIP file, or one of its files
     #[command(after_help = EXIT_CODES)]
     Download(DownloadCommand),
+    /// Make a link by which anybody can download one file of a bundle in S3, for a time
+    #[command(after_help = EXIT_CODES)]
+    Link(LinkCommand),
     /// Check the server's stores, and say what to do about what is wrong
     #[command(after_help = EXIT_CODES)]
     Check(CheckCommand),
@@ -69,6 +74,7 @@ impl ClientCommand {
             Self::List(command) => &command.server,
             Self::Report(command) => &command.server,
             Self::Download(command) => &command.server,
+            Self::Link(command) => &command.server,
             Self::Check(command) => &command.server,
         };
         arguments.server.as_deref()
@@ -90,6 +96,7 @@ impl ClientCommand {
             Self::List(command) => command.run(client, out).await,
             Self::Report(command) => command.run(client, out).await,
             Self::Download(command) => command.run(client, out).await,
+            Self::Link(command) => command.run(client, out).await,
             Self::Check(command) => command.run(client, out).await,
         }
     }

@@ -5,6 +5,7 @@
 
 mod error;
 mod key;
+mod links;
 mod probe;
 
 pub mod local;
@@ -20,6 +21,7 @@ use futures::stream::BoxStream;
 pub use self::{
     error::{StoreError, StoreErrorKind},
     key::{InvalidKey, ObjectKey},
+    links::{Link, LinkObjects, LinkWish},
     probe::honours_conditional_put,
 };
 use crate::digest::Sha256;
@@ -83,6 +85,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Tries everything an export needs, in order, and says what to do about each failure. Writes
     /// nothing but fixed probe objects below `.tara-export/probe/`.
     async fn probe(&self) -> Vec<ProbeResult>;
+
+    /// Links to objects, where the store can make them.
+    fn links(&self) -> Option<&dyn LinkObjects> {
+        None
+    }
 }
 
 /// The kinds of store there are.

@@ -19,6 +19,7 @@ mod export;
 mod journal;
 mod kept_elsewhere;
 mod limits;
+mod links;
 mod list;
 mod list_filter;
 mod outage;

@@ -5,6 +5,7 @@
 
 pub(crate) mod bundles;
 pub(crate) mod following;
+pub(crate) mod http;
 pub(crate) mod requests;
 pub(crate) mod s3;
 pub(crate) mod statuses;

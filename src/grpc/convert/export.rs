@@ -95,7 +95,8 @@ fn state(state: ExportState) -> proto::export::State {
     }
 }
 
-pub(super) fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
+/// A time as a message.
+pub(in crate::grpc) fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
     prost_types::Timestamp {
         seconds: time.timestamp(),
         // Below 2 * 10^9, also in a leap second.

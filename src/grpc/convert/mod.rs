@@ -9,8 +9,8 @@ mod review;
 
 pub(super) use self::{
     events::{completed_event, event_message, failed_event},
-    export::{artifact_message, check_message, export_message},
-    names::{artifact_path, export_id, page_size},
+    export::{artifact_message, check_message, export_message, timestamp},
+    names::{artifact_path, export_id, page_size, time_to_live},
     report::report_message,
     request::{PreviewRequest, StartRequest, preview_request, start_request},
 };

@@ -3,24 +3,26 @@
 mod body;
 mod client;
 mod delete;
+mod disposition;
 mod failure;
+mod links;
 mod list;
 mod probe;
 mod put;
 mod read;
 mod settings;
 
-use std::{fmt, future::Future, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_s3::{Client, config::SharedCredentialsProvider};
 
-use self::failure::Failure;
 pub use self::settings::{S3Settings, ServerSideEncryption};
+use self::{failure::Failure, links::SigningCredentials};
 use super::{
-    ListRequest, Listing, Object, ObjectInfo, ObjectKey, Payload, ProbeResult, PutOutcome, Store,
-    StoreError, StoreKind,
+    LinkObjects, ListRequest, Listing, Object, ObjectInfo, ObjectKey, Payload, ProbeResult,
+    PutOutcome, Store, StoreError, StoreKind,
 };
 
 /// A bucket. Works with Amazon S3 and with servers that speak its protocol, if they honour
@@ -29,6 +31,7 @@ use super::{
 pub struct S3Store {
     client: Client,
     credentials: Option<SharedCredentialsProvider>,
+    signing_credentials: Arc<SigningCredentials>,
     settings: S3Settings,
 }
 
@@ -52,7 +55,8 @@ impl S3Store {
     /// from `environment`.
     pub fn from_sdk_config(settings: S3Settings, environment: &SdkConfig) -> Self {
         let client = client::client(&settings, environment);
-        Self { client, credentials: environment.credentials_provider(), settings }
+        let credentials = environment.credentials_provider();
+        Self { client, credentials, signing_credentials: Arc::default(), settings }
     }
 
     /// The whole key of an object in the bucket.
@@ -123,5 +127,9 @@ impl Store for S3Store {
 
     async fn probe(&self) -> Vec<ProbeResult> {
         probe::probe(self).await
+    }
+
+    fn links(&self) -> Option<&dyn LinkObjects> {
+        Some(self)
     }
 }
