@@ -228,6 +228,7 @@ fn quarantined(
         manifest_sha256: None,
         accepted_time,
         committed_time: None,
+        adopted: false,
     }
 }
 

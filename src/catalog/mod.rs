@@ -19,7 +19,8 @@ use std::sync::Arc;
 pub use self::{
     archive::zip,
     bundle::{
-        FolderOwner, StoredBundle, StoredManifest, claimed_folders, folder_owner, folders_of,
+        FolderOwner, MANIFEST_LIMIT_BYTES, StoredBundle, StoredManifest, claimed_folders,
+        folder_owner, folders_of,
     },
     export::{Export, ExportArtifact, ExportState},
     filter::{Filter, InvalidFilter},

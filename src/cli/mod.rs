@@ -1,8 +1,9 @@
 //! The client commands: arguments, runs, and what a person sees of them.
 //!
 //! Each command runs against a connected [`Client`]. Who composes them connects to the server that
-//! [`ClientCommand::server`] names, or to one of its own.
+//! [`ClientCommand::server`] names, or to one of its own. [`AdoptCommand`] alone works on a store.
 
+mod adopt;
 mod check;
 mod download;
 mod export;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use tonic::Code;
 
+pub use adopt::{ADOPT_HELP, AdoptCommand};
 pub use check::CheckCommand;
 pub use download::DownloadCommand;
 pub use export::ExportCommand;

@@ -356,6 +356,13 @@ impl ExportService for ExportApi {
         let sha256 = artifact.artifact().sha256.to_string();
         let bytes = artifact.read_all().await?;
         let unreadable = |error: String| {
+            if bundle.manifest().adopted {
+                let message = format!(
+                    "{path} was not written by this service, and is not in its form ({error}): VIEW_JSON and \
+                     DownloadArtifact give it byte for byte"
+                );
+                return status(Code::FailedPrecondition, "REPORT_UNREADABLE", message);
+            }
             tracing::error!(
                 name = request.name,
                 error,

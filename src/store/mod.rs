@@ -197,6 +197,9 @@ pub struct Listing {
     pub keys: Vec<String>,
     /// With [`ListRequest::delimited`]: what was folded, each ending with `/`, ascending.
     pub folders: Vec<String>,
+    /// What lies there and can be no object here, as text: names that break the rules of
+    /// [`ObjectKey`], symbolic links. Not all of many, and some may come again with the next part.
+    pub passed_over: Vec<String>,
     /// Whether there is more after the last of these.
     pub more: bool,
 }

@@ -51,6 +51,7 @@ pub(in crate::grpc) fn export_message(
         accepted_time: Some(timestamp(export.accepted_time.as_datetime())),
         committed_time: export.committed_time.map(timestamp),
         artifacts,
+        adopted: export.adopted,
     }
 }
 

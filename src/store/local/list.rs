@@ -8,9 +8,12 @@ use super::{
 };
 use crate::disk::DiskError;
 
+/// More of what can be no object is not told of; one asks for few.
+const PASSED_OVER_LIMIT: usize = 1_000;
+
 /// Lists the keys below the root.
 pub(super) fn list(root: &Path, request: &ListRequest) -> Result<Listing, StoreError> {
-    let mut walk = Walk { root, request, found: Vec::new() };
+    let mut walk = Walk { root, request, found: Vec::new(), passed_over: Vec::new() };
     // The folder that all wanted keys lie in, as a prefix: empty or ending with `/`.
     let start = match request.prefix.rfind('/') {
         Some(end) => &request.prefix[..=end],
@@ -21,8 +24,9 @@ pub(super) fn list(root: &Path, request: &ListRequest) -> Result<Listing, StoreE
     }
     let more = walk.found.len() > request.limit;
     walk.found.truncate(request.limit);
+    let passed_over = walk.passed_over;
     let (folders, keys) = walk.found.into_iter().partition(|entry| entry.ends_with('/'));
-    Ok(Listing { keys, folders, more })
+    Ok(Listing { keys, folders, passed_over, more })
 }
 
 struct Walk<'a> {
@@ -31,6 +35,8 @@ struct Walk<'a> {
     /// Keys, and folded folders ending with `/`, in order. One more than wanted tells whether there
     /// is more.
     found: Vec<String>,
+    /// What can be no object, as far as it was met.
+    passed_over: Vec<String>,
 }
 
 impl Walk<'_> {
@@ -54,7 +60,11 @@ impl Walk<'_> {
 
     /// Takes the keys of one folder. `prefix` is empty or ends with `/`.
     fn folder(&mut self, prefix: &str) -> Result<(), StoreError> {
-        for entry in entries(self.root, prefix, |entry| self.matters(entry))? {
+        let Entries { keys, passed_over } =
+            entries(self.root, prefix, |entry| self.matters(entry))?;
+        let room = PASSED_OVER_LIMIT.saturating_sub(self.passed_over.len());
+        self.passed_over.extend(passed_over.into_iter().take(room));
+        for entry in keys {
             if self.is_full() {
                 break;
             }
@@ -84,12 +94,20 @@ impl Walk<'_> {
 
 /// Whether any key lies below: stores have no empty folders, disks do, after a crash say.
 fn holds_an_object(root: &Path, prefix: &str) -> Result<bool, StoreError> {
-    for entry in entries(root, prefix, |_| true)? {
+    for entry in entries(root, prefix, |_| true)?.keys {
         if !entry.ends_with('/') || holds_an_object(root, &entry)? {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// What one folder holds.
+#[derive(Default)]
+struct Entries {
+    keys: Vec<String>,
+    /// What can be no object, as text.
+    passed_over: Vec<String>,
 }
 
 /// The wanted entries of one folder as full keys, those of folders with a `/` behind. That makes
@@ -98,7 +116,7 @@ fn entries(
     root: &Path,
     prefix: &str,
     wanted: impl Fn(&str) -> bool,
-) -> Result<Vec<String>, StoreError> {
+) -> Result<Entries, StoreError> {
     let path = root.join(prefix);
     let failed = |error| StoreError::from(DiskError::of_read("list", &path, error));
     let directory = match fs::read_dir(&path) {
@@ -106,32 +124,36 @@ fn entries(
         Err(error)
             if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
         {
-            return Ok(Vec::new());
+            return Ok(Entries::default());
         }
         Err(error) => return Err(failed(error)),
     };
-    let mut entries = Vec::new();
+    let mut entries = Entries::default();
     for entry in directory {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
-        let Some(mut key) = name.to_str().map(|name| format!("{prefix}{name}")) else {
-            continue;
-        };
-        if ObjectKey::new(key.as_str()).is_err() || is_reserved(&key) {
+        let mut key = format!("{prefix}{}", name.to_string_lossy());
+        if is_reserved(&key) {
             continue;
         }
+        let mut can_be_object = name.to_str().is_some() && ObjectKey::new(key.as_str()).is_ok();
         // Symbolic links, sockets and the like are neither files nor folders here.
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => key.push('/'),
             Ok(kind) if kind.is_file() => {}
-            Ok(_) => continue,
+            Ok(_) => can_be_object = false,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(failed(error)),
         }
-        if wanted(&key) {
-            entries.push(key);
+        if !wanted(&key) {
+            continue;
+        }
+        if can_be_object {
+            entries.keys.push(key);
+        } else if entries.passed_over.len() < PASSED_OVER_LIMIT {
+            entries.passed_over.push(key);
         }
     }
-    entries.sort_unstable();
+    entries.keys.sort_unstable();
     Ok(entries)
 }
