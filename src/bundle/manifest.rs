@@ -140,7 +140,6 @@ impl Manifest {
     }
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_false(value: &bool) -> bool {
     !value
 }

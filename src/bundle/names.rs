@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use chrono::NaiveDateTime;
+use chrono::{NaiveDateTime, Timelike as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{AcceptedTime, clean::clean_stem};
@@ -71,6 +71,8 @@ impl FolderBase {
         // Without the last underscore; both ways to make a base put ASCII there.
         let digits = self.0.get(..TIME_PREFIX_BYTES - 1)?;
         let time = NaiveDateTime::parse_from_str(digits, TIME_FORMAT).ok()?;
+        // A sixtieth second reads as a fifty-ninth with a second's nanoseconds.
+        let time = Some(time).filter(|time| time.nanosecond() == 0)?;
         let time = AcceptedTime::new(time.and_utc());
         let is_same = time.as_datetime().format(TIME_FORMAT).to_string() == digits;
         is_same.then_some(time)

@@ -12,7 +12,7 @@ use aws_config::SdkConfig;
 use aws_credential_types::provider::future;
 use aws_sdk_s3::config::{Credentials, ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_async::time::StaticTimeSource;
-use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use chrono::{SubsecRound as _, TimeDelta, Utc};
 use tara_export::store::{
     LinkWish, Store, StoreErrorKind,
     s3::{S3Settings, S3Store},
@@ -178,7 +178,7 @@ async fn credentials_about_to_end_are_asked_for_again_and_told_honestly() {
         let now = Utc::now();
         let links = store.links().unwrap();
         let link = links.link(&key("a.txt"), &wish(Duration::from_secs(7200))).await.unwrap();
-        assert!(link.expire_time <= DateTime::<Utc>::from(now) + TimeDelta::seconds(31));
+        assert!(link.expire_time <= now + TimeDelta::seconds(31));
         assert_eq!(credentials.given.load(Ordering::Relaxed), asked);
     }
     // Those that have ended sign nothing.
