@@ -6,6 +6,7 @@
 #[macro_use]
 mod failpoint;
 
+pub mod adopt;
 pub mod bundle;
 pub mod catalog;
 pub mod cli;

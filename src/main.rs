@@ -4,12 +4,13 @@ use std::{io, process::ExitCode, sync::Arc};
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tara_export::{
-    cli::{ClientCommand, ExitStatus, Output},
+    adopt::Adoption,
+    cli::{ADOPT_HELP, AdoptCommand, ClientCommand, ExitStatus, Output},
     client::Client,
     clock::SystemClock,
     config::{ListenSettings, LogSettings, Settings, value},
     data_dir::DataDirLock,
-    server::{Access, RunningServer, Service},
+    server::{Access, RunningServer, Service, open_stores},
     store::local::LocalStore,
     telemetry::{Logger, start_logging},
 };
@@ -36,6 +37,9 @@ enum Command {
     Serve(Serve),
     #[command(flatten)]
     Client(ClientCommand),
+    /// Make bundles of folders that the review application wrote before this service existed
+    #[command(after_help = ADOPT_HELP)]
+    Adopt(AdoptCommand),
 }
 
 #[derive(Debug, Args)]
@@ -75,11 +79,19 @@ fn main() -> ExitCode {
         }
         Command::Client(command) => {
             start_logging(&cli.log, Logger::Command);
-            match runtime.block_on(run_client(command, &cli.settings)) {
-                Ok(status) => status.into(),
-                Err((message, status)) => fail(&message, status),
-            }
+            ended(runtime.block_on(run_client(command, &cli.settings)))
         }
+        Command::Adopt(command) => {
+            start_logging(&cli.log, Logger::Command);
+            ended(runtime.block_on(run_adopt(command, &cli.settings)))
+        }
+    }
+}
+
+fn ended(result: Result<ExitStatus, (String, ExitStatus)>) -> ExitCode {
+    match result {
+        Ok(status) => status.into(),
+        Err((message, status)) => fail(&message, status),
     }
 }
 
@@ -139,6 +151,34 @@ async fn run_client(
     let client = Client::connect(&url).await.map_err(|error| failed(error.to_string()))?;
     let result = command.run(client, &mut output).await;
     server.shut_down().await;
+    drop(lock);
+    told(result)
+}
+
+/// Adopts what lies in the store itself; there is no server in between.
+async fn run_adopt(
+    command: AdoptCommand,
+    settings: &Settings,
+) -> Result<ExitStatus, (String, ExitStatus)> {
+    let failed = |message: String| (message, ExitStatus::Failed);
+    let stores = open_stores(settings).await.map_err(|error| failed(error.to_string()))?;
+    let s3 = stores.s3.filter(|_| !command.local);
+    // In S3 any number of replicas write side by side.
+    let lock = match s3.is_none() && command.write {
+        true => Some(lock_data_dir(settings).await.map_err(failed)?),
+        false => None,
+    };
+    let adoption = Adoption::new(
+        s3.unwrap_or(stores.local),
+        Arc::new(SystemClock),
+        command.settings(settings.allow_unsafe_store),
+    )
+    .await
+    .map_err(|error| failed(error.to_string()))?;
+    // From here on, a signal ends it with what was done so far.
+    let stop_signal = StopSignal::receive()
+        .map_err(|error| failed(format!("signals can't be received: {error}")))?;
+    let result = command.run(adoption, stop_signal.wait(), &mut Output::of_process()).await;
     drop(lock);
     told(result)
 }

@@ -81,12 +81,7 @@ impl Service {
         access: Access,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SetupError> {
-        let s3: Option<Arc<dyn Store>> = match value(&settings.s3_bucket_name) {
-            Some(bucket) => Some(Arc::new(S3Store::connect(s3_settings(settings, bucket)).await)),
-            None => None,
-        };
-        let local: Arc<dyn Store> = Arc::new(LocalStore::open(settings.data_dir.clone())?);
-        Self::over(settings, Stores { s3, local }, access, clock).await
+        Self::over(settings, open_stores(settings).await?, access, clock).await
     }
 
     /// The service over these stores, with what an earlier process of this data directory accepted.
@@ -121,6 +116,19 @@ impl Service {
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
+}
+
+/// The stores that the settings name. Asks nobody over the network.
+///
+/// # Errors
+/// Where the local store can't be used.
+pub async fn open_stores(settings: &Settings) -> Result<Stores, StoreError> {
+    let s3: Option<Arc<dyn Store>> = match value(&settings.s3_bucket_name) {
+        Some(bucket) => Some(Arc::new(S3Store::connect(s3_settings(settings, bucket)).await)),
+        None => None,
+    };
+    let local: Arc<dyn Store> = Arc::new(LocalStore::open(settings.data_dir.clone())?);
+    Ok(Stores { s3, local })
 }
 
 /// A server that listens.

@@ -144,3 +144,37 @@ fn wrong_settings_and_input_stop_before_anything_is_written() {
     let written = fs::read_dir(&data_dir).map(|entries| entries.count()).unwrap_or(0);
     assert!(written <= 1, "only the lock's folder");
 }
+
+#[test]
+fn folders_of_before_are_adopted_where_no_server_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let old = folder.path().join("20240229_235959_incident_report");
+    fs::create_dir_all(old.join("logs")).expect("a folder");
+    fs::write(old.join("readable_report.txt"), "DOCUMENT REVIEW REPORT\n").expect("a file");
+    fs::write(old.join("logs/chat_history.json"), "{}").expect("a file");
+    let dry = run(folder.path(), &["adopt"]);
+    assert_eq!(dry.status.code(), Some(0), "{}", stderr(&dry));
+    assert!(stdout(&dry).contains("(TOO_NEW)"), "{}", stdout(&dry));
+    let dry = run(folder.path(), &["adopt", "--min-age", "0s"]);
+    assert!(stdout(&dry).starts_with("would adopt"), "{}", stdout(&dry));
+    assert!(bundles(folder.path()).is_empty());
+
+    // A server has the directory: only telling is allowed.
+    let server = Server::start(folder.path());
+    let refused = run(folder.path(), &["adopt", "--min-age", "0s", "--write"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let holder = format!("process {}", server.child.id());
+    assert!(stderr(&refused).contains(&holder), "{}", stderr(&refused));
+    assert!(stdout(&run(folder.path(), &["adopt", "--min-age", "0s"])).starts_with("would adopt"));
+    drop(server);
+
+    let written = run(folder.path(), &["adopt", "--min-age", "0s", "--write"]);
+    assert_eq!(written.status.code(), Some(0), "{}", stderr(&written));
+    assert!(stdout(&written).starts_with("adopted"), "{}", stdout(&written));
+    assert_eq!(bundles(folder.path()), [old]);
+    let listed = run(folder.path(), &["list"]);
+    assert!(stdout(&listed).contains("committed, adopted"), "{}", stdout(&listed));
+    let name = stdout(&listed).split_whitespace().last().expect("a name").to_owned();
+    let report = run(folder.path(), &["report", &name]);
+    assert_eq!(stdout(&report), "DOCUMENT REVIEW REPORT\n", "{}", stderr(&report));
+}

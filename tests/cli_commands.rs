@@ -13,8 +13,9 @@ use tara_export::{
     client::FollowPolicy,
     proto::{
         Accepted, Artifact, ArtifactUpdate, BundleArchive, CheckStorageResponse, Completed,
-        Destination, DownloadArtifactResponse, DownloadBundleResponse, Export, ExportEvent, Failed,
-        FellBack, GetReportResponse, Progress, StorageCheck, download_artifact_response,
+        CreateDownloadLinkRequest, CreateDownloadLinkResponse, Destination,
+        DownloadArtifactResponse, DownloadBundleResponse, Export, ExportEvent, Failed, FellBack,
+        GetReportResponse, Progress, StorageCheck, download_artifact_response,
         download_bundle_response, export::State, export_event::Event, get_report_response::Report,
         storage_check::Status,
     },
@@ -502,4 +503,36 @@ fn the_help_of_every_command_tells_the_exit_codes() {
         assert!(help.contains("TARA_EXPORT_SERVER"), "{help}");
     }
     line.debug_assert();
+}
+
+#[tokio::test]
+async fn a_link_is_the_result_and_its_end_a_note() {
+    let expire_time = Some(prost_types::Timestamp { seconds: 1_795_372_620, nanos: 0 });
+    let uri = "https://bucket.example/a?X-Amz-Signature=00".to_owned();
+    let link = Some(Ok(CreateDownloadLinkResponse { uri: uri.clone(), expire_time }));
+    let server = FakeServer::start(Script { link, ..Default::default() }).await;
+    let ran = run(&server, &["link", ID, "manifest.json", "--ttl", "1h"]).await;
+    assert_eq!(ran.result.unwrap(), ExitStatus::Done);
+    assert_eq!(ran.stdout, format!("{uri}\n"));
+    let note = "whoever has this link can read the file until 2026-11-22 18:37:00Z\n";
+    assert_eq!(ran.stderr, note);
+    let json = run(&server, &["link", &format!("exports/{ID}"), "manifest.json", "--json"]).await;
+    let expected = format!("{{\"uri\":\"{uri}\",\"expireTime\":\"2026-11-22T18:37:00Z\"}}\n");
+    assert_eq!(json.stdout, expected);
+    let asked = |time_to_live| CreateDownloadLinkRequest {
+        name: format!("exports/{ID}"),
+        path: "manifest.json".to_owned(),
+        time_to_live,
+    };
+    let hour = prost_types::Duration { seconds: 3600, nanos: 0 };
+    assert_eq!(server.script().link_requests, [asked(Some(hour)), asked(None)]);
+}
+
+#[tokio::test]
+async fn a_bundle_that_no_link_leads_to_is_told() {
+    let refusal = status(Code::FailedPrecondition, "STORED_LOCALLY", "DownloadArtifact reads it");
+    let server = FakeServer::start(Script { link: Some(Err(refusal)), ..Default::default() }).await;
+    let error = run(&server, &["link", ID, "manifest.json"]).await.result.unwrap_err();
+    assert_eq!(error.exit_status().code(), 1);
+    assert!(error.to_string().contains("DownloadArtifact"), "{error}");
 }

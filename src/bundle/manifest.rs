@@ -27,8 +27,13 @@ pub struct Manifest {
     /// When the export was accepted.
     pub accepted_time: AcceptedTime,
     /// How the bundle was rendered; a later release may have written a number unknown to this one.
+    /// [`Manifest::NOT_RENDERED`]: not by this service.
     pub format_version: u32,
-    /// What the caller asked for.
+    /// Whether the review application wrote the files before this service existed, and this service
+    /// only the manifest ([`AdoptedBundle`](super::AdoptedBundle)).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub adopted: bool,
+    /// What the caller asked for; of an adopted bundle, its files.
     pub content_digest: Sha256,
     /// Every other file of the folder, in path order.
     pub artifacts: Vec<ManifestArtifact>,
@@ -73,6 +78,9 @@ impl Manifest {
     /// What marks a file as a manifest. Later releases may add fields under the same name.
     pub const SCHEMA: &str = "tara-export/manifest/v1";
 
+    /// The `format_version` of what this service did not render. No release renders it.
+    pub const NOT_RENDERED: u32 = 0;
+
     /// The manifest of a bundle in this folder.
     pub(super) fn new(bundle: &Bundle, export: &AcceptedExport, folder_name: &FolderName) -> Self {
         let review = &export.content.review;
@@ -93,6 +101,7 @@ impl Manifest {
             requested_by: export.requested_by.clone(),
             accepted_time: export.accepted_time,
             format_version: export.format_version.into(),
+            adopted: false,
             content_digest: export.content_digest,
             artifacts: artifacts.collect(),
             omitted: bundle.omitted.clone(),
@@ -129,6 +138,10 @@ impl Manifest {
     pub fn size_bytes(&self) -> u64 {
         self.artifacts.iter().fold(0, |sum, artifact| sum.saturating_add(artifact.size_bytes))
     }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! again, on another machine or by a later release, gives the same bytes.
 
 mod accepted;
+mod adopted;
 mod artifact;
 mod clean;
 mod comprehensive_report;
@@ -34,6 +35,7 @@ mod arbitrary;
 
 pub use self::{
     accepted::{AcceptedExport, ContentDigest, Destination, ExportContent, Fallback, ReadDigest},
+    adopted::{AdoptedBundle, AdoptedReview},
     artifact::{Artifact, ArtifactPath, Omitted},
     clean::{MAX_STEM_BYTES, clean_stem},
     comprehensive_report::{

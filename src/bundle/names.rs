@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use chrono::{NaiveDateTime, Timelike as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{AcceptedTime, clean::clean_stem};
@@ -11,6 +12,9 @@ pub const MAX_COMPONENT_BYTES: usize = 255;
 
 /// Bytes of `20261122_183700_`.
 const TIME_PREFIX_BYTES: usize = 16;
+
+/// The time in it.
+const TIME_FORMAT: &str = "%Y%m%d_%H%M%S";
 
 /// A text that can't name a folder or file of a bundle, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +56,7 @@ impl FolderBase {
 
     /// The base for a document accepted at this time.
     pub fn new(accepted_time: &AcceptedTime, document_name: &str) -> Self {
-        let second = accepted_time.as_datetime().format("%Y%m%d_%H%M%S");
+        let second = accepted_time.as_datetime().format(TIME_FORMAT);
         Self(format!("{second}_{}", clean_stem(document_name)))
     }
 
@@ -60,6 +64,18 @@ impl FolderBase {
     pub fn stem(&self) -> &str {
         // Both ways to make a base put sixteen ASCII characters before the stem.
         self.0.get(TIME_PREFIX_BYTES..).unwrap_or_default()
+    }
+
+    /// The second that it starts with; none where the digits are no time that an export can have.
+    pub fn time(&self) -> Option<AcceptedTime> {
+        // Without the last underscore; both ways to make a base put ASCII there.
+        let digits = self.0.get(..TIME_PREFIX_BYTES - 1)?;
+        let time = NaiveDateTime::parse_from_str(digits, TIME_FORMAT).ok()?;
+        // A sixtieth second reads as a fifty-ninth with a second's nanoseconds.
+        let time = Some(time).filter(|time| time.nanosecond() == 0)?;
+        let time = AcceptedTime::new(time.and_utc());
+        let is_same = time.as_datetime().format(TIME_FORMAT).to_string() == digits;
+        is_same.then_some(time)
     }
 
     /// The base's text.
@@ -169,6 +185,24 @@ mod tests {
             FolderName::new(&base, u32::MAX).as_str(),
             "20261122_183700_incident_report_4294967295"
         );
+    }
+
+    #[test]
+    fn a_base_tells_its_time_where_it_is_one() {
+        assert_eq!(FolderBase::new(&time(), "x").time(), Some(time()));
+        let time_of = |text: &str| text.parse::<FolderBase>().unwrap().time();
+        for none in [
+            "20261322_183700_a",
+            "20230229_183700_a",
+            "20261122_240000_a",
+            "20261122_235960_a",
+            "00001122_183700_a",
+            "19691231_235959_a",
+            "99991122_183700_a",
+        ] {
+            assert_eq!(time_of(none), None, "{none}");
+        }
+        assert_eq!(time_of("19700101_000000_a").unwrap().micros(), 0);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A manifest has a few kilobytes plus the document's name; more is not ours.
-const MANIFEST_LIMIT_BYTES: u64 = 1024 * 1024;
+pub const MANIFEST_LIMIT_BYTES: u64 = 1024 * 1024;
 /// Claims asked of the store at once.
 const LISTED_AT_ONCE: usize = 1_000;
 /// No more folders of one name and second are tried, or looked through.
@@ -195,6 +195,7 @@ impl StoredBundle {
             manifest_sha256: Some(self.manifest_sha256),
             accepted_time: self.manifest.accepted_time,
             committed_time: self.committed_time,
+            adopted: self.manifest.adopted,
         }
     }
 
@@ -278,6 +279,10 @@ impl StoredBundle {
                 && info.modified_time.is_some()
                 && info.modified_time == modified_time
         })
+    }
+
+    pub(super) fn store(&self) -> &dyn Store {
+        self.store.as_ref()
     }
 
     /// Whether the whole bundle went: it fell back, and is in S3 now.

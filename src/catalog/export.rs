@@ -58,6 +58,8 @@ pub struct Export {
     pub accepted_time: AcceptedTime,
     /// When its manifest was stored, by the store's clock.
     pub committed_time: Option<DateTime<Utc>>,
+    /// Whether the review application wrote its files before this service existed.
+    pub adopted: bool,
 }
 
 impl Export {

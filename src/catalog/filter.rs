@@ -396,6 +396,7 @@ mod tests {
             manifest_sha256: None,
             accepted_time: AcceptedTime::new("2026-11-22T18:37:00Z".parse().unwrap()),
             committed_time: None,
+            adopted: false,
         }
     }
 

@@ -228,5 +228,6 @@ fn quarantined(
         manifest_sha256: None,
         accepted_time,
         committed_time: None,
+        adopted: false,
     }
 }

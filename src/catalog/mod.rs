@@ -10,6 +10,7 @@ mod export;
 mod filter;
 mod index;
 pub mod layout;
+mod link;
 mod list;
 mod page;
 mod read;
@@ -23,10 +24,12 @@ use self::cache::{BundleCache, CachedFile};
 pub use self::{
     archive::zip,
     bundle::{
-        FolderOwner, StoredBundle, StoredManifest, claimed_folders, folder_owner, folders_of,
+        FolderOwner, MANIFEST_LIMIT_BYTES, StoredBundle, StoredManifest, claimed_folders,
+        folder_owner, folders_of,
     },
     export::{Export, ExportArtifact, ExportState},
     filter::{Filter, InvalidFilter},
+    link::LinkError,
     list::{ListQuery, Page},
     page::{InvalidPageToken, PagePosition},
     read::{ReadError, VerifiedArtifact},

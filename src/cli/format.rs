@@ -49,6 +49,7 @@ pub(super) fn state(export: &Export) -> &'static str {
         Ok(State::Running) => "running",
         Ok(State::Pending) => "pending",
         Ok(State::FellBack) => "fell back",
+        Ok(State::Committed) if export.adopted => "committed, adopted",
         Ok(State::Committed) => "committed",
         Ok(State::Failed) => "failed",
         Ok(State::Quarantined) => "quarantined",

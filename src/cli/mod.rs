@@ -1,12 +1,14 @@
 //! The client commands: arguments, runs, and what a person sees of them.
 //!
 //! Each command runs against a connected [`Client`]. Who composes them connects to the server that
-//! [`ClientCommand::server`] names, or to one of its own.
+//! [`ClientCommand::server`] names, or to one of its own. [`AdoptCommand`] alone works on a store.
 
+mod adopt;
 mod check;
 mod download;
 mod export;
 mod format;
+mod link;
 mod list;
 mod output;
 mod progress;
@@ -19,9 +21,11 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use tonic::Code;
 
+pub use adopt::{ADOPT_HELP, AdoptCommand};
 pub use check::CheckCommand;
 pub use download::DownloadCommand;
 pub use export::ExportCommand;
+pub use link::LinkCommand;
 pub use list::ListCommand;
 pub use output::{Captured, Output};
 pub use report::ReportCommand;
@@ -60,6 +64,9 @@ pub enum ClientCommand {
     /// Upload a document that a request is to name
     #[command(after_help = EXIT_CODES)]
     Upload(UploadCommand),
+    /// Make a link by which anybody can download one file of a bundle in S3, for a time
+    #[command(after_help = EXIT_CODES)]
+    Link(LinkCommand),
     /// Check the server's stores, and say what to do about what is wrong
     #[command(after_help = EXIT_CODES)]
     Check(CheckCommand),
@@ -75,6 +82,7 @@ impl ClientCommand {
             Self::Report(command) => &command.server,
             Self::Download(command) => &command.server,
             Self::Upload(command) => &command.server,
+            Self::Link(command) => &command.server,
             Self::Check(command) => &command.server,
         };
         arguments.server.as_deref()
@@ -97,6 +105,7 @@ impl ClientCommand {
             Self::Report(command) => command.run(client, out).await,
             Self::Download(command) => command.run(client, out).await,
             Self::Upload(command) => command.run(client, out).await,
+            Self::Link(command) => command.run(client, out).await,
             Self::Check(command) => command.run(client, out).await,
         }
     }

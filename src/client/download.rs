@@ -1,5 +1,7 @@
 //! Getting files of a bundle, and whole bundles, out of a server.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tonic::Streaming;
@@ -8,8 +10,9 @@ use super::{Client, ClientError};
 use crate::{
     digest::{Sha256, Sha256Hasher},
     proto::{
-        Artifact, BundleArchive, DownloadArtifactRequest, DownloadArtifactResponse,
-        DownloadBundleRequest, DownloadBundleResponse, download_artifact_response as artifact_part,
+        Artifact, BundleArchive, CreateDownloadLinkRequest, CreateDownloadLinkResponse,
+        DownloadArtifactRequest, DownloadArtifactResponse, DownloadBundleRequest,
+        DownloadBundleResponse, download_artifact_response as artifact_part,
         download_bundle_response as bundle_part,
     },
 };
@@ -50,6 +53,28 @@ impl Client {
         }
         writer.flush().await.map_err(ClientError::Write)?;
         Ok(download.archive)
+    }
+
+    /// Makes a link by which anybody can download one file of a bundle in S3. `path` is the path within
+    /// the bundle's folder; without a `time_to_live` the link lives as long as the server thinks good.
+    /// The answer tells when it really dies.
+    ///
+    /// # Errors
+    /// The server's refusal, such as STORED_LOCALLY for a bundle that no link leads to.
+    pub async fn create_download_link(
+        &self,
+        name: impl Into<String>,
+        path: impl Into<String>,
+        time_to_live: Option<Duration>,
+    ) -> Result<CreateDownloadLinkResponse, ClientError> {
+        // Only lives of 292 billion years don't fit; as long as can be is as wrong, and the server says so.
+        let longest = prost_types::Duration { seconds: i64::MAX, nanos: 0 };
+        let request = CreateDownloadLinkRequest {
+            name: name.into(),
+            path: path.into(),
+            time_to_live: time_to_live.map(|wished| wished.try_into().unwrap_or(longest)),
+        };
+        Ok(self.service.clone().create_download_link(request).await?.into_inner())
     }
 
     /// Begins to read one file of a bundle.

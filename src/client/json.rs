@@ -28,6 +28,7 @@ macro_rules! api_messages {
 
 api_messages!(
     CheckStorageResponse,
+    CreateDownloadLinkResponse,
     Export,
     ExportEvent,
     GetExportResponse,

@@ -13,7 +13,7 @@ use futures::{StreamExt as _, TryStreamExt as _, future, stream};
 
 use super::{ArtifactUpdate, EventKind, documents::Documents, events::Run};
 use crate::{
-    bundle::{AcceptedExport, Artifact, Bundle, FolderName, FormatVersion},
+    bundle::{AcceptedExport, Artifact, Bundle, FolderName, FormatVersion, Manifest},
     catalog::{
         FolderOwner, StoredManifest, claimed_folders, folder_owner, folders_of, layout,
         records::{self, ExportRecord, FolderClaim, IndexEntry},
@@ -172,6 +172,11 @@ impl Commit<'_> {
         }
         let read = || records::read_record(self.store, export.export_id);
         let theirs = self.retrying(read).await?.ok_or_else(|| self.vanished(&key))?;
+        if theirs.format_version == Manifest::NOT_RENDERED {
+            // An adopted bundle's, which is nobody's request. Every release derives the same id.
+            let digest = export.digest_in(FormatVersion::V1);
+            return Err(CommitError::RequestIdReused { digest });
+        }
         let format_version = FormatVersion::try_from(theirs.format_version).map_err(|error| {
             StoreError::new(
                 StoreErrorKind::Misconfigured,

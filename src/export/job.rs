@@ -49,6 +49,7 @@ pub(super) fn running_export(header: &AcceptedHeader) -> Export {
         manifest_sha256: None,
         accepted_time: header.accepted_time,
         committed_time: None,
+        adopted: false,
     }
 }
 

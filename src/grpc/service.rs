@@ -11,7 +11,8 @@ use super::{
     admission::Admitted,
     convert::{
         PreviewRequest, StartRequest, artifact_path, check_message, completed_event, export_id,
-        export_message, page_size, preview_request, report_message, start_request, upload_id,
+        export_message, page_size, preview_request, report_message, start_request, time_to_live,
+        timestamp, upload_id,
     },
     download::{ResponseStream, artifact_stream, bundle_stream},
     follow::{StoreFollower, ended_stream, failed_stream, run_stream},
@@ -370,6 +371,13 @@ impl ExportService for ExportApi {
         let (artifact, bytes) = self.catalog.read_file(&bundle, &path).await?;
         let sha256 = artifact.sha256.to_string();
         let unreadable = |error: String| {
+            if bundle.manifest().adopted {
+                let message = format!(
+                    "{path} was not written by this service, and is not in its form ({error}): VIEW_JSON and \
+                     DownloadArtifact give it byte for byte"
+                );
+                return status(Code::FailedPrecondition, "REPORT_UNREADABLE", message);
+            }
             tracing::error!(
                 name = request.name,
                 error,
@@ -473,9 +481,16 @@ impl ExportService for ExportApi {
 
     async fn create_download_link(
         &self,
-        _request: Request<proto::CreateDownloadLinkRequest>,
+        request: Request<proto::CreateDownloadLinkRequest>,
     ) -> Result<Response<proto::CreateDownloadLinkResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let request = request.into_inner();
+        let time_to_live = time_to_live(request.time_to_live)?;
+        let path = artifact_path(&request.path)?;
+        let link = self.bundle(&request.name).await?.link(&path, time_to_live).await?;
+        Ok(Response::new(proto::CreateDownloadLinkResponse {
+            uri: link.uri,
+            expire_time: Some(timestamp(link.expire_time)),
+        }))
     }
 }
 

@@ -7,7 +7,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
     bundle::ExportId,
-    catalog::ReadError,
+    catalog::{LinkError, ReadError},
     export::{DocumentProblem, FailureReason, JournalErrorKind, Overloaded, StartError},
     store::StoreError,
     upload::UploadError,
@@ -263,6 +263,18 @@ impl From<ReadError> for Status {
             }
             ReadError::NoSuchArtifact { .. } => {
                 status(Code::NotFound, "ARTIFACT_NOT_FOUND", message)
+            }
+        }
+    }
+}
+
+impl From<LinkError> for Status {
+    fn from(error: LinkError) -> Self {
+        let message = error.to_string();
+        match error {
+            LinkError::Read(error) => error.into(),
+            LinkError::StoredLocally { .. } => {
+                status(Code::FailedPrecondition, "STORED_LOCALLY", message)
             }
         }
     }

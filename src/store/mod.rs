@@ -5,6 +5,7 @@
 
 mod error;
 mod key;
+mod links;
 mod parts;
 mod probe;
 
@@ -21,6 +22,7 @@ use futures::{TryStreamExt as _, stream::BoxStream};
 pub use self::{
     error::{StoreError, StoreErrorKind},
     key::{InvalidKey, ObjectKey},
+    links::{Link, LinkObjects, LinkWish},
     parts::{
         MOST_PARTS, Part, PartStore, PartUpload, SMALLEST_PART_BYTES, Segments, SourceLocation,
         SourceObject, StoredPart, WholeChecksum,
@@ -121,6 +123,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Tries everything an export needs, in order, and says what to do about each failure. Writes
     /// nothing but fixed probe objects below `.tara-export/probe/`.
     async fn probe(&self) -> Vec<ProbeResult>;
+
+    /// Links to objects, where the store can make them.
+    fn links(&self) -> Option<&dyn LinkObjects> {
+        None
+    }
 }
 
 /// The kinds of store there are.
@@ -242,6 +249,9 @@ pub struct Listing {
     pub keys: Vec<String>,
     /// With [`ListRequest::delimited`]: what was folded, each ending with `/`, ascending.
     pub folders: Vec<String>,
+    /// What lies there and can be no object here, as text: names that break the rules of
+    /// [`ObjectKey`], symbolic links. Not all of many, and some may come again with the next part.
+    pub passed_over: Vec<String>,
     /// Whether there is more after the last of these.
     pub more: bool,
 }

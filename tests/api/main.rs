@@ -20,6 +20,7 @@ mod export;
 mod journal;
 mod kept_elsewhere;
 mod limits;
+mod links;
 mod list;
 mod list_filter;
 mod list_scale;

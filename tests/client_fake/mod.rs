@@ -59,6 +59,8 @@ pub struct Script {
     pub artifact: Vec<DownloadArtifactResponse>,
     pub bundle: Vec<DownloadBundleResponse>,
     pub checks: CheckStorageResponse,
+    pub link: Option<Result<proto::CreateDownloadLinkResponse, Status>>,
+    pub link_requests: Vec<proto::CreateDownloadLinkRequest>,
 }
 
 /// The server, reached through a relay that can cut all connections.
@@ -266,8 +268,10 @@ impl ExportService for FakeServer {
 
     async fn create_download_link(
         &self,
-        _request: Request<proto::CreateDownloadLinkRequest>,
+        request: Request<proto::CreateDownloadLinkRequest>,
     ) -> Result<Response<proto::CreateDownloadLinkResponse>, Status> {
-        Err(Status::unimplemented(""))
+        let mut script = self.script();
+        script.link_requests.push(request.into_inner());
+        script.link.clone().unwrap().map(Response::new)
     }
 }

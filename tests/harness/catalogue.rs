@@ -60,6 +60,7 @@ impl Committed {
             session_id: format!("session-{number}"),
             reviewer: reviewer.to_owned(),
             requested_by: String::new(),
+            adopted: false,
             accepted_time,
             format_version: 1,
             content_digest: Sha256::of(&number.to_be_bytes()),

@@ -8,6 +8,9 @@
 mod backends;
 mod contract;
 mod deleting;
+#[path = "../harness/http.rs"]
+mod http;
+mod links;
 mod listing;
 mod parts;
 mod raw_server;

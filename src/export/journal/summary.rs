@@ -80,6 +80,8 @@ impl From<&Export> for SummaryV1 {
             manifest_sha256,
             accepted_time,
             committed_time,
+            // What has a journal entry is this service's own.
+            adopted: _,
         } = export;
         let artifacts = artifacts.iter().map(|artifact| ArtifactV1 {
             path: artifact.path.clone(),
@@ -135,6 +137,7 @@ impl SummaryV1 {
             manifest_sha256: self.manifest_sha256,
             accepted_time: self.accepted_time,
             committed_time: self.committed_time.map(|time| time.0),
+            adopted: false,
         }
     }
 }

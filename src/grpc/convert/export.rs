@@ -51,6 +51,7 @@ pub(in crate::grpc) fn export_message(
         accepted_time: Some(timestamp(export.accepted_time.as_datetime())),
         committed_time: export.committed_time.map(timestamp),
         artifacts,
+        adopted: export.adopted,
     }
 }
 
@@ -95,6 +96,7 @@ fn state(state: ExportState) -> proto::export::State {
     }
 }
 
+/// A time as a message.
 pub(in crate::grpc) fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
     prost_types::Timestamp {
         seconds: time.timestamp(),

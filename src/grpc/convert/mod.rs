@@ -10,7 +10,9 @@ mod review;
 pub(super) use self::{
     events::{completed_event, event_message, failed_event},
     export::{artifact_message, check_message, export_message, timestamp},
-    names::{artifact_path, export_id, optional_sha256, page_size, request_id, upload_id},
+    names::{
+        artifact_path, export_id, optional_sha256, page_size, request_id, time_to_live, upload_id,
+    },
     report::report_message,
     request::{PreviewRequest, StartRequest, preview_request, start_request},
 };

@@ -1,5 +1,7 @@
 //! Resource names, paths and page sizes of requests.
 
+use std::time::Duration;
+
 use tonic::Status;
 use uuid::Uuid;
 
@@ -7,12 +9,16 @@ use crate::{
     bundle::{ArtifactPath, ExportId},
     digest::{InvalidSha256, Sha256},
     grpc::status::{Violations, invalid},
+    store::LinkWish,
 };
 
 /// Exports a page when the caller does not say.
 const DEFAULT_PAGE_SIZE: usize = 50;
 /// Largest page; larger wishes get this.
 const LARGEST_PAGE_SIZE: usize = 1_000;
+
+/// How long a link lives when the caller does not say.
+const DEFAULT_TIME_TO_LIVE: Duration = Duration::from_secs(15 * 60);
 
 /// The export of a resource name `exports/{export_id}`.
 pub(in crate::grpc) fn export_id(name: &str) -> Result<ExportId, Status> {
@@ -76,4 +82,15 @@ pub(in crate::grpc) fn page_size(page_size: i32) -> Result<usize, Status> {
         Ok(size) => Ok(size.min(LARGEST_PAGE_SIZE)),
         Err(_) => Err(invalid("page_size", "0 for the default, or a number above")),
     }
+}
+
+/// How long a link is to live.
+pub(in crate::grpc) fn time_to_live(
+    given: Option<prost_types::Duration>,
+) -> Result<Duration, Status> {
+    let Some(given) = given else { return Ok(DEFAULT_TIME_TO_LIVE) };
+    let in_range = Duration::try_from(given)
+        .ok()
+        .filter(|wished| (Duration::from_secs(1)..=LinkWish::LONGEST).contains(wished));
+    in_range.ok_or_else(|| invalid("time_to_live", "1 s to 7 days, or unset for 15 minutes"))
 }

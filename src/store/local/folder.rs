@@ -24,6 +24,8 @@ const WINDOW_ENTRIES: usize = 10_000;
 const KEPT_WINDOWS: usize = 4;
 /// Going through so few entries costs no more than a handful of files' reads.
 const SMALL_ENTRIES: usize = 1_000;
+/// More of what can be no object is not told of; one asks for few.
+pub(super) const PASSED_OVER_LIMIT: usize = 1_000;
 /// How long a folder must not have changed before its entries are kept. Its time of change moves in
 /// ticks of some milliseconds: of two changes in one tick, the second would not be noticed.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
@@ -67,10 +69,16 @@ pub(super) struct Window {
     changed_time: Option<SystemTime>,
     start: Start,
     entries: Vec<String>,
+    passed_over: Vec<String>,
     more: bool,
 }
 
 impl Window {
+    /// What lies anywhere in the folder and can be no object, as text; not all of many.
+    pub(super) fn passed_over(&self) -> &[String] {
+        &self.passed_over
+    }
+
     /// The entries from this place on.
     pub(super) fn from(&self, start: &Start) -> &[String] {
         &self.entries[self.entries.partition_point(|entry| start.leaves_out(entry))..]
@@ -112,9 +120,9 @@ impl Windows {
         let is_settled = changed_time
             .and_then(|time| SystemTime::now().duration_since(time).ok())
             .is_some_and(|age| age >= SETTLED_AFTER);
-        let Smallest { entries, more, read } = smallest_entries(&path, folder, start)?;
+        let Smallest { entries, passed_over, more, read } = smallest_entries(&path, folder, start)?;
         let (folder, start) = (folder.to_owned(), start.clone());
-        let window = Arc::new(Window { folder, changed_time, start, entries, more });
+        let window = Arc::new(Window { folder, changed_time, start, entries, passed_over, more });
         if is_settled && read >= SMALL_ENTRIES {
             let mut kept = self.lock();
             kept.push_front(Arc::clone(&window));
@@ -147,6 +155,7 @@ impl Windows {
 #[derive(Default)]
 struct Smallest {
     entries: Vec<String>,
+    passed_over: Vec<String>,
     /// Whether others come behind them.
     more: bool,
     /// How many entries the folder has, whichever they are.
@@ -165,22 +174,29 @@ fn smallest_entries(path: &Path, folder: &str, start: &Start) -> Result<Smallest
         Err(error) => return Err(failed(error)),
     };
     let (mut smallest, mut more, mut read) = (BinaryHeap::new(), false, 0);
+    let mut passed_over = Vec::new();
     for entry in directory {
         let entry = entry.map_err(failed)?;
         read += 1;
         let name = entry.file_name();
-        let Some(mut key) = name.to_str().map(|name| format!("{folder}{name}")) else {
+        let mut key = format!("{folder}{}", name.to_string_lossy());
+        if is_reserved(&key) {
             continue;
-        };
+        }
+        let mut can_be_object = name.to_str().is_some() && ObjectKey::new(key.as_str()).is_ok();
         // Symbolic links, sockets and the like are neither files nor folders here.
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => key.push('/'),
             Ok(kind) if kind.is_file() => {}
-            Ok(_) => continue,
+            Ok(_) => can_be_object = false,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(failed(error)),
         }
-        if start.leaves_out(&key) || !is_key(&key) {
+        if !can_be_object && passed_over.len() < PASSED_OVER_LIMIT {
+            passed_over.push(key);
+            continue;
+        }
+        if !can_be_object || start.leaves_out(&key) {
             continue;
         }
         if smallest.len() < WINDOW_ENTRIES {
@@ -194,12 +210,7 @@ fn smallest_entries(path: &Path, folder: &str, start: &Start) -> Result<Smallest
             *largest = key;
         }
     }
-    Ok(Smallest { entries: smallest.into_sorted_vec(), more, read })
-}
-
-/// Whether an entry belongs to the store.
-fn is_key(entry: &str) -> bool {
-    !is_reserved(entry) && ObjectKey::new(entry.strip_suffix('/').unwrap_or(entry)).is_ok()
+    Ok(Smallest { entries: smallest.into_sorted_vec(), passed_over, more, read })
 }
 
 #[cfg(test)]

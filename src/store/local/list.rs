@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use super::{
     super::{ListRequest, Listing, ObjectKey, StoreError},
-    folder::{Start, Windows},
+    folder::{PASSED_OVER_LIMIT, Start, Windows},
     is_reserved,
 };
 
@@ -14,7 +14,7 @@ pub(super) fn list(
     windows: &Windows,
     request: &ListRequest,
 ) -> Result<Listing, StoreError> {
-    let mut walk = Walk { root, windows, request, found: Vec::new() };
+    let mut walk = Walk { root, windows, request, found: Vec::new(), passed_over: Vec::new() };
     // The folder that all wanted keys lie in, as a prefix: empty or ending with `/`.
     let start = match request.prefix.rfind('/') {
         Some(end) => &request.prefix[..=end],
@@ -25,8 +25,9 @@ pub(super) fn list(
     }
     let more = walk.found.len() > request.limit;
     walk.found.truncate(request.limit);
+    let passed_over = walk.passed_over;
     let (folders, keys) = walk.found.into_iter().partition(|entry| entry.ends_with('/'));
-    Ok(Listing { keys, folders, more })
+    Ok(Listing { keys, folders, passed_over, more })
 }
 
 struct Walk<'a> {
@@ -36,6 +37,8 @@ struct Walk<'a> {
     /// Keys, and folded folders ending with `/`, in order. One more than wanted tells whether there
     /// is more.
     found: Vec<String>,
+    /// What can be no object, as far as it was met.
+    passed_over: Vec<String>,
 }
 
 impl Walk<'_> {
@@ -62,6 +65,10 @@ impl Walk<'_> {
         let mut next = Some(self.start_in(folder));
         while let Some(start) = next {
             let window = self.windows.read(self.root, folder, &start)?;
+            let room = PASSED_OVER_LIMIT.saturating_sub(self.passed_over.len());
+            let odd = window.passed_over().iter().filter(|entry| self.matters(entry)).take(room);
+            let odd: Vec<String> = odd.cloned().collect();
+            self.passed_over.extend(odd);
             for entry in window.from(&start) {
                 if self.is_full() {
                     return Ok(());

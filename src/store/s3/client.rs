@@ -21,7 +21,7 @@ const IDLE_CONNECTIONS: usize = 32;
 
 /// How long the credentials of the default chain may take. The metadata service of EC2 gets four
 /// tries of a second each from the SDK.
-const CREDENTIALS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(6);
+pub(super) const CREDENTIALS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(6);
 
 /// Where a bucket is looked for when nobody says. S3 answers with the right region if it isn't there.
 const DEFAULT_REGION: &str = "us-east-1";

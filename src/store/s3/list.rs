@@ -9,12 +9,15 @@ use super::{
 /// Follows every folder in an order by bytes that a key below it could have.
 const AFTER_ALL_BELOW: char = char::MAX;
 
+/// More names that can't be objects are not told of; one asks for few.
+const PASSED_OVER_LIMIT: usize = 1_000;
+
 impl S3Store {
-    /// Lists keys below the base path. Keys that this service can't have written, such as the
-    /// `folder/` objects of the S3 console, are left out.
+    /// Lists keys below the base path. The `folder/` objects of the S3 console are left out.
     pub(super) async fn list_keys(&self, request: &ListRequest) -> Result<Listing, Failure> {
         let base_path = &self.settings.base_path;
         let mut continuation = None;
+        let mut passed_over = Vec::new();
         loop {
             let answer = self
                 .client
@@ -29,12 +32,19 @@ impl S3Store {
                 .set_continuation_token(continuation)
                 .send();
             let answer = self.bounded(answer).await.map_err(Failure::of_bucket)?;
-            let wanted = |full_key: &str| -> Option<String> {
+            let mut wanted = |full_key: &str| -> Option<String> {
                 let key = full_key.strip_prefix(base_path.as_str())?;
-                let is_after =
-                    request.start_after.as_deref().is_none_or(|start_after| key > start_after);
-                let is_valid = ObjectKey::new(key.strip_suffix('/').unwrap_or(key)).is_ok();
-                (is_after && is_valid).then(|| key.to_owned())
+                if request.start_after.as_deref().is_some_and(|start_after| key <= start_after) {
+                    return None;
+                }
+                if ObjectKey::new(key.strip_suffix('/').unwrap_or(key)).is_ok() {
+                    return Some(key.to_owned());
+                }
+                // The prefix itself is a folder of the console, too.
+                if key != request.prefix && passed_over.len() < PASSED_OVER_LIMIT {
+                    passed_over.push(key.to_owned());
+                }
+                None
             };
             let keys: Vec<String> = answer
                 .contents()
@@ -53,7 +63,7 @@ impl S3Store {
             if keys.is_empty() && folders.is_empty() && more && continuation.is_some() {
                 continue;
             }
-            return Ok(Listing { keys, folders, more });
+            return Ok(Listing { keys, folders, passed_over, more });
         }
     }
 }

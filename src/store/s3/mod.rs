@@ -3,8 +3,10 @@
 mod body;
 mod client;
 mod delete;
+mod disposition;
 mod failure;
 mod lifecycle;
+mod links;
 mod list;
 mod parts;
 mod probe;
@@ -12,17 +14,17 @@ mod put;
 mod read;
 mod settings;
 
-use std::{fmt, future::Future, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_s3::{Client, config::SharedCredentialsProvider};
 
-use self::failure::Failure;
 pub use self::settings::{S3Settings, ServerSideEncryption};
+use self::{failure::Failure, links::SigningCredentials};
 use super::{
-    ListRequest, Listing, Object, ObjectInfo, ObjectKey, PartStore, Payload, ProbeResult,
-    PutOutcome, Store, StoreError, StoreKind,
+    LinkObjects, ListRequest, Listing, Object, ObjectInfo, ObjectKey, PartStore, Payload,
+    ProbeResult, PutOutcome, Store, StoreError, StoreKind,
 };
 
 /// A bucket. Works with Amazon S3 and with servers that speak its protocol, if they honour
@@ -31,6 +33,7 @@ use super::{
 pub struct S3Store {
     client: Client,
     credentials: Option<SharedCredentialsProvider>,
+    signing_credentials: Arc<SigningCredentials>,
     settings: S3Settings,
 }
 
@@ -54,7 +57,8 @@ impl S3Store {
     /// from `environment`.
     pub fn from_sdk_config(settings: S3Settings, environment: &SdkConfig) -> Self {
         let client = client::client(&settings, environment);
-        Self { client, credentials: environment.credentials_provider(), settings }
+        let credentials = environment.credentials_provider();
+        Self { client, credentials, signing_credentials: Arc::default(), settings }
     }
 
     /// The whole key of an object in the bucket.
@@ -129,5 +133,9 @@ impl Store for S3Store {
 
     async fn probe(&self) -> Vec<ProbeResult> {
         probe::probe(self).await
+    }
+
+    fn links(&self) -> Option<&dyn LinkObjects> {
+        Some(self)
     }
 }

@@ -26,6 +26,7 @@ fn running(accepted: &AcceptedExport) -> Export {
         manifest_sha256: None,
         accepted_time: header.accepted_time,
         committed_time: None,
+        adopted: false,
     }
 }
 

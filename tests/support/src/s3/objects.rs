@@ -152,9 +152,10 @@ pub(super) fn get(shared: &Shared, input: GetObjectInput) -> S3Result<GetObjectO
     output.last_modified = Some(object.modified_time.into());
     set_encryption!(output, &object.attributes.encryption);
     let attributes = object.attributes;
-    output.content_type = attributes.content_type;
+    output.content_type = input.response_content_type.or(attributes.content_type);
     output.cache_control = attributes.cache_control;
-    output.content_disposition = attributes.content_disposition;
+    output.content_disposition =
+        input.response_content_disposition.or(attributes.content_disposition);
     output.content_encoding = attributes.content_encoding;
     output.metadata = Some(attributes.metadata.into_iter().collect());
     Ok(output)
