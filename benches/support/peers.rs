@@ -85,6 +85,7 @@ impl Peers {
             .env("MC_CONFIG_DIR", self.settings.path().join("mc"))
             .env("MC_HOST_bench", format!("http://{key}:{secret}@{host}"))
             .env("RCLONE_CONFIG", self.settings.path().join("rclone"))
+            .env("RCLONE_LOG_LEVEL", "ERROR")
             .env("RCLONE_S3_PROVIDER", "Minio")
             .env("RCLONE_S3_ENV_AUTH", "true")
             .env("RCLONE_S3_ENDPOINT", &self.endpoint)
