@@ -1,0 +1,146 @@
+//! How long one small bundle takes, from the call to `completed`, beside programs that copy the same files
+//! to the same server: `.ci/real-s3 minio cargo bench --bench small_bundle`.
+//!
+//! One contender after the other, round after round, so that whatever else the machine does meets them all.
+//! Programs that are started for each bundle count from their start, as a caller would have to wait.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a benchmark that can't go on ends")]
+
+mod support;
+
+use std::{path::Path, time::Duration};
+
+use clap::Parser;
+use support::{
+    bucket::Bucket,
+    latency_proxy,
+    peers::{self, Peer, Peers},
+    review,
+    server::Server,
+    statistics::Times,
+};
+use tara_export::proto::StartExportRequest;
+
+/// Runs of each contender before those that count.
+const WARM_UP: usize = 3;
+
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Runs of each contender.
+    #[arg(long, default_value_t = 15)]
+    runs: usize,
+    /// Round-trip times to the S3 server, in milliseconds.
+    #[arg(long, value_delimiter = ',', default_value = "0,20")]
+    round_trips: Vec<u64>,
+    /// Measure only tara-export.
+    #[arg(long)]
+    alone: bool,
+    /// cargo says so.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let bucket = Bucket::from_environment().await;
+        if !arguments.alone {
+            peers::install();
+        }
+        for round_trip in &arguments.round_trips {
+            measure(&arguments, &bucket, Duration::from_millis(*round_trip)).await;
+            bucket.clear().await;
+        }
+    });
+}
+
+async fn measure(arguments: &Arguments, bucket: &Bucket, round_trip: Duration) {
+    let address = match round_trip.is_zero() {
+        true => bucket.address,
+        false => latency_proxy::start(bucket.address, round_trip).expect("a proxy"),
+    };
+    let server = Server::start(address);
+    let client = server.client().await;
+    let request = review::sample();
+    let files = tempfile::tempdir().expect("a folder");
+    let (count, size_bytes) = fetch_files(bucket, &client, &request, files.path()).await;
+    println!(
+        "\n{count} files, {} KiB, {} ms round-trip time, milliseconds of {} runs:\n",
+        size_bytes / 1024,
+        round_trip.as_millis(),
+        arguments.runs
+    );
+
+    let peers = Peers::new(address);
+    let mut boto3 = (!arguments.alone).then(|| peers.boto3(files.path()));
+    let mut own = Vec::new();
+    let mut others: Vec<(&str, Vec<Duration>)> = Vec::new();
+    for run in 0..WARM_UP + arguments.runs {
+        let request = review::named(&request, &format!("report {} {run}", round_trip.as_millis()));
+        let (_, time) = review::export(&client, request).await.expect("an export");
+        let mut round = Vec::new();
+        if let Some(boto3) = &mut boto3 {
+            round.push(("boto3, one after the other", boto3.export(false, &format!("one/{run}/"))));
+            round.push(("boto3, 16 threads", boto3.export(true, &format!("threads/{run}/"))));
+            for peer in Peer::ALL {
+                let prefix = format!("{}/{run}/", peer.name());
+                round.push((peer.name(), peers.copy_folder(peer, files.path(), &prefix).time));
+            }
+        }
+        if run == 0 {
+            check(bucket, &round, count).await;
+        }
+        if run >= WARM_UP {
+            own.push(time);
+            for (name, time) in round {
+                match others.iter_mut().find(|(known, _)| *known == name) {
+                    Some((_, times)) => times.push(time),
+                    None => others.push((name, vec![time])),
+                }
+            }
+        }
+    }
+
+    let own = Times::new(own);
+    println!("| | median (quartiles) | times tara-export |");
+    println!("|---|---|---|");
+    println!("| tara-export | {} | 1 |", own.in_milliseconds());
+    for (name, times) in others {
+        let times = Times::new(times);
+        println!("| {name} | {} | {:.2} |", times.in_milliseconds(), times.ratio_to(&own));
+    }
+    if !round_trip.is_zero() {
+        let rest = own.median().saturating_sub(round_trip * 3);
+        println!("\nthree round trips and {:.1} ms", rest.as_secs_f64() * 1000.0);
+    }
+}
+
+/// The files of one bundle, for the others to copy: how many, and of how many bytes.
+async fn fetch_files(
+    bucket: &Bucket,
+    client: &tara_export::client::Client,
+    request: &StartExportRequest,
+    folder: &Path,
+) -> (usize, u64) {
+    let (export, _) =
+        review::export(client, review::named(request, "first")).await.expect("an export");
+    let prefix = format!("tara/{}/", export.folder_name);
+    bucket.download(&prefix, folder).await;
+    let keys = bucket.keys(&prefix).await;
+    let sizes = keys
+        .iter()
+        .map(|key| std::fs::metadata(folder.join(&key[prefix.len()..])).expect("a file").len());
+    (keys.len(), sizes.sum())
+}
+
+/// Everybody must have put every file.
+async fn check(bucket: &Bucket, round: &[(&str, Duration)], count: usize) {
+    if round.is_empty() {
+        return;
+    }
+    for prefix in ["one", "threads"].into_iter().chain(Peer::ALL.map(Peer::name)) {
+        let found = bucket.keys(&format!("{prefix}/0/")).await;
+        assert_eq!(found.len(), count, "{prefix} put {found:?}");
+    }
+}

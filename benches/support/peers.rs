@@ -1,0 +1,198 @@
+//! The programs that the benchmarks compare with (`benches/peers/install`).
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use super::process;
+
+/// A program that copies files to S3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    S5cmd,
+    Mc,
+    Rclone,
+    Aws,
+}
+
+/// What a run took.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Took {
+    pub(crate) time: Duration,
+    /// Processor time of the program itself.
+    pub(crate) cpu: Duration,
+}
+
+impl Peer {
+    pub(crate) const ALL: [Self; 4] = [Self::Mc, Self::S5cmd, Self::Rclone, Self::Aws];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::S5cmd => "s5cmd",
+            Self::Mc => "mc",
+            Self::Rclone => "rclone",
+            Self::Aws => "aws-cli",
+        }
+    }
+}
+
+/// The programs, set up for one server.
+pub(crate) struct Peers {
+    tools: PathBuf,
+    bucket: String,
+    endpoint: String,
+    /// Settings of programs that keep some, apart from the user's own.
+    settings: TempDir,
+}
+
+/// Installs what is missing; takes minutes the first time.
+pub(crate) fn install() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/install");
+    let status = Command::new(script).status().expect("benches/peers/install can be run");
+    assert!(status.success(), "benches/peers/install failed");
+}
+
+fn variable(name: &str) -> String {
+    env::var(name).unwrap_or_else(|_| panic!("{name} is not set"))
+}
+
+impl Peers {
+    /// The programs for the bucket of the environment, behind this address.
+    pub(crate) fn new(s3: SocketAddr) -> Self {
+        let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools");
+        let settings = tempfile::tempdir().expect("a folder");
+        let endpoint = format!("http://{s3}");
+        let aws = "[default]\ns3 =\n  addressing_style = path\n";
+        fs::write(settings.path().join("aws"), aws).expect("a file");
+        Self { tools, bucket: variable("S3_BUCKET_NAME"), endpoint, settings }
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.tools.join(program));
+        let (key, secret) = (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY"));
+        let host = self.endpoint.trim_start_matches("http://");
+        command
+            .env("AWS_ENDPOINT_URL", &self.endpoint)
+            .env("AWS_CONFIG_FILE", self.settings.path().join("aws"))
+            .env("S3_ENDPOINT_URL", &self.endpoint)
+            .env("MC_CONFIG_DIR", self.settings.path().join("mc"))
+            .env("MC_HOST_bench", format!("http://{key}:{secret}@{host}"))
+            .env("RCLONE_CONFIG", self.settings.path().join("rclone"))
+            .env("RCLONE_LOG_LEVEL", "ERROR")
+            .env("RCLONE_S3_PROVIDER", "Minio")
+            .env("RCLONE_S3_ENV_AUTH", "true")
+            .env("RCLONE_S3_ENDPOINT", &self.endpoint)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        command
+    }
+
+    /// Copies a folder's files below a prefix, which ends with `/`.
+    pub(crate) fn copy_folder(&self, peer: Peer, folder: &Path, prefix: &str) -> Took {
+        let (bucket, from) = (&self.bucket, format!("{}/", folder.display()));
+        let s3 = format!("s3://{bucket}/{prefix}");
+        let mut command = match peer {
+            Peer::S5cmd => self.arguments("peers/bin/s5cmd", &["cp", &from, &s3]),
+            Peer::Mc => {
+                let to = format!("bench/{bucket}/{prefix}");
+                self.arguments("bin/mc", &["--quiet", "cp", "--recursive", &from, &to])
+            }
+            Peer::Rclone => {
+                // Thirteen files at once instead of four, and no listing before: its best here.
+                let to = format!(":s3:{bucket}/{prefix}");
+                let options = ["copy", "--transfers", "16", "--no-traverse"];
+                let mut command = self.arguments("bin/rclone", &options);
+                command.args(["--s3-no-check-bucket", "--ignore-times", &from, &to]);
+                command
+            }
+            Peer::Aws => {
+                self.arguments("peers/bin/aws", &["s3", "cp", "--recursive", "--quiet", &from, &s3])
+            }
+        };
+        run(&mut command)
+    }
+
+    /// Copies one file.
+    pub(crate) fn copy_file(&self, peer: Peer, file: &Path, key: &str) -> Took {
+        let (bucket, from) = (&self.bucket, file.display().to_string());
+        let s3 = format!("s3://{bucket}/{key}");
+        let mut command = match peer {
+            Peer::S5cmd => self.arguments("peers/bin/s5cmd", &["cp", &from, &s3]),
+            Peer::Mc => {
+                let to = format!("bench/{bucket}/{key}");
+                self.arguments("bin/mc", &["--quiet", "cp", &from, &to])
+            }
+            Peer::Rclone => {
+                let to = format!(":s3:{bucket}/{key}");
+                self.arguments("bin/rclone", &["copyto", "--s3-no-check-bucket", &from, &to])
+            }
+            Peer::Aws => self.arguments("peers/bin/aws", &["s3", "cp", "--quiet", &from, &s3]),
+        };
+        run(&mut command)
+    }
+
+    /// Copies an object inside the bucket, with mc.
+    pub(crate) fn copy_object(&self, from: &str, to: &str) -> Took {
+        let full = |key: &str| format!("bench/{}/{key}", self.bucket);
+        run(&mut self.arguments("bin/mc", &["--quiet", "cp", &full(from), &full(to)]))
+    }
+
+    /// Starts boto3 for a folder's files, whose client is made once.
+    pub(crate) fn boto3(&self, folder: &Path) -> Boto3 {
+        let mut command = self.command("peers/bin/python");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/boto3_exporter.py");
+        command.arg(script).arg(folder).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("python starts");
+        let answers = BufReader::new(child.stdout.take().expect("its answers"));
+        Boto3 { commands: child.stdin.take(), answers, child }
+    }
+
+    fn arguments(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = self.command(program);
+        command.args(arguments);
+        command
+    }
+}
+
+fn run(command: &mut Command) -> Took {
+    let cpu_before = process::ended_children_cpu();
+    let started = Instant::now();
+    let status = command.status().expect("the program starts");
+    let time = started.elapsed();
+    assert!(status.success(), "{command:?} failed");
+    Took { time, cpu: process::ended_children_cpu() - cpu_before }
+}
+
+/// boto3 in a process of its own, ready.
+pub(crate) struct Boto3 {
+    child: Child,
+    commands: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Boto3 {
+    /// Puts the folder's files below a prefix: one after the other, or with 16 threads.
+    pub(crate) fn export(&mut self, in_threads: bool, prefix: &str) -> Duration {
+        let way = if in_threads { "threads" } else { "sequential" };
+        let commands = self.commands.as_mut().expect("it is open until this is dropped");
+        writeln!(commands, "{way} {prefix}").expect("python listens");
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).expect("python answers");
+        Duration::from_secs_f64(answer.trim().parse().expect("seconds"))
+    }
+}
+
+impl Drop for Boto3 {
+    fn drop(&mut self) {
+        // The end of its commands is its end.
+        drop(self.commands.take());
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,65 @@
+//! The review that is exported.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use futures::TryStreamExt as _;
+use tara_export::{
+    client::{Client, ClientError, session},
+    proto::{
+        Destination, Document, Export, Fallback, StartExportRequest, document::Source,
+        export_event::Event,
+    },
+};
+
+/// `examples/sample-review`: 12 files and a manifest, 250 KiB together.
+pub(crate) fn sample() -> StartExportRequest {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/sample-review");
+    session::read_folder(&folder).expect("the sample is readable").request
+}
+
+/// The request under another name, to S3 or not at all. One name in one second would measure the search
+/// for a free folder.
+pub(crate) fn named(request: &StartExportRequest, name: &str) -> StartExportRequest {
+    let mut request = request.clone();
+    if let Some(review) = &mut request.review {
+        review.document_name = format!("{name}.docx");
+    }
+    request.destination = Destination::S3.into();
+    request.fallback = Fallback::None.into();
+    request
+}
+
+/// The same review with one document that was uploaded.
+pub(crate) fn with_upload(
+    request: &StartExportRequest,
+    upload: &tara_export::client::UploadedFile,
+) -> StartExportRequest {
+    let mut request = request.clone();
+    let document = Document {
+        sha256: upload.sha256.to_string(),
+        source: Some(Source::Upload(upload.name.clone())),
+        ..request.documents.first().cloned().unwrap_or_default()
+    };
+    request.documents = vec![document];
+    request
+}
+
+/// An export from the call to `completed`.
+pub(crate) async fn export(
+    client: &Client,
+    request: StartExportRequest,
+) -> Result<(Export, Duration), ClientError> {
+    let started = Instant::now();
+    let mut events = client.export(request);
+    while let Some(event) = events.try_next().await? {
+        if let Some(Event::Completed(completed)) = event.event {
+            let elapsed = started.elapsed();
+            let export = completed.export;
+            return Ok((export.ok_or(ClientError::Protocol("no export"))?, elapsed));
+        }
+    }
+    Err(ClientError::Protocol("the export did not complete"))
+}

@@ -1,0 +1,76 @@
+//! The built server as a process of its own.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use tara_export::client::Client;
+use tempfile::TempDir;
+
+use super::process;
+
+/// A server that runs; stopped when dropped.
+pub(crate) struct Server {
+    child: Child,
+    url: String,
+    _data_dir: TempDir,
+}
+
+impl Server {
+    /// Starts the built binary with the store of the environment, but behind this address.
+    pub(crate) fn start(s3: SocketAddr) -> Self {
+        let data_dir = tempfile::tempdir().expect("a folder");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tara-export"))
+            .args(["serve", "--port", "0", "--log-format", "json", "--log-level", "info"])
+            .env("AWS_ENDPOINT_URL", format!("http://{s3}"))
+            .env("DATA_DIR", data_dir.path())
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the server starts");
+        let mut log = BufReader::new(child.stderr.take().expect("its log"));
+        let mut url = None;
+        while url.is_none() {
+            let mut line = String::new();
+            let length = log.read_line(&mut line).expect("its log can be read");
+            assert!(length > 0, "the server ended");
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+            url = line["address"].as_str().map(|address| format!("http://{address}"));
+        }
+        // What is not read stops the server once the pipe is full.
+        thread::spawn(move || {
+            let mut rest = String::new();
+            let _ = log.read_to_string(&mut rest);
+            for line in rest.lines().filter(|line| !line.contains("\"level\":\"INFO\"")) {
+                eprintln!("the server said: {line}");
+            }
+        });
+        Self { child, url: url.unwrap_or_default(), _data_dir: data_dir }
+    }
+
+    /// A client with a connection of its own.
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(&self.url).await.expect("a connection")
+    }
+
+    /// Processor time it has used.
+    pub(crate) fn cpu(&self) -> Duration {
+        process::cpu_of(self.child.id())
+    }
+
+    /// The largest resident memory it has had, in bytes.
+    pub(crate) fn peak_memory_bytes(&self) -> u64 {
+        process::peak_memory_bytes(self.child.id())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
