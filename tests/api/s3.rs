@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The files of a bundle in the bucket, checked against its manifest.
-fn whole(s3: &TestS3, export: &Export) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn whole(s3: &TestS3, export: &Export) -> BTreeMap<String, Vec<u8>> {
     let prefix = format!("tara/{}/", export.folder_name);
     let mut files: BTreeMap<String, Vec<u8>> = s3
         .objects()
@@ -40,7 +40,7 @@ fn whole(s3: &TestS3, export: &Export) -> BTreeMap<String, Vec<u8>> {
     all
 }
 
-fn assert_in_s3(s3: &TestS3, export: &Export) {
+pub(crate) fn assert_in_s3(s3: &TestS3, export: &Export) {
     assert_eq!((export.state(), export.stored_in()), (State::Committed, Destination::S3));
     let location = format!("s3://{}/tara/{}/", s3.bucket(), export.folder_name);
     assert_eq!(export.location, location);

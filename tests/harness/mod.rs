@@ -10,6 +10,7 @@ pub(crate) mod http;
 pub(crate) mod requests;
 pub(crate) mod s3;
 pub(crate) mod statuses;
+pub(crate) mod uploads;
 
 use std::{
     future::Future,
@@ -49,6 +50,16 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
         Ok(result) => result,
         Err(_) => panic!("waited in vain: {what}"),
     }
+}
+
+/// Waits until this is so.
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(what, waiting).await;
 }
 
 /// Time stands still until a test moves it, and ids count.

@@ -1,0 +1,308 @@
+//! Documents that lie in S3 already: from where they may be copied, and what happens when they change.
+
+use bytes::Bytes;
+use tara_export::{
+    bundle::Manifest,
+    digest::Sha256,
+    proto::{
+        Destination, Document, ListExportsRequest, S3Source, StartExportRequest,
+        document::{Kind, Source},
+        export::State,
+    },
+    store::{ObjectKey, Payload},
+};
+use tara_export_test_support::{Fault, FaultRule, Operation, TestS3};
+use tonic::Code;
+
+use crate::{
+    bundles,
+    following::{committed, export, follow, refused, watch},
+    harness::{
+        Host,
+        s3::store_of,
+        until,
+        uploads::{PART, bytes, sha256},
+    },
+    journal::{QUICK, read, until as until_state},
+    requests::{name, request},
+    s3::{assert_in_s3, whole},
+    statuses::{expect_invalid, expect_status},
+};
+
+const DOCUMENT: &str = "documents/before_incident_report.docx";
+/// Objects may be copied from here. Its key has what a header must not have.
+const KEY: &str = "docs/2026/bericht №1 +%&?.docx";
+const SOURCES: &str = "--s3-sources=s3://test-bucket/docs/,s3://incoming";
+
+async fn s3() -> TestS3 {
+    TestS3::builder().extra_bucket("incoming").start().await.unwrap()
+}
+
+fn host(s3: &TestS3) -> Host {
+    Host::with_s3(store_of(s3)).flags(&[SOURCES]).flags(&QUICK)
+}
+
+/// A request whose document before the review is an object.
+fn referring(number: u32, uri: &str) -> StartExportRequest {
+    let mut request = request(number, "incident report.docx");
+    let source = S3Source { uri: uri.to_owned(), ..S3Source::default() };
+    request.documents[0] = Document {
+        kind: Kind::Before.into(),
+        source: Some(Source::S3(source)),
+        ..Document::default()
+    };
+    request
+}
+
+fn uri(key: &str) -> String {
+    format!("s3://test-bucket/{key}")
+}
+
+fn claiming(number: u32, uri: &str, sha256: String) -> StartExportRequest {
+    let mut request = referring(number, uri);
+    request.documents[0].sha256 = sha256;
+    request
+}
+
+/// No folder of a bundle in S3 has a manifest.
+fn assert_nothing_committed(s3: &TestS3) {
+    assert!(s3.objects().keys().all(|key| !key.ends_with("/manifest.json")));
+    assert_eq!(s3.open_uploads(), 0);
+}
+
+#[tokio::test]
+async fn an_object_of_an_allowed_place_is_copied_and_read_once() {
+    for (number, size) in [(1, 0), (2, 1), (3, PART + 1)] {
+        let s3 = s3().await;
+        let mut server = host(&s3).start().await;
+        let content = bytes(size, number.into());
+        s3.put_raw(KEY, content.clone());
+        s3.put_raw_in("incoming", "a", content.clone());
+        for uri in [uri(KEY), "s3://incoming/a".to_owned()] {
+            s3.reset_requests();
+            let number = number + if uri.ends_with("/a") { 10 } else { 0 };
+            let request = match size {
+                1 => claiming(number, &uri, sha256(&content)),
+                _ => referring(number, &uri),
+            };
+            let export = committed(&mut server.client, request).await;
+            assert_in_s3(&s3, &export);
+            let files = whole(&s3, &export);
+            assert!(files[DOCUMENT] == content, "{uri} {size}");
+            let manifest = Manifest::parse(&files["manifest.json"]).unwrap();
+            let artifact = manifest.artifacts.iter().find(|file| file.path.as_str() == DOCUMENT);
+            assert_eq!(artifact.unwrap().sha256, Sha256::of(&content));
+            let reads = s3.requests_of(Operation::GetObject).into_iter();
+            let reads = reads.filter(|read| uri.ends_with(&format!("/{}", read.key)));
+            assert_eq!(reads.count(), 1, "{uri}");
+            let copies = s3.requests_of(Operation::UploadPartCopy);
+            assert_eq!(copies.len(), size.div_ceil(PART));
+            assert!(copies.iter().all(|copy| copy.header("x-amz-copy-source-if-match").is_some()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn objects_of_other_places_are_refused_and_not_even_looked_at() {
+    let s3 = s3().await;
+    let all = ["docs-secret/a", "docs", "other/docs/a", "tara/docs/a", "DOCS/a"];
+    for key in all {
+        s3.put_raw(key, Bytes::from_static(b"secret"));
+    }
+    let host = host(&s3);
+    let mut server = host.start().await;
+    let uris = all.map(uri).into_iter().chain(["s3://incoming-secret/a".to_owned()]);
+    for uri in uris {
+        let status = refused(&mut server.client, referring(1, &uri)).await;
+        let info = expect_status(&status, Code::PermissionDenied, "SOURCE_NOT_ALLOWED");
+        assert_eq!(info.metadata["field"], "documents[0].s3.uri");
+    }
+    // S3 takes `..` as it is: there is no such object.
+    let status = refused(&mut server.client, referring(1, &uri("docs/../docs-secret/a"))).await;
+    expect_status(&status, Code::NotFound, "SOURCE_NOT_FOUND");
+    server.stop().await;
+    // Without the setting there is no such place.
+    let other = Host::with_s3(store_of(&s3));
+    s3.put_raw(KEY, Bytes::from_static(b"a"));
+    let status = refused(&mut other.start().await.client, referring(1, &uri(KEY))).await;
+    expect_status(&status, Code::PermissionDenied, "SOURCE_NOT_ALLOWED");
+    let asked: Vec<String> = s3.requests().into_iter().map(|request| request.key).collect();
+    assert!(asked.iter().all(|key| !all.contains(&key.as_str())), "{asked:?}");
+    assert!(host.files().is_empty(), "{:?}", host.files());
+}
+
+#[tokio::test]
+async fn what_is_no_object_is_refused_with_its_field() {
+    let s3 = s3().await;
+    let host = host(&s3).flags(&["--max-document-size=1MiB"]);
+    let mut server = host.start().await;
+    let status = refused(&mut server.client, referring(1, &uri("docs/missing"))).await;
+    let info = expect_status(&status, Code::NotFound, "SOURCE_NOT_FOUND");
+    assert_eq!(info.metadata["field"], "documents[0].s3.uri");
+    let long = uri(&format!("docs/{}", "a".repeat(1020)));
+    for wrong in ["", "docs/a", "s3://", "s3://test-bucket", "s3://test-bucket/", "s3:///a", &long]
+    {
+        let status = refused(&mut server.client, referring(1, wrong)).await;
+        expect_invalid(&status, "documents[0].s3.uri");
+    }
+    s3.put_raw("docs/large", bytes((1 << 20) + 1, 1));
+    let status = refused(&mut server.client, referring(1, &uri("docs/large"))).await;
+    let said = expect_invalid(&status, "documents[0].s3.uri");
+    assert!(said.contains("MAX_DOCUMENT_SIZE"), "{said}");
+    assert!(host.files().is_empty(), "{:?}", host.files());
+    server.stop().await;
+    let mut server = Host::new().flags(&[SOURCES]).start().await;
+    let status = refused(&mut server.client, referring(1, &uri(KEY))).await;
+    expect_status(&status, Code::FailedPrecondition, "NO_BUCKET");
+}
+
+#[tokio::test]
+async fn a_wrong_claim_is_found_at_once_where_s3_keeps_the_digest_and_else_when_it_is_read() {
+    let s3 = s3().await;
+    let host = Host::with_s3(store_of(&s3)).flags(&["--s3-sources=s3://test-bucket/"]);
+    let mut server = host.start().await;
+    let content = bytes(1000, 1);
+    let key = ObjectKey::new("with-digest").unwrap();
+    let payload = Payload::new(content.clone(), Sha256::of(&content), "text/plain");
+    store_of(&s3).put_if_absent(&key, payload).await.unwrap();
+    s3.put_raw("without-digest", content.clone());
+
+    let wrong = || sha256(b"other");
+    let status = refused(&mut server.client, claiming(1, &uri("tara/with-digest"), wrong())).await;
+    assert!(expect_invalid(&status, "documents[0].sha256").contains(&sha256(&content)));
+
+    let followed = export(&mut server.client, claiming(2, &uri("without-digest"), wrong())).await;
+    let (failed, status) = followed.failed();
+    assert_eq!(failed.reason, "SOURCE_LOST");
+    expect_status(&status, Code::FailedPrecondition, "SOURCE_LOST");
+    assert!(status.message().contains(&sha256(&content)), "{status:?}");
+    assert_nothing_committed(&s3);
+}
+
+/// Whatever the step at which the source turns out to be another.
+#[tokio::test]
+async fn an_object_that_changes_after_its_export_was_accepted_fails_it_for_good() {
+    for (operation, is_removed) in [
+        (Operation::GetObject, false),
+        (Operation::GetObject, true),
+        (Operation::UploadPartCopy, false),
+        (Operation::UploadPartCopy, true),
+    ] {
+        let s3 = s3().await;
+        let host = host(&s3);
+        let mut server = host.start().await;
+        s3.put_raw(KEY, bytes(1000, 1));
+        let rule = FaultRule::new(Fault::Stall).on(operation).key_ends_with(".docx").times(1);
+        let held = s3.fail(rule);
+        let stream = server.client.start_export(referring(1, &uri(KEY))).await.unwrap();
+        until("the source to be asked for", || s3.fault_hits(held) == 1).await;
+        match is_removed {
+            true => assert!(s3.remove(KEY)),
+            false => s3.put_raw(KEY, bytes(1000, 2)),
+        }
+        s3.clear_fault(held);
+        let followed = follow(stream.into_inner()).await;
+        let (failed, status) = followed.failed();
+        assert_eq!((failed.reason.as_str(), failed.kept_as.as_str()), ("SOURCE_LOST", ""));
+        expect_status(&status, Code::FailedPrecondition, "SOURCE_LOST");
+        assert_nothing_committed(&s3);
+        assert!(bundles::folders(&host.data_dir()).is_empty());
+        server.stop().await;
+
+        let mut server = host.start().await;
+        let failed = read(&mut server.client, &name(1)).await;
+        assert_eq!((failed.state(), failed.state_reason.as_str()), (State::Failed, "SOURCE_LOST"));
+        let again = watch(&mut server.client, &name(1)).await;
+        assert_eq!(again.failed().0.reason, "SOURCE_LOST");
+        let all = server.client.list_exports(ListExportsRequest::default()).await.unwrap();
+        let states: Vec<State> =
+            all.into_inner().exports.iter().map(|export| export.state()).collect();
+        assert_eq!(states, [State::Failed]);
+        assert!(!host.files().iter().any(|file| file.contains("/journal/")), "{:?}", host.files());
+        assert_nothing_committed(&s3);
+    }
+}
+
+#[tokio::test]
+async fn a_committed_export_is_found_again_when_its_source_is_gone() {
+    for (number, is_claimed) in [(1, true), (2, false)] {
+        let s3 = s3().await;
+        let host = host(&s3);
+        let mut server = host.start().await;
+        let content = bytes(1000, 1);
+        s3.put_raw(KEY, content.clone());
+        let wanted = match is_claimed {
+            true => claiming(number, &uri(KEY), sha256(&content)),
+            false => referring(number, &uri(KEY)),
+        };
+        let first = committed(&mut server.client, wanted.clone()).await;
+        assert!(s3.remove(KEY));
+        let mut other = wanted.clone();
+        other.review.as_mut().unwrap().reviewer = "Grace".to_owned();
+        // In this process, in the next one, and on another machine.
+        for restart in [false, true] {
+            if restart {
+                server.stop().await;
+                server = host.start().await;
+            }
+            let mut elsewhere = self::host(&s3).start().await;
+            for client in [&mut server.client, &mut elsewhere.client] {
+                let again = committed(client, wanted.clone()).await;
+                assert_eq!(
+                    (again.name, again.manifest_sha256),
+                    (first.name.clone(), first.manifest_sha256.clone())
+                );
+                // Which is not so for another review.
+                let status = refused(client, other.clone()).await;
+                assert!(
+                    matches!(status.code(), Code::AlreadyExists | Code::NotFound),
+                    "{status:?}"
+                );
+            }
+        }
+        assert_in_s3(&s3, &first);
+    }
+}
+
+#[tokio::test]
+async fn an_object_s_bundle_that_fell_back_drains_and_leaves_nothing_here() {
+    let s3 = s3().await;
+    let host = host(&s3);
+    let mut server = host.start().await;
+    let content = bytes(PART + 1, 1);
+    s3.put_raw(KEY, content.clone());
+    let rule = FaultRule::new(Fault::ACCESS_DENIED).on(Operation::PutObject).key_contains("/logs/");
+    let fault = s3.fail(rule);
+    let fallen = committed(&mut server.client, referring(1, &uri(KEY))).await;
+    assert_eq!((fallen.state(), fallen.stored_in()), (State::FellBack, Destination::Local));
+    let folder = host.folder(&fallen.folder_name);
+    bundles::whole(&folder);
+    assert!(std::fs::read(folder.join(DOCUMENT)).unwrap() == content);
+    s3.clear_fault(fault);
+    let export = until_state(&mut server.client, &name(1), State::Committed).await;
+    assert_in_s3(&s3, &export);
+    let is_left = |host: &Host| {
+        host.files().iter().any(|file| file.contains("/journal/"))
+            || !bundles::folders(&host.data_dir()).is_empty()
+    };
+    until("nothing to be left here", || !is_left(&host)).await;
+}
+
+#[tokio::test]
+async fn an_export_of_an_object_goes_on_after_a_restart_and_leaves_the_journal() {
+    let s3 = s3().await;
+    let host = host(&s3);
+    let mut server = host.start().await;
+    s3.put_raw(KEY, bytes(1000, 1));
+    let held = s3.fail(FaultRule::new(Fault::Stall).on(Operation::UploadPartCopy));
+    let stream = server.client.start_export(referring(1, &uri(KEY))).await.unwrap();
+    until("the copy to be asked for", || s3.fault_hits(held) == 1).await;
+    server.stop().await;
+    drop(stream);
+    s3.clear_fault(held);
+    let mut server = host.start().await;
+    let export = until_state(&mut server.client, &name(1), State::Committed).await;
+    assert_in_s3(&s3, &export);
+    let is_journaled = |host: &Host| host.files().iter().any(|file| file.contains("/journal/"));
+    until("the journal to empty", || !is_journaled(&host)).await;
+}

@@ -1,0 +1,178 @@
+//! Uploads that S3 can't take, or that it can't give: on this disk meanwhile, and nothing is lost.
+
+use std::fs;
+
+use tara_export::proto::{
+    Accepted, Destination, accepted::Durability, export::State, export_event::Event,
+};
+use tara_export_test_support::{Fault, FaultRule, Operation, TestS3};
+use tonic::Code;
+
+use crate::{
+    bundles,
+    following::{committed, export, next},
+    harness::{
+        Host,
+        s3::store_of,
+        until,
+        uploads::{PART, bytes, create, get, send, sha256, uploaded},
+    },
+    journal::{QUICK, until as until_state},
+    requests::name,
+    s3::{assert_in_s3, whole},
+    statuses::expect_status,
+    uploads::naming,
+};
+
+const DOCUMENT: &str = "documents/before_incident_report.docx";
+
+/// What the journal has, its documents too.
+fn journal(host: &Host) -> Vec<String> {
+    let mut files = host.files();
+    files.retain(|file| file.starts_with(".tara-export/journal/"));
+    files
+}
+
+#[tokio::test]
+async fn without_a_bucket_uploads_and_bundles_are_on_disk() {
+    for size in [0, 1, PART + 1] {
+        let host = Host::new();
+        let mut server = host.start().await;
+        let content = bytes(size, 1);
+        let upload = uploaded(&mut server.client, 1, &content).await;
+        assert_eq!(upload.replica, "replica-1");
+        let export = committed(&mut server.client, naming(1, &upload.name)).await;
+        bundles::whole(&host.folder(&export.folder_name));
+        let stored = fs::read(host.folder(&export.folder_name).join(DOCUMENT)).unwrap();
+        assert!(stored == content, "{size}");
+        // The bundle needs neither the journal's name of the file nor the upload's.
+        until("the journal to empty", || journal(&host).is_empty()).await;
+    }
+}
+
+#[tokio::test]
+async fn an_upload_on_disk_goes_on_after_a_restart_where_it_was_cut() {
+    let host = Host::new();
+    let mut server = host.start().await;
+    let content = bytes(PART + 1000, 1);
+    let name = create(&mut server.client, 1, content.len(), "").await.unwrap().name;
+    let some = crate::harness::uploads::messages(&name, &content, 0, false).into_iter().take(3);
+    let stream = futures::StreamExt::boxed(futures::stream::iter(some));
+    let answer = server.client.upload_document(stream).await.unwrap().into_inner();
+    let committed_size = answer.upload.unwrap().committed_size_bytes as usize;
+    assert_eq!(committed_size, 3 * 1024 * 1024);
+    server.stop().await;
+    // What is behind the checkpoint was never promised.
+    let files = host.files();
+    let document = files.iter().find(|file| file.ends_with("/document")).unwrap();
+    let path = host.data_dir().join(document);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.extend([7; 99]);
+    fs::write(&path, bytes).unwrap();
+
+    let mut server = host.start().await;
+    let upload = get(&mut server.client, &name).await.unwrap();
+    assert_eq!(upload.committed_size_bytes as usize, committed_size);
+    let status = send(&mut server.client, &name, &content, 0).await.unwrap_err();
+    let info = expect_status(&status, Code::FailedPrecondition, "UPLOAD_OFFSET");
+    assert_eq!(info.metadata["committed_size_bytes"], committed_size.to_string());
+    let upload = send(&mut server.client, &name, &content, committed_size).await.unwrap();
+    assert_eq!(upload.sha256, sha256(&content));
+    let export = committed(&mut server.client, naming(1, &name)).await;
+    bundles::whole(&host.folder(&export.folder_name));
+}
+
+#[tokio::test]
+async fn what_s3_can_not_take_is_kept_here_falls_back_and_drains() {
+    let s3 = TestS3::start().await;
+    let host = Host::with_s3(store_of(&s3)).flags(&QUICK);
+    let mut server = host.start().await;
+    s3.stop();
+    let content = bytes(PART + 1, 1);
+    let digest = sha256(&content);
+    let upload = create(&mut server.client, 1, content.len(), &digest).await.unwrap();
+    assert_eq!(upload.replica, "replica-1");
+    let upload = send(&mut server.client, &upload.name, &content, 0).await.unwrap();
+    let fallen = committed(&mut server.client, naming(1, &upload.name)).await;
+    assert_eq!((fallen.state(), fallen.stored_in()), (State::FellBack, Destination::Local));
+    bundles::whole(&host.folder(&fallen.folder_name));
+    assert!(journal(&host).iter().any(|file| file.ends_with(".before")), "{:?}", journal(&host));
+    server.stop().await;
+
+    // The upload may be gone by then: the journal has its own name of the file.
+    let id = upload.name.strip_prefix("uploads/").unwrap();
+    fs::remove_dir_all(host.data_dir().join(".tara-export/uploads").join(id)).unwrap();
+    let mut server = host.start().await;
+    assert_eq!(journal(&host).len(), 2, "{:?}", journal(&host));
+    s3.restart().await.unwrap();
+    let export = until_state(&mut server.client, &name(1), State::Committed).await;
+    assert_in_s3(&s3, &export);
+    assert!(whole(&s3, &export)[DOCUMENT] == content);
+    until("nothing to be left here", || {
+        journal(&host).is_empty() && bundles::folders(&host.data_dir()).is_empty()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_export_of_an_upload_in_an_s3_out_of_reach_waits_for_it() {
+    let s3 = TestS3::start().await;
+    let host = Host::with_s3(store_of(&s3)).flags(&QUICK);
+    let mut server = host.start().await;
+    let content = bytes(PART + 1, 1);
+    let upload = uploaded(&mut server.client, 1, &content).await;
+    s3.stop();
+    let stream = server.client.start_export(naming(1, &upload.name)).await.unwrap();
+    let mut stream = stream.into_inner();
+    let first = next(&mut stream).await.event;
+    assert!(matches!(first, Some(Event::Accepted(_))), "{first:?}");
+    let pending = until_state(&mut server.client, &name(1), State::Pending).await;
+    assert_eq!(pending.state_reason, "STORE_UNAVAILABLE");
+    assert!(bundles::folders(&host.data_dir()).is_empty());
+    // A restart forgets what S3 said of the upload, and not what the export needs.
+    server.stop().await;
+    let mut server = host.start().await;
+    s3.restart().await.unwrap();
+    let export = until_state(&mut server.client, &name(1), State::Committed).await;
+    assert_in_s3(&s3, &export);
+    assert!(whole(&s3, &export)[DOCUMENT] == content);
+    assert!(bundles::folders(&host.data_dir()).is_empty());
+}
+
+#[tokio::test]
+async fn a_local_bundle_of_an_upload_in_an_s3_out_of_reach_waits_for_it() {
+    let s3 = TestS3::start().await;
+    let host = Host::with_s3(store_of(&s3)).flags(&QUICK);
+    let mut server = host.start().await;
+    let content = bytes(1000, 1);
+    let upload = uploaded(&mut server.client, 1, &content).await;
+    s3.stop();
+    let mut request = naming(1, &upload.name);
+    request.set_destination(Destination::Local);
+    let stream = server.client.start_export(request).await.unwrap();
+    until_state(&mut server.client, &name(1), State::Pending).await;
+    s3.restart().await.unwrap();
+    let export = crate::following::follow(stream.into_inner()).await.completed();
+    assert_eq!((export.state(), export.stored_in()), (State::Committed, Destination::Local));
+    bundles::whole(&host.folder(&export.folder_name));
+}
+
+/// Its document lies on this machine alone, whatever of the request lies in S3.
+#[tokio::test]
+async fn a_document_on_this_disk_is_not_told_to_be_safe_in_the_store() {
+    let s3 = TestS3::start().await;
+    let bucket = format!("--s3-bucket-name={}", s3.bucket());
+    let host = Host::with_s3(store_of(&s3)).flags(&["--journal=store", &bucket]).flags(&QUICK);
+    let mut server = host.start().await;
+    let rule = FaultRule::new(Fault::SERVICE_UNAVAILABLE).on(Operation::CreateMultipartUpload);
+    let fault = s3.fail(rule);
+    let upload = uploaded(&mut server.client, 1, &bytes(1000, 1)).await;
+    assert_eq!(upload.replica, "replica-1");
+    s3.clear_fault(fault);
+    let followed = export(&mut server.client, naming(1, &upload.name)).await;
+    let Some(Event::Accepted(accepted)) = followed.events[0].event else { panic!("{followed:?}") };
+    let Accepted { durability, .. } = accepted;
+    assert_eq!(durability, i32::from(Durability::LocalDisk));
+    assert!(s3.requests().iter().all(|request| !request.key.contains("/journal/")));
+    assert_in_s3(&s3, &followed.completed());
+}

@@ -1,0 +1,191 @@
+//! Uploads that can't be made, gone on with or named, and what is left of them: nothing.
+
+use bytes::Bytes;
+use chrono::TimeDelta;
+use futures::{StreamExt as _, stream};
+use tara_export::proto::{UploadDocumentRequest, document::Kind};
+use tara_export_test_support::{Operation, TestS3};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::{
+    following::{committed, refused},
+    harness::{
+        Client, Host,
+        s3::store_of,
+        uploads::{PART, bytes, chunk, create, get, named, send, sha256, uploaded},
+    },
+    requests::request,
+    s3::assert_in_s3,
+    statuses::{expect_invalid, expect_status, violations},
+    uploads::naming,
+};
+
+/// The keys of S3 that belong to exports.
+fn export_keys(s3: &TestS3) -> Vec<String> {
+    let keys = s3.objects().into_keys();
+    keys.filter(|key| !key.contains("/uploads/") && !key.contains("/probe/")).collect()
+}
+
+#[tokio::test]
+async fn wrong_fields_are_named() {
+    let host = Host::new().flags(&["--max-document-size=1MiB"]);
+    let mut server = host.start().await;
+    let client = &mut server.client;
+    let status = create(client, 1, (1 << 20) + 1, "").await.unwrap_err();
+    assert!(expect_invalid(&status, "size_bytes").contains("MAX_DOCUMENT_SIZE"));
+    let status = create(client, 1, 1, "ABC").await.unwrap_err();
+    expect_invalid(&status, "sha256");
+    let all_wrong = tara_export::proto::CreateUploadRequest {
+        request_id: "x".to_owned(),
+        size_bytes: -1,
+        sha256: "0".repeat(63),
+    };
+    let status = client.create_upload(all_wrong).await.unwrap_err();
+    let fields: Vec<String> = violations(&status).into_iter().map(|(field, _)| field).collect();
+    assert_eq!(fields, ["request_id", "size_bytes", "sha256"]);
+    for name in ["", "uploads/", "uploads/x", "exports/6f1c7a52-3b0e-4c59-9d7e-000000000001"] {
+        expect_invalid(&get(client, name).await.unwrap_err(), "name");
+        expect_invalid(&chunk(client, name, 0, Bytes::new(), false).await.unwrap_err(), "name");
+        expect_invalid(&send(client, name, &Bytes::new(), 0).await.unwrap_err(), "name");
+        let status = refused(client, naming(1, name)).await;
+        expect_invalid(&status, "documents[0].upload");
+    }
+    let none = client.upload_document(stream::empty().boxed()).await.unwrap_err();
+    expect_invalid(&none, "name");
+    let name = create(client, 1, 1, "").await.unwrap().name;
+    let below = UploadDocumentRequest { name, offset: -1, ..Default::default() };
+    let status = client.upload_document(stream::iter([below]).boxed()).await.unwrap_err();
+    expect_invalid(&status, "offset");
+}
+
+#[tokio::test]
+async fn more_or_fewer_bytes_than_announced_are_refused() {
+    for s3 in [None, Some(TestS3::start().await)] {
+        let host = s3.as_ref().map_or_else(Host::new, |s3| Host::with_s3(store_of(s3)));
+        let mut server = host.start().await;
+        let name = create(&mut server.client, 1, 1000, "").await.unwrap().name;
+        for size in [999, 1001] {
+            let status = send(&mut server.client, &name, &bytes(size, 1), 0).await.unwrap_err();
+            let said = expect_invalid(&status, "data");
+            assert!(said.contains("1000") && said.contains(&size.to_string()), "{said}");
+            // What is durable on a disk stays.
+            let committed = get(&mut server.client, &name).await.unwrap().committed_size_bytes;
+            assert!(committed <= 999);
+        }
+    }
+}
+
+#[tokio::test]
+async fn content_that_is_not_the_announced_is_given_up_and_can_be_sent_anew() {
+    for s3 in [None, Some(TestS3::start().await)] {
+        let host = s3.as_ref().map_or_else(Host::new, |s3| Host::with_s3(store_of(s3)));
+        let mut server = host.start().await;
+        let client = &mut server.client;
+        let (announced, other) = (bytes(1000, 1), bytes(1000, 2));
+        let digest = sha256(&announced);
+        for number in 1..=2 {
+            let name = create(client, number, 1000, &digest).await.unwrap().name;
+            let status = send(client, &name, &other, 0).await.unwrap_err();
+            expect_status(&status, Code::Aborted, "UPLOAD_ABORTED");
+            if let Some(s3) = &s3 {
+                assert_eq!(s3.open_uploads(), 0);
+                assert_eq!(s3.requests_of(Operation::CompleteMultipartUpload).len(), 0);
+            }
+            let status = get(client, &name).await.unwrap_err();
+            expect_status(&status, Code::NotFound, "UPLOAD_NOT_FOUND");
+        }
+        let name = create(client, 3, 1000, &digest).await.unwrap().name;
+        let upload = send(client, &name, &announced, 0).await.unwrap();
+        assert_eq!(upload.sha256, digest);
+        committed(client, naming(1, &name)).await;
+    }
+}
+
+/// Checks a refused document: the field is named, and nothing is left behind.
+async fn expect_refused(
+    client: &mut Client,
+    host: &Host,
+    s3: &TestS3,
+    upload: &str,
+    code: Code,
+    reason: &str,
+) -> Status {
+    let mut wanted = request(1, "incident report.docx");
+    wanted.documents[1] = named(Kind::After, upload);
+    let status = refused(client, wanted).await;
+    let info = expect_status(&status, code, reason);
+    assert_eq!(info.metadata["field"], "documents[1].upload");
+    assert!(export_keys(s3).is_empty(), "{:?}", export_keys(s3));
+    let kept = host.files();
+    assert!(kept.is_empty(), "{kept:?}");
+    status
+}
+
+#[tokio::test]
+async fn only_finished_uploads_that_are_there_can_be_exported() {
+    let s3 = TestS3::start().await;
+    let host = Host::with_s3(store_of(&s3)).flags(&["--upload-retention=1h"]);
+    let mut server = host.start().await;
+    let client = &mut server.client;
+    let content = bytes(PART, 1);
+
+    let unknown = "uploads/6f1c7a52-3b0e-4c59-9d7e-0b1f2a3c4d5e";
+    let not_found = (Code::NotFound, "UPLOAD_NOT_FOUND");
+    expect_refused(client, &host, &s3, unknown, not_found.0, not_found.1).await;
+
+    let unfinished = create(client, 1, 2 * PART, "").await.unwrap().name;
+    chunk(client, &unfinished, 0, content.clone(), false).await.unwrap();
+    let code = Code::FailedPrecondition;
+    let status =
+        expect_refused(client, &host, &s3, &unfinished, code, "UPLOAD_NOT_FINISHED").await;
+    assert!(status.message().contains(&format!("{PART} of {}", 2 * PART)), "{status:?}");
+
+    let finished = uploaded(client, 2, &content).await;
+    host.clock.advance(TimeDelta::minutes(59));
+    get(client, &finished.name).await.unwrap();
+    host.clock.advance(TimeDelta::minutes(2));
+    let status = get(client, &finished.name).await.unwrap_err();
+    expect_status(&status, Code::NotFound, "UPLOAD_NOT_FOUND");
+    expect_refused(client, &host, &s3, &finished.name, not_found.0, not_found.1).await;
+    // What was never finished is aborted by whoever starts next; finished ones are the bucket's.
+    assert_eq!(s3.open_uploads(), 1);
+    server.stop().await;
+    let _server = host.start().await;
+    crate::harness::until("the expired upload to be aborted", || s3.open_uploads() == 0).await;
+}
+
+#[tokio::test]
+async fn a_claimed_digest_that_is_not_the_upload_s_is_refused() {
+    let s3 = TestS3::start().await;
+    let host = Host::with_s3(store_of(&s3));
+    let mut server = host.start().await;
+    let content = bytes(1000, 1);
+    let upload = uploaded(&mut server.client, 1, &content).await.name;
+    let mut wanted = naming(1, &upload);
+    wanted.documents[0].sha256 = sha256(b"other");
+    let status = refused(&mut server.client, wanted.clone()).await;
+    let said = expect_invalid(&status, "documents[0].sha256");
+    assert!(said.contains(&sha256(&content)), "{said}");
+    assert!(status.get_error_details().bad_request().is_some());
+    wanted.documents[0].sha256 = sha256(&content);
+    assert_in_s3(&s3, &committed(&mut server.client, wanted).await);
+}
+
+#[tokio::test]
+async fn uploads_of_a_disk_have_their_limit_and_free_it_when_they_expire() {
+    let host = Host::new().flags(&["--max-local-uploads=1MiB", "--upload-retention=1h"]);
+    let mut server = host.start().await;
+    let first = create(&mut server.client, 1, 600_000, "").await.unwrap().name;
+    let status = create(&mut server.client, 2, 600_000, "").await.unwrap_err();
+    expect_status(&status, Code::ResourceExhausted, "LOCAL_STORE_FULL");
+    assert!(status.message().contains("MAX_LOCAL_UPLOADS"), "{}", status.message());
+    send(&mut server.client, &first, &bytes(600_000, 1), 0).await.unwrap();
+    server.stop().await;
+
+    host.clock.advance(TimeDelta::hours(2));
+    let mut server = host.start().await;
+    let is_gone = || host.files().iter().all(|file| !file.contains("/uploads/"));
+    crate::harness::until("the expired upload to go", is_gone).await;
+    create(&mut server.client, 2, 600_000, "").await.unwrap();
+}
