@@ -34,10 +34,10 @@ mod server;
 mod takeover;
 mod tidying;
 mod unchanged;
+#[cfg(feature = "next-format")]
+mod upgrade;
 mod uploads;
 mod uploads_on_disk;
 mod uploads_refused;
-#[cfg(feature = "next-format")]
-mod upgrade;
 mod watch;
 mod web;

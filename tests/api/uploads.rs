@@ -70,7 +70,8 @@ async fn an_upload_of_any_size_comes_into_the_bundle_as_a_copy() {
         let files = whole(&s3, &export);
         assert!(files[DOCUMENT] == content, "{size}");
         let manifest = Manifest::parse(&files["manifest.json"]).unwrap();
-        let artifact = manifest.artifacts.iter().find(|artifact| artifact.path.as_str() == DOCUMENT);
+        let artifact =
+            manifest.artifacts.iter().find(|artifact| artifact.path.as_str() == DOCUMENT);
         assert_eq!(artifact.unwrap().sha256, Sha256::of(&content));
         // Not a byte of it went through the service.
         let of_document: Vec<Operation> = s3

@@ -137,8 +137,7 @@ async fn only_finished_uploads_that_are_there_can_be_exported() {
     let unfinished = create(client, 1, 2 * PART, "").await.unwrap().name;
     chunk(client, &unfinished, 0, content.clone(), false).await.unwrap();
     let code = Code::FailedPrecondition;
-    let status =
-        expect_refused(client, &host, &s3, &unfinished, code, "UPLOAD_NOT_FINISHED").await;
+    let status = expect_refused(client, &host, &s3, &unfinished, code, "UPLOAD_NOT_FINISHED").await;
     assert!(status.message().contains(&format!("{PART} of {}", 2 * PART)), "{status:?}");
 
     let finished = uploaded(client, 2, &content).await;
