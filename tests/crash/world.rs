@@ -152,13 +152,12 @@ impl World {
         self.seen = s3.0.iter().map(|(key, bytes)| (key.clone(), Sha256::of(bytes))).collect();
         for request in self.s3.requests() {
             match request.operation {
-                Operation::PutObject => {
+                Operation::PutObject | Operation::CompleteMultipartUpload => {
                     assert_eq!(request.header("if-none-match"), Some("*"), "{}", request.key);
                 }
-                Operation::DeleteObject
-                | Operation::DeleteObjects
-                | Operation::CopyObject
-                | Operation::CompleteMultipartUpload => panic!("{:?}", request),
+                Operation::DeleteObject | Operation::DeleteObjects | Operation::CopyObject => {
+                    panic!("{request:?}")
+                }
                 _ => {}
             }
         }
