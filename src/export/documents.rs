@@ -7,7 +7,7 @@ use futures::TryStreamExt as _;
 use uuid::Uuid;
 
 use super::{
-    DocumentProblem, FailureReason, Journal, StartError, attempt::Failure, shared::Shared,
+    DocumentProblem, FailureReason, Journal, StartError, failure::Failure, shared::Shared,
 };
 use crate::{
     bundle::{

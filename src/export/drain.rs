@@ -9,9 +9,9 @@ use tokio::{sync::Semaphore, time};
 
 use super::{
     FailureReason, Permit,
-    attempt::{AttemptError, Failure},
     backlog::{Taken, Task},
     events::Run,
+    failure::{AttemptError, Failure},
     job::{Job, derived_id, pending_run, running_export},
     journal::{JournalEntry, LoadError},
     run::postpone,

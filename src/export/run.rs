@@ -10,11 +10,12 @@ use std::{
 
 use super::{
     Durability, EventKind, FailureReason, StartError,
-    attempt::{AttemptError, Failure, Made},
+    attempt::Made,
     backlog::Task,
     documents::need_s3,
     earlier::{Earlier, look_up},
     events::Run,
+    failure::{AttemptError, Failure},
     job::{Job, derived_id},
     journal::{FailedExport, JournalEntry, JournalError},
     settle::{LocalCopy, settle},
