@@ -3,7 +3,6 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use futures::TryStreamExt as _;
 use uuid::Uuid;
 
 use super::{
@@ -15,9 +14,9 @@ use crate::{
         Reference,
     },
     catalog::{StoredBundle, layout},
-    digest::{ContentChecksums, ContentHasher, Sha256},
+    digest::{ContentChecksums, Sha256},
     store::{ObjectInfo, SourceLocation, SourceObject, Store, StoreError, StoreErrorKind},
-    transfer::{ContentSource, RetryBudget},
+    transfer::{ContentSource, RetryBudget, checksums_of},
     upload::{FinishedUpload, UploadPlace},
 };
 
@@ -98,9 +97,18 @@ pub(super) async fn pin(
     requested: Vec<RequestedDocument>,
 ) -> Result<Pinned, StartError> {
     let mut pinned = Pinned { documents: Vec::new(), attachments: Vec::new() };
-    for document in requested {
+    for (number, document) in requested.into_iter().enumerate() {
         match document {
-            RequestedDocument::Here(document) => pinned.documents.push(document),
+            RequestedDocument::Here(document) => {
+                let limit_bytes = shared.settings.document_size_bytes;
+                let size_bytes = document.content.size_bytes();
+                if size_bytes > limit_bytes {
+                    let field = "content";
+                    let problem = DocumentProblem::TooLarge { field, size_bytes, limit_bytes };
+                    return Err(StartError::Document { number, problem });
+                }
+                pinned.documents.push(document);
+            }
             RequestedDocument::Elsewhere(named) => {
                 let number = named.number;
                 let (document, file) = match &named.place {
@@ -173,7 +181,8 @@ async fn pin_object(
     let limit_bytes = shared.settings.document_size_bytes;
     if info.size_bytes > limit_bytes {
         let size_bytes = info.size_bytes;
-        return Err(refused(DocumentProblem::TooLarge { size_bytes, limit_bytes }));
+        let field = "s3.uri";
+        return Err(refused(DocumentProblem::TooLarge { field, size_bytes, limit_bytes }));
     }
     let SourceLocation { bucket, key, version_id } = location;
     let reference = Reference::Object { bucket, key, version_id, e_tag, crc64nvme: None };
@@ -349,13 +358,7 @@ async fn read_checksums(
     source: &ContentSource,
     budget: &RetryBudget,
 ) -> Result<ContentChecksums, StoreError> {
-    let mut pieces = source.open().await?;
-    let mut hasher = ContentHasher::default();
-    while let Some(piece) = pieces.try_next().await? {
-        hasher.update(&piece);
-        budget.renew();
-    }
-    Ok(hasher.finish())
+    checksums_of(source.open().await?, || budget.renew()).await
 }
 
 fn unreachable_source(why: &str) -> StoreError {

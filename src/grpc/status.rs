@@ -190,7 +190,7 @@ fn document_status(number: usize, problem: DocumentProblem) -> Status {
         }
         DocumentProblem::Upload(error) => return error.clone().into(),
         DocumentProblem::NotAllowed { .. } | DocumentProblem::NotFound { .. } => "s3.uri",
-        DocumentProblem::TooLarge { .. } => "s3",
+        DocumentProblem::TooLarge { field, .. } => field,
         DocumentProblem::OtherDigest { .. } => "sha256",
     };
     let code = match &problem {
