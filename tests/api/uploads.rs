@@ -296,15 +296,15 @@ async fn two_calls_that_bring_the_same_upload_at_once_make_one_document() {
     let name = create(&mut one.client, 1, content.len(), "").await.unwrap().name;
     // The slower one's parts find nothing to belong to.
     let held = s3.fail(FaultRule::new(Fault::Stall).on(Operation::UploadPart).times(1));
-    let slower = {
-        let (mut client, name, content) = (other.client.clone(), name.clone(), content.clone());
-        tokio::spawn(async move { send(&mut client, &name, &content, 0).await })
+    let faster = async {
+        until("the slower one to be held up", || s3.fault_hits(held) == 1).await;
+        let upload = send(&mut one.client, &name, &content, 0).await.unwrap();
+        s3.clear_fault(held);
+        upload
     };
-    until("the slower one to be held up", || s3.fault_hits(held) == 1).await;
-    let upload = send(&mut one.client, &name, &content, 0).await.unwrap();
+    let (slower, upload) = futures::join!(send(&mut other.client, &name, &content, 0), faster);
     assert_eq!(upload.sha256, sha256(&content));
-    s3.clear_fault(held);
-    assert_eq!(slower.await.unwrap().unwrap(), upload);
+    assert_eq!(slower.unwrap(), upload);
     assert_eq!(s3.open_uploads(), 0);
     let export = committed(&mut other.client, naming(1, &name)).await;
     assert!(whole(&s3, &export)[DOCUMENT] == content);
