@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
+use tokio::time;
 use uuid::Uuid;
 
 use super::{
@@ -94,6 +95,7 @@ pub(super) struct Pinned {
 /// [`StartError::Document`] where one can't be used, and [`StartError::Store`] where S3 does not say.
 pub(super) async fn pin(
     shared: &Shared,
+    export_id: ExportId,
     requested: Vec<RequestedDocument>,
 ) -> Result<Pinned, StartError> {
     let mut pinned = Pinned { documents: Vec::new(), attachments: Vec::new() };
@@ -114,7 +116,7 @@ pub(super) async fn pin(
                 let (document, file) = match &named.place {
                     NamedPlace::Upload(upload_id) => pin_upload(shared, *upload_id, &named).await?,
                     NamedPlace::Object(location) => {
-                        (pin_object(shared, location, &named).await?, None)
+                        (pin_object(shared, export_id, location, &named).await?, None)
                     }
                 };
                 if let (Some(claimed), Some(actual)) = (named.claimed, document.sha256)
@@ -153,6 +155,7 @@ async fn pin_upload(
 
 async fn pin_object(
     shared: &Shared,
+    export_id: ExportId,
     location: &SourceLocation,
     named: &NamedDocument,
 ) -> Result<Document, StartError> {
@@ -170,7 +173,10 @@ async fn pin_object(
     let source = match found {
         Ok(source) => source,
         Err(error) if error.kind() == StoreErrorKind::NotFound => {
-            return Err(refused(DocumentProblem::NotFound { uri }));
+            return match committed_earlier(shared, export_id, location, named).await {
+                Some(document) => Ok(document),
+                None => Err(refused(DocumentProblem::NotFound { uri })),
+            };
         }
         Err(error) => {
             let Failure { reason, message } = error.into();
@@ -187,6 +193,31 @@ async fn pin_object(
     let SourceLocation { bucket, key, version_id } = location;
     let reference = Reference::Object { bucket, key, version_id, e_tag, crc64nvme: None };
     Ok(document(named, info.sha256.or(named.claimed), info.size_bytes, reference))
+}
+
+/// An object that is gone, as an export under this id has committed it. With a claimed digest that is
+/// enough for the content's digest, so that a request that comes again finds its export.
+async fn committed_earlier(
+    shared: &Shared,
+    export_id: ExportId,
+    location: &SourceLocation,
+    named: &NamedDocument,
+) -> Option<Document> {
+    let claimed = named.claimed?;
+    for store in [Some(&shared.stores.local), shared.stores.s3.as_ref()].into_iter().flatten() {
+        let found = StoredBundle::find(store, export_id);
+        let Ok(Ok(Some(bundle))) = time::timeout(shared.settings.accept_timeout, found).await
+        else {
+            continue;
+        };
+        let artifact =
+            bundle.artifacts().into_iter().find(|artifact| artifact.sha256 == claimed)?;
+        let SourceLocation { bucket, key, version_id } = location.clone();
+        let reference =
+            Reference::Object { bucket, key, version_id, e_tag: String::new(), crc64nvme: None };
+        return Some(document(named, Some(claimed), artifact.size_bytes, reference));
+    }
+    None
 }
 
 fn document(

@@ -296,14 +296,13 @@ async fn two_calls_that_bring_the_same_upload_at_once_make_one_document() {
     let name = create(&mut one.client, 1, content.len(), "").await.unwrap().name;
     // The slower one's parts find nothing to belong to.
     let held = s3.fail(FaultRule::new(Fault::Stall).on(Operation::UploadPart).times(1));
-    let quicker = async {
+    let faster = async {
         until("the slower one to be held up", || s3.fault_hits(held) == 1).await;
         let upload = send(&mut one.client, &name, &content, 0).await.unwrap();
         s3.clear_fault(held);
         upload
     };
-    let slower = send(&mut other.client, &name, &content, 0);
-    let (slower, upload) = tokio::join!(slower, quicker);
+    let (slower, upload) = futures::join!(send(&mut other.client, &name, &content, 0), faster);
     assert_eq!(upload.sha256, sha256(&content));
     assert_eq!(slower.unwrap(), upload);
     assert_eq!(s3.open_uploads(), 0);
