@@ -197,10 +197,7 @@ const STEPS: [(Scene, &[&str]); 9] = [
         Scene::Damage,
         &["quarantine.reason", "quarantine.moved", "disk.file.move", "disk.file.replace"],
     ),
-    (
-        Scene::Parts,
-        &["parts.begun", "part.put", "part.put=2", "parts.to_complete", "artifact.put=5"],
-    ),
+    (Scene::Parts, &["parts.begun", "part.put", "part.put=2", "parts.to_complete"]),
     (Scene::Copy, &["parts.begun", "part.copied", "parts.to_complete"]),
     (
         Scene::Attachment,
