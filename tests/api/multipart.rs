@@ -16,9 +16,9 @@ use crate::{
         Host,
         s3::store_of,
         until,
-        uploads::{PART, bytes, uploaded},
+        uploads::{PART, QUICK_WITH_LARGE, bytes, uploaded},
     },
-    journal::{QUICK, until as until_state},
+    journal::until as until_state,
     requests::{document, name, request, s3_or_nothing},
     s3::{assert_in_s3, whole},
     statuses::expect_status,
@@ -119,7 +119,7 @@ async fn row_9_a_copy_s_200_with_an_error_is_a_failure_that_is_repeated() {
 #[tokio::test]
 async fn row_9_what_never_completes_is_aborted_and_the_bundle_falls_back() {
     let s3 = TestS3::start().await;
-    let host = Host::with_s3(store_of(&s3)).flags(&QUICK);
+    let host = Host::with_s3(store_of(&s3)).flags(&QUICK_WITH_LARGE);
     let mut server = host.start().await;
     let rule = FaultRule::new(Fault::OkWithError { code: "InternalError" });
     let fault = s3.fail(rule.on(Operation::CompleteMultipartUpload));
@@ -201,7 +201,7 @@ async fn parts_that_somebody_else_aborted_are_sent_anew() {
 #[tokio::test]
 async fn a_refusal_of_parts_falls_back_or_fails_and_leaves_none() {
     let s3 = TestS3::start().await;
-    let host = Host::with_s3(store_of(&s3)).flags(&QUICK);
+    let host = Host::with_s3(store_of(&s3)).flags(&QUICK_WITH_LARGE);
     let mut server = host.start().await;
     let rule = FaultRule::new(Fault::ACCESS_DENIED).on(Operation::UploadPart);
     let fault = s3.fail(rule.after(1));
@@ -223,7 +223,7 @@ async fn a_refusal_of_parts_falls_back_or_fails_and_leaves_none() {
 async fn what_s3_finds_corrupt_is_not_committed() {
     for code in ["BadDigest", "InvalidPart"] {
         let s3 = TestS3::start().await;
-        let host = Host::with_s3(store_of(&s3)).flags(&QUICK);
+        let host = Host::with_s3(store_of(&s3)).flags(&QUICK_WITH_LARGE);
         let mut server = host.start().await;
         let rule = FaultRule::new(Fault::respond(400, code));
         let fault = s3.fail(rule.on(Operation::CompleteMultipartUpload));
@@ -261,7 +261,7 @@ async fn where_s3_keeps_no_checksums_what_it_stored_is_read_once() {
 #[tokio::test]
 async fn a_document_that_was_damaged_on_this_disk_is_never_committed() {
     let s3 = TestS3::start().await;
-    let host = Host::with_s3(store_of(&s3)).flags(&QUICK);
+    let host = Host::with_s3(store_of(&s3)).flags(&QUICK_WITH_LARGE);
     let mut server = host.start().await;
     s3.stop();
     let upload = uploaded(&mut server.client, 1, &bytes(PART + 1, 1)).await;
@@ -287,7 +287,7 @@ async fn a_document_that_was_damaged_on_this_disk_is_never_committed() {
 #[tokio::test]
 async fn row_10_what_a_dead_process_left_is_aborted_by_the_next() {
     let s3 = TestS3::start().await;
-    let host = Host::with_s3(store_of(&s3)).flags(&QUICK);
+    let host = Host::with_s3(store_of(&s3)).flags(&QUICK_WITH_LARGE);
     let mut server = host.start().await;
     let held = s3.fail(FaultRule::new(Fault::Stall).on(Operation::UploadPart).after(1));
     let stream = server.client.start_export(carrying(1)).await.unwrap();

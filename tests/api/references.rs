@@ -21,9 +21,9 @@ use crate::{
         Host,
         s3::store_of,
         until,
-        uploads::{PART, bytes, sha256},
+        uploads::{PART, QUICK_WITH_LARGE, bytes, sha256},
     },
-    journal::{QUICK, read, until as until_state},
+    journal::{read, until as until_state},
     requests::{name, request},
     s3::{assert_in_s3, whole},
     statuses::{expect_invalid, expect_status},
@@ -39,7 +39,7 @@ async fn s3() -> TestS3 {
 }
 
 fn host(s3: &TestS3) -> Host {
-    Host::with_s3(store_of(s3)).flags(&[SOURCES]).flags(&QUICK)
+    Host::with_s3(store_of(s3)).flags(&[SOURCES]).flags(&QUICK_WITH_LARGE)
 }
 
 /// A request whose document before the review is an object.

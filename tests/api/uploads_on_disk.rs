@@ -15,9 +15,9 @@ use crate::{
         Host,
         s3::store_of,
         until,
-        uploads::{PART, bytes, create, get, send, sha256, uploaded},
+        uploads::{PART, QUICK_WITH_LARGE, bytes, create, get, send, sha256, uploaded},
     },
-    journal::{QUICK, until as until_state},
+    journal::until as until_state,
     requests::name,
     s3::{assert_in_s3, whole},
     statuses::expect_status,
@@ -85,7 +85,7 @@ async fn an_upload_on_disk_goes_on_after_a_restart_where_it_was_cut() {
 #[tokio::test]
 async fn what_s3_can_not_take_is_kept_here_falls_back_and_drains() {
     let s3 = TestS3::start().await;
-    let host = Host::with_s3(store_of(&s3)).flags(&QUICK);
+    let host = Host::with_s3(store_of(&s3)).flags(&QUICK_WITH_LARGE);
     let mut server = host.start().await;
     s3.stop();
     let content = bytes(PART + 1, 1);
@@ -117,7 +117,7 @@ async fn what_s3_can_not_take_is_kept_here_falls_back_and_drains() {
 #[tokio::test]
 async fn an_export_of_an_upload_in_an_s3_out_of_reach_waits_for_it() {
     let s3 = TestS3::start().await;
-    let host = Host::with_s3(store_of(&s3)).flags(&QUICK);
+    let host = Host::with_s3(store_of(&s3)).flags(&QUICK_WITH_LARGE);
     let mut server = host.start().await;
     let content = bytes(PART + 1, 1);
     let upload = uploaded(&mut server.client, 1, &content).await;
@@ -142,7 +142,7 @@ async fn an_export_of_an_upload_in_an_s3_out_of_reach_waits_for_it() {
 #[tokio::test]
 async fn a_local_bundle_of_an_upload_in_an_s3_out_of_reach_waits_for_it() {
     let s3 = TestS3::start().await;
-    let host = Host::with_s3(store_of(&s3)).flags(&QUICK);
+    let host = Host::with_s3(store_of(&s3)).flags(&QUICK_WITH_LARGE);
     let mut server = host.start().await;
     let content = bytes(1000, 1);
     let upload = uploaded(&mut server.client, 1, &content).await;
@@ -162,7 +162,8 @@ async fn a_local_bundle_of_an_upload_in_an_s3_out_of_reach_waits_for_it() {
 async fn a_document_on_this_disk_is_not_told_to_be_safe_in_the_store() {
     let s3 = TestS3::start().await;
     let bucket = format!("--s3-bucket-name={}", s3.bucket());
-    let host = Host::with_s3(store_of(&s3)).flags(&["--journal=store", &bucket]).flags(&QUICK);
+    let host =
+        Host::with_s3(store_of(&s3)).flags(&["--journal=store", &bucket]).flags(&QUICK_WITH_LARGE);
     let mut server = host.start().await;
     let rule = FaultRule::new(Fault::SERVICE_UNAVAILABLE).on(Operation::CreateMultipartUpload);
     let fault = s3.fail(rule);

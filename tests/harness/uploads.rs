@@ -58,6 +58,10 @@ pub(crate) async fn get(client: &mut Client, name: &str) -> Result<Upload, Statu
     Ok(got.into_inner().upload.expect("an upload"))
 }
 
+/// As `QUICK`, for megabytes on a busy machine: what is not answered is not an outage at once.
+pub(crate) const QUICK_WITH_LARGE: [&str; 3] =
+    ["--s3-retry-budget=4s", "--s3-outage-pause=10ms", "--shutdown-timeout=0s"];
+
 /// The messages that bring a document from an offset on.
 pub(crate) fn messages(
     name: &str,
