@@ -106,7 +106,7 @@ async function inline(
 }
 
 /** A document message with its source as a document that was given as input has it. */
-function documentInput(
+export function documentInput(
   given: DocumentInput | MessageInitShape<typeof DocumentSchema>,
 ): DocumentInput & { sha256?: string } {
   if ("content" in given || "upload" in given || "s3" in given) return given;

@@ -99,7 +99,7 @@ export class ExportRun implements AsyncIterable<ExportUpdate> {
     for await (const _ of this);
     const ending = this.ending?.event;
     if (ending?.case === "completed" && ending.value.export) return resultOf(ending.value.export);
-    if (ending?.case === "failed") throw failure(ending.value, this.endingCode);
+    if (ending?.case === "failed") throw failureOf(ending.value, this.endingCode);
     throw new TaraExportError(Code.Internal, "the export ended without saying how");
   }
 }
@@ -130,7 +130,8 @@ export function resultOf(completed: Export): ExportResult {
   };
 }
 
-function failure(failed: Failed, code: Code | undefined): TaraExportError {
+/** An export that failed, as an error; `code` is that of the status that ended its stream. */
+export function failureOf(failed: Failed, code?: Code): TaraExportError {
   const metadata: Record<string, string> = failed.keptAs ? { kept_as: failed.keptAs } : {};
   return new TaraExportError(code ?? Code.Aborted, failed.message, { reason: failed.reason, metadata, isAnswer: true });
 }
