@@ -33,11 +33,11 @@ export interface DocumentInput {
 /** What is to be exported: a StartExportRequest, whose documents may also be given as {@link DocumentInput}. */
 export interface ExportRequest {
   /** A UUID, sent again when in doubt: the same one never makes a second bundle. Made here when absent. */
-  requestId?: string;
-  review?: MessageInitShape<typeof ReviewSchema>;
-  documents?: readonly (DocumentInput | MessageInitShape<typeof DocumentSchema>)[];
-  destination?: Destination;
-  fallback?: Fallback;
+  requestId?: string | undefined;
+  review?: MessageInitShape<typeof ReviewSchema> | undefined;
+  documents?: readonly (DocumentInput | MessageInitShape<typeof DocumentSchema>)[] | undefined;
+  destination?: Destination | undefined;
+  fallback?: Fallback | undefined;
 }
 
 /** How far a document is that goes ahead of the request. */

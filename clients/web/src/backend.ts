@@ -3,9 +3,12 @@ import {
   Destination,
   type ExportRequest,
   type ExportUpdate,
+  fromJson,
   type JsonValue,
   type PreviewExportResponse,
   previewRequestOf,
+  type Review,
+  ReviewSchema,
 } from "tara-export/web";
 
 /** What a person chose. */
@@ -33,6 +36,11 @@ export type StartFunction = (choice: StartChoice) => Promise<string | AsyncItera
 export interface ReviewBackend {
   preview: PreviewFunction;
   start: StartFunction;
+}
+
+/** A review from its proto3 JSON, as back ends have it. */
+export function reviewFromJson(json: JsonValue): Review {
+  return fromJson(ReviewSchema, json);
 }
 
 const destinations = { s3: Destination.S3, local: Destination.LOCAL } as const;

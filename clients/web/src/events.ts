@@ -2,7 +2,7 @@ import type { ExportResult } from "tara-export/web";
 
 /** What the element tells its page: events of these types, with these details. */
 export interface EventDetails {
-  /** The export was handed over. */
+  /** The export is safe at the server: from now on it is carried to its end. */
   started: { name: string; requestId: string };
   /** There is news of it. */
   progress: { artifactsDone: number; artifactsTotal: number; bytesDone: number; bytesTotal: number };

@@ -127,9 +127,9 @@ export class Flow {
       const name = typeof started === "string" ? started : `exports/${requestId}`;
       title = CAN_NOT_FOLLOW;
       this.host.memory.write({ ...remembered, name });
-      this.host.emit("started", { name, requestId });
       const updates = typeof started === "string" ? this.client().watch(name, { signal }) : started;
-      await this.follow(updates, running, { ...remembered, name }, signal);
+      const onAccepted = () => this.host.emit("started", { name, requestId });
+      await this.follow(updates, running, { ...remembered, name }, signal, onAccepted);
     } catch (error) {
       if (!signal.aborted) this.fail(error, remembered, title);
     }
@@ -156,7 +156,9 @@ export class Flow {
     { view, progress }: { view: RunningView; progress: ExportProgress },
     remembered: Remembered,
     signal: AbortSignal,
+    onAccepted = () => {},
   ): Promise<void> {
+    let isAccepted = false;
     for await (const update of updates) {
       if (signal.aborted) return;
       progress.apply(update);
@@ -165,6 +167,10 @@ export class Flow {
       this.host.emit("progress", { artifactsDone, artifactsTotal, bytesDone, bytesTotal });
       if (update.type !== "event") continue;
       const { event } = update.event;
+      if (!isAccepted && (event.case === "accepted" || event.case === "completed")) {
+        isAccepted = true;
+        onAccepted();
+      }
       if (event.case === "completed" && event.value.export)
         return this.complete(resultOf(event.value.export), remembered);
       if (event.case === "failed") throw new EndedError(failureOf(event.value));
@@ -195,7 +201,8 @@ export class Flow {
 
   private fail(error: unknown, remembered: Remembered, title: string): void {
     const cause = error instanceof EndedError ? error.cause : error;
-    const isRefused = cause instanceof TaraExportError && cause.isAnswer && cause.codeName !== "UNAVAILABLE";
+    // Answers that may pass don't come here: the client waits for them.
+    const isRefused = cause instanceof TaraExportError && cause.isAnswer;
     // An id that ended without a bundle, or is another's, gives nothing else any more.
     const needsNewId = error instanceof EndedError || (isRefused && cause.reason === "REQUEST_ID_REUSED");
     if (isRefused || needsNewId) this.host.memory.forget();

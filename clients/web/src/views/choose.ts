@@ -50,10 +50,11 @@ export function chooseView(
 }
 
 function warnings({ warnings }: PreviewExportResponse): HTMLElement[] {
-  if (warnings.length === 0) return [];
-  const heading = warnings.length === 1 ? "Before you go on" : `${warnings.length} things to know before you go on`;
+  const [first] = warnings;
+  if (!first) return [];
+  if (warnings.length === 1) return [notice("warning", h("p", { "data-reason": first.reason }, first.message))];
   const list = h("ul", {}, ...warnings.map(({ message, reason }) => h("li", { "data-reason": reason }, message)));
-  return [notice("warning", h("h3", {}, heading), list)];
+  return [notice("warning", h("h3", {}, "Before you go on"), list)];
 }
 
 function choices(

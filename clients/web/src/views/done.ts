@@ -29,9 +29,9 @@ export class DoneView {
     const isInS3 = result.storedIn === Destination.S3;
     const document = finalDocument(result);
     if (document) {
-      this.buttons.push(downloadButton("Download final document", () => actions.downloadDocument(document)));
+      this.buttons.push(downloadButton("Final document", () => actions.downloadDocument(document)));
     }
-    this.buttons.push(downloadButton("Download whole bundle (ZIP)", actions.downloadBundle));
+    this.buttons.push(downloadButton("Whole bundle (ZIP)", actions.downloadBundle));
     const mark = h(
       "span",
       { class: result.fellBack ? "seal warning" : "seal" },
@@ -42,9 +42,8 @@ export class DoneView {
       mark,
       body: [
         ...(result.fellBack ? [fallbackNotice()] : []),
-        facts(result, isInS3),
-        h("div", { class: "downloads" }, ...this.buttons),
-        this.status,
+        facts(result),
+        h("section", {}, h("h3", {}, "Download"), h("div", { class: "downloads" }, ...this.buttons), this.status),
       ],
       footer: [button("Close", "secondary", actions.close), button("Start a new review", "primary", actions.newReview)],
     };
@@ -71,7 +70,8 @@ function downloadButton(label: string, onClick: () => void): HTMLButtonElement {
   const element: HTMLButtonElement = button("", "secondary", () => {
     if (element.getAttribute("aria-disabled") !== "true") onClick();
   });
-  element.append(icon("download"), label);
+  // The heading above says "Download" to those who see it.
+  element.append(icon("download"), h("span", {}, h("span", { class: "visually-hidden" }, "Download "), label));
   return element;
 }
 
@@ -92,14 +92,14 @@ function fallbackNotice(): HTMLElement {
   );
 }
 
-function facts(result: ExportResult, isInS3: boolean): HTMLElement {
+const proofHint = "The manifest’s SHA-256: whoever keeps it can prove later that the bundle is unchanged.";
+
+function facts(result: ExportResult): HTMLElement {
   const rows: [string, Node | string][] = [
-    ["Stored", isInS3 ? "in S3" : "on the server’s disk"],
     ["Location", copyable(result.location, "location")],
-    ["Folder", result.folderName],
     ["Files", `${formatFiles(result.artifactCount)} and the manifest`],
     ["Size", formatBytes(result.sizeBytes)],
-    ["Proof", copyable(result.manifestSha256, "manifest’s SHA-256")],
+    ["Proof", h("div", {}, copyable(result.manifestSha256, "proof"), h("p", { class: "hint" }, proofHint))],
   ];
   const list = h("dl", { class: "facts" });
   for (const [term, value] of rows) list.append(h("div", {}, h("dt", {}, term), h("dd", {}, value)));

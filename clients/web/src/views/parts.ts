@@ -2,7 +2,7 @@ import { h, icon } from "../dom.js";
 
 /** A notice that stands out: something to know before going on. */
 export function notice(tone: "warning" | "error" | "info", ...content: (Node | string)[]): HTMLElement {
-  const sign = icon(tone === "error" ? "error" : "warning");
+  const sign = icon(tone === "warning" ? "warning" : tone);
   return h("div", { class: `notice ${tone}` }, sign, h("div", {}, ...content));
 }
 
