@@ -55,8 +55,8 @@ export async function* prepare(
   request: ExportRequest & { requestId: string },
   settings: CallSettings,
 ): AsyncGenerator<DocumentProgress, StartExportRequest> {
-  const review = create(ReviewSchema, request.review);
-  refuseRounded(review);
+  const review = request.review && create(ReviewSchema, request.review);
+  if (review) refuseRounded(review);
   const documents: Document[] = [];
   for (const given of request.documents ?? []) {
     const input = documentInput(given);
@@ -64,7 +64,7 @@ export async function* prepare(
   }
   const message = create(StartExportRequestSchema, {
     requestId: request.requestId,
-    review,
+    ...(review && { review }),
     documents,
     ...(request.destination !== undefined && { destination: request.destination }),
     ...(request.fallback !== undefined && { fallback: request.fallback }),

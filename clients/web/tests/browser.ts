@@ -4,7 +4,8 @@ import { join } from "node:path";
 
 import { type Browser, chromium, type Page } from "playwright-core";
 
-const root = new URL("../../../../", import.meta.url).pathname;
+import { root } from "../../typescript/tests/world/world.js";
+
 const screenshots = join(root, "target/screenshots");
 
 /** Debian's Chromium, or the one that CHROMIUM names. */
@@ -21,7 +22,7 @@ export async function openPage(browser: Browser, url: string, scheme: "light" | 
   const page = await context.newPage();
   const faults: string[] = [];
   page.on("pageerror", (error) => faults.push(String(error)));
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(60_000);
   await page.goto(url);
   await page.getByLabel("Document’s name").fill("Incident report 4711.docx");
   return { page, faults, close: () => context.close() };

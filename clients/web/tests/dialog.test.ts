@@ -1,25 +1,25 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, afterEach, before, beforeEach, suite, test } from "node:test";
 
 import type { Browser, Page } from "playwright-core";
 import { connect, Export_State } from "tara-export/node";
 
 import { accessibilityFaults, openPage, picture, startBrowser } from "./browser.js";
-import { startWorld, type World } from "./world.js";
+import { type DemoWorld, startDemo } from "./demo.js";
 
 const fellBack = "Saved on the server for now";
 
 suite("the dialog", () => {
-  let world: World;
+  let world: DemoWorld;
   let browser: Browser;
   let page: Page;
   let closePage: () => Promise<void>;
   let faults: string[];
 
   before(async () => {
-    // What is held back is no outage, nor is a busy machine; and S3 is tried again as soon as it is back.
-    world = await startWorld({ S3_RETRY_BUDGET: "2m", S3_READ_TIMEOUT: "2m", S3_OUTAGE_PAUSE: "0s" });
+    world = await startDemo();
     browser = await startBrowser();
   });
   after(async () => {
@@ -173,11 +173,11 @@ suite("the dialog", () => {
 
   test("shows each file live, and goes on in the background", async () => {
     await open();
-    world.s3.hold("manifest.json");
+    world.s3.hold("logs/");
     await save();
-    await page.getByText("11 of 12 files").first().waitFor();
-    assert.equal(await page.locator("li.stored").count(), 11);
-    await page.locator("li.sending").filter({ hasText: "manifest.json" }).waitFor();
+    await page.getByText("8 of 12 files").first().waitFor();
+    assert.equal(await page.locator("li.stored").count(), 8);
+    await page.locator("li.sending").filter({ hasText: "activity_log.json" }).waitFor();
     await picture(page, "running");
     await isAccessible();
     await press("Continue in background");
@@ -191,15 +191,15 @@ suite("the dialog", () => {
 
   test("takes an export up again after a reload in the middle", async () => {
     await open();
-    world.s3.hold("manifest.json");
+    world.s3.hold("logs/");
     await save();
-    await page.getByText("11 of 12 files").first().waitFor();
+    await page.getByText("8 of 12 files").first().waitFor();
     const { name } = await exportOf();
     await page.reload();
     await title("Taking up the export again");
     // What happened before is told again.
-    await page.getByText("11 of 12 files").first().waitFor();
-    assert.equal(await page.locator("li.stored").count(), 11);
+    await page.getByText("8 of 12 files").first().waitFor();
+    assert.equal(await page.locator("li.stored").count(), 8);
     world.s3.pass();
     await title("Saved to S3");
     const completed = await connect(world.serverUrl).getExport(name);
@@ -208,17 +208,18 @@ suite("the dialog", () => {
 
   test("starts again under the same id when the reload came before the request", async () => {
     await open();
-    // The request is stopped on its way, as by a tab that is closed too early.
-    await page.route("**/StartExport", () => {});
+    // Nothing of the first page's request gets through.
+    let isLoadedAnew = false;
+    page.on("framenavigated", () => {
+      isLoadedAnew = true;
+    });
+    await page.route("**/StartExport", (route) => (isLoadedAnew ? route.continue() : route.abort()));
     await save();
     await page.getByText("Sending the review to the server").waitFor();
-    const requestId = await page.evaluate(
-      () => JSON.parse(sessionStorage.getItem("complete-review:demo") ?? "{}").requestId,
-    );
-    await page.unroute("**/StartExport");
+    const remembered = await page.evaluate(() => sessionStorage.getItem("complete-review:demo") ?? "");
     await page.reload();
     await title("Saved to S3");
-    assert.equal((await exportOf()).name, `exports/${requestId}`);
+    assert.equal((await exportOf()).name, `exports/${JSON.parse(remembered).requestId}`);
   });
 
   test("follows by name what the page's back end started", async () => {
@@ -231,20 +232,23 @@ suite("the dialog", () => {
   });
 
   test("sends a large document in chunks, and says how far it is", async () => {
-    const content = Buffer.alloc(20 * 1024 * 1024, "large ");
-    await page
-      .getByLabel("After the review")
-      .setInputFiles({ name: "large.docx", mimeType: "application/octet-stream", buffer: content });
+    const sizeBytes = 9 * 1024 * 1024;
+    const file = join(world.folder, "large.docx");
+    await writeFile(file, Buffer.alloc(sizeBytes, "large "));
+    await page.getByLabel("After the review").setInputFiles(file);
     await open();
-    await page.route("**/UploadChunk", async (route) => {
-      await page.getByText("Sending large.docx to the server").waitFor();
-      await route.continue();
+    const stages = await page.locator("dialog.main").evaluateHandle((dialog) => {
+      const seen: string[] = [];
+      const look = () => seen.push(dialog.querySelector(".stage")?.textContent ?? "");
+      new MutationObserver(look).observe(dialog, { subtree: true, childList: true });
+      return seen;
     });
     await save();
     await title("Saved to S3");
+    assert.match((await stages.jsonValue()).join(), /Sending large.docx to the server: \d+ %/);
     const stored = await exportOf();
     const document = stored.artifacts.find(({ path }) => path.startsWith("documents/after_"));
-    assert.equal(document?.sizeBytes, BigInt(content.byteLength));
+    assert.equal(document?.sizeBytes, BigInt(sizeBytes));
   });
 
   test("is readable in the dark and on a phone", async () => {
