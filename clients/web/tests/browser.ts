@@ -31,6 +31,8 @@ export async function openPage(browser: Browser, url: string, scheme: "light" | 
 /** Keeps a picture as CI's output. */
 export async function picture(page: Page, name: string): Promise<void> {
   await mkdir(screenshots, { recursive: true });
+  // Nothing is to look touched.
+  await page.mouse.move(0, 0);
   await page.screenshot({ path: join(screenshots, `${name}.png`), animations: "disabled" });
 }
 

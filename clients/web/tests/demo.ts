@@ -10,10 +10,10 @@ export interface DemoWorld extends World {
 }
 
 /** Starts a world that allows the page, and the page. */
-export async function startDemo(): Promise<DemoWorld> {
+export async function startDemo(settings: Record<string, string> = {}): Promise<DemoWorld> {
   const port = String(await freePort());
   const pageUrl = `http://127.0.0.1:${port}`;
-  const world = await startWorld({ CORS_ALLOWED_ORIGINS: pageUrl });
+  const world = await startWorld({ CORS_ALLOWED_ORIGINS: pageUrl, ...settings });
   const args = [join(root, "clients/web/demo/serve.mjs"), "--port", port, "--server", world.serverUrl];
   const page = await startProgram(process.execPath, args, /demo is at (\S+)/);
   const stop = async () => {

@@ -266,3 +266,43 @@ suite("the dialog", () => {
     assert.equal(width, 0);
   });
 });
+
+test("a server without a bucket suggests itself, and says why not S3", async () => {
+  const world = await startDemo({ S3_BUCKET_NAME: "" });
+  const browser = await startBrowser();
+  try {
+    const { page, faults } = await openPage(browser, world.pageUrl);
+    await page.getByRole("button", { name: "Complete review" }).click();
+    await page.getByRole("heading", { name: "Where should the audit bundle go?" }).waitFor();
+    assert.ok(await page.getByRole("radio", { name: "Save on the server only" }).isChecked());
+    assert.ok(await page.getByRole("radio", { name: "Save to S3" }).isDisabled());
+    await page.getByText("This server has no S3 bucket.").waitFor();
+    await picture(page, "choose-without-bucket");
+    assert.deepEqual(await accessibilityFaults(page), []);
+    await page.getByRole("button", { name: "Continue" }).click();
+    await page.getByRole("button", { name: "Save on the server" }).click();
+    await page.getByRole("heading", { name: "Saved on the server" }).waitFor();
+    assert.deepEqual(faults, []);
+  } finally {
+    await browser.close();
+    await world.stop();
+  }
+});
+
+test("a service that can't be reached is an error with a way on", async () => {
+  const world = await startDemo();
+  const browser = await startBrowser();
+  try {
+    const { page } = await openPage(browser, world.pageUrl);
+    await page.route("**/PreviewExport", (route) => route.abort());
+    await page.getByRole("button", { name: "Complete review" }).click();
+    await page.getByRole("heading", { name: "The review can’t be looked at" }).waitFor();
+    await page.getByText("The server can’t be reached.").waitFor();
+    await page.unroute("**/PreviewExport");
+    await page.getByRole("button", { name: "Try again" }).click();
+    await page.getByRole("heading", { name: "Where should the audit bundle go?" }).waitFor();
+  } finally {
+    await browser.close();
+    await world.stop();
+  }
+});

@@ -25,7 +25,9 @@ export function chooseView(
   on: { change: (chosen: DestinationChoice) => void; goOn: () => void; cancel: () => void },
 ): View {
   const cancel = preview.options.find(({ kind }) => kind === Kind.CANCEL);
-  const explanation = cancel?.explanation && h("p", { class: "hint", id: "cancel-hint" }, cancel.explanation);
+  const cancelLabel = cancel?.label || "Cancel";
+  const explanation = cancel?.explanation && h("p", { class: "hint", id: "cancel-hint" });
+  if (explanation) explanation.append(h("strong", {}, `${cancelLabel}: `), cancel.explanation);
   const describedBy = explanation ? { "aria-describedby": "cancel-hint" } : {};
   const goOn = button("Continue", "primary", on.goOn);
   goOn.disabled = chosen === undefined;
@@ -41,11 +43,7 @@ export function chooseView(
       choices(preview, chosen, on.change),
       contents(preview),
     ],
-    footer: [
-      ...(explanation ? [explanation] : []),
-      button(cancel?.label || "Cancel", "secondary", on.cancel, describedBy),
-      goOn,
-    ],
+    footer: [...(explanation ? [explanation] : []), button(cancelLabel, "secondary", on.cancel, describedBy), goOn],
   };
 }
 
