@@ -6,12 +6,12 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 
-import { root, startWorld, type World } from "./world/world.js";
+import { root, World } from "./world.js";
 
 const run = promisify(execFile);
 let world: World;
 before(async () => {
-  world = await startWorld();
+  world = await World.start();
 });
 after(() => world?.stop());
 

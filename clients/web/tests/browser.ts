@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 import { type Browser, chromium, type Page } from "playwright-core";
 
-import { root } from "../../typescript/tests/world/world.js";
+import { root } from "../../typescript/tests/world.js";
 
 const screenshots = join(root, "target/screenshots");
 

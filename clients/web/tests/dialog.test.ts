@@ -1,34 +1,38 @@
 import assert from "node:assert/strict";
-import { readFile, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, suite, test } from "node:test";
 
 import type { Browser, Page } from "playwright-core";
 import { connect, Export_State } from "tara-export/node";
 
+import type { World } from "../../typescript/tests/world.js";
 import { accessibilityFaults, openPage, picture, startBrowser } from "./browser.js";
-import { type DemoWorld, startDemo } from "./demo.js";
+import { type Demo, startDemo, startDemoWithoutBucket } from "./demo.js";
 
 const fellBack = "Saved on the server for now";
 
 suite("the dialog", () => {
-  let world: DemoWorld;
+  let demo: Demo;
+  let world: World;
   let browser: Browser;
   let page: Page;
   let closePage: () => Promise<void>;
   let faults: string[];
 
   before(async () => {
-    world = await startDemo();
+    demo = await startDemo();
+    ({ world } = demo);
     browser = await startBrowser();
   });
   after(async () => {
     await browser?.close();
-    await world?.stop();
+    await demo?.stop();
   });
   beforeEach(async () => {
-    world.s3.pass();
-    ({ page, faults, close: closePage } = await openPage(browser, world.pageUrl));
+    await world.heal();
+    ({ page, faults, close: closePage } = await openPage(browser, demo.pageUrl));
   });
   afterEach(async () => {
     await closePage();
@@ -128,7 +132,7 @@ suite("the dialog", () => {
 
   test("says so in plain words when S3 can't take it", async () => {
     await open();
-    world.s3.deny();
+    await world.do("s3 down");
     await save();
     await title(fellBack);
     await page.getByText("S3 could not take the bundle.").waitFor();
@@ -141,14 +145,14 @@ suite("the dialog", () => {
   test("tells a failure, and tries again", async () => {
     await page.getByLabel("When S3 can’t take it").selectOption("none");
     await open();
-    world.s3.deny();
+    await world.do("s3 down");
     await save();
     await title("No bundle was made");
     await page.getByText("STORE_DENIED").waitFor();
     await event("failed").waitFor();
     await picture(page, "failed");
     await isAccessible();
-    world.s3.pass();
+    await world.do("s3 up");
     await press("Try again");
     await title("Saved to S3");
   });
@@ -173,16 +177,16 @@ suite("the dialog", () => {
 
   test("shows each file live, and goes on in the background", async () => {
     await open();
-    world.s3.hold("logs/");
+    await world.do("hold");
     await save();
-    await page.getByText("8 of 12 files").first().waitFor();
-    assert.equal(await page.locator("li.stored").count(), 8);
-    await page.locator("li.sending").filter({ hasText: "activity_log.json" }).waitFor();
+    await page.getByText("7 of 12 files").first().waitFor();
+    assert.equal(await page.locator("li.stored").count(), 7);
+    await page.locator("li.sending").filter({ hasText: "accepted_feedback.json" }).waitFor();
     await picture(page, "running");
     await isAccessible();
     await press("Continue in background");
     await event("closed").waitFor();
-    world.s3.pass();
+    await world.do("release");
     await event("completed").waitFor();
     assert.equal(await page.locator("dialog[open]").count(), 0);
     await press("Complete review");
@@ -191,16 +195,16 @@ suite("the dialog", () => {
 
   test("takes an export up again after a reload in the middle", async () => {
     await open();
-    world.s3.hold("logs/");
+    await world.do("hold");
     await save();
-    await page.getByText("8 of 12 files").first().waitFor();
+    await page.getByText("7 of 12 files").first().waitFor();
     const { name } = await exportOf();
     await page.reload();
     await title("Taking up the export again");
     // What happened before is told again.
-    await page.getByText("8 of 12 files").first().waitFor();
-    assert.equal(await page.locator("li.stored").count(), 8);
-    world.s3.pass();
+    await page.getByText("7 of 12 files").first().waitFor();
+    assert.equal(await page.locator("li.stored").count(), 7);
+    await world.do("release");
     await title("Saved to S3");
     const completed = await connect(world.serverUrl).getExport(name);
     assert.equal(await fact("Location"), completed.location);
@@ -268,10 +272,11 @@ suite("the dialog", () => {
 });
 
 test("a server without a bucket suggests itself, and says why not S3", async () => {
-  const world = await startDemo({ S3_BUCKET_NAME: "" });
+  const folder = await mkdtemp(join(tmpdir(), "complete-review-"));
+  const demo = await startDemoWithoutBucket(folder);
   const browser = await startBrowser();
   try {
-    const { page, faults } = await openPage(browser, world.pageUrl);
+    const { page, faults } = await openPage(browser, demo.pageUrl);
     await page.getByRole("button", { name: "Complete review" }).click();
     await page.getByRole("heading", { name: "Where should the audit bundle go?" }).waitFor();
     assert.ok(await page.getByRole("radio", { name: "Save on the server only" }).isChecked());
@@ -285,15 +290,16 @@ test("a server without a bucket suggests itself, and says why not S3", async () 
     assert.deepEqual(faults, []);
   } finally {
     await browser.close();
-    await world.stop();
+    await demo.stop();
+    await rm(folder, { recursive: true, force: true });
   }
 });
 
 test("a service that can't be reached is an error with a way on", async () => {
-  const world = await startDemo();
+  const demo = await startDemo();
   const browser = await startBrowser();
   try {
-    const { page } = await openPage(browser, world.pageUrl);
+    const { page } = await openPage(browser, demo.pageUrl);
     await page.route("**/PreviewExport", (route) => route.abort());
     await page.getByRole("button", { name: "Complete review" }).click();
     await page.getByRole("heading", { name: "The review can’t be looked at" }).waitFor();
@@ -303,6 +309,6 @@ test("a service that can't be reached is an error with a way on", async () => {
     await page.getByRole("heading", { name: "Where should the audit bundle go?" }).waitFor();
   } finally {
     await browser.close();
-    await world.stop();
+    await demo.stop();
   }
 });

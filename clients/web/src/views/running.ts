@@ -8,7 +8,7 @@ import { notice, pathLabel } from "./parts.js";
 export class RunningView {
   readonly view: View;
   private readonly stage = h("p", { class: "stage" });
-  private readonly bar = h("progress", { "aria-label": "Files stored" });
+  private readonly bar = h("progress");
   private readonly counts = h("p", { class: "counts" });
   private readonly fallback = h("div", { class: "fallback" });
   private readonly list = h("ul", { class: "files live" });
@@ -43,6 +43,7 @@ export class RunningView {
   }
 
   private updateBar({ uploading, isAccepted, artifactsDone, artifactsTotal }: ExportProgress): void {
+    this.bar.setAttribute("aria-label", uploading ? "Document sent" : "Files stored");
     if (uploading) {
       this.bar.max = Math.max(1, uploading.sizeBytes);
       this.bar.value = uploading.doneBytes;
