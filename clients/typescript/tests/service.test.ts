@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { createConnection, type Socket } from "node:net";
 import { join } from "node:path";
 import { after, afterEach, before, suite, test } from "node:test";
@@ -131,6 +131,21 @@ for (const protocol of ["grpc", "grpc-web"] as const) {
       assert.equal((await run.result()).storedIn, Destination.S3);
     });
 
+    test("a server that is killed and started anew finishes what it accepted", async () => {
+      await world.do("hold");
+      const run = cutOff.export(review());
+      const accepted: boolean[] = [];
+      for await (const update of run) {
+        if (update.type !== "event" || update.event.event.case !== "accepted") continue;
+        accepted.push(update.event.event.value.resumed);
+        if (accepted.length > 1) continue;
+        await world.do("restart");
+        await world.do("release");
+      }
+      assert.deepEqual(accepted, [false, true]);
+      assert.equal((await run.result()).storedIn, Destination.S3);
+    });
+
     test("leaving the loop leaves the export alone, and it can be followed again", async () => {
       await world.do("hold");
       const run = client.export(review());
@@ -210,6 +225,18 @@ for (const protocol of ["grpc", "grpc-web"] as const) {
       assert.ok((await readFile(file(report), "utf8")).includes(documentName));
       await client.downloadBundle(result.name, file("bundle.zip"));
       assert.deepEqual((await readFile(file("bundle.zip"))).subarray(0, 4), Buffer.from("PK\x03\x04", "latin1"));
+    });
+
+    test("a file that was changed in the store is not handed out", async () => {
+      const { name } = await client.export(review()).result();
+      await world.do("damage logs/activity_log.json");
+      const target = file("damaged.json");
+      const download = client.downloadArtifact(name, "logs/activity_log.json", target);
+      await assert.rejects(download, { codeName: "DATA_LOSS", isAnswer: true });
+      assert.deepEqual(
+        (await readdir(world.folder)).filter((entry) => entry.includes("damaged")),
+        [],
+      );
     });
 
     test("storage is checked row by row", async () => {

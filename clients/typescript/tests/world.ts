@@ -20,7 +20,11 @@ export type Command =
   | "release"
   /** All connections over the networks are cut: at once, or once so many bytes more went to the server. */
   | "cut"
-  | `cut requests ${number}`;
+  | `cut requests ${number}`
+  /** The stored files of this path in their bundle get other bytes. */
+  | `damage ${string}`
+  /** The server is killed, and started anew. */
+  | "restart";
 
 export class World {
   private readonly answers: ((answer: string) => void)[] = [];
