@@ -213,6 +213,8 @@ async fn routes(
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // grpcurl prints the details of errors with it.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let grpc = Routes::new(AdmissionService::new(&service.api, service.request_size_bytes))
         .add_service(health_service)

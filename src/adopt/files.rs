@@ -14,7 +14,7 @@ use crate::{
     bundle::{AdoptedBundle, ArtifactPath, FolderName, ManifestArtifact},
     catalog::layout,
     digest::Sha256Hasher,
-    store::{ListRequest, ObjectKey, Store, StoreError},
+    store::{ListRequest, ObjectKey, Store, StoreError, StoreErrorKind},
 };
 
 /// Files asked for at once.
@@ -120,7 +120,17 @@ async fn read_file(
     read_bytes: &AtomicU64,
 ) -> Result<ReadFile, Stop> {
     let key = layout::artifact(folder, &file.path);
-    let read = retrying(|| digest(store, &key, is_kept, read_bytes)).await?;
+    let read = match retrying(|| digest(store, &key, is_kept, read_bytes)).await {
+        Ok(read) => read,
+        // Cut while it was read: what is there now tells.
+        Err(error) if error.kind() == StoreErrorKind::Corrupt => {
+            let info = retrying(|| store.head(&key)).await?;
+            let is_same =
+                info.size_bytes == file.size_bytes && info.modified_time == file.modified_time;
+            return Err(if is_same { error.into() } else { changed(&file.path) });
+        }
+        Err(error) => return Err(error.into()),
+    };
     let is_same = read.size_bytes == file.size_bytes
         && read.told_bytes == file.size_bytes
         && read.modified_time == file.modified_time;

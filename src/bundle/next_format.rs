@@ -13,9 +13,11 @@ pub(super) fn digest(encoded: &[u8]) -> Sha256 {
 pub(super) fn change(mut bundle: Bundle) -> Bundle {
     for artifact in &mut bundle.artifacts {
         if artifact.path.as_str() == "readable_report.txt" {
-            let bytes =
-                [b"NEXT FORMAT\n", artifact.content.inline().map_or(&[][..], |bytes| &bytes[..])]
-                    .concat();
+            let bytes = [
+                &b"NEXT FORMAT\n"[..],
+                artifact.content.inline().map_or(&[][..], |bytes| &bytes[..]),
+            ]
+            .concat();
             *artifact = Artifact::rendered(artifact.path.clone(), bytes);
         }
     }

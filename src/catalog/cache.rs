@@ -165,3 +165,31 @@ impl fmt::Debug for BundleCache {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    #[test]
+    fn it_keeps_no_more_than_it_has_room_for() {
+        const SIZE_BYTES: u64 = 64 * 1024;
+        let cache = BundleCache::new(SIZE_BYTES, Arc::new(SystemClock));
+        for number in 0..1_000_u32 {
+            let export_id = ExportId::new(uuid::Uuid::from_u128(number.into()));
+            let folder = "20261122_183700_a".parse::<FolderName>().unwrap();
+            cache.put(Key::Folder(StoreKind::S3, export_id), Content::Folder(folder));
+        }
+        // It puts its records in order some inserts behind.
+        cache.entries.run_pending_tasks();
+        let kept_bytes = cache.entries.weighted_size();
+        assert!((SIZE_BYTES / 2..=SIZE_BYTES).contains(&kept_bytes), "{kept_bytes}");
+        let none = BundleCache::new(0, Arc::new(SystemClock));
+        let export_id = ExportId::new(uuid::Uuid::from_u128(1));
+        let folder = "20261122_183700_a".parse::<FolderName>().unwrap();
+        none.put(Key::Folder(StoreKind::S3, export_id), Content::Folder(folder));
+        none.entries.run_pending_tasks();
+        assert_eq!(none.folder(StoreKind::S3, export_id), None);
+    }
+}

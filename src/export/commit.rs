@@ -11,7 +11,12 @@ use std::sync::{
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, future, stream};
 
-use super::{ArtifactUpdate, EventKind, documents::Documents, events::Run};
+use super::{
+    ArtifactUpdate, EventKind, FailureReason,
+    documents::Documents,
+    events::Run,
+    failure::{AttemptError, Failure},
+};
 use crate::{
     bundle::{AcceptedExport, Artifact, Bundle, FolderName, FormatVersion, Manifest},
     catalog::{
@@ -79,6 +84,19 @@ pub(super) enum CommitError {
     /// Every folder name is taken. Waiting does not help, and nothing is lost by it.
     #[error("every folder name from {0} on is taken")]
     NoFolderLeft(String),
+}
+
+impl From<CommitError> for AttemptError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::RequestIdReused { digest } => Self::Reused(digest),
+            CommitError::Store(error) => Self::Failed(error.into()),
+            CommitError::NoFolderLeft(_) => {
+                let message = format!("{error}: give the document another name");
+                Self::Failed(Failure { reason: FailureReason::StoreMisconfigured, message })
+            }
+        }
+    }
 }
 
 /// Whether a folder is free for an export.

@@ -14,6 +14,7 @@ mod earlier;
 mod engine;
 mod error;
 mod events;
+mod failure;
 mod job;
 pub mod journal;
 mod registry;

@@ -6,8 +6,9 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     FailureReason, JournalPlace, StartError,
-    attempt::{Failure, Made, render_in_background},
+    attempt::{Made, render_in_background},
     commit::holds,
+    failure::Failure,
     journal::{FailedExport, Receipt},
     shared::Shared,
     store_journal,

@@ -9,8 +9,8 @@ use std::{
 use tokio::time;
 
 use super::{
-    attempt::{AttemptError, Failure},
     events::Run,
+    failure::{AttemptError, Failure},
     job::{Job, running_export},
     shared::Shared,
     store_journal::forget,

@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
-use super::{attempt::Failure, events::Run};
+use super::{events::Run, failure::Failure};
 
 /// How long nothing may happen in a run: far longer than anything takes that is well, and far shorter
 /// than anybody should have to notice it.

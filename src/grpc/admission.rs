@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
 };
 
@@ -11,7 +10,12 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tonic::{Code, Status, body::Body, server::NamedService};
 use tower::Service;
 
-use super::{service::ExportApi, status::status, upload::MESSAGE_BYTES};
+use super::{
+    admitted::Admitted,
+    service::ExportApi,
+    status::{REQUEST_TOO_LARGE, status},
+    upload::MESSAGE_BYTES,
+};
 use crate::{
     export::Engine,
     proto::export_service_server::{ExportServiceServer, SERVICE_NAME},
@@ -28,28 +32,6 @@ const UPLOAD_CHUNK: &str = "/tara.export.v1.ExportService/UploadChunk";
 const SMALL_REQUEST_BYTES: usize = 64 * 1024;
 /// What a chunk's request may have.
 const CHUNK_REQUEST_BYTES: usize = CHUNK_BYTES as usize + SMALL_REQUEST_BYTES;
-
-/// What was taken for an admitted request, for its handler to take over.
-#[derive(Debug)]
-pub(super) struct Admitted<P>(Arc<Mutex<Option<P>>>);
-
-impl<P> Clone for Admitted<P> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<P: Send + 'static> Admitted<P> {
-    fn new(permit: P) -> Self {
-        Self(Arc::new(Mutex::new(Some(permit))))
-    }
-
-    /// Takes what was taken for this request.
-    pub(super) fn take<T>(request: &tonic::Request<T>) -> Option<P> {
-        let slot = request.extensions().get::<Self>()?;
-        slot.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
 
 /// The export service behind its admission: waits for room before it passes a large request on, and cuts
 /// all others short.
@@ -132,7 +114,7 @@ fn limited(body: Body, limit_bytes: usize) -> Body {
         move |error: Box<dyn std::error::Error + Send + Sync>| {
             if error.is::<LengthLimitError>() {
                 let message = format!("requests of this method have at most {limit_bytes} bytes");
-                status(Code::ResourceExhausted, "REQUEST_TOO_LARGE", message)
+                status(Code::ResourceExhausted, REQUEST_TOO_LARGE, message)
             } else {
                 Status::from_error(error)
             }
@@ -161,7 +143,7 @@ fn undecodable() -> Status {
 fn request_too_large(request_size_bytes: u64) -> Status {
     let message = format!(
         "the request is larger than the {request_size_bytes} bytes this server takes (MAX_REQUEST_SIZE): \
-         send smaller documents, or raise the setting"
+         upload its large documents first (CreateUpload), or raise the setting"
     );
-    status(Code::ResourceExhausted, "REQUEST_TOO_LARGE", message)
+    status(Code::ResourceExhausted, REQUEST_TOO_LARGE, message)
 }

@@ -1,6 +1,7 @@
 //! The API over gRPC: proto to domain and back. The only room of the server that knows protobuf.
 
 mod admission;
+mod admitted;
 mod convert;
 mod download;
 mod follow;

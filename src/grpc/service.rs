@@ -8,7 +8,7 @@ use tokio::time;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{
-    admission::Admitted,
+    admitted::Admitted,
     convert::{
         PreviewRequest, StartRequest, artifact_path, check_message, completed_event, export_id,
         export_message, page_size, preview_request, report_message, start_request, time_to_live,

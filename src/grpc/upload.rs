@@ -15,7 +15,7 @@ use tonic::{Request, Status, Streaming};
 use uuid::Uuid;
 
 use super::{
-    admission::Admitted,
+    admitted::Admitted,
     convert::{optional_sha256, request_id, upload_id},
     status::{Violations, internal_fault, invalid},
 };

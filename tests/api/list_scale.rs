@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, ops::Range};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tara_export::proto::{Export, ListExportsRequest, ListExportsResponse};
-use tara_export_test_support::{Operation, TestS3};
+use tara_export_test_support::{Operation, RecordedRequest, TestS3};
 
 use crate::harness::{Client, Host, START, catalogue::Committed, s3::store_of};
 
@@ -67,10 +67,10 @@ async fn page(
     };
     let page = client.list_exports(request).await.unwrap().into_inner();
     let mut cost = Cost { lists: 0, read: Vec::new() };
-    for request in s3.requests() {
+    for request in s3.requests().iter().filter(|request| !is_of_uploads(request)) {
         match request.operation {
             Operation::ListObjectsV2 => cost.lists += 1,
-            Operation::GetObject => cost.read.push(request.key),
+            Operation::GetObject => cost.read.push(request.key.clone()),
             other => panic!("{other:?}"),
         }
     }
@@ -78,6 +78,11 @@ async fn page(
     let different: BTreeSet<&String> = cost.read.iter().collect();
     assert_eq!(different.len(), cost.read.len(), "nothing is read twice: {:?}", cost.read);
     (page, cost)
+}
+
+/// A server looks for expired uploads when it starts.
+pub(crate) fn is_of_uploads(request: &RecordedRequest) -> bool {
+    request.query.contains("uploads%2F")
 }
 
 /// Whatever matches, in order, and all that was read for it.
@@ -204,8 +209,9 @@ async fn a_small_cache_keeps_what_it_has_room_for() {
     page(&s3, &mut server.client, 1_000, "", "").await;
     let (all, cost) = page(&s3, &mut server.client, 1_000, "", "").await;
     assert_eq!(shown(&all.exports), names(&bundles));
-    // A manifest has some two kilobytes.
-    assert!((900..1_000).contains(&cost.read.len()), "{} were read again", cost.read.len());
+    // A manifest has some two kilobytes. The cache makes room some reads behind, so that no number is
+    // certain, but nothing like all of them fits.
+    assert!(cost.read.len() >= 500, "{} were read again", cost.read.len());
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ mod list_filter;
 mod list_scale;
 mod multipart;
 mod outage;
+mod parts_memory;
 mod reads;
 mod references;
 mod s3;
@@ -34,10 +35,10 @@ mod server;
 mod takeover;
 mod tidying;
 mod unchanged;
+#[cfg(feature = "next-format")]
+mod upgrade;
 mod uploads;
 mod uploads_on_disk;
 mod uploads_refused;
-#[cfg(feature = "next-format")]
-mod upgrade;
 mod watch;
 mod web;

@@ -153,6 +153,7 @@ macro_rules! reflection_test {
                 ask(MessageRequest::ListServices(String::new())),
                 ask(MessageRequest::FileContainingSymbol(SERVICE_NAME.to_owned())),
                 ask(MessageRequest::FileByFilename("google/protobuf/struct.proto".to_owned())),
+                ask(MessageRequest::FileContainingSymbol("google.rpc.ErrorInfo".to_owned())),
             ];
             let answers = reflection.server_reflection_info(futures::stream::iter(questions));
             let mut answers = answers.await.unwrap().into_inner();
@@ -173,7 +174,9 @@ macro_rules! reflection_test {
                 file.service[0].method.iter().map(|method| method.name()).collect();
             assert_eq!(file.package(), "tara.export.v1");
             assert!(methods.contains(&"StartExport"), "{methods:?}");
-            let MessageResponse::FileDescriptorResponse(_) = next().await else { panic!() };
+            for _ in ["what a message needs", "the details of errors"] {
+                let MessageResponse::FileDescriptorResponse(_) = next().await else { panic!() };
+            }
         }
     };
 }

@@ -11,7 +11,9 @@ use std::{
 use bytes::Bytes;
 use chrono::TimeDelta;
 use tara_export::{
-    bundle::{AcceptedExport, AcceptedTime, Document, ExportContent, ExportId, FolderBase},
+    bundle::{
+        AcceptedExport, AcceptedTime, Content, Document, ExportContent, ExportId, FolderBase,
+    },
     client::Client,
     digest::Sha256,
 };
@@ -60,7 +62,8 @@ async fn accepted(world: &World) -> AcceptedExport {
 fn enlarged(export: &AcceptedExport) -> AcceptedExport {
     let content = Bytes::from(vec![0; (ENTRY_BYTES - MIB) as usize]);
     let first = export.content.documents[0].clone();
-    let document = Document { sha256: Sha256::of(&content), content, ..first };
+    let document =
+        Document { sha256: Some(Sha256::of(&content)), content: Content::Inline(content), ..first };
     let content = ExportContent { documents: vec![document], ..(*export.content).clone() };
     let content_digest = content.digest(export.format_version);
     AcceptedExport { content: Arc::new(content), content_digest, ..export.clone() }
@@ -100,7 +103,7 @@ async fn ten_gigabytes_are_known_at_once_and_read_a_few_at_a_time() {
     }
     drop(first);
     // What is taken up is sent, and stays in memory until S3 answers.
-    let documents = FaultRule::new(Fault::Stall).on(Operation::PutObject);
+    let documents = FaultRule::new(Fault::Stall).on(Operation::CreateMultipartUpload);
     let held = world.s3.fail(documents.key_contains("/documents/"));
     let mut command = world.command("", "10m");
     command

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -10,6 +11,7 @@ use tara_export_test_support::{Fault, FaultRule, Operation, TestS3};
 use tokio::{
     io::{self, AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
+    sync::Mutex,
 };
 
 use crate::{
@@ -30,10 +32,10 @@ const PIECE_BYTES: usize = 64 * 1024;
 const PIECE_TIME: Duration = Duration::from_millis(8);
 
 /// The retry budget: far shorter than a large document takes, and longer than what the kernel holds
-/// of it does.
+/// of it on one connection does.
 const BUDGET: Duration = Duration::from_millis(1500);
 
-/// A line to a server that takes some 8 MiB a second.
+/// A line to a server that takes some 8 MiB a second, of all connections together.
 async fn slow_line_to(server: SocketAddr) -> String {
     let socket = TcpSocket::new_v4().unwrap();
     // Little is to be on its way unseen.
@@ -41,15 +43,16 @@ async fn slow_line_to(server: SocketAddr) -> String {
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(64).unwrap();
     let address = listener.local_addr().unwrap();
+    let line = Arc::new(Mutex::new(()));
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
-            tokio::spawn(pass_on(client, server));
+            tokio::spawn(pass_on(client, server, line.clone()));
         }
     });
     format!("http://{address}")
 }
 
-async fn pass_on(client: TcpStream, server: SocketAddr) -> io::Result<()> {
+async fn pass_on(client: TcpStream, server: SocketAddr, line: Arc<Mutex<()>>) -> io::Result<()> {
     let (mut answers, mut requests) = TcpStream::connect(server).await?.into_split();
     let (mut from_client, mut to_client) = client.into_split();
     tokio::spawn(async move { io::copy(&mut answers, &mut to_client).await });
@@ -60,6 +63,7 @@ async fn pass_on(client: TcpStream, server: SocketAddr) -> io::Result<()> {
             return requests.shutdown().await;
         }
         requests.write_all(&piece[..size_bytes]).await?;
+        let _taken = line.lock().await;
         tokio::time::sleep(PIECE_TIME * size_bytes as u32 / PIECE_BYTES as u32).await;
     }
 }
@@ -77,7 +81,7 @@ async fn row_20_a_slow_uplink_is_no_failure() {
     let line = slow_line_to(address).await;
     let budget = format!("--s3-retry-budget={}ms", BUDGET.as_millis());
     let store = s3_store(&line, s3.bucket(), s3.access_key(), s3.secret_key());
-    let host = Host::with_s3(store).flags(&[&budget]);
+    let host = Host::with_s3(store).flags(&[&budget, "--s3-parallel-parts=1"]);
     let mut server = host.start().await;
     let start = Instant::now();
     let followed = export(&mut server.client, large(1, 30 * MIB)).await;

@@ -27,7 +27,8 @@ pub(crate) fn bytes(size: usize, number: u64) -> Bytes {
     let mut bytes = vec![0; size.next_multiple_of(8)];
     let mut state = number;
     for word in bytes.chunks_exact_mut(8) {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         word.copy_from_slice(&state.to_le_bytes());
     }
     Bytes::from(bytes).slice(..size)
