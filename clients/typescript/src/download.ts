@@ -56,6 +56,7 @@ async function* checkedBytes(
   const hasher = calls.sha256();
   const patience = new Patience(calls.policy, settings.signal);
   let receivedBytes = 0;
+  let attempts = 0;
   let { stream } = first;
   try {
     for (;;) {
@@ -67,8 +68,13 @@ async function* checkedBytes(
         receivedBytes += part.value.byteLength;
         patience.progressed();
         yield part.value as Uint8Array<ArrayBuffer>;
+        attempts = 0;
       } catch (failure) {
-        await patience.wait(unavailable(failure, settings), artifact.path);
+        const error = unavailable(failure, settings);
+        attempts += 1;
+        // A store that breaks off at the same place each time will not do better.
+        if (attempts >= calls.policy.maxAttempts) throw error;
+        await patience.wait(error, artifact.path);
         ({ stream } = await patiently(patience, settings, artifact.path, () => open(receivedBytes)));
       }
     }

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { createConnection, type Socket } from "node:net";
 import { join } from "node:path";
 import { after, afterEach, before, suite, test } from "node:test";
@@ -225,18 +225,6 @@ for (const protocol of ["grpc", "grpc-web"] as const) {
       assert.ok((await readFile(file(report), "utf8")).includes(documentName));
       await client.downloadBundle(result.name, file("bundle.zip"));
       assert.deepEqual((await readFile(file("bundle.zip"))).subarray(0, 4), Buffer.from("PK\x03\x04", "latin1"));
-    });
-
-    test("a file that was changed in the store is not handed out", async () => {
-      const { name } = await client.export(review()).result();
-      await world.do("damage logs/activity_log.json");
-      const target = file("damaged.json");
-      const download = client.downloadArtifact(name, "logs/activity_log.json", target);
-      await assert.rejects(download, { codeName: "DATA_LOSS", isAnswer: true });
-      assert.deepEqual(
-        (await readdir(world.folder)).filter((entry) => entry.includes("damaged")),
-        [],
-      );
     });
 
     test("storage is checked row by row", async () => {
