@@ -3,6 +3,7 @@ package taraexport
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -150,9 +151,17 @@ func (envelopeCodec) Marshal(message any) ([]byte, error) {
 }
 
 func (envelopeCodec) Unmarshal(data []byte, message any) error {
-	// The memory is used again for the next message.
-	message.(*envelope).received = bytes.Clone(data)
-	return nil
+	switch message := message.(type) {
+	case *envelope:
+		// The memory is used again for the next message.
+		message.received = bytes.Clone(data)
+		return nil
+	case proto.Message:
+		// A status with its details, which connect-go reads itself.
+		return proto.Unmarshal(data, message)
+	default:
+		return fmt.Errorf("connect-go wants a message in a %T", message)
+	}
 }
 
 // statusOf is an error of connect-go as a gRPC status.
