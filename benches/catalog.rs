@@ -39,7 +39,7 @@ use tara_export::{
         s3::{S3Settings, S3Store, ServerSideEncryption},
     },
 };
-use tara_export_test_support::TestS3;
+use tara_export_test_support::{Operation, TestS3};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tonic::{
@@ -71,8 +71,8 @@ fn main() {
         println!(
             "A page of {PAGE_SIZE} exports and a report, milliseconds (median of {REPEATED}):\n"
         );
-        println!("| bundles | store | page | first time | again | after an export |");
-        println!("|--:|---|---|--:|--:|--:|");
+        println!("| bundles | store | page | first time | LIST, GET | again | LIST, GET | after an export |");
+        println!("|--:|---|---|--:|--:|--:|--:|--:|");
         // Cargo adds arguments of its own.
         let mut sizes: Vec<u64> =
             env::args().filter_map(|argument| argument.parse().ok()).collect();
@@ -106,7 +106,7 @@ async fn in_s3(size: u64) {
     let store: Arc<dyn Store> =
         Arc::new(S3Store::from_sdk_config(s3_settings(&s3), &s3.sdk_config()));
     let mut server = Server::start(folder, Some(store)).await;
-    pages(&mut server, size, "S3 in memory").await;
+    pages(&mut server, size, "S3 in memory", Some(&s3)).await;
     reports(&mut server, size, "S3 in memory").await;
     server.running.shut_down().await;
 }
@@ -130,18 +130,19 @@ async fn on_disk(size: u64) {
         }
     }
     let mut server = Server::start(folder, None).await;
-    pages(&mut server, size, "local disk").await;
+    pages(&mut server, size, "local disk", None).await;
     reports(&mut server, size, "local disk").await;
     server.running.shut_down().await;
 }
 
 /// The first page, one in the middle and the last, each by a filter.
-async fn pages(server: &mut Server, size: u64, store: &str) {
+async fn pages(server: &mut Server, size: u64, store: &str, s3: Option<&TestS3>) {
     let page = u64::try_from(PAGE_SIZE).expect("fifty");
     for (name, newest) in [("first", size - 1), ("middle", size / 2), ("last", page - 1)] {
         let filter = format!("accepted_time <= \"{}\"", bundle(newest).manifest.accepted_time);
         tokio::time::sleep(SETTLING).await;
-        let first_time = server.page(&filter, newest).await;
+        let (first_time, first_cost) = counted(s3, server.page(&filter, newest)).await;
+        let (_, again_cost) = counted(s3, server.page(&filter, newest)).await;
         let mut again = Vec::new();
         for _ in 0..REPEATED {
             again.push(server.page(&filter, newest).await);
@@ -153,12 +154,24 @@ async fn pages(server: &mut Server, size: u64, store: &str) {
             after_export.push(server.page(&filter, newest).await);
         }
         println!(
-            "| {size} | {store} | {name} | {} | {} | {} |",
+            "| {size} | {store} | {name} | {} | {first_cost} | {} | {again_cost} | {} |",
             milliseconds(first_time),
             milliseconds(median(&mut again)),
             milliseconds(median(&mut after_export))
         );
     }
+}
+
+/// What a call gives, and how many requests of S3 it took.
+async fn counted<T>(s3: Option<&TestS3>, call: impl Future<Output = T>) -> (T, String) {
+    let Some(s3) = s3 else { return (call.await, String::new()) };
+    s3.reset_requests();
+    let answer = call.await;
+    let count = |operation| s3.requests_of(operation).len();
+    let (lists, reads) = (count(Operation::ListObjectsV2), count(Operation::GetObject));
+    let others = s3.requests().len() - lists - reads;
+    assert_eq!(others, 0, "a page takes lists and reads only");
+    (answer, format!("{lists}, {reads}"))
 }
 
 async fn reports(server: &mut Server, size: u64, store: &str) {
@@ -170,7 +183,7 @@ async fn reports(server: &mut Server, size: u64, store: &str) {
         again.push(server.report(&request).await);
     }
     let again = milliseconds(median(&mut again));
-    println!("| {size} | {store} | GetReport | {} | {again} | |", milliseconds(first_time));
+    println!("| {size} | {store} | GetReport | {} | | {again} | | |", milliseconds(first_time));
 }
 
 /// Reports from memory against an echo of the same answer, in turns.

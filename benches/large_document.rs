@@ -17,6 +17,7 @@ use bytesize::ByteSize;
 use clap::Parser;
 use support::{
     bucket::Bucket,
+    latency_proxy::LatencyProxy,
     peers::{self, Peer, Peers},
     process, review,
     server::Server,
@@ -78,7 +79,7 @@ async fn measure_time(arguments: &Arguments, bucket: &Bucket) {
     let client = server.client().await;
     let peers = Peers::new(bucket.address);
     let mut own = Own::default();
-    let (mut mc_copy, mut mc_both) = (Vec::new(), Vec::new());
+    let mut mc_copy = Vec::new();
     let mut others: Vec<Vec<peers::Took>> = vec![Vec::new(); Peer::ALL.len()];
     for run in 0..arguments.runs {
         run_own(&client, &server, &file, run, &mut own).await;
@@ -90,9 +91,7 @@ async fn measure_time(arguments: &Arguments, bucket: &Bucket) {
             let took = peers.copy_file(peer, &file, "document.bin");
             others[index].push(took);
             if peer == Peer::Mc {
-                let copied = peers.copy_object("document.bin", "copy.bin").time;
-                mc_copy.push(copied);
-                mc_both.push(took.time + copied);
+                mc_copy.push(peers.copy_object("document.bin", "copy.bin").time);
             }
             bucket.clear().await;
         }
@@ -100,6 +99,32 @@ async fn measure_time(arguments: &Arguments, bucket: &Bucket) {
     let gibibytes = arguments.size.as_u64() as f64 / GIB as f64;
     report(arguments, own, others, mc_copy, gibibytes);
     println!("server's peak memory: {} MiB", server.peak_memory_bytes() / 1024 / 1024);
+    drop(server);
+    count_bytes(bucket, &file, arguments.size).await;
+}
+
+/// What passes between the service and S3 for an export of a document that lies there already.
+async fn count_bytes(bucket: &Bucket, file: &Path, size: ByteSize) {
+    let proxy = LatencyProxy::start(bucket.address, Duration::ZERO).expect("a proxy");
+    let server = Server::start(proxy.address);
+    let client = server.client().await;
+    client.check_storage().await.expect("a check");
+    let request = review::sample();
+    let passed_by = async |request| {
+        let before = proxy.passed_bytes();
+        review::export(&client, request).await.expect("an export");
+        proxy.passed_bytes() - before
+    };
+    let without = passed_by(review::named(&request, "without")).await;
+    let uploaded = upload(&client, file).await;
+    let large = review::with_upload(&request, &uploaded);
+    let with = passed_by(review::named(&large, "with")).await;
+    println!(
+        "between service and S3: {} KiB for an export without the document, {} KiB with {size} that lie in S3",
+        without / 1024,
+        with / 1024
+    );
+    bucket.clear().await;
 }
 
 async fn run_own(client: &Client, server: &Server, file: &Path, run: usize, own: &mut Own) {

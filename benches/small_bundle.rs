@@ -13,7 +13,7 @@ use std::{path::Path, time::Duration};
 use clap::Parser;
 use support::{
     bucket::Bucket,
-    latency_proxy,
+    latency_proxy::LatencyProxy,
     peers::{self, Peer, Peers},
     review,
     server::Server,
@@ -58,7 +58,7 @@ fn main() {
 async fn measure(arguments: &Arguments, bucket: &Bucket, round_trip: Duration) {
     let address = match round_trip.is_zero() {
         true => bucket.address,
-        false => latency_proxy::start(bucket.address, round_trip).expect("a proxy"),
+        false => LatencyProxy::start(bucket.address, round_trip).expect("a proxy").address,
     };
     let server = Server::start(address);
     let client = server.client().await;

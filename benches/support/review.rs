@@ -14,7 +14,7 @@ use tara_export::{
     },
 };
 
-/// `examples/sample-review`: 12 files and a manifest, 250 KiB together.
+/// `examples/sample-review`: 12 files and a manifest, 94 KiB together.
 pub(crate) fn sample() -> StartExportRequest {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/sample-review");
     session::read_folder(&folder).expect("the sample is readable").request

@@ -1,5 +1,6 @@
 //! The journaled exports that nobody works on at the moment: those without a bundle, and those whose
-//! bundle lies in the local store while S3 was asked for. Of each, memory holds the header only.
+//! bundle lies in the local store while S3 was asked for or is not tidied up after. Of each, memory holds
+//! the header only.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,6 +21,15 @@ pub(super) enum Task {
     Carry,
     /// Send its bundle, which is whole in the local store, to S3.
     Drain,
+    /// Its bundle is committed where it was asked for: remove what else this machine has of it.
+    Tidy,
+}
+
+impl Task {
+    /// Whether its export has a bundle, and its run has ended.
+    pub(super) fn has_bundle(self) -> bool {
+        self != Self::Carry
+    }
 }
 
 /// An export as the backlog knows it.
@@ -137,10 +147,10 @@ impl Backlog {
         self.lock().get_mut(export_id).map(|item| item.waiting.clone())
     }
 
-    /// The digest under which an export was accepted whose bundle waits in the local store.
-    pub(super) fn fell_back(&self, export_id: ExportId) -> Option<ContentDigest> {
-        let waiting = self.get(export_id).filter(|waiting| waiting.task == Task::Drain)?;
-        Some(waiting.entry.header.digest())
+    /// What waits of an export that has a bundle, and the digest under which it was accepted.
+    pub(super) fn with_bundle(&self, export_id: ExportId) -> Option<(Task, ContentDigest)> {
+        let waiting = self.get(export_id).filter(|waiting| waiting.task.has_bundle())?;
+        Some((waiting.task, waiting.entry.header.digest()))
     }
 
     /// The oldest acceptance of what waits.

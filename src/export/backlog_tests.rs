@@ -109,9 +109,9 @@ async fn a_new_task_takes_the_place_of_the_old_one() {
     let backlog = Backlog::default();
     backlog.push(entry(1), Task::Carry, Duration::ZERO);
     backlog.postpone(&entry(1), Task::Carry, setback(FailureReason::StoreUnavailable));
-    assert_eq!(backlog.fell_back(id(1)), None);
+    assert_eq!(backlog.with_bundle(id(1)), None);
     backlog.push(entry(1), Task::Drain, Duration::ZERO);
-    assert_eq!(backlog.fell_back(id(1)), Some(entry(1).header.digest()));
+    assert_eq!(backlog.with_bundle(id(1)), Some((Task::Drain, entry(1).header.digest())));
     assert!(backlog.set_back(9).is_empty(), "the old task's setback is not the new one's");
     assert_eq!(take(&backlog), Some((id(1), Task::Drain)));
     assert!(matches!(backlog.take(None), Taken::Nothing), "it is there twice");

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use futures::TryStreamExt as _;
+use tokio::time;
 use uuid::Uuid;
 
 use super::{
@@ -15,9 +15,9 @@ use crate::{
         Reference,
     },
     catalog::{StoredBundle, layout},
-    digest::{ContentChecksums, ContentHasher, Sha256},
+    digest::{ContentChecksums, Sha256},
     store::{ObjectInfo, SourceLocation, SourceObject, Store, StoreError, StoreErrorKind},
-    transfer::{ContentSource, RetryBudget},
+    transfer::{ContentSource, RetryBudget, checksums_of},
     upload::{FinishedUpload, UploadPlace},
 };
 
@@ -95,18 +95,28 @@ pub(super) struct Pinned {
 /// [`StartError::Document`] where one can't be used, and [`StartError::Store`] where S3 does not say.
 pub(super) async fn pin(
     shared: &Shared,
+    export_id: ExportId,
     requested: Vec<RequestedDocument>,
 ) -> Result<Pinned, StartError> {
     let mut pinned = Pinned { documents: Vec::new(), attachments: Vec::new() };
-    for document in requested {
+    for (number, document) in requested.into_iter().enumerate() {
         match document {
-            RequestedDocument::Here(document) => pinned.documents.push(document),
+            RequestedDocument::Here(document) => {
+                let limit_bytes = shared.settings.document_size_bytes;
+                let size_bytes = document.content.size_bytes();
+                if size_bytes > limit_bytes {
+                    let field = "content";
+                    let problem = DocumentProblem::TooLarge { field, size_bytes, limit_bytes };
+                    return Err(StartError::Document { number, problem });
+                }
+                pinned.documents.push(document);
+            }
             RequestedDocument::Elsewhere(named) => {
                 let number = named.number;
                 let (document, file) = match &named.place {
                     NamedPlace::Upload(upload_id) => pin_upload(shared, *upload_id, &named).await?,
                     NamedPlace::Object(location) => {
-                        (pin_object(shared, location, &named).await?, None)
+                        (pin_object(shared, export_id, location, &named).await?, None)
                     }
                 };
                 if let (Some(claimed), Some(actual)) = (named.claimed, document.sha256)
@@ -145,6 +155,7 @@ async fn pin_upload(
 
 async fn pin_object(
     shared: &Shared,
+    export_id: ExportId,
     location: &SourceLocation,
     named: &NamedDocument,
 ) -> Result<Document, StartError> {
@@ -162,7 +173,10 @@ async fn pin_object(
     let source = match found {
         Ok(source) => source,
         Err(error) if error.kind() == StoreErrorKind::NotFound => {
-            return Err(refused(DocumentProblem::NotFound { uri }));
+            return match committed_earlier(shared, export_id, location, named).await {
+                Some(document) => Ok(document),
+                None => Err(refused(DocumentProblem::NotFound { uri })),
+            };
         }
         Err(error) => {
             let Failure { reason, message } = error.into();
@@ -173,11 +187,37 @@ async fn pin_object(
     let limit_bytes = shared.settings.document_size_bytes;
     if info.size_bytes > limit_bytes {
         let size_bytes = info.size_bytes;
-        return Err(refused(DocumentProblem::TooLarge { size_bytes, limit_bytes }));
+        let field = "s3.uri";
+        return Err(refused(DocumentProblem::TooLarge { field, size_bytes, limit_bytes }));
     }
     let SourceLocation { bucket, key, version_id } = location;
     let reference = Reference::Object { bucket, key, version_id, e_tag, crc64nvme: None };
     Ok(document(named, info.sha256.or(named.claimed), info.size_bytes, reference))
+}
+
+/// An object that is gone, as an export under this id has committed it. With a claimed digest that is
+/// enough for the content's digest, so that a request that comes again finds its export.
+async fn committed_earlier(
+    shared: &Shared,
+    export_id: ExportId,
+    location: &SourceLocation,
+    named: &NamedDocument,
+) -> Option<Document> {
+    let claimed = named.claimed?;
+    for store in [Some(&shared.stores.local), shared.stores.s3.as_ref()].into_iter().flatten() {
+        let found = StoredBundle::find(store, export_id);
+        let Ok(Ok(Some(bundle))) = time::timeout(shared.settings.accept_timeout, found).await
+        else {
+            continue;
+        };
+        let artifact =
+            bundle.artifacts().into_iter().find(|artifact| artifact.sha256 == claimed)?;
+        let SourceLocation { bucket, key, version_id } = location.clone();
+        let reference =
+            Reference::Object { bucket, key, version_id, e_tag: String::new(), crc64nvme: None };
+        return Some(document(named, Some(claimed), artifact.size_bytes, reference));
+    }
+    None
 }
 
 fn document(
@@ -349,13 +389,7 @@ async fn read_checksums(
     source: &ContentSource,
     budget: &RetryBudget,
 ) -> Result<ContentChecksums, StoreError> {
-    let mut pieces = source.open().await?;
-    let mut hasher = ContentHasher::default();
-    while let Some(piece) = pieces.try_next().await? {
-        hasher.update(&piece);
-        budget.renew();
-    }
-    Ok(hasher.finish())
+    checksums_of(source.open().await?, || budget.renew()).await
 }
 
 fn unreachable_source(why: &str) -> StoreError {

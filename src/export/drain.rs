@@ -20,7 +20,7 @@ use super::{
     watchdog::{Ended, watch},
 };
 use crate::{
-    bundle::AcceptedExport,
+    bundle::{AcceptedExport, Destination},
     catalog::{ExportState, StoredBundle},
 };
 
@@ -63,7 +63,7 @@ async fn attempt(shared: &Arc<Shared>, entry: &JournalEntry, task: Task, permit:
     let run = match task {
         Task::Carry => shared.registry.get(export_id).unwrap_or_else(|| pending_run(shared, entry)),
         // Its own run has ended.
-        Task::Drain => {
+        Task::Drain | Task::Tidy => {
             Run::unheard(running_export(&entry.header), entry.header.digest(), &shared.clock)
         }
     };
@@ -71,7 +71,7 @@ async fn attempt(shared: &Arc<Shared>, entry: &JournalEntry, task: Task, permit:
     let work = async move {
         match task {
             Task::Carry => job.resume(entry.clone()).await,
-            Task::Drain => job.drain(entry).await,
+            Task::Drain | Task::Tidy => job.finish(entry, task).await,
         }
     };
     let ended = watch(work, &run, &shared.aborting).await;
@@ -89,27 +89,35 @@ async fn attempt(shared: &Arc<Shared>, entry: &JournalEntry, task: Task, permit:
 }
 
 impl Job {
-    /// Sends a bundle to S3 that is whole in the local store, or sets it back.
-    async fn drain(&self, entry: &JournalEntry) {
-        let Err(failure) = self.send(entry).await else { return };
+    /// Sends a bundle to S3 that is whole in the local store, or finds it there, and tidies up; or sets
+    /// it back.
+    async fn finish(&self, entry: &JournalEntry, task: Task) {
+        let Err(failure) = self.send(entry, task).await else { return };
+        let what = match task {
+            Task::Tidy => "what is left of a committed export can't be removed now",
+            _ => "a bundle in the local store can't be sent to S3 now",
+        };
         tracing::warn!(
             export_id = %entry.header.export_id, reason = %failure.reason, error = failure.message,
-            "a bundle in the local store can't be sent to S3 now; it is tried again"
+            "{what}; it is tried again"
         );
         metrics::counter!("tara_export_drain_failures_total", "reason" => failure.reason.as_str())
             .increment(1);
-        self.shared.backlog.postpone(entry, Task::Drain, failure.into());
+        self.shared.backlog.postpone(entry, task, failure.into());
     }
 
-    async fn send(&self, entry: &JournalEntry) -> Result<(), Failure> {
+    async fn send(&self, entry: &JournalEntry, task: Task) -> Result<(), Failure> {
         let shared = &self.shared;
         let export_id = entry.header.export_id;
-        let Some(s3) = &shared.stores.s3 else { return Err(Failure::no_bucket()) };
+        let store = match entry.header.destination {
+            Destination::Local => &shared.stores.local,
+            Destination::S3 => shared.stores.s3.as_ref().ok_or_else(Failure::no_bucket)?,
+        };
         let Some(accepted) = self.load(entry).await else { return Ok(()) };
         let mut export = accepted.clone();
         let manifest_sent = AtomicBool::new(false);
         let made = loop {
-            match self.attempt(s3, &export, &manifest_sent).await {
+            match self.attempt(store, &export, &manifest_sent).await {
                 Ok(made) => break made,
                 // Accepted in the outage under an id that is another's.
                 Err(AttemptError::Reused(digest)) => {
@@ -127,9 +135,11 @@ impl Job {
         // there while it is being removed.
         shared.registry.forget(export_id);
         settle(shared, &made, &accepted, LocalCopy::Maybe, failed).await?;
-        shared.tally.change(ExportState::FellBack, ExportState::Committed);
-        metrics::counter!("tara_export_drained_total").increment(1);
-        tracing::info!(%export_id, location = made.export.location, "a bundle that had fallen back is in S3");
+        if task == Task::Drain {
+            shared.tally.change(ExportState::FellBack, ExportState::Committed);
+            metrics::counter!("tara_export_drained_total").increment(1);
+            tracing::info!(%export_id, location = made.export.location, "a bundle that had fallen back is in S3");
+        }
         Ok(())
     }
 
@@ -164,6 +174,7 @@ impl Job {
             (Some(Task::Drain), _) => {
                 self.shared.tally.change(ExportState::FellBack, ExportState::Quarantined);
             }
+            (Some(Task::Tidy), _) => {}
             (_, Ok(Some(bundle))) => self.complete(bundle.export()),
             _ => {
                 self.run.fail(FailureReason::DataLoss, reason, None);

@@ -3,6 +3,7 @@
 use tokio::time;
 
 use super::{
+    backlog::Task,
     journal::{FailedExport, JournalError},
     shared::Shared,
 };
@@ -36,16 +37,20 @@ pub(super) async fn look_up(
     export: &AcceptedExport,
 ) -> Result<Earlier, JournalError> {
     let export_id = export.export_id;
-    if let Some(first) = shared.backlog.fell_back(export_id) {
+    if let Some((task, first)) = shared.backlog.with_bundle(export_id) {
         if !export.has(first) {
             return Ok(Earlier::Reused);
         }
-        let local = find(shared, Some(&shared.stores.local), export_id).await;
         // Not there any more: it is in S3 by now. Whoever sends it there is not done with the journal
         // yet, and must stay the only one at work on it.
-        let found = match local {
+        let (local, s3) = (Some(&shared.stores.local), shared.stores.s3.as_ref());
+        let (first_store, second_store) = match (task, export.destination) {
+            (Task::Tidy, Destination::S3) => (s3, local),
+            _ => (local, s3),
+        };
+        let found = match find(shared, first_store, export_id).await {
             Some(bundle) => Some(bundle),
-            None => find(shared, shared.stores.s3.as_ref(), export_id).await,
+            None => find(shared, second_store, export_id).await,
         };
         return Ok(match found {
             Some(bundle) if is_of(&bundle, export) => Earlier::Ended(Box::new(bundle.export())),

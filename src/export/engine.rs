@@ -125,7 +125,8 @@ impl Engine {
         if wanted == Destination::S3 && shared.stores.s3.is_none() {
             return Err(StartError::NoBucket);
         }
-        let Pinned { documents, attachments } = pin(shared, documents).await?;
+        let export_id = ExportId::new(request_id.unwrap_or_else(|| shared.clock.new_id()));
+        let Pinned { documents, attachments } = pin(shared, export_id, documents).await?;
         let content = ExportContent { review, documents, destination, fallback };
         let format_version = shared.settings.format_version;
         // In the background: a large review takes a while.
@@ -137,7 +138,7 @@ impl Engine {
         })?;
         let accepted_time = AcceptedTime::new(shared.clock.now());
         let export = AcceptedExport {
-            export_id: ExportId::new(request_id.unwrap_or_else(|| shared.clock.new_id())),
+            export_id,
             content_digest,
             folder_base: FolderBase::new(&accepted_time, &content.review.document_name),
             content: Arc::new(content),

@@ -106,6 +106,8 @@ pub enum DocumentProblem {
         "it has {size_bytes} bytes, and documents have at most {limit_bytes} (MAX_DOCUMENT_SIZE)"
     )]
     TooLarge {
+        /// The field that has it.
+        field: &'static str,
         /// Its size.
         size_bytes: u64,
         /// The largest.

@@ -130,7 +130,7 @@ async fn take_up(shared: &Arc<Shared>, listing: JournalListing) -> bool {
             Task::Carry => {
                 pending_run(shared, &entry);
             }
-            Task::Drain => shared.tally.add(ExportState::FellBack),
+            Task::Drain | Task::Tidy => shared.tally.add(ExportState::FellBack),
         }
         shared.backlog.push(entry, task, Duration::ZERO);
     }

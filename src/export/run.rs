@@ -249,9 +249,11 @@ impl Job {
         } else if let Err(failure) = settle(&self.shared, &made, accepted, local_copy, None).await {
             tracing::warn!(
                 export_id = %accepted.export_id, reason = %failure.reason, error = failure.message,
-                "a committed export stays in the journal until the next start"
+                "what this machine has of a committed export can't be removed now; it is tried again"
             );
-            self.shared.backlog.remove(accepted.export_id);
+            let pause = self.shared.settings.outage_pause;
+            self.shared.backlog.push(entry.clone(), Task::Tidy, pause);
+            self.shared.backlog.postpone(entry, Task::Tidy, failure.into());
         }
     }
 

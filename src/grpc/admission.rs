@@ -10,7 +10,12 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tonic::{Code, Status, body::Body, server::NamedService};
 use tower::Service;
 
-use super::{admitted::Admitted, service::ExportApi, status::status, upload::MESSAGE_BYTES};
+use super::{
+    admitted::Admitted,
+    service::ExportApi,
+    status::{REQUEST_TOO_LARGE, status},
+    upload::MESSAGE_BYTES,
+};
 use crate::{
     export::Engine,
     proto::export_service_server::{ExportServiceServer, SERVICE_NAME},
@@ -109,7 +114,7 @@ fn limited(body: Body, limit_bytes: usize) -> Body {
         move |error: Box<dyn std::error::Error + Send + Sync>| {
             if error.is::<LengthLimitError>() {
                 let message = format!("requests of this method have at most {limit_bytes} bytes");
-                status(Code::ResourceExhausted, "REQUEST_TOO_LARGE", message)
+                status(Code::ResourceExhausted, REQUEST_TOO_LARGE, message)
             } else {
                 Status::from_error(error)
             }
@@ -138,7 +143,7 @@ fn undecodable() -> Status {
 fn request_too_large(request_size_bytes: u64) -> Status {
     let message = format!(
         "the request is larger than the {request_size_bytes} bytes this server takes (MAX_REQUEST_SIZE): \
-         send smaller documents, or raise the setting"
+         upload its large documents first (CreateUpload), or raise the setting"
     );
-    status(Code::ResourceExhausted, "REQUEST_TOO_LARGE", message)
+    status(Code::ResourceExhausted, REQUEST_TOO_LARGE, message)
 }

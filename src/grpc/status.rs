@@ -25,6 +25,9 @@ const VIOLATIONS_LIMIT_BYTES: usize = 6 * 1024;
 /// headers write each of their bytes as three.
 const TEXT_LIMIT_BYTES: usize = 1024;
 
+/// The reason of what is refused for its size.
+pub(super) const REQUEST_TOO_LARGE: &str = "REQUEST_TOO_LARGE";
+
 /// The table: what a failure's reason means for the caller.
 fn code_of(reason: FailureReason) -> Code {
     match reason {
@@ -58,7 +61,10 @@ fn with_metadata<const N: usize>(
     let metadata: HashMap<String, String> =
         metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
-    if matches!(code, Code::Unavailable | Code::ResourceExhausted) {
+    // A request does not become smaller by waiting.
+    let waiting_helps =
+        reason != REQUEST_TOO_LARGE && matches!(code, Code::Unavailable | Code::ResourceExhausted);
+    if waiting_helps {
         details.set_retry_info(Some(RETRY_DELAY));
     }
     Status::with_error_details(code, message, details)
@@ -184,7 +190,7 @@ fn document_status(number: usize, problem: DocumentProblem) -> Status {
         }
         DocumentProblem::Upload(error) => return error.clone().into(),
         DocumentProblem::NotAllowed { .. } | DocumentProblem::NotFound { .. } => "s3.uri",
-        DocumentProblem::TooLarge { .. } => "s3",
+        DocumentProblem::TooLarge { field, .. } => field,
         DocumentProblem::OtherDigest { .. } => "sha256",
     };
     let code = match &problem {

@@ -7,13 +7,10 @@ use std::{
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{LargeContent, PART_BYTES, Transfers, headway::Headway};
-use crate::{
-    digest::ContentHasher,
-    store::{
-        Object, ObjectKey, PartStore, PartUpload, PutOutcome, SourceObject, Store, StoreError,
-        StoreErrorKind, StoredPart, WholeChecksum,
-    },
+use super::{LargeContent, PART_BYTES, Transfers, headway::Headway, proof::prove};
+use crate::store::{
+    PartStore, PartUpload, PutOutcome, SourceObject, Store, StoreError, StoreErrorKind, StoredPart,
+    WholeChecksum,
 };
 
 impl Transfers {
@@ -28,7 +25,8 @@ impl Transfers {
         source: &SourceObject,
     ) -> Result<PutOutcome, StoreError> {
         if !self.copies_keep_no_checksum.load(Ordering::Relaxed) {
-            match self.copy_into(parts, content, headway, source, WholeChecksum::Crc64Nvme).await {
+            let keeps = WholeChecksum::Crc64Nvme;
+            match self.copy_into(store, parts, content, headway, source, keeps).await {
                 // MinIO takes no copied part where a checksum was announced: "checksum missing".
                 Err(error) if error.kind() == StoreErrorKind::Misconfigured => {
                     tracing::debug!(%error, "copies are made without a checksum of their own");
@@ -36,16 +34,15 @@ impl Transfers {
                 outcome => return outcome,
             }
         }
-        let outcome = self.copy_into(parts, content, headway, source, WholeChecksum::None).await?;
+        let keeps = WholeChecksum::None;
+        let outcome = self.copy_into(store, parts, content, headway, source, keeps).await?;
         self.copies_keep_no_checksum.store(true, Ordering::Relaxed);
-        if outcome == PutOutcome::Created {
-            prove(store, parts, content, source).await?;
-        }
         Ok(outcome)
     }
 
     async fn copy_into(
         &self,
+        store: &dyn Store,
         parts: &dyn PartStore,
         content: &LargeContent,
         headway: &Headway,
@@ -57,7 +54,11 @@ impl Transfers {
             let stored = self.copy_parts(parts, &upload, content, headway, source).await?;
             self.complete(parts, &upload, stored, content).await
         };
-        self.seen_to_its_end(parts, &upload, copied).await
+        let outcome = self.seen_to_its_end(parts, &upload, copied).await?;
+        if outcome == PutOutcome::Created {
+            prove(store, parts, content, Some(source)).await?;
+        }
+        Ok(outcome)
     }
 
     async fn copy_parts(
@@ -93,55 +94,6 @@ fn ranges(size_bytes: u64) -> impl Iterator<Item = Range<u64>> {
     starts.map(move |start| start..size_bytes.min(start + PART_BYTES))
 }
 
-/// Proves a copy that has no checksum of its own.
-///
-/// # Errors
-/// [`StoreErrorKind::Corrupt`] where it is not the content; it stays, and the folder is given up.
-async fn prove(
-    store: &dyn Store,
-    parts: &dyn PartStore,
-    content: &LargeContent,
-    source: &SourceObject,
-) -> Result<(), StoreError> {
-    let looked_up = parts.look_up_source(&parts.source_location(&content.key)).await?;
-    if looked_up.info.size_bytes == content.expected.size_bytes
-        && is_copy(&looked_up.e_tag, &source.e_tag)
-    {
-        return Ok(());
-    }
-    tracing::debug!(key = %content.key, "a copy that the store proves by nothing is read once");
-    match read_checksums(store, &content.key).await? == content.expected {
-        true => Ok(()),
-        false => Err(StoreError::new(
-            StoreErrorKind::Corrupt,
-            format!("{} is not what was copied there", store.location(content.key.as_str())),
-        )),
-    }
-}
-
-/// Whether two objects of one store that were put in the same parts have the same content, as far as
-/// their ETags tell. The ETag of such an object is made of the MD5 digests of its parts (Amazon S3 API
-/// Reference, "Object"), which the store computes as it takes or copies them; where it makes ETags
-/// otherwise, they differ, and nothing is told. Equal ETags without the `-n` of parts may come of a copy
-/// that took the ETag along.
-pub fn is_copy(e_tag: &str, of: &str) -> bool {
-    let plain = |e_tag: &str| e_tag.trim_matches('"').to_owned();
-    plain(e_tag) == plain(of) && plain(of).contains('-')
-}
-
-/// Reads an object once.
-async fn read_checksums(
-    store: &dyn Store,
-    key: &ObjectKey,
-) -> Result<crate::digest::ContentChecksums, StoreError> {
-    let Object { mut body, .. } = store.get(key).await?;
-    let mut hasher = ContentHasher::default();
-    while let Some(piece) = body.try_next().await? {
-        hasher.update(&piece);
-    }
-    Ok(hasher.finish())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,12 +108,5 @@ mod tests {
             three,
             [0..PART_BYTES, PART_BYTES..2 * PART_BYTES, 2 * PART_BYTES..2 * PART_BYTES + 1]
         );
-    }
-
-    #[test]
-    fn only_etags_of_parts_prove_a_copy() {
-        assert!(is_copy("\"abc-2\"", "abc-2"));
-        assert!(!is_copy("abc-2", "abc-3"));
-        assert!(!is_copy("abc", "abc"));
     }
 }

@@ -8,6 +8,7 @@ mod copy;
 mod headway;
 mod notes;
 mod part_reader;
+mod proof;
 mod put;
 mod retry;
 mod source;
@@ -17,12 +18,12 @@ use std::sync::{Arc, atomic::AtomicBool};
 use tokio::sync::Semaphore;
 
 pub use self::{
-    copy::is_copy,
     notes::PartNotes,
     part_reader::{PartReader, ReadPart},
+    proof::is_copy,
     put::LargeContent,
     retry::RetryBudget,
-    source::ContentSource,
+    source::{ContentSource, checksums_of},
 };
 
 /// Bytes of every part but the last. With S3's ten thousand parts, objects have at most 78 GiB.

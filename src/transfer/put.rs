@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::{
     ContentSource, IN_PARTS_FROM_BYTES, PART_BYTES, PartReader, RetryBudget, Transfers,
-    headway::Headway,
+    headway::Headway, proof::prove,
 };
 use crate::{
     digest::{ContentChecksums, ContentHasher, Crc64Nvme},
@@ -101,12 +101,13 @@ impl Transfers {
             ContentSource::Object { source, .. } => {
                 self.copy(store, parts, content, headway, source).await
             }
-            _ => self.send(parts, content, headway).await,
+            _ => self.send(store, parts, content, headway).await,
         }
     }
 
     async fn send(
         &self,
+        store: &dyn Store,
         parts: &dyn PartStore,
         content: &LargeContent,
         headway: &Headway,
@@ -121,7 +122,11 @@ impl Transfers {
             }
             self.complete(parts, &upload, stored, content).await
         };
-        self.seen_to_its_end(parts, &upload, sent).await
+        let outcome = self.seen_to_its_end(parts, &upload, sent).await?;
+        if outcome == PutOutcome::Created {
+            prove(store, parts, content, None).await?;
+        }
+        Ok(outcome)
     }
 
     /// Sends every part, a few side by side.
@@ -180,16 +185,7 @@ impl Transfers {
         stored.sort_by_key(|part| part.number);
         failpoint!("parts.to_complete");
         let attempt = || parts.complete_if_absent(upload, &stored, &content.expected);
-        let completed =
-            content.budget.run(attempt, |number, error| (content.failed)(number, error));
-        match completed.await {
-            // The answer to an earlier completion was lost, or somebody aborted it: whoever looks again
-            // finds out which.
-            Err(error) if error.kind() == StoreErrorKind::NotFound => {
-                Err(error.with_kind(StoreErrorKind::Unavailable))
-            }
-            completed => completed,
-        }
+        content.budget.run(attempt, |number, error| (content.failed)(number, error)).await
     }
 
     /// Notes an upload, and throws its parts away where they became no object of ours.
@@ -211,7 +207,14 @@ impl Transfers {
         if let (true, Some(notes)) = (is_over, &self.notes) {
             notes.remove(upload).await;
         }
-        outcome
+        match outcome {
+            // The answer to an earlier completion was lost, or somebody aborted it: whoever looks again
+            // finds out which, and sends the parts anew where they are gone.
+            Err(error) if error.kind() == StoreErrorKind::NotFound => {
+                Err(error.with_kind(StoreErrorKind::Unavailable))
+            }
+            outcome => outcome,
+        }
     }
 }
 

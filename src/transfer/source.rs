@@ -3,10 +3,11 @@
 use std::{path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use futures::{StreamExt as _, stream, stream::BoxStream};
+use futures::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
 use tokio::{fs::File, io::AsyncReadExt as _};
 
 use crate::{
+    digest::{ContentChecksums, ContentHasher},
     disk::DiskError,
     store::{SourceObject, Store, StoreError, StoreErrorKind},
 };
@@ -71,4 +72,20 @@ impl ContentSource {
             },
         }
     }
+}
+
+/// Digests a stream to its end. `moved` hears of every piece.
+///
+/// # Errors
+/// The stream's.
+pub async fn checksums_of(
+    mut pieces: BoxStream<'static, Result<Bytes, StoreError>>,
+    moved: impl Fn(),
+) -> Result<ContentChecksums, StoreError> {
+    let mut hasher = ContentHasher::default();
+    while let Some(piece) = pieces.try_next().await? {
+        hasher.update(&piece);
+        moved();
+    }
+    Ok(hasher.finish())
 }

@@ -216,6 +216,7 @@ impl Uploads {
                     }
                 }
                 Ok(_) => last = UploadError::IdReused { upload_id },
+                Err(error @ UploadError::NotFound { .. }) => last = error,
                 Err(error) => return Err(error),
             }
         }

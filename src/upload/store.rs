@@ -25,7 +25,7 @@ use crate::{
         ListRequest, ObjectKey, Part, PartStore, Payload, PutOutcome, Store, StoreError,
         StoreErrorKind, StoredPart, WholeChecksum,
     },
-    transfer::{PART_BYTES, PartReader, RetryBudget, Transfers},
+    transfer::{PART_BYTES, PartReader, RetryBudget, Transfers, checksums_of},
 };
 
 const MEDIA_TYPE: &str = "application/octet-stream";
@@ -47,12 +47,21 @@ struct Received {
 
 impl StoreUploads {
     /// Makes room, or finds the room that was made under this id before.
+    ///
+    /// # Errors
+    /// [`UploadError::NotFound`] where that was given up.
     pub(super) async fn create(
         &self,
         mut record: UploadRecord,
     ) -> Result<UploadRecord, UploadError> {
         let key = layout::upload_record(record.upload_id);
-        if let Some(earlier) = self.read(&key).await? {
+        let aborted = layout::upload_aborted(record.upload_id);
+        let (earlier, aborted) =
+            futures::try_join!(self.read(&key), self.read::<Aborted>(&aborted))?;
+        if aborted.is_some() {
+            return Err(UploadError::NotFound { upload_id: record.upload_id });
+        }
+        if let Some(earlier) = earlier {
             return Ok(earlier);
         }
         let document = layout::upload_document(record.upload_id);
@@ -143,14 +152,30 @@ impl StoreUploads {
         let is_finished = incoming.is_finished.clone();
         let Received { hasher, parts, failure } =
             self.receive_parts(record, hasher?, incoming, memory).await?;
-        if let Some(failure) = failure {
-            return Err(failure);
+        match failure {
+            None => {}
+            Some(UploadError::NotFound { .. }) => return self.overtaken(upload_id).await.map(Some),
+            Some(failure) => return Err(failure),
         }
         if !is_finished.load(Ordering::Acquire) {
             return Ok(None);
         }
         let parts = begins_anew.then_some(parts);
         self.finish(record, hasher, parts).await.map(Some)
+    }
+
+    /// What another call made of the parts that this one could not store any more.
+    async fn overtaken(&self, upload_id: Uuid) -> Result<FinishedUpload, UploadError> {
+        if let Some(finished) = self.finished(upload_id).await? {
+            return Ok(finished);
+        }
+        match self.find(upload_id).await? {
+            Some(_) => {
+                let reason = "another call is about to finish the same upload".to_owned();
+                Err(UploadError::BrokeOff { reason })
+            }
+            None => Err(UploadError::NotFound { upload_id }),
+        }
     }
 
     /// The hasher behind the bytes before an offset.
@@ -178,7 +203,7 @@ impl StoreUploads {
         incoming: IncomingBytes,
         first_memory: Option<OwnedSemaphorePermit>,
     ) -> Result<Received, UploadError> {
-        let offset = incoming.offset;
+        let (offset, is_finished) = (incoming.offset, incoming.is_finished);
         let memory = self.transfers.parts_in_memory().clone();
         let mut reader = PartReader::new(incoming.pieces, hasher.clone(), memory);
         if let Some(memory) = first_memory {
@@ -194,6 +219,7 @@ impl StoreUploads {
             }
         });
         // Each of the futures holds its part's memory until the part is stored.
+        let is_finished = &is_finished;
         let stored = read.map(|read| async move {
             let (number, part) = read?;
             let received_bytes = part.hasher.size_bytes();
@@ -201,9 +227,12 @@ impl StoreUploads {
             if received_bytes > size_bytes {
                 return Err(UploadError::WrongSize { size_bytes, received_bytes });
             }
-            // The stream ended within a part: that one is sent again.
+            // The stream ended within a part: that one is sent again, unless it was to be the last.
             if part.content.size_bytes() < PART_BYTES && received_bytes < size_bytes {
-                return Ok(None);
+                return match is_finished.load(Ordering::Acquire) {
+                    true => Err(UploadError::WrongSize { size_bytes, received_bytes }),
+                    false => Ok(None),
+                };
             }
             let stored = self.store_part(record, number, &part).await?;
             Ok(Some((stored, part.hasher)))
@@ -354,8 +383,19 @@ impl StoreUploads {
             }
             found => found?,
         };
-        let is_other = found.info.crc64nvme.is_some_and(|stored| stored != checksums.crc64nvme);
-        if is_other || found.info.size_bytes != checksums.size_bytes {
+        let is_other = match found.info.crc64nvme {
+            _ if found.info.size_bytes != checksums.size_bytes => true,
+            Some(stored) => stored != checksums.crc64nvme,
+            // A store that keeps no checksum proves nothing.
+            None => {
+                let read = || async {
+                    let body = self.parts()?.read_source(&found).await?.body;
+                    checksums_of(body, || budget.renew()).await
+                };
+                budget.run(read, retrying(upload_id)).await? != checksums
+            }
+        };
+        if is_other {
             self.give_up(record, "its object is not the one that was checked").await;
             return Err(UploadError::OtherBytes { offset: 0 });
         }

@@ -12,7 +12,7 @@ use crate::{
     following::{committed, export, follow, refused},
     harness::{Client, Host, endpoint, within},
     requests::{document, name, request, review},
-    statuses::expect_status,
+    statuses::{expect_invalid, expect_status},
 };
 
 fn with_document_of(number: u32, size_bytes: usize) -> StartExportRequest {
@@ -167,4 +167,17 @@ async fn a_panic_in_one_call_is_that_calls_internal() {
     expect_status(&status, Code::Internal, "INTERNAL");
     assert!(!format!("{status:?}").contains("the test wants"), "{status:?}");
     committed(&mut server.client, request(1, "incident report.docx")).await;
+}
+
+/// However it comes: uploads and objects are held against the same limit (`uploads_refused`,
+/// `references`).
+#[tokio::test]
+async fn a_document_in_its_request_is_held_against_the_limit_of_documents() {
+    let host = Host::new().flags(&["--max-document-size=1MiB"]);
+    let mut server = host.start().await;
+    let status = refused(&mut server.client, with_document_of(1, (1 << 20) + 1)).await;
+    let said = expect_invalid(&status, "documents[0].content");
+    assert!(said.contains("MAX_DOCUMENT_SIZE"), "{said}");
+    assert!(host.files().is_empty(), "{:?}", host.files());
+    committed(&mut server.client, with_document_of(1, 1 << 20)).await;
 }

@@ -26,6 +26,7 @@ mod list_filter;
 mod list_scale;
 mod multipart;
 mod outage;
+mod parts_memory;
 mod reads;
 mod references;
 mod s3;

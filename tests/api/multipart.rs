@@ -66,6 +66,8 @@ async fn a_large_document_goes_up_in_parts_that_become_visible_together() {
     assert_in_s3(&s3, &export);
     assert!(whole(&s3, &export)[DOCUMENT] == large());
     assert_eq!(parts_sent(&s3), once_each());
+    let parts = s3.requests_of(Operation::UploadPart);
+    assert!(parts.iter().all(|part| part.header("x-amz-checksum-crc64nvme").is_some()));
     let puts = s3.requests_of(Operation::PutObject);
     assert!(puts.iter().all(|put| !put.key.ends_with(DOCUMENT)));
     let completions = s3.requests_of(Operation::CompleteMultipartUpload);

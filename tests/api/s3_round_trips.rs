@@ -1,6 +1,6 @@
 //! A small bundle is in S3 after three round trips: all requests of one are under way together.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use tara_export::proto::export::State;
 use tara_export_test_support::{Fault, FaultId, FaultRule, Operation, TestS3};
@@ -71,4 +71,21 @@ async fn a_small_bundle_takes_three_round_trips() {
     assert_eq!(manifest, [(Operation::PutObject, format!("tara/{folder}/manifest.json"))].into());
     s3.clear_fault(stalled);
     assert_eq!(within("the export", second).await.unwrap().state(), State::Committed);
+}
+
+#[tokio::test]
+async fn the_manifest_is_sent_when_all_else_is_confirmed() {
+    let s3 = TestS3::start().await;
+    let mut server = Host::with_s3(store_of(&s3)).start().await;
+    // Long enough for what is sent side by side to be seen so.
+    s3.latency(Duration::from_millis(50));
+    committed(&mut server.client, request(1, "a.docx")).await;
+    let puts = s3.requests_of(Operation::PutObject);
+    let (manifests, others): (Vec<_>, Vec<_>) =
+        puts.iter().partition(|put| put.key.ends_with("/manifest.json"));
+    let [manifest] = manifests[..] else { panic!("{manifests:?}") };
+    assert!(others.len() > 10, "{others:?}");
+    for other in others {
+        assert!(other.finished.is_some_and(|time| time <= manifest.started), "{}", other.key);
+    }
 }

@@ -10,13 +10,14 @@ use tara_export::{
         Store, StoreError, StoreKind, local::LocalStore,
     },
 };
+use tara_export_test_support::{Fault, FaultRule, Operation, TestS3};
 
 use crate::{
     bundles,
     fake_s3::{FakeS3, Mode},
-    following::committed,
-    harness::{Host, START_PREFIX},
-    journal::{QUICK, receipt, until, until_files},
+    following::{committed, next},
+    harness::{self, Host, START_PREFIX, s3::store_of},
+    journal::{QUICK, accepted, check, checks, receipt, until, until_files},
     requests::{id, name, request},
 };
 
@@ -117,4 +118,33 @@ async fn claims_on_folders_that_were_given_up_go_too() {
     s3.set(Mode::Works);
     until(&mut server.client, &name(1), State::Committed).await;
     until_files(&host, &[receipt(1), format!("{base}/{strangers}")]).await;
+}
+
+#[tokio::test]
+async fn what_can_not_be_tidied_up_after_a_commit_is_tried_again_without_a_restart() {
+    let s3 = TestS3::start().await;
+    let host = Host::with_s3(store_of(&s3)).flags(&QUICK);
+    let held = FaultRule::new(Fault::Stall).on(Operation::PutObject).key_contains("/feedback/");
+    let held = s3.fail(held);
+    let mut server = host.start().await;
+    let mut stream = server.client.start_export(request(1, "a.docx")).await.unwrap().into_inner();
+    accepted(next(&mut stream).await.event);
+    harness::until("it is under way", || s3.fault_hits(held) > 0).await;
+    server.stop().await;
+    s3.clear_fault(held);
+
+    // A later process can't know what the earlier one has left on disk, nor look what is in S3.
+    let unseen = FaultRule::new(Fault::SERVICE_UNAVAILABLE).on(Operation::HeadObject);
+    let unseen = s3.fail(unseen.key_ends_with("manifest.json"));
+    let mut server = host.start().await;
+    let export = until(&mut server.client, &name(1), State::Committed).await;
+    harness::until("it is set back", || s3.fault_hits(unseen) > 1).await;
+    let again = committed(&mut server.client, request(1, "a.docx")).await;
+    assert_eq!((again.state(), again.location), (State::Committed, export.location));
+    assert!(host.files().iter().any(|file| file.ends_with(".export")), "{:?}", host.files());
+    s3.clear_fault(unseen);
+    until_files(&host, &[receipt(1)]).await;
+    let checks = checks(&mut server.client).await;
+    let counts = &check(&checks, "exports.journal").message;
+    assert!(counts.contains("started 1: completed 1, failed 0, running 0, pending 0"), "{counts}");
 }

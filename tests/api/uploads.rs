@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use tara_export::{bundle::Manifest, digest::Sha256, proto::document::Kind};
-use tara_export_test_support::{Operation, TestS3};
+use tara_export_test_support::{Fault, FaultRule, Operation, TestS3};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
@@ -14,6 +14,7 @@ use crate::{
     harness::{
         Client, Host,
         s3::store_of,
+        until,
         uploads::{PART, bytes, chunk, create, get, messages, named, send, sha256, uploaded},
         within,
     },
@@ -94,7 +95,8 @@ async fn an_upload_of_any_size_comes_into_the_bundle_as_a_copy() {
             _ => assert_eq!(of_document, copied(size.div_ceil(PART)), "{size}"),
         }
         assert_eq!(s3.open_uploads(), 0);
-        assert!(host.files().iter().all(|file| file.contains("/receipts/")), "{:?}", host.files());
+        let is_kept = |file: &String| file.contains("/receipts/");
+        until("the journal to empty", || host.files().iter().all(is_kept)).await;
     }
 }
 
@@ -282,4 +284,28 @@ async fn how_a_document_travelled_makes_no_other_content() {
         expect_status(&status, Code::AlreadyExists, "REQUEST_ID_REUSED");
     }
     assert_in_s3(&s3, &first.completed());
+}
+
+/// Two callers with one document, as after a reconnection whose old stream is not gone yet.
+#[tokio::test]
+async fn two_calls_that_bring_the_same_upload_at_once_make_one_document() {
+    let s3 = TestS3::start().await;
+    let (one, other) = (Host::with_s3(store_of(&s3)), Host::with_s3(store_of(&s3)));
+    let (mut one, mut other) = (one.start().await, other.start().await);
+    let content = bytes(2 * PART + 1, 1);
+    let name = create(&mut one.client, 1, content.len(), "").await.unwrap().name;
+    // The slower one's parts find nothing to belong to.
+    let held = s3.fail(FaultRule::new(Fault::Stall).on(Operation::UploadPart).times(1));
+    let faster = async {
+        until("the slower one to be held up", || s3.fault_hits(held) == 1).await;
+        let upload = send(&mut one.client, &name, &content, 0).await.unwrap();
+        s3.clear_fault(held);
+        upload
+    };
+    let (slower, upload) = futures::join!(send(&mut other.client, &name, &content, 0), faster);
+    assert_eq!(upload.sha256, sha256(&content));
+    assert_eq!(slower.unwrap(), upload);
+    assert_eq!(s3.open_uploads(), 0);
+    let export = committed(&mut other.client, naming(1, &name)).await;
+    assert!(whole(&s3, &export)[DOCUMENT] == content);
 }

@@ -64,8 +64,8 @@ async fn more_or_fewer_bytes_than_announced_are_refused() {
     for s3 in [None, Some(TestS3::start().await)] {
         let host = s3.as_ref().map_or_else(Host::new, |s3| Host::with_s3(store_of(s3)));
         let mut server = host.start().await;
-        let name = create(&mut server.client, 1, 1000, "").await.unwrap().name;
-        for size in [999, 1001] {
+        for (number, size) in [(1, 999), (2, 1001)] {
+            let name = create(&mut server.client, number, 1000, "").await.unwrap().name;
             let status = send(&mut server.client, &name, &bytes(size, 1), 0).await.unwrap_err();
             let said = expect_invalid(&status, "data");
             assert!(said.contains("1000") && said.contains(&size.to_string()), "{said}");

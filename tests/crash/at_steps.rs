@@ -6,7 +6,7 @@ use tara_export_test_support::{Fault, FaultRule, Operation};
 use tonic::Code;
 
 use crate::{
-    ledger::Wish,
+    ledger::{Guidelines, Wish},
     named,
     process::{End, Process, until},
     world::World,
@@ -27,10 +27,16 @@ enum Scene {
     Failure,
     /// The journal has an entry that can't be read.
     Damage,
+    /// S3 works, and a document goes there in parts.
+    Parts,
+    /// S3 works, and a document is there already.
+    Copy,
+    /// S3 does not work, and a document was uploaded to this disk.
+    Attachment,
 }
 
 /// The steps that each scene must come to. At those with a number the process dies at that pass, too.
-const STEPS: [(Scene, &[&str]); 6] = [
+const STEPS: [(Scene, &[&str]); 9] = [
     (
         Scene::S3,
         &[
@@ -191,6 +197,22 @@ const STEPS: [(Scene, &[&str]); 6] = [
         Scene::Damage,
         &["quarantine.reason", "quarantine.moved", "disk.file.move", "disk.file.replace"],
     ),
+    (Scene::Parts, &["parts.begun", "part.put", "part.put=2", "parts.to_complete"]),
+    (Scene::Copy, &["parts.begun", "part.copied", "parts.to_complete"]),
+    (
+        Scene::Attachment,
+        &[
+            "upload.synced",
+            "upload.synced=1",
+            "disk.file.link",
+            "disk.file.link=1",
+            "journal.attached",
+            "journal.attached=1",
+            "journal.recorded",
+            "artifact.put=3",
+            "manifest.put",
+        ],
+    ),
 ];
 
 impl Scene {
@@ -202,6 +224,10 @@ impl Scene {
             Self::Outage | Self::Drain | Self::Damage => wishes.to_vec(),
             Self::Local => wishes.map(Wish::local).to_vec(),
             Self::Failure => wishes.map(Wish::or_nothing).to_vec(),
+            // One: what another began and could not note when the process died, nobody aborts.
+            Self::Parts => vec![Wish::new(1).with(Guidelines::Large)],
+            Self::Copy => vec![Wish::new(1).with(Guidelines::Uploaded)],
+            Self::Attachment => wishes.map(|wish| wish.with(Guidelines::Uploaded)).to_vec(),
         }
     }
 
@@ -217,8 +243,8 @@ impl Scene {
                 // The third is on time.
                 world.s3.fail(late.times(2));
             }
-            Self::Local => {}
-            Self::Outage => {
+            Self::Local | Self::Parts | Self::Copy => {}
+            Self::Outage | Self::Attachment => {
                 world.s3.fail(outage);
             }
             Self::Drain => {
@@ -250,7 +276,7 @@ impl Scene {
             world.send_all(&url, &self.wishes()).await;
         }
         // An outage, as long as it lasts, leaves the journal as it is.
-        if self != Self::Outage || is_over {
+        if !matches!(self, Self::Outage | Self::Attachment) || is_over {
             let what = "the process dies, or the journal is empty";
             until(what, || !process.is_alive() || world.journal().is_empty()).await;
         }
@@ -324,6 +350,21 @@ async fn while_failing() {
 #[tokio::test]
 async fn while_setting_aside_what_is_damaged() {
     killed_at_each_step_of(Scene::Damage).await;
+}
+
+#[tokio::test]
+async fn while_sending_parts() {
+    killed_at_each_step_of(Scene::Parts).await;
+}
+
+#[tokio::test]
+async fn while_copying_an_upload() {
+    killed_at_each_step_of(Scene::Copy).await;
+}
+
+#[tokio::test]
+async fn while_keeping_an_upload_with_its_export() {
+    killed_at_each_step_of(Scene::Attachment).await;
 }
 
 /// A later process that found it there would take it for accepted.

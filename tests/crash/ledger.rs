@@ -20,12 +20,24 @@ pub(crate) struct Wish {
     pub(crate) content: u8,
     pub(crate) is_local: bool,
     pub(crate) no_fallback: bool,
+    pub(crate) guidelines: Guidelines,
+}
+
+/// A third document, and how it comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Guidelines {
+    None,
+    /// In the request, too large for one request to S3.
+    Large,
+    /// Uploaded before the request.
+    Uploaded,
 }
 
 impl Wish {
     /// A review for S3, or else the local store.
     pub(crate) fn new(number: u32) -> Self {
-        Self { number, content: 1, is_local: false, no_fallback: false }
+        let guidelines = Guidelines::None;
+        Self { number, content: 1, is_local: false, no_fallback: false, guidelines }
     }
 
     /// The same, for the local store.
@@ -36,6 +48,11 @@ impl Wish {
     /// The same, for S3 or nothing.
     pub(crate) fn or_nothing(self) -> Self {
         Self { no_fallback: true, ..self }
+    }
+
+    /// The same with one document more.
+    pub(crate) fn with(self, guidelines: Guidelines) -> Self {
+        Self { guidelines, ..self }
     }
 
     pub(crate) fn export_id(&self) -> String {

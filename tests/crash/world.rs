@@ -178,6 +178,12 @@ impl World {
         let mut process = Process::start(self.command("", "60s"));
         let url = process.url().await.expect("a server that nothing ails starts");
         self.until_done().await;
+        let parts = self.data_dir().join(".tara-export/parts");
+        until("no part of anything is left", || {
+            let notes = fs::read_dir(&parts).map_or(0, Iterator::count);
+            (self.s3.open_uploads(), notes) == (0, 0)
+        })
+        .await;
         self.check_listing(&url).await;
         process.terminate();
         assert_eq!(process.ended().await, End::Exited(Some(0)));
@@ -252,6 +258,8 @@ impl World {
             ".tara-export/receipts/",
             ".tara-export/failed/",
             ".tara-export/probe/",
+            // They go when they expire.
+            ".tara-export/uploads/",
             ".tara-export/journal/quarantine/",
         ];
         let left: Vec<&String> = local

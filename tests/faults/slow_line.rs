@@ -32,7 +32,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 const PIECE_TIME: Duration = Duration::from_millis(8);
 
 /// The retry budget: far shorter than a large document takes, and longer than what the kernel holds
-/// of it does.
+/// of it on one connection does.
 const BUDGET: Duration = Duration::from_millis(1500);
 
 /// A line to a server that takes some 8 MiB a second, of all connections together.
@@ -81,7 +81,7 @@ async fn row_20_a_slow_uplink_is_no_failure() {
     let line = slow_line_to(address).await;
     let budget = format!("--s3-retry-budget={}ms", BUDGET.as_millis());
     let store = s3_store(&line, s3.bucket(), s3.access_key(), s3.secret_key());
-    let host = Host::with_s3(store).flags(&[&budget]);
+    let host = Host::with_s3(store).flags(&[&budget, "--s3-parallel-parts=1"]);
     let mut server = host.start().await;
     let start = Instant::now();
     let followed = export(&mut server.client, large(1, 30 * MIB)).await;

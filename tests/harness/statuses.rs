@@ -18,7 +18,8 @@ pub(crate) fn expect_status(status: &Status, code: Code, reason: &str) -> ErrorI
     assert_eq!(infos.len(), 1, "exactly one ErrorInfo: {details:?}");
     assert_eq!((infos[0].reason.as_str(), infos[0].domain.as_str()), (reason, "tara.export.v1"));
     let waits = details.iter().any(|detail| matches!(detail, ErrorDetail::RetryInfo(_)));
-    let waiting_helps = matches!(code, Code::Unavailable | Code::ResourceExhausted);
+    let waiting_helps = matches!(code, Code::Unavailable | Code::ResourceExhausted)
+        && reason != "REQUEST_TOO_LARGE";
     assert_eq!(waits, waiting_helps, "RetryInfo where waiting helps: {details:?}");
     infos[0].clone()
 }
