@@ -28,7 +28,7 @@ const STREAM_TIME: &str = "1s";
 const PLATFORM_LIMIT: Duration = Duration::from_secs(3);
 
 async fn bucket() -> TestS3 {
-    TestS3::builder().bucket("felix-s3-bucket").start().await
+    TestS3::builder().bucket("felix-s3-bucket").start().await.unwrap()
 }
 
 /// A caller who speaks gRPC-Web over HTTP/1.1.
