@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use tonic::Status;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -25,6 +24,6 @@ pub async fn is_serving(url: &str) -> Result<bool, ClientError> {
         .map_err(|source| ClientError::Connect { url: url.to_owned(), source })?;
     // Without a name, the whole server is meant.
     let request = HealthCheckRequest { service: String::new() };
-    let answer = HealthClient::new(channel).check(request).await.map_err(Status::from)?;
+    let answer = HealthClient::new(channel).check(request).await?;
     Ok(answer.into_inner().status() == ServingStatus::Serving)
 }
