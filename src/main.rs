@@ -5,7 +5,7 @@ use std::{io, process::ExitCode, sync::Arc};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tara_export::{
     adopt::Adoption,
-    cli::{ADOPT_HELP, AdoptCommand, ClientCommand, ExitStatus, Output},
+    cli::{ADOPT_HELP, AdoptCommand, ClientCommand, ExitStatus, HealthCommand, Output},
     client::Client,
     clock::SystemClock,
     config::{ListenSettings, LogSettings, Settings, value},
@@ -40,6 +40,8 @@ enum Command {
     /// Make bundles of folders that the review application wrote before this service existed
     #[command(after_help = ADOPT_HELP)]
     Adopt(AdoptCommand),
+    /// Ask whether a server takes calls, for health checks: exit code 0 where it does
+    Health(HealthCommand),
 }
 
 #[derive(Debug, Args)]
@@ -85,6 +87,10 @@ fn main() -> ExitCode {
             start_logging(&cli.log, Logger::Command);
             ended(runtime.block_on(run_adopt(command, &cli.settings)))
         }
+        Command::Health(command) => {
+            start_logging(&cli.log, Logger::Command);
+            ended(told(runtime.block_on(command.run(&mut Output::of_process()))))
+        }
     }
 }
 
@@ -113,6 +119,9 @@ async fn serve(listen: &ListenSettings, settings: &Settings) -> Result<DataDirLo
             address = %server.address(), data_dir = %settings.data_dir.display(),
             "listening WITHOUT an S3 bucket: bundles stay on this machine's disk; set S3_BUCKET_NAME to store them in S3"
         ),
+    }
+    if let Some(warning) = settings.disk_warning() {
+        tracing::warn!(data_dir = %settings.data_dir.display(), "{warning}");
     }
     let engine = server.engine().clone();
     tokio::spawn(async move { engine.check_s3().await });

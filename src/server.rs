@@ -2,7 +2,13 @@
 
 use std::{any::Any, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{self, Next},
+    response::IntoResponse as _,
+    routing::get,
+};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use tokio::{net::TcpListener, task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
@@ -23,7 +29,7 @@ use crate::{
         AdmissionLimits, AllowedSource, Engine, EngineSettings, Journal, JournalError,
         JournalLimits, JournalPlace, Stores,
     },
-    grpc::{AdmissionService, ExportApi, internal_fault},
+    grpc::{AdmissionService, ExportApi, end_at, internal_fault},
     proto::{self, export_service_server::SERVICE_NAME},
     store::{
         Store, StoreError,
@@ -216,12 +222,23 @@ async fn routes(
             // grpcurl prints the details of errors with it.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
+    let longest = settings.max_stream_time.limit();
+    let end_in_time = middleware::from_fn(move |request: Request, next: Next| async move {
+        // Counted from the request's first bytes on, as platforms do.
+        let until = longest.map(|longest| time::Instant::now() + longest);
+        let response = next.run(request).await;
+        match until {
+            Some(until) => end_at(response, until).into_response(),
+            None => response,
+        }
+    });
     let grpc = Routes::new(AdmissionService::new(&service.api, service.request_size_bytes))
         .add_service(health_service)
         .add_service(reflection().build_v1().map_err(io::Error::other)?)
         .add_service(reflection().build_v1alpha().map_err(io::Error::other)?)
         .into_axum_router()
         .layer(CatchPanicLayer::custom(panic_response))
+        .layer(end_in_time)
         // Not around /healthz: it answers plain HTTP/1.1 with 400.
         .layer(GrpcWebLayer::new())
         .layer(cors(&settings.cors_allowed_origins));

@@ -119,6 +119,23 @@ fn commands_speak_to_a_server_and_to_its_data_without_one() {
 }
 
 #[test]
+fn health_tells_whether_a_server_takes_calls() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path());
+    let port = server.url.rsplit(':').next().expect("a port").to_owned();
+    // As in the image: the server of this machine, by the variable that it listens by.
+    let by_port = || tara_export(folder.path(), &["health"]).env("PORT", &port).output();
+    let output = by_port().expect("the binary starts");
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), "serving\n"));
+    let by_url = run(folder.path(), &["health", "--server", &server.url]);
+    assert_eq!(by_url.status.code(), Some(0), "{}", stderr(&by_url));
+    drop(server);
+    let output = by_port().expect("the binary starts");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("can't connect"), "{}", stderr(&output));
+}
+
+#[test]
 fn a_server_that_is_asked_to_stop_stops_well() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut server = Server::start(folder.path());

@@ -1,13 +1,15 @@
 //! The client commands: arguments, runs, and what a person sees of them.
 //!
 //! Each command runs against a connected [`Client`]. Who composes them connects to the server that
-//! [`ClientCommand::server`] names, or to one of its own. [`AdoptCommand`] alone works on a store.
+//! [`ClientCommand::server`] names, or to one of its own. [`AdoptCommand`] works on a store, and
+//! [`HealthCommand`] asks only a server that is there.
 
 mod adopt;
 mod check;
 mod download;
 mod export;
 mod format;
+mod health;
 mod link;
 mod list;
 mod output;
@@ -25,6 +27,7 @@ pub use adopt::{ADOPT_HELP, AdoptCommand};
 pub use check::CheckCommand;
 pub use download::DownloadCommand;
 pub use export::ExportCommand;
+pub use health::HealthCommand;
 pub use link::LinkCommand;
 pub use list::ListCommand;
 pub use output::{Captured, Output};

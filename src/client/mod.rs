@@ -22,6 +22,7 @@ mod download;
 mod error;
 mod exact_json;
 mod follow;
+mod health;
 mod json;
 pub mod session;
 mod upload;
@@ -38,6 +39,7 @@ pub use download::{ArtifactDownload, BundleDownload};
 pub use error::{ClientError, FieldViolation, Rejection};
 pub use exact_json::JsonError;
 pub use follow::{EventStream, FollowPolicy};
+pub use health::is_serving;
 pub use json::{ApiMessage, request_from_json, to_json, to_json_pretty};
 pub use upload::UploadedFile;
 

@@ -10,7 +10,7 @@ use clap::Args;
 use self::parse::{
     any_text, base_path, boolean, bucket_name, checked, data_dir, duration, encryption,
     endpoint_url, ip_address, journal, log_filter, log_format, number, optional, origin, region,
-    replica_name, size, source,
+    replica_name, size, source, stream_time,
 };
 
 /// A kibibyte, mebibyte, gibibyte.
@@ -89,6 +89,11 @@ pub struct Settings {
     /// Folder of the local store; belongs to one server at a time
     #[arg(long, env = "DATA_DIR", default_value = "exports", value_parser = checked("DATA_DIR", data_dir))]
     pub data_dir: PathBuf,
+
+    /// The disk dies with this machine or container: the start warns of what that means
+    #[arg(long, env = "EPHEMERAL_DISK", default_value = "false", num_args = 0..=1, default_missing_value = "true",
+          value_parser = checked("EPHEMERAL_DISK", boolean))]
+    pub ephemeral_disk: bool,
 
     /// Where accepted exports are kept until they are committed: local, or store, which is this disk and S3,
     /// so that another replica can finish them when this machine is lost
@@ -230,6 +235,11 @@ pub struct ListenSettings {
           value_parser = duration("KEEPALIVE_INTERVAL", 1_000..=3_600_000))]
     pub keepalive_interval: Duration,
 
+    /// Longest answer: a stream that lasts longer ends with STREAM_ENDED_EARLY, before something in front of the
+    /// server cuts it; 0s: no limit
+    #[arg(long, env = "MAX_STREAM_TIME", default_value = "0s", value_parser = stream_time("MAX_STREAM_TIME"))]
+    pub max_stream_time: StreamTime,
+
     /// How long running exports have to end when the server is stopped
     #[arg(long, env = "SHUTDOWN_TIMEOUT", default_value = "20s",
           value_parser = duration("SHUTDOWN_TIMEOUT", 0..=600_000))]
@@ -245,6 +255,7 @@ impl ListenSettings {
             cors_allowed_origins: Vec::new(),
             max_concurrent_streams: 256,
             keepalive_interval: Duration::from_secs(30),
+            max_stream_time: StreamTime::UNLIMITED,
             shutdown_timeout: Duration::from_secs(20),
         }
     }
@@ -281,6 +292,20 @@ pub enum JournalPlace {
     Local,
     /// There and in S3.
     Store,
+}
+
+/// How long a stream may last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamTime(Option<Duration>);
+
+impl StreamTime {
+    /// As long as it takes.
+    pub const UNLIMITED: Self = Self(None);
+
+    /// The limit, if there is one.
+    pub fn limit(self) -> Option<Duration> {
+        self.0
+    }
 }
 
 /// A place in S3 that documents may be copied from.
@@ -336,6 +361,26 @@ impl Settings {
         }
         Ok(())
     }
+
+    /// What is lost with the disk, where the operator says that it may be lost.
+    pub fn disk_warning(&self) -> Option<&'static str> {
+        if !self.ephemeral_disk {
+            return None;
+        }
+        Some(match (value(&self.s3_bucket_name), self.journal) {
+            (None, _) => {
+                "EPHEMERAL_DISK is set and there is no bucket: every bundle is lost with this disk; set S3_BUCKET_NAME"
+            }
+            (Some(_), JournalPlace::Local) => {
+                "EPHEMERAL_DISK and JOURNAL=local: an accepted export is lost with this disk until its bundle is in \
+                 S3; JOURNAL=store keeps it in S3 as well"
+            }
+            (Some(_), JournalPlace::Store) => {
+                "EPHEMERAL_DISK: what is accepted or falls back to this disk while S3 is out of reach is lost with it \
+                 until S3 returns; `accepted` tells where an export is kept"
+            }
+        })
+    }
 }
 
 #[cfg(test)]
@@ -386,6 +431,8 @@ mod tests {
             ("--max-document-size", "65GiB", "MAX_DOCUMENT_SIZE", "from 1.0 MiB to 64.0 GiB"),
             ("--transfer-memory", "1MiB", "TRANSFER_MEMORY", "from 8.0 MiB"),
             ("--upload-retention", "1s", "UPLOAD_RETENTION", "from 1m"),
+            ("--max-stream-time", "500ms", "MAX_STREAM_TIME", "0s for no limit"),
+            ("--max-stream-time", "25h", "MAX_STREAM_TIME", "1s to 1d"),
         ] {
             let message = parse(&[flag, wrong]).unwrap_err().to_string();
             for part in [variable, wrong, rule] {
@@ -400,6 +447,26 @@ mod tests {
         assert!(settings.check().unwrap_err().contains("MAX_REQUEST_SIZE"));
         let settings = parse(&["--s3-kms-key-id", "x"]).unwrap().settings;
         assert!(settings.check().unwrap_err().contains("S3_SERVER_SIDE_ENCRYPTION"));
+    }
+
+    #[test]
+    fn a_disk_that_dies_is_warned_of_as_it_is() {
+        let warning = |flags: &[&str]| parse(flags).unwrap().settings.disk_warning();
+        let bucket = "--s3-bucket-name=audit-bundles";
+        assert_eq!(warning(&[]), None);
+        assert_eq!(warning(&[bucket, "--journal=store"]), None);
+        assert!(warning(&["--ephemeral-disk"]).unwrap().contains("every bundle is lost"));
+        assert!(warning(&["--ephemeral-disk", bucket]).unwrap().contains("JOURNAL=store keeps"));
+        let stored = warning(&["--ephemeral-disk", bucket, "--journal=store"]).unwrap();
+        assert!(stored.contains("while S3 is out of reach"), "{stored}");
+    }
+
+    #[test]
+    fn no_limit_of_a_stream_is_written_as_zero() {
+        let limit = |flags: &[&str]| parse(flags).unwrap().listen.max_stream_time.limit();
+        assert_eq!(limit(&[]), None);
+        assert_eq!(limit(&["--max-stream-time", "0s"]), None);
+        assert_eq!(limit(&["--max-stream-time", "110s"]), Some(Duration::from_secs(110)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::D
 
 use bytesize::ByteSize;
 
-use super::{Encryption, JournalPlace, LogFormat, Optional, Source};
+use super::{Encryption, JournalPlace, LogFormat, Optional, Source, StreamTime};
 
 pub(super) type Parsed<T> = Result<T, String>;
 
@@ -54,6 +54,18 @@ pub(super) fn duration(
             let (shortest, longest) = (humantime::format_duration(shortest), humantime::format_duration(longest));
             format!("{variable} must be a time with its unit, such as 500ms or 10s, from {shortest} to {longest}")
         })
+    }
+}
+
+pub(super) fn stream_time(
+    variable: &'static str,
+) -> impl Fn(&str) -> Parsed<StreamTime> + Clone + Send + Sync + 'static {
+    let limit = duration(variable, 1_000..=86_400_000);
+    move |text| match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Ok(StreamTime::UNLIMITED),
+        _ => limit(text)
+            .map(|limit| StreamTime(Some(limit)))
+            .map_err(|message| format!("{message}, or 0s for no limit")),
     }
 }
 

@@ -7,6 +7,7 @@ mod download;
 mod follow;
 mod service;
 mod status;
+mod stream_limit;
 mod upload;
 mod waiting;
 
@@ -14,4 +15,5 @@ pub use self::{
     admission::AdmissionService,
     service::{ExportApi, Replica},
     status::{DOMAIN, internal_fault},
+    stream_limit::end_at,
 };

@@ -1,0 +1,103 @@
+"""Runs the built service with exactly the rights that deploy/cloudformation/roles.yaml gives it.
+
+Run by .ci/real-s3 minio, whose server judges: the role's statements become the session policy of temporary
+credentials (AssumeRole). Everything that the service does in S3 must work with them, and deleting must not.
+"""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import tempfile
+
+import boto3
+from botocore.exceptions import ClientError
+from cfnlint.decode import cfn_yaml
+
+BUCKET = os.environ["S3_BUCKET_NAME"]
+BASE_PATH = "tara/"
+BINARY = "target/debug/tara-export"
+
+
+def resolve(value):
+    """The template's value with this bucket, without keys of KMS, sources and deleting."""
+    match value:
+        case {"Fn::Sub": text}:
+            names = {"AWS::Partition": "aws", "BucketName": BUCKET, "BasePath": BASE_PATH}
+            return re.sub(r"\$\{([^}]+)\}", lambda name: names[name[1]], text)
+        case {"Fn::If": [_, _, otherwise]}:
+            return resolve(otherwise)
+        case {"Ref": "AWS::NoValue"}:
+            return None
+        case dict():
+            return {str(key): resolve(inner) for key, inner in value.items()}
+        case list():
+            return [inner for inner in map(resolve, value) if inner is not None]
+        case _:
+            return str(value)
+
+
+def policy() -> str:
+    template = cfn_yaml.load("deploy/cloudformation/roles.yaml")
+    role = template["Resources"]["ServiceRole"]["Properties"]["Policies"][0]["PolicyDocument"]
+    return json.dumps(resolve(role))
+
+
+def is_refused(call, **arguments) -> bool:
+    try:
+        call(**arguments)
+    except ClientError as error:
+        return error.response["Error"]["Code"] == "AccessDenied"
+    return False
+
+
+place = {"endpoint_url": os.environ["AWS_ENDPOINT_URL"], "region_name": os.environ["AWS_REGION"]}
+admin = boto3.client("s3", **place)
+admin.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+sts = boto3.client("sts", **place)
+role = {"RoleArn": "arn:aws:iam::000000000000:role/tara-export", "RoleSessionName": "tara-export"}
+credentials = sts.assume_role(**role, Policy=policy())["Credentials"]
+limited = {
+    "AWS_ACCESS_KEY_ID": credentials["AccessKeyId"],
+    "AWS_SECRET_ACCESS_KEY": credentials["SecretAccessKey"],
+    "AWS_SESSION_TOKEN": credentials["SessionToken"],
+}
+
+with tempfile.TemporaryDirectory() as folder:
+    environment = {**os.environ, **limited, "S3_BASE_PATH": BASE_PATH, "DATA_DIR": f"{folder}/data", "JOURNAL": "store"}
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run([BINARY, *arguments], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    rows = run("check")
+    assert not re.search("(?m)^✗", rows), rows
+    # Large enough for parts, and for a copy inside S3 of what was uploaded.
+    review = pathlib.Path(folder, "review")
+    subprocess.run(["cp", "-r", "examples/sample-review", review], check=True)
+    review.joinpath("before.docx").write_bytes(os.urandom(20 * 1024 * 1024))
+    exported = run("export", str(review))
+    assert f"s3://{BUCKET}/" in exported, exported
+    name = re.search(r"exports/[0-9a-f-]{36}", exported)[0]
+    assert name in run("list")
+    assert run("report", name).startswith("DOCUMENT REVIEW REPORT")
+    run("download", name, "--output", f"{folder}/bundle.zip")
+    run("link", name, "readable_report.txt")
+
+    session = boto3.client(
+        "s3",
+        **place,
+        aws_access_key_id=credentials["AccessKeyId"],
+        aws_secret_access_key=credentials["SecretAccessKey"],
+        aws_session_token=credentials["SessionToken"],
+    )
+    keys = [entry["Key"] for entry in session.list_objects_v2(Bucket=BUCKET, Prefix=BASE_PATH)["Contents"]]
+    assert any(key.endswith("/manifest.json") for key in keys), keys
+    kept = [key for key in keys if "/.tara-export/journal/" in key]
+    assert kept, "the journal's entry stays to its lifecycle rule"
+    for key in keys:
+        assert is_refused(session.delete_object, Bucket=BUCKET, Key=key), f"{key} could be deleted"
+    assert is_refused(session.put_object, Bucket=BUCKET, Key="elsewhere", Body=b""), "outside of the base path"
+    print(f"the role is enough for the service, and deletes none of its {len(keys)} objects")
