@@ -16,7 +16,7 @@ use tower_http::{
 
 use crate::{
     bundle::FormatVersion,
-    catalog::Catalog,
+    catalog::{Catalog, layout},
     clock::Clock,
     config::{self, Encryption, ListenSettings, Settings, value},
     export::{
@@ -28,7 +28,7 @@ use crate::{
     store::{
         Store, StoreError,
         local::LocalStore,
-        s3::{S3Settings, S3Store, ServerSideEncryption},
+        s3::{ObjectLock, ObjectLockMode, S3Settings, S3Store, ServerSideEncryption},
     },
     transfer::{PartNotes, TransferLimits, Transfers},
     upload::{UploadSettings, Uploads},
@@ -351,6 +351,16 @@ fn s3_settings(settings: &Settings, bucket: String) -> S3Settings {
                 ServerSideEncryption::SseKms { key_id: value(&settings.s3_kms_key_id) }
             }
         },
+        expected_bucket_owner: value(&settings.s3_expected_bucket_owner),
+        object_lock: value(&settings.s3_object_lock_mode).map(|mode| ObjectLock {
+            mode: match mode {
+                config::LockMode::Governance => ObjectLockMode::Governance,
+                config::LockMode::Compliance => ObjectLockMode::Compliance,
+            },
+            retention: Duration::from_secs(u64::from(settings.s3_object_lock_days) * 24 * 60 * 60),
+            // The service's own records are small, some of them are to go, and no auditor needs them.
+            except_prefix: layout::own_prefix(),
+        }),
         connect_timeout: settings.s3_connect_timeout,
         read_timeout: settings.s3_read_timeout,
         operation_timeout: settings.s3_operation_timeout,

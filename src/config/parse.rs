@@ -4,7 +4,7 @@ use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::D
 
 use bytesize::ByteSize;
 
-use super::{Encryption, JournalPlace, LogFormat, Optional, Source};
+use super::{Encryption, JournalPlace, LockMode, LogFormat, Optional, Source};
 
 pub(super) type Parsed<T> = Result<T, String>;
 
@@ -157,6 +157,19 @@ pub(super) fn journal(text: &str) -> Parsed<JournalPlace> {
         "local" => Ok(JournalPlace::Local),
         "store" => Ok(JournalPlace::Store),
         _ => Err("local or store".to_owned()),
+    }
+}
+
+pub(super) fn account(text: &str) -> Parsed<String> {
+    let is_good = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_good.then(|| text.to_owned()).ok_or_else(|| "an AWS account of twelve digits".to_owned())
+}
+
+pub(super) fn lock_mode(text: &str) -> Parsed<LockMode> {
+    match text.to_ascii_lowercase().as_str() {
+        "governance" => Ok(LockMode::Governance),
+        "compliance" => Ok(LockMode::Compliance),
+        _ => Err("governance or compliance".to_owned()),
     }
 }
 
