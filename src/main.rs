@@ -129,9 +129,10 @@ async fn run_client(
 ) -> Result<ExitStatus, (String, ExitStatus)> {
     let failed = |message: String| (message, ExitStatus::Failed);
     let mut output = Output::of_process();
-    if let Some(url) = command.server() {
-        let client = Client::connect(url).await.map_err(|error| failed(error.to_string()))?;
-        return told(command.run(client, &mut output).await);
+    match command.server().connect().await {
+        Ok(Some(client)) => return told(command.run(client, &mut output).await),
+        Ok(None) => {}
+        Err(error) => return told(Err(error)),
     }
     // Commands that only read leave the directory to whoever writes.
     let lock = match command.writes() {
