@@ -1,10 +1,12 @@
 //! Puts the rooms together and listens: gRPC, gRPC-Web and `/healthz` on one port.
 
-use std::{any::Any, io, net::SocketAddr, sync::Arc, time::Duration};
+mod security;
 
-use axum::{Router, routing::get};
+use std::{any::Any, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, middleware, routing::get};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
-use tokio::{net::TcpListener, task::JoinHandle, time};
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, service::Routes, transport::server::TcpIncoming};
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -14,7 +16,11 @@ use tower_http::{
     cors::{AllowOrigin, CorsLayer},
 };
 
+pub use self::security::ListenError;
+
+use self::security::{auth_settings, refresh, tls_files};
 use crate::{
+    auth::Authenticator,
     bundle::FormatVersion,
     catalog::{Catalog, layout},
     clock::Clock,
@@ -23,13 +29,14 @@ use crate::{
         AdmissionLimits, AllowedSource, Engine, EngineSettings, Journal, JournalError,
         JournalLimits, JournalPlace, Stores,
     },
-    grpc::{AdmissionService, ExportApi, internal_fault},
+    grpc::{AdmissionService, ExportApi, authenticate, internal_fault},
     proto::{self, export_service_server::SERVICE_NAME},
     store::{
         Store, StoreError,
         local::LocalStore,
         s3::{ObjectLock, ObjectLockMode, S3Settings, S3Store, ServerSideEncryption},
     },
+    tls::TlsServer,
     transfer::{PartNotes, TransferLimits, Transfers},
     upload::{UploadSettings, Uploads},
 };
@@ -141,20 +148,29 @@ pub struct RunningServer {
     stopping: CancellationToken,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
     shutdown_timeout: Duration,
+    look_again: Arc<Notify>,
 }
 
 impl RunningServer {
     /// Starts listening.
     ///
     /// # Errors
-    /// Where the address can't be listened on.
-    pub async fn start(service: Service, settings: &ListenSettings) -> io::Result<Self> {
+    /// Where the address can't be listened on, or a file of certificates, tokens or keys can't be used.
+    pub async fn start(service: Service, settings: &ListenSettings) -> Result<Self, ListenError> {
+        let tls = tls_files(&settings.security).map(TlsServer::open).transpose()?.map(Arc::new);
+        let authenticator = Authenticator::open(auth_settings(&settings.security)).await?;
+        let authenticator = authenticator.map(Arc::new);
         // The settings' range is that of ports.
         let port = u16::try_from(settings.port).unwrap_or(0);
-        let listener = TcpListener::bind((settings.bind_address, port)).await?;
-        let address = listener.local_addr()?;
+        let failed = |source| ListenError::Bind { address: settings.bind_address, port, source };
+        let listener = TcpListener::bind((settings.bind_address, port)).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
-        let (health, routes) = routes(&service, settings, draining.clone()).await?;
+        let (health, routes) =
+            routes(&service, settings, authenticator.clone(), draining.clone()).await?;
+        let look_again = Arc::new(Notify::new());
+        let refreshing = refresh(tls.clone(), authenticator, look_again.clone());
+        tokio::spawn(stopping.clone().run_until_cancelled_owned(refreshing));
         let incoming = TcpIncoming::from(listener)
             // Without it, a small answer waits up to 40 ms for the peer's delayed acknowledgement.
             .with_nodelay(Some(true))
@@ -169,10 +185,30 @@ impl RunningServer {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .add_routes(routes);
         let stopped = stopping.clone().cancelled_owned();
-        let serving = tokio::spawn(server.serve_with_incoming_shutdown(incoming, stopped));
+        let serving = match tls {
+            Some(tls) => {
+                let incoming = Box::pin(tls.accept(incoming));
+                tokio::spawn(server.serve_with_incoming_shutdown(incoming, stopped))
+            }
+            None => tokio::spawn(server.serve_with_incoming_shutdown(incoming, stopped)),
+        };
         let engine = service.engine;
         let shutdown_timeout = settings.shutdown_timeout;
-        Ok(Self { address, engine, health, draining, stopping, serving, shutdown_timeout })
+        Ok(Self {
+            address,
+            engine,
+            health,
+            draining,
+            stopping,
+            serving,
+            shutdown_timeout,
+            look_again,
+        })
+    }
+
+    /// What reads the files of certificates, tokens and keys again, at once.
+    pub fn look_again(&self) -> Arc<Notify> {
+        self.look_again.clone()
     }
 
     /// Where it listens.
@@ -203,8 +239,9 @@ impl RunningServer {
 async fn routes(
     service: &Service,
     settings: &ListenSettings,
+    authenticator: Option<Arc<Authenticator>>,
     draining: CancellationToken,
-) -> io::Result<(HealthReporter, Routes)> {
+) -> Result<(HealthReporter, Routes), ListenError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     for name in ["", SERVICE_NAME] {
         health.set_service_status(name, ServingStatus::Serving).await;
@@ -218,10 +255,17 @@ async fn routes(
     };
     let grpc = Routes::new(AdmissionService::new(&service.api, service.request_size_bytes))
         .add_service(health_service)
-        .add_service(reflection().build_v1().map_err(io::Error::other)?)
-        .add_service(reflection().build_v1alpha().map_err(io::Error::other)?)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
         .into_axum_router()
-        .layer(CatchPanicLayer::custom(panic_response))
+        .layer(CatchPanicLayer::custom(panic_response));
+    let grpc = match authenticator {
+        Some(authenticator) => {
+            grpc.layer(middleware::from_fn_with_state(authenticator, authenticate))
+        }
+        None => grpc,
+    };
+    let grpc = grpc
         // Not around /healthz: it answers plain HTTP/1.1 with 400.
         .layer(GrpcWebLayer::new())
         .layer(cors(&settings.cors_allowed_origins));

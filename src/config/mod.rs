@@ -1,11 +1,14 @@
 //! Settings, from flags and environment variables, each with a default that suits a laptop.
 
 mod parse;
+mod security;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use clap::Args;
+
+pub use self::security::SecuritySettings;
 
 use self::parse::{
     account, any_text, base_path, boolean, bucket_name, checked, data_dir, duration, encryption,
@@ -247,6 +250,10 @@ pub struct ListenSettings {
     #[arg(long, env = "SHUTDOWN_TIMEOUT", default_value = "20s",
           value_parser = duration("SHUTDOWN_TIMEOUT", 0..=600_000))]
     pub shutdown_timeout: Duration,
+
+    /// Who may call, and over what.
+    #[command(flatten)]
+    pub security: SecuritySettings,
 }
 
 impl ListenSettings {
@@ -259,7 +266,16 @@ impl ListenSettings {
             max_concurrent_streams: 256,
             keepalive_interval: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(20),
+            security: SecuritySettings::none(),
         }
+    }
+
+    /// Checks what no single setting shows.
+    ///
+    /// # Errors
+    /// A message for people that names the settings.
+    pub fn check(&self) -> Result<(), String> {
+        self.security.check(self.bind_address)
     }
 }
 
@@ -418,6 +434,10 @@ mod tests {
             ("--s3-expected-bucket-owner", "acme", "S3_EXPECTED_BUCKET_OWNER", "twelve digits"),
             ("--s3-object-lock-mode", "legal", "S3_OBJECT_LOCK_MODE", "governance or compliance"),
             ("--s3-object-lock-days", "36501", "S3_OBJECT_LOCK_DAYS", "to 36500"),
+            ("--jwt-jwks-url", "ftp://x/jwks", "JWT_JWKS_URL", "https://"),
+            ("--jwt-jwks-url", "http://keys.example.com/jwks", "JWT_JWKS_URL", "https://"),
+            ("--jwt-leeway", "10m", "JWT_LEEWAY", "to 5m"),
+            ("--allow-insecure", "maybe", "ALLOW_INSECURE", "true or false"),
         ] {
             let message = parse(&[flag, wrong]).unwrap_err().to_string();
             for part in [variable, wrong, rule] {

@@ -173,6 +173,30 @@ pub(super) fn lock_mode(text: &str) -> Parsed<LockMode> {
     }
 }
 
+/// Keys that anybody on the way could replace are no keys.
+pub(super) fn keys_url(text: &str) -> Parsed<String> {
+    let is_good = text.parse::<http::Uri>().is_ok_and(|uri| match (uri.scheme_str(), uri.host()) {
+        (Some("https"), Some(_)) => true,
+        (Some("http"), Some(host)) => {
+            let host = host.trim_matches(['[', ']']);
+            host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+        _ => false,
+    });
+    is_good
+        .then(|| text.to_owned())
+        .ok_or_else(|| "an https:// address, or an http:// one of this machine".to_owned())
+}
+
+pub(super) fn file(text: &str) -> Parsed<PathBuf> {
+    Ok(PathBuf::from(text))
+}
+
+pub(super) fn claim(text: &str) -> Parsed<String> {
+    let is_good = !text.is_empty() && text.len() <= 255;
+    is_good.then(|| text.to_owned()).ok_or_else(|| "a claim's name, such as roles".to_owned())
+}
+
 pub(super) fn any_text(text: &str) -> Parsed<String> {
     Ok(text.to_owned())
 }

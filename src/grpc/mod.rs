@@ -2,9 +2,11 @@
 
 mod admission;
 mod admitted;
+mod authentication;
 mod convert;
 mod download;
 mod follow;
+mod permissions;
 mod service;
 mod status;
 mod upload;
@@ -12,6 +14,7 @@ mod waiting;
 
 pub use self::{
     admission::AdmissionService,
+    authentication::authenticate,
     service::{ExportApi, Replica},
     status::{DOMAIN, internal_fault},
 };
