@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tara_export::store::{
-    Store,
-    s3::{ObjectLock, ObjectLockMode, S3Settings},
+use tara_export::{
+    proto::export::State,
+    store::{
+        Store,
+        s3::{ObjectLock, ObjectLockMode, S3Settings},
+    },
 };
 use tara_export_test_support::{Operation, RecordedRequest, TestS3};
 
@@ -38,7 +41,7 @@ fn locked(s3: &TestS3) -> std::sync::Arc<dyn Store> {
 
 #[tokio::test]
 async fn every_request_names_the_owner_and_every_object_of_a_bundle_is_locked() {
-    let s3 = TestS3::start().await;
+    let s3 = TestS3::builder().object_lock().start().await.unwrap();
     let host = Host::with_s3(locked(&s3));
     let mut server = host.start().await;
     // Small files, and a large one that goes in parts and by a copy inside S3.
@@ -81,9 +84,23 @@ async fn every_request_names_the_owner_and_every_object_of_a_bundle_is_locked() 
     assert!(objects > 10 && records > 3, "{objects} objects, {records} records");
 }
 
+/// Nothing is stored without the lock that was asked for.
+#[tokio::test]
+async fn in_a_bucket_without_object_lock_no_bundle_is_made() {
+    let s3 = TestS3::start().await;
+    let host = Host::with_s3(locked(&s3));
+    let mut server = host.start().await;
+    let local = committed(&mut server.client, request(1, "incident report.docx")).await;
+    assert_eq!(
+        (local.state(), local.state_reason.as_str()),
+        (State::FellBack, "STORE_MISCONFIGURED")
+    );
+    assert!(s3.objects().keys().all(|key| key.contains(".tara-export/")));
+}
+
 #[tokio::test]
 async fn a_link_needs_no_header() {
-    let s3 = TestS3::start().await;
+    let s3 = TestS3::builder().object_lock().start().await.unwrap();
     let host = Host::with_s3(locked(&s3));
     let mut server = host.start().await;
     let export = committed(&mut server.client, request(1, "incident report.docx")).await;
