@@ -402,6 +402,8 @@ fn s3_settings(server: &TestS3) -> S3Settings {
         endpoint_url: Some(server.endpoint()),
         path_style: true,
         server_side_encryption: ServerSideEncryption::BucketDefault,
+        expected_bucket_owner: None,
+        object_lock: None,
         connect_timeout: Duration::from_secs(2),
         read_timeout: Duration::from_secs(5),
         operation_timeout: Duration::from_secs(60),

@@ -7,6 +7,7 @@
 mod failpoint;
 
 pub mod adopt;
+pub mod auth;
 pub mod bundle;
 pub mod catalog;
 pub mod cli;
@@ -23,5 +24,6 @@ pub mod proto;
 pub mod server;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod transfer;
 pub mod upload;

@@ -68,6 +68,9 @@ fn main() -> ExitCode {
     }
     match cli.command {
         Command::Serve(Serve { listen }) => {
+            if let Err(message) = listen.check() {
+                return fail(&message, ExitStatus::Usage);
+            }
             start_logging(&cli.log, Logger::Server);
             match runtime.block_on(serve(&listen, &cli.settings)) {
                 Ok(lock) => {
@@ -111,6 +114,8 @@ async fn serve(listen: &ListenSettings, settings: &Settings) -> Result<DataDirLo
     // From here on, before anybody can know of the server: a signal ends it in order.
     let stop_signal =
         StopSignal::receive().map_err(|error| format!("signals can't be received: {error}"))?;
+    let mut hang_up = signal(SignalKind::hangup())
+        .map_err(|error| format!("signals can't be received: {error}"))?;
     let lock = lock_data_dir(settings).await?;
     let server = start_server(listen, settings, Access::Write).await?;
     match value(&settings.s3_bucket_name) {
@@ -123,8 +128,18 @@ async fn serve(listen: &ListenSettings, settings: &Settings) -> Result<DataDirLo
     if let Some(warning) = settings.disk_warning() {
         tracing::warn!(data_dir = %settings.data_dir.display(), "{warning}");
     }
+    if let Some(warning) = listen.security.warning(listen.bind_address) {
+        tracing::warn!(address = %server.address(), "{warning}");
+    }
     let engine = server.engine().clone();
     tokio::spawn(async move { engine.check_s3().await });
+    let look_again = server.look_again();
+    tokio::spawn(async move {
+        while hang_up.recv().await.is_some() {
+            tracing::info!("SIGHUP: reading the files of certificates, tokens and keys again");
+            look_again.notify_one();
+        }
+    });
     stop_signal.wait().await;
     tracing::info!("stopping");
     server.shut_down().await;
@@ -138,9 +153,10 @@ async fn run_client(
 ) -> Result<ExitStatus, (String, ExitStatus)> {
     let failed = |message: String| (message, ExitStatus::Failed);
     let mut output = Output::of_process();
-    if let Some(url) = command.server() {
-        let client = Client::connect(url).await.map_err(|error| failed(error.to_string()))?;
-        return told(command.run(client, &mut output).await);
+    match command.server().connect().await {
+        Ok(Some(client)) => return told(command.run(client, &mut output).await),
+        Ok(None) => {}
+        Err(error) => return told(Err(error)),
     }
     // Commands that only read leave the directory to whoever writes.
     let lock = match command.writes() {
@@ -206,10 +222,7 @@ async fn start_server(
     let service = Service::new(settings, access, Arc::new(SystemClock))
         .await
         .map_err(|error| error.to_string())?;
-    RunningServer::start(service, listen).await.map_err(|error| {
-        let ListenSettings { bind_address, port, .. } = listen;
-        format!("can't listen on {bind_address} port {port} (BIND_ADDRESS, PORT): {error}")
-    })
+    RunningServer::start(service, listen).await.map_err(|error| error.to_string())
 }
 
 /// Takes the data directory, and clears away what a process left there that was killed.

@@ -1,6 +1,8 @@
 //! Puts the rooms together and listens: gRPC, gRPC-Web and `/healthz` on one port.
 
-use std::{any::Any, io, net::SocketAddr, sync::Arc, time::Duration};
+mod security;
+
+use std::{any::Any, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -10,7 +12,7 @@ use axum::{
     routing::get,
 };
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
-use tokio::{net::TcpListener, task::JoinHandle, time};
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, service::Routes, transport::server::TcpIncoming};
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -20,22 +22,27 @@ use tower_http::{
     cors::{AllowOrigin, CorsLayer},
 };
 
+pub use self::security::ListenError;
+
+use self::security::{auth_settings, refresh, tls_files};
 use crate::{
+    auth::Authenticator,
     bundle::FormatVersion,
-    catalog::Catalog,
+    catalog::{Catalog, layout},
     clock::Clock,
     config::{self, Encryption, ListenSettings, Settings, value},
     export::{
         AdmissionLimits, AllowedSource, Engine, EngineSettings, Journal, JournalError,
         JournalLimits, JournalPlace, Stores,
     },
-    grpc::{AdmissionService, ExportApi, end_at, internal_fault},
+    grpc::{AdmissionService, ExportApi, authenticate, end_at, internal_fault},
     proto::{self, export_service_server::SERVICE_NAME},
     store::{
         Store, StoreError,
         local::LocalStore,
-        s3::{S3Settings, S3Store, ServerSideEncryption},
+        s3::{ObjectLock, ObjectLockMode, S3Settings, S3Store, ServerSideEncryption},
     },
+    tls::TlsServer,
     transfer::{PartNotes, TransferLimits, Transfers},
     upload::{UploadSettings, Uploads},
 };
@@ -147,20 +154,29 @@ pub struct RunningServer {
     stopping: CancellationToken,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
     shutdown_timeout: Duration,
+    look_again: Arc<Notify>,
 }
 
 impl RunningServer {
     /// Starts listening.
     ///
     /// # Errors
-    /// Where the address can't be listened on.
-    pub async fn start(service: Service, settings: &ListenSettings) -> io::Result<Self> {
+    /// Where the address can't be listened on, or a file of certificates, tokens or keys can't be used.
+    pub async fn start(service: Service, settings: &ListenSettings) -> Result<Self, ListenError> {
+        let tls = tls_files(&settings.security).map(TlsServer::open).transpose()?.map(Arc::new);
+        let authenticator = Authenticator::open(auth_settings(&settings.security)).await?;
+        let authenticator = authenticator.map(Arc::new);
         // The settings' range is that of ports.
         let port = u16::try_from(settings.port).unwrap_or(0);
-        let listener = TcpListener::bind((settings.bind_address, port)).await?;
-        let address = listener.local_addr()?;
+        let failed = |source| ListenError::Bind { address: settings.bind_address, port, source };
+        let listener = TcpListener::bind((settings.bind_address, port)).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
-        let (health, routes) = routes(&service, settings, draining.clone()).await?;
+        let (health, routes) =
+            routes(&service, settings, authenticator.clone(), draining.clone()).await?;
+        let look_again = Arc::new(Notify::new());
+        let refreshing = refresh(tls.clone(), authenticator, look_again.clone());
+        tokio::spawn(stopping.clone().run_until_cancelled_owned(refreshing));
         let incoming = TcpIncoming::from(listener)
             // Without it, a small answer waits up to 40 ms for the peer's delayed acknowledgement.
             .with_nodelay(Some(true))
@@ -175,10 +191,30 @@ impl RunningServer {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .add_routes(routes);
         let stopped = stopping.clone().cancelled_owned();
-        let serving = tokio::spawn(server.serve_with_incoming_shutdown(incoming, stopped));
+        let serving = match tls {
+            Some(tls) => {
+                let incoming = Box::pin(tls.accept(incoming));
+                tokio::spawn(server.serve_with_incoming_shutdown(incoming, stopped))
+            }
+            None => tokio::spawn(server.serve_with_incoming_shutdown(incoming, stopped)),
+        };
         let engine = service.engine;
         let shutdown_timeout = settings.shutdown_timeout;
-        Ok(Self { address, engine, health, draining, stopping, serving, shutdown_timeout })
+        Ok(Self {
+            address,
+            engine,
+            health,
+            draining,
+            stopping,
+            serving,
+            shutdown_timeout,
+            look_again,
+        })
+    }
+
+    /// What reads the files of certificates, tokens and keys again, at once.
+    pub fn look_again(&self) -> Arc<Notify> {
+        self.look_again.clone()
     }
 
     /// Where it listens.
@@ -209,8 +245,9 @@ impl RunningServer {
 async fn routes(
     service: &Service,
     settings: &ListenSettings,
+    authenticator: Option<Arc<Authenticator>>,
     draining: CancellationToken,
-) -> io::Result<(HealthReporter, Routes)> {
+) -> Result<(HealthReporter, Routes), ListenError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     for name in ["", SERVICE_NAME] {
         health.set_service_status(name, ServingStatus::Serving).await;
@@ -234,11 +271,18 @@ async fn routes(
     });
     let grpc = Routes::new(AdmissionService::new(&service.api, service.request_size_bytes))
         .add_service(health_service)
-        .add_service(reflection().build_v1().map_err(io::Error::other)?)
-        .add_service(reflection().build_v1alpha().map_err(io::Error::other)?)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
         .into_axum_router()
         .layer(CatchPanicLayer::custom(panic_response))
-        .layer(end_in_time)
+        .layer(end_in_time);
+    let grpc = match authenticator {
+        Some(authenticator) => {
+            grpc.layer(middleware::from_fn_with_state(authenticator, authenticate))
+        }
+        None => grpc,
+    };
+    let grpc = grpc
         // Not around /healthz: it answers plain HTTP/1.1 with 400.
         .layer(GrpcWebLayer::new())
         .layer(cors(&settings.cors_allowed_origins));
@@ -368,6 +412,16 @@ fn s3_settings(settings: &Settings, bucket: String) -> S3Settings {
                 ServerSideEncryption::SseKms { key_id: value(&settings.s3_kms_key_id) }
             }
         },
+        expected_bucket_owner: value(&settings.s3_expected_bucket_owner),
+        object_lock: value(&settings.s3_object_lock_mode).map(|mode| ObjectLock {
+            mode: match mode {
+                config::LockMode::Governance => ObjectLockMode::Governance,
+                config::LockMode::Compliance => ObjectLockMode::Compliance,
+            },
+            retention: Duration::from_secs(u64::from(settings.s3_object_lock_days) * 24 * 60 * 60),
+            // The service's own records are small, some of them are to go, and no auditor needs them.
+            except_prefix: layout::own_prefix(),
+        }),
         connect_timeout: settings.s3_connect_timeout,
         read_timeout: settings.s3_read_timeout,
         operation_timeout: settings.s3_operation_timeout,

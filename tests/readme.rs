@@ -3,7 +3,10 @@
 #![allow(clippy::expect_used, reason = "a test that can't go on fails")]
 
 use clap::{Args as _, Command};
-use tara_export::config::{ListenSettings, LogSettings, Settings};
+use tara_export::{
+    cli::ServerArguments,
+    config::{ListenSettings, LogSettings, Settings},
+};
 
 const README: &str = include_str!("../README.md");
 
@@ -31,6 +34,24 @@ fn the_readme_lists_every_setting_with_its_default() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// The variables of the commands that speak to a server.
+fn of_commands() -> Vec<String> {
+    let command = ServerArguments::augment_args(Command::new("commands"));
+    let flags = command
+        .get_arguments()
+        .filter_map(|argument| Some(argument.get_env()?.to_string_lossy().into_owned()));
+    // No flag, since everybody sees those.
+    flags.chain(["TARA_EXPORT_TOKEN".to_owned()]).collect()
+}
+
+#[test]
+fn the_readme_lists_every_variable_of_the_commands() {
+    for variable in of_commands() {
+        let row = format!("| `{variable}` |");
+        assert!(README.lines().any(|line| line.starts_with(&row)), "{variable} is missing");
+    }
+}
+
 #[test]
 fn the_readme_lists_no_setting_that_is_gone() {
     let command = Settings::augment_args(Command::new("settings"));
@@ -38,7 +59,7 @@ fn the_readme_lists_no_setting_that_is_gone() {
     let known: Vec<String> = command
         .get_arguments()
         .filter_map(|argument| Some(argument.get_env()?.to_string_lossy().into_owned()))
-        .chain(["TARA_EXPORT_SERVER".to_owned()])
+        .chain(of_commands())
         .collect();
     let settings = README.split("## Settings").nth(1).expect("the README has settings");
     let settings = settings.split("\n## ").next().expect("a first part");

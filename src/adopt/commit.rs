@@ -39,6 +39,7 @@ pub(super) async fn commit(store: &dyn Store, bundle: &AdoptedBundle) -> Result<
             StoreKind::S3 => Destination::S3,
             StoreKind::Local => Destination::Local,
         },
+        requested_by: String::new(),
     };
     let record_key = layout::record(export_id);
     if !holds(store, &record_key, records::payload(&record), RECORD_LIMIT_BYTES).await? {

@@ -13,6 +13,11 @@ const OWN: &str = ".tara-export";
 /// Digits of an index entry's inverted time.
 const TIME_DIGITS: usize = 16;
 
+/// What the names of all records of the service's own start with.
+pub fn own_prefix() -> String {
+    format!("{OWN}/")
+}
+
 /// A file of a bundle.
 pub fn artifact(folder: &FolderName, path: &ArtifactPath) -> ObjectKey {
     key(format!("{folder}/{path}"))

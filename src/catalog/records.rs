@@ -30,6 +30,10 @@ pub struct ExportRecord {
     pub folder_base: FolderBase,
     /// Where the caller asked for it; tells a local bundle that fell back from one meant to be local.
     pub requested_destination: Destination,
+    /// The caller whose request came first, whose name the manifest has whoever finishes it. Empty, and
+    /// then not written, where the server asked nobody.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub requested_by: String,
 }
 
 impl ExportRecord {
@@ -42,6 +46,7 @@ impl ExportRecord {
             format_version: export.format_version.into(),
             folder_base: export.folder_base.clone(),
             requested_destination: export.destination,
+            requested_by: export.requested_by.clone(),
         }
     }
 }

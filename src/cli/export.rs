@@ -136,6 +136,11 @@ impl ExportCommand {
         add("--fallback", self.fallback.and_then(value_name));
         add("--reviewer", self.reviewer.clone());
         add("--server", self.server.server.clone());
+        let path = |path: &Option<PathBuf>| Some(path.as_ref()?.to_string_lossy().into_owned());
+        add("--token-file", path(&self.server.token_file));
+        add("--tls-ca-file", path(&self.server.tls_ca_file));
+        add("--tls-client-cert-file", path(&self.server.tls_client_cert_file));
+        add("--tls-client-key-file", path(&self.server.tls_client_key_file));
         command
     }
 }
@@ -162,7 +167,10 @@ mod tests {
 
     fn command() -> ExportCommand {
         ExportCommand {
-            server: ServerArguments { server: Some("http://127.0.0.1:8080".to_owned()) },
+            server: ServerArguments {
+                server: Some("http://127.0.0.1:8080".to_owned()),
+                ..ServerArguments::default()
+            },
             path: "a review/it's".into(),
             destination: Some(DestinationArgument::S3),
             fallback: Some(FallbackArgument::None),

@@ -15,12 +15,13 @@ mod list;
 mod output;
 mod progress;
 mod report;
+mod server;
 mod upload;
 mod watch;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use tonic::Code;
 
 pub use adopt::{ADOPT_HELP, AdoptCommand};
@@ -32,6 +33,7 @@ pub use link::LinkCommand;
 pub use list::ListCommand;
 pub use output::{Captured, Output};
 pub use report::ReportCommand;
+pub use server::ServerArguments;
 pub use upload::UploadCommand;
 pub use watch::WatchCommand;
 
@@ -77,8 +79,8 @@ pub enum ClientCommand {
 
 impl ClientCommand {
     /// The server that the caller named; without one the command works on an embedded server.
-    pub fn server(&self) -> Option<&str> {
-        let arguments = match self {
+    pub fn server(&self) -> &ServerArguments {
+        match self {
             Self::Export(command) => &command.server,
             Self::Watch(command) => &command.server,
             Self::List(command) => &command.server,
@@ -87,8 +89,7 @@ impl ClientCommand {
             Self::Upload(command) => &command.server,
             Self::Link(command) => &command.server,
             Self::Check(command) => &command.server,
-        };
-        arguments.server.as_deref()
+        }
     }
 
     /// Whether an embedded server needs the data directory for itself.
@@ -112,14 +113,6 @@ impl ClientCommand {
             Self::Check(command) => command.run(client, out).await,
         }
     }
-}
-
-/// Which server to speak to.
-#[derive(Debug, Clone, Default, Args)]
-pub struct ServerArguments {
-    /// The server's URL, such as http://127.0.0.1:8080; without it, one is started in this process
-    #[arg(long, value_name = "URL", env = "TARA_EXPORT_SERVER")]
-    pub server: Option<String>,
 }
 
 /// How a command ended.
@@ -168,6 +161,20 @@ pub enum CliError {
     /// The terminal, pipe or file can't be written.
     #[error("can't write: {0}")]
     Write(#[from] std::io::Error),
+    /// A file that an argument names can't be read.
+    #[error("can't read {}: {source}", path.display())]
+    ReadFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What stands there can't be a token.
+    #[error("{place} has no token that a header can carry")]
+    Token {
+        /// The file or variable.
+        place: String,
+    },
     /// A file is in the way of what is to be written.
     #[error("{0} exists already; choose another name with --output")]
     Exists(String),
@@ -190,7 +197,7 @@ impl CliError {
     /// The exit status that goes with the error.
     pub fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::Input(_) => ExitStatus::Usage,
+            Self::Input(_) | Self::ReadFile { .. } | Self::Token { .. } => ExitStatus::Usage,
             Self::Client(ClientError::LostContact { .. }) | Self::OutcomeUnknown { .. } => {
                 ExitStatus::Unknown
             }

@@ -186,7 +186,7 @@ impl fmt::Display for Rejection {
 impl std::error::Error for Rejection {}
 
 /// The innermost cause: transport errors hide "connection refused" two levels down.
-fn root_cause(error: &dyn std::error::Error) -> String {
+pub(super) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;

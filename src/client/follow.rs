@@ -10,14 +10,11 @@ use std::{
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures::{Stream, StreamExt as _, stream, stream::BoxStream};
 use tokio::time::{Instant, sleep, timeout};
-use tonic::{Code, Streaming, transport::Channel};
+use tonic::{Code, Streaming};
 use uuid::Uuid;
 
-use super::{ClientError, Rejection, check_size};
-use crate::proto::{
-    ExportEvent, StartExportRequest, WatchExportRequest, export_event::Event,
-    export_service_client::ExportServiceClient,
-};
+use super::{ClientError, Rejection, check_size, connect::ApiClient};
+use crate::proto::{ExportEvent, StartExportRequest, WatchExportRequest, export_event::Event};
 
 /// How patiently an export is followed when its stream is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +54,7 @@ pub struct EventStream {
 
 impl EventStream {
     pub(super) fn start(
-        service: ExportServiceClient<Channel>,
+        service: ApiClient,
         policy: FollowPolicy,
         mut request: StartExportRequest,
     ) -> Self {
@@ -68,11 +65,7 @@ impl EventStream {
         Self::new(Follower::new(service, policy, name, Some(request)))
     }
 
-    pub(super) fn watch(
-        service: ExportServiceClient<Channel>,
-        policy: FollowPolicy,
-        name: String,
-    ) -> Self {
+    pub(super) fn watch(service: ApiClient, policy: FollowPolicy, name: String) -> Self {
         Self::new(Follower::new(service, policy, name, None))
     }
 
@@ -132,7 +125,7 @@ enum Link {
 }
 
 struct Follower {
-    service: ExportServiceClient<Channel>,
+    service: ApiClient,
     policy: FollowPolicy,
     name: String,
     /// What to send where nothing is known of the export; absent when only watching.
@@ -148,7 +141,7 @@ struct Follower {
 
 impl Follower {
     fn new(
-        service: ExportServiceClient<Channel>,
+        service: ApiClient,
         policy: FollowPolicy,
         name: String,
         request: Option<StartExportRequest>,

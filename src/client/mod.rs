@@ -18,6 +18,7 @@
 //! # }
 //! ```
 
+mod connect;
 mod download;
 mod error;
 mod exact_json;
@@ -27,14 +28,12 @@ mod json;
 pub mod session;
 mod upload;
 
-use std::time::Duration;
-
 use futures::{Stream, stream};
-use tonic::{
-    Status,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Status, transport::Channel};
 
+use connect::{ApiClient, Authorization, endpoint};
+
+pub use connect::{ClientIdentity, ConnectOptions, Token};
 pub use download::{ArtifactDownload, BundleDownload};
 pub use error::{ClientError, FieldViolation, Rejection};
 pub use exact_json::JsonError;
@@ -53,19 +52,11 @@ use crate::proto::{
 /// The largest message that is sent or taken, in bytes. Servers have lower limits of their own.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 
-const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-// A connection that is dead without a sign is noticed after these two.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-
 /// A connection to a tara-export server. Cloning it is cheap and shares the connection, which is
 /// made again by itself when it was lost.
 #[derive(Debug, Clone)]
 pub struct Client {
-    service: ExportServiceClient<Channel>,
+    service: ApiClient,
     follow_policy: FollowPolicy,
 }
 
@@ -75,16 +66,28 @@ impl Client {
     /// # Errors
     /// [`ClientError::Url`] and [`ClientError::Connect`].
     pub async fn connect(url: &str) -> Result<Self, ClientError> {
-        let channel = endpoint(url)?
+        Self::connect_with(url, ConnectOptions::default()).await
+    }
+
+    /// Connects to a server that wants TLS, a certificate or a token.
+    ///
+    /// # Errors
+    /// As [`Client::connect`]; [`ClientError::Url`] too where the certificates can't be used.
+    pub async fn connect_with(url: &str, options: ConnectOptions) -> Result<Self, ClientError> {
+        let channel = endpoint(url, &options)?
             .connect()
             .await
             .map_err(|source| ClientError::Connect { url: url.to_owned(), source })?;
-        Ok(Self::from_channel(channel))
+        Ok(Self::on(channel, options.token))
     }
 
-    /// A client on a channel of the caller's making.
+    /// A client on a channel of the caller's making, which sends no token.
     pub fn from_channel(channel: Channel) -> Self {
-        let service = ExportServiceClient::new(channel)
+        Self::on(channel, None)
+    }
+
+    fn on(channel: Channel, token: Option<Token>) -> Self {
+        let service = ExportServiceClient::with_interceptor(channel, Authorization(token))
             .max_encoding_message_size(MAX_MESSAGE_BYTES)
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         Self { service, follow_policy: FollowPolicy::default() }
@@ -187,24 +190,6 @@ impl Client {
     pub async fn check_storage(&self) -> Result<CheckStorageResponse, ClientError> {
         Ok(self.service.clone().check_storage(CheckStorageRequest {}).await?.into_inner())
     }
-}
-
-fn endpoint(url: &str) -> Result<Endpoint, ClientError> {
-    let wrong = |message: &str| ClientError::Url { url: url.to_owned(), message: message.into() };
-    let full = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-    if !full.starts_with("http://") {
-        return Err(wrong("only http:// is spoken here; put a TLS proxy in front for others"));
-    }
-    let endpoint = Endpoint::from_shared(full)
-        .map_err(|_| wrong("not a URL such as http://127.0.0.1:8080"))?;
-    Ok(endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        // With HTTP/2's own 64 KiB a download would wait for each round trip.
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(STREAM_WINDOW_BYTES * 2)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT))
 }
 
 /// Refuses before it is sent what no server takes.

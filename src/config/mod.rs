@@ -1,16 +1,19 @@
 //! Settings, from flags and environment variables, each with a default that suits a laptop.
 
 mod parse;
+mod security;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use clap::Args;
 
+pub use self::security::SecuritySettings;
+
 use self::parse::{
-    any_text, base_path, boolean, bucket_name, checked, data_dir, duration, encryption,
-    endpoint_url, ip_address, journal, log_filter, log_format, number, optional, origin, region,
-    replica_name, size, source, stream_time,
+    account, any_text, base_path, boolean, bucket_name, checked, data_dir, duration, encryption,
+    endpoint_url, ip_address, journal, lock_mode, log_filter, log_format, number, optional, origin,
+    region, replica_name, size, source, stream_time,
 };
 
 /// A kibibyte, mebibyte, gibibyte.
@@ -51,6 +54,19 @@ pub struct Settings {
     /// KMS key for aws:kms; unset: the account's default key
     #[arg(long, env = "S3_KMS_KEY_ID", value_parser = optional("S3_KMS_KEY_ID", any_text))]
     pub s3_kms_key_id: Option<Optional<String>>,
+
+    /// AWS account that the bucket must belong to; unset: any
+    #[arg(long, env = "S3_EXPECTED_BUCKET_OWNER", value_parser = optional("S3_EXPECTED_BUCKET_OWNER", account))]
+    pub s3_expected_bucket_owner: Option<Optional<String>>,
+
+    /// Lock each object of a bundle against deletion, with Object Lock: governance or compliance; unset: as the
+    /// bucket does by default
+    #[arg(long, env = "S3_OBJECT_LOCK_MODE", value_parser = optional("S3_OBJECT_LOCK_MODE", lock_mode))]
+    pub s3_object_lock_mode: Option<Optional<LockMode>>,
+
+    /// With S3_OBJECT_LOCK_MODE: for how many days; 3650 is ten years
+    #[arg(long, env = "S3_OBJECT_LOCK_DAYS", default_value = "0", value_parser = number("S3_OBJECT_LOCK_DAYS", 0..=36_500))]
+    pub s3_object_lock_days: u32,
 
     /// How long a connection to S3 may take to open
     #[arg(long, env = "S3_CONNECT_TIMEOUT", default_value = "2s",
@@ -244,6 +260,10 @@ pub struct ListenSettings {
     #[arg(long, env = "SHUTDOWN_TIMEOUT", default_value = "20s",
           value_parser = duration("SHUTDOWN_TIMEOUT", 0..=600_000))]
     pub shutdown_timeout: Duration,
+
+    /// Who may call, and over what.
+    #[command(flatten)]
+    pub security: SecuritySettings,
 }
 
 impl ListenSettings {
@@ -257,7 +277,16 @@ impl ListenSettings {
             keepalive_interval: Duration::from_secs(30),
             max_stream_time: StreamTime::UNLIMITED,
             shutdown_timeout: Duration::from_secs(20),
+            security: SecuritySettings::none(),
         }
+    }
+
+    /// Checks what no single setting shows.
+    ///
+    /// # Errors
+    /// A message for people that names the settings.
+    pub fn check(&self) -> Result<(), String> {
+        self.security.check(self.bind_address)
     }
 }
 
@@ -283,6 +312,15 @@ pub enum Encryption {
     Aes256,
     /// With keys of KMS.
     AwsKms,
+}
+
+/// Who may delete an object before its retention ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockMode {
+    /// Those with a permission of its own.
+    Governance,
+    /// Nobody.
+    Compliance,
 }
 
 /// Where accepted exports are kept.
@@ -359,6 +397,13 @@ impl Settings {
                 "S3_KMS_KEY_ID is set, but S3_SERVER_SIDE_ENCRYPTION is not aws:kms".to_owned()
             );
         }
+        let locks = value(&self.s3_object_lock_mode).is_some();
+        if locks != (self.s3_object_lock_days > 0) {
+            return Err(
+                "S3_OBJECT_LOCK_MODE and S3_OBJECT_LOCK_DAYS go together: set both, or neither"
+                    .to_owned(),
+            );
+        }
         Ok(())
     }
 
@@ -433,6 +478,13 @@ mod tests {
             ("--upload-retention", "1s", "UPLOAD_RETENTION", "from 1m"),
             ("--max-stream-time", "500ms", "MAX_STREAM_TIME", "0s for no limit"),
             ("--max-stream-time", "25h", "MAX_STREAM_TIME", "1s to 1d"),
+            ("--s3-expected-bucket-owner", "acme", "S3_EXPECTED_BUCKET_OWNER", "twelve digits"),
+            ("--s3-object-lock-mode", "legal", "S3_OBJECT_LOCK_MODE", "governance or compliance"),
+            ("--s3-object-lock-days", "36501", "S3_OBJECT_LOCK_DAYS", "to 36500"),
+            ("--jwt-jwks-url", "ftp://x/jwks", "JWT_JWKS_URL", "https://"),
+            ("--jwt-jwks-url", "http://keys.example.com/jwks", "JWT_JWKS_URL", "https://"),
+            ("--jwt-leeway", "10m", "JWT_LEEWAY", "to 5m"),
+            ("--allow-insecure", "maybe", "ALLOW_INSECURE", "true or false"),
         ] {
             let message = parse(&[flag, wrong]).unwrap_err().to_string();
             for part in [variable, wrong, rule] {
@@ -447,6 +499,8 @@ mod tests {
         assert!(settings.check().unwrap_err().contains("MAX_REQUEST_SIZE"));
         let settings = parse(&["--s3-kms-key-id", "x"]).unwrap().settings;
         assert!(settings.check().unwrap_err().contains("S3_SERVER_SIDE_ENCRYPTION"));
+        let settings = parse(&["--s3-object-lock-mode", "compliance"]).unwrap().settings;
+        assert!(settings.check().unwrap_err().contains("S3_OBJECT_LOCK_DAYS"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::D
 
 use bytesize::ByteSize;
 
-use super::{Encryption, JournalPlace, LogFormat, Optional, Source, StreamTime};
+use super::{Encryption, JournalPlace, LockMode, LogFormat, Optional, Source, StreamTime};
 
 pub(super) type Parsed<T> = Result<T, String>;
 
@@ -170,6 +170,43 @@ pub(super) fn journal(text: &str) -> Parsed<JournalPlace> {
         "store" => Ok(JournalPlace::Store),
         _ => Err("local or store".to_owned()),
     }
+}
+
+pub(super) fn account(text: &str) -> Parsed<String> {
+    let is_good = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_good.then(|| text.to_owned()).ok_or_else(|| "an AWS account of twelve digits".to_owned())
+}
+
+pub(super) fn lock_mode(text: &str) -> Parsed<LockMode> {
+    match text.to_ascii_lowercase().as_str() {
+        "governance" => Ok(LockMode::Governance),
+        "compliance" => Ok(LockMode::Compliance),
+        _ => Err("governance or compliance".to_owned()),
+    }
+}
+
+/// Keys that anybody on the way could replace are no keys.
+pub(super) fn keys_url(text: &str) -> Parsed<String> {
+    let is_good = text.parse::<http::Uri>().is_ok_and(|uri| match (uri.scheme_str(), uri.host()) {
+        (Some("https"), Some(_)) => true,
+        (Some("http"), Some(host)) => {
+            let host = host.trim_matches(['[', ']']);
+            host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+        _ => false,
+    });
+    is_good
+        .then(|| text.to_owned())
+        .ok_or_else(|| "an https:// address, or an http:// one of this machine".to_owned())
+}
+
+pub(super) fn file(text: &str) -> Parsed<PathBuf> {
+    Ok(PathBuf::from(text))
+}
+
+pub(super) fn claim(text: &str) -> Parsed<String> {
+    let is_good = !text.is_empty() && text.len() <= 255;
+    is_good.then(|| text.to_owned()).ok_or_else(|| "a claim's name, such as roles".to_owned())
 }
 
 pub(super) fn any_text(text: &str) -> Parsed<String> {

@@ -186,6 +186,7 @@ impl Job {
                 .collect(),
             manifest_sha256: Some(committed.manifest_sha256),
             accepted_time: accepted.accepted_time,
+            requested_by: accepted.requested_by.clone(),
             committed_time: committed.committed_time.or_else(|| Some(self.shared.clock.now())),
             ..self.run.export()
         }

@@ -212,6 +212,7 @@ impl Commit<'_> {
             folder_base: theirs.folder_base,
             format_version,
             content_digest,
+            requested_by: theirs.requested_by,
             ..export.clone()
         };
         Ok((adopted, false))

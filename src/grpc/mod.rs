@@ -2,9 +2,11 @@
 
 mod admission;
 mod admitted;
+mod authentication;
 mod convert;
 mod download;
 mod follow;
+mod permissions;
 mod service;
 mod status;
 mod stream_limit;
@@ -13,6 +15,7 @@ mod waiting;
 
 pub use self::{
     admission::AdmissionService,
+    authentication::authenticate,
     service::{ExportApi, Replica},
     status::{DOMAIN, internal_fault},
     stream_limit::end_at,

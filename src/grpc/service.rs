@@ -9,6 +9,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{
     admitted::Admitted,
+    authentication::{caller, log_access},
     convert::{
         PreviewRequest, StartRequest, artifact_path, check_message, completed_event, export_id,
         export_message, page_size, preview_request, report_message, start_request, time_to_live,
@@ -261,6 +262,7 @@ impl ExportService for ExportApi {
         request: Request<proto::StartExportRequest>,
     ) -> Result<Response<Self::StartExportStream>, Status> {
         let mut permit = self.permit(&request).await?;
+        let caller = caller(&request);
         let (size_bytes, StartRequest { request_id, content }) = in_background(move || {
             let request = request.into_inner();
             let size_bytes = request.encoded_len() as u64;
@@ -268,9 +270,14 @@ impl ExportService for ExportApi {
         })
         .await?;
         permit.shrink_to(size_bytes);
-        // While the server asks callers for no proof of who they are, it names none.
-        let requested_by = String::new();
+        let requested_by = caller.to_string();
         let subscription = self.engine.start(request_id, content, requested_by, permit).await?;
+        log_access(
+            &caller,
+            "StartExport",
+            &format!("exports/{}", subscription.run().export_id()),
+            "",
+        );
         Ok(Response::new(run_stream(subscription, self.replica.clone())))
     }
 
@@ -278,8 +285,10 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::WatchExportRequest>,
     ) -> Result<Response<Self::WatchExportStream>, Status> {
+        let caller = caller(&request);
         let request = request.into_inner();
         let export_id = export_id(&request.name)?;
+        log_access(&caller, "WatchExport", &request.name, "");
         let Ok(after_sequence) = u64::try_from(request.after_sequence) else {
             return Err(invalid("after_sequence", "0 or more"));
         };
@@ -295,7 +304,10 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::GetExportRequest>,
     ) -> Result<Response<proto::GetExportResponse>, Status> {
-        let export_id = export_id(&request.into_inner().name)?;
+        let caller = caller(&request);
+        let name = request.into_inner().name;
+        let export_id = export_id(&name)?;
+        log_access(&caller, "GetExport", &name, "");
         let export = self.export(export_id).await?;
         Ok(Response::new(proto::GetExportResponse { export: Some(self.export_message(&export)) }))
     }
@@ -304,8 +316,10 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::ListExportsRequest>,
     ) -> Result<Response<proto::ListExportsResponse>, Status> {
+        let caller = caller(&request);
         let request = request.into_inner();
         let page_size = page_size(request.page_size)?;
+        log_access(&caller, "ListExports", "", "");
         let filter =
             Filter::parse(&request.filter).map_err(|error| invalid("filter", error.to_string()))?;
         let after = match request.page_token.as_str() {
@@ -350,10 +364,12 @@ impl ExportService for ExportApi {
     ) -> Result<Response<proto::GetReportResponse>, Status> {
         use get_report_response::Report;
 
+        let caller = caller(&request);
         let request = request.into_inner();
         let view = View::try_from(request.view)
             .map_err(|_| invalid("view", "VIEW_STRUCTURED, VIEW_JSON, VIEW_TEXT or unspecified"))?;
         let bundle = self.bundle(&request.name).await?;
+        log_access(&caller, "GetReport", &request.name, "");
         let path = match view {
             View::Unspecified | View::Structured | View::Json => {
                 ArtifactPath::comprehensive_report()
@@ -405,9 +421,11 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::DownloadArtifactRequest>,
     ) -> Result<Response<Self::DownloadArtifactStream>, Status> {
+        let caller = caller(&request);
         let request = request.into_inner();
         let path = artifact_path(&request.path)?;
         let artifact = self.bundle_now(&request.name).await?.open(&path).await?;
+        log_access(&caller, "DownloadArtifact", &request.name, path.as_str());
         Ok(Response::new(artifact_stream(artifact, request.offset)?))
     }
 
@@ -415,7 +433,10 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::DownloadBundleRequest>,
     ) -> Result<Response<Self::DownloadBundleStream>, Status> {
-        let bundle = self.bundle_now(&request.into_inner().name).await?;
+        let caller = caller(&request);
+        let name = request.into_inner().name;
+        let bundle = self.bundle_now(&name).await?;
+        log_access(&caller, "DownloadBundle", &name, "");
         Ok(Response::new(bundle_stream(bundle)))
     }
 
@@ -446,7 +467,9 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::CreateUploadRequest>,
     ) -> Result<Response<proto::CreateUploadResponse>, Status> {
+        let caller = caller(&request);
         let status = upload::create(self.engine.uploads(), request.into_inner()).await?;
+        log_access(&caller, "CreateUpload", &format!("uploads/{}", status.upload_id), "");
         let upload = Some(upload_message(&status, &self.replica));
         Ok(Response::new(proto::CreateUploadResponse { upload }))
     }
@@ -483,10 +506,12 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::CreateDownloadLinkRequest>,
     ) -> Result<Response<proto::CreateDownloadLinkResponse>, Status> {
+        let caller = caller(&request);
         let request = request.into_inner();
         let time_to_live = time_to_live(request.time_to_live)?;
         let path = artifact_path(&request.path)?;
         let link = self.bundle(&request.name).await?.link(&path, time_to_live).await?;
+        log_access(&caller, "CreateDownloadLink", &request.name, path.as_str());
         Ok(Response::new(proto::CreateDownloadLinkResponse {
             uri: link.uri,
             expire_time: Some(timestamp(link.expire_time)),

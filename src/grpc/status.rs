@@ -6,6 +6,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
+    auth::Role,
     bundle::ExportId,
     catalog::{LinkError, ReadError},
     export::{DocumentProblem, FailureReason, JournalErrorKind, Overloaded, StartError},
@@ -142,6 +143,15 @@ pub(super) fn invalid(field: &str, description: impl Into<String>) -> Status {
 pub(super) fn export_not_found(export_id: ExportId) -> Status {
     let message = format!("exports/{export_id} is not known here");
     status(Code::NotFound, "EXPORT_NOT_FOUND", message)
+}
+
+/// The caller is known, and may not do this.
+pub(super) fn role_missing(method: &str, roles: &[Role]) -> Status {
+    let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
+    let names = names.join(" or ");
+    let message = format!("{method} needs the role {names}");
+    let metadata = [("role", names)];
+    with_metadata(Code::PermissionDenied, "ROLE_MISSING", message, metadata)
 }
 
 /// The stream ends before the export does.

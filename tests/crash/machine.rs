@@ -71,6 +71,8 @@ impl Machine {
             endpoint_url: Some(self.s3.endpoint()),
             path_style: true,
             server_side_encryption: ServerSideEncryption::BucketDefault,
+            expected_bucket_owner: None,
+            object_lock: None,
             connect_timeout: settings.s3_connect_timeout,
             read_timeout: settings.s3_read_timeout,
             operation_timeout: settings.s3_operation_timeout,

@@ -97,6 +97,7 @@ impl Committed {
             format_version: manifest.format_version,
             folder_base: FolderBase::new(&manifest.accepted_time, &manifest.document_name),
             requested_destination: Destination::S3,
+            requested_by: String::new(),
         };
         (layout::record(manifest.export_id), to_json_pretty(&record))
     }

@@ -159,16 +159,21 @@ impl Host {
 
     /// Starts a server with these flags over the others.
     pub(crate) async fn start_with(&self, flags: &[&str]) -> TestServer {
+        let (running, disk) = self.serve(flags).await;
+        let address = running.address();
+        let client = connect(address).await;
+        TestServer { running, address, client, disk }
+    }
+
+    /// The same, without a client: for servers that not everybody may call.
+    pub(crate) async fn serve(&self, flags: &[&str]) -> (RunningServer, LocalStore) {
         let (settings, listen) = self.settings(flags);
         let disk = LocalStore::open(settings.data_dir.clone()).unwrap();
         let local = (self.local)(disk.clone());
         let stores = Stores { s3: self.s3.clone(), local };
         let service =
             Service::over(&settings, stores, Access::Write, self.clock.clone()).await.unwrap();
-        let running = RunningServer::start(service, &listen).await.unwrap();
-        let address = running.address();
-        let client = connect(address).await;
-        TestServer { running, address, client, disk }
+        (RunningServer::start(service, &listen).await.unwrap(), disk)
     }
 
     /// From flags alone, whatever the environment of the tests has.

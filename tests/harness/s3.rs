@@ -46,6 +46,8 @@ pub(crate) fn settings(endpoint: &str, bucket: &str) -> S3Settings {
         endpoint_url: Some(endpoint.to_owned()),
         path_style: true,
         server_side_encryption: ServerSideEncryption::BucketDefault,
+        expected_bucket_owner: None,
+        object_lock: None,
         connect_timeout: Duration::from_secs(2),
         read_timeout: Duration::from_secs(600),
         operation_timeout: Duration::from_secs(600),

@@ -62,6 +62,8 @@ pub(crate) fn settings(endpoint_url: &str, bucket: &str) -> S3Settings {
         endpoint_url: Some(endpoint_url.to_owned()),
         path_style: true,
         server_side_encryption: ServerSideEncryption::BucketDefault,
+        expected_bucket_owner: None,
+        object_lock: None,
         connect_timeout: Duration::from_secs(2),
         read_timeout: Duration::from_secs(30),
         operation_timeout: Duration::from_secs(60),

@@ -12,6 +12,7 @@ impl S3Store {
             .client
             .delete_object()
             .bucket(&self.settings.bucket)
+            .set_expected_bucket_owner(self.owner())
             .key(self.full_key(key.as_str()))
             .send();
         let deletion = async {

@@ -15,8 +15,12 @@ const UPLOADS: &str = ".tara-export/uploads/";
 
 /// Looks for a rule that aborts unfinished uploads in parts, and one that removes old uploads.
 pub(super) async fn check(store: &S3Store) -> Finding {
-    let request =
-        store.client.get_bucket_lifecycle_configuration().bucket(&store.settings.bucket).send();
+    let request = store
+        .client
+        .get_bucket_lifecycle_configuration()
+        .bucket(&store.settings.bucket)
+        .set_expected_bucket_owner(store.owner())
+        .send();
     let rules = async {
         match request.await {
             Ok(answer) => Ok(answer.rules.unwrap_or_default()),

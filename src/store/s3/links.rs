@@ -98,6 +98,7 @@ impl S3Store {
             .signing_client(taken.credentials)
             .get_object()
             .bucket(&self.settings.bucket)
+            // Not the bucket's owner: the link would need a header, which a browser does not send.
             .key(self.full_key(key.as_str()))
             .response_content_disposition(disposition::attachment(&wish.file_name))
             .response_content_type(&wish.media_type)

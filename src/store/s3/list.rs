@@ -23,6 +23,7 @@ impl S3Store {
                 .client
                 .list_objects_v2()
                 .bucket(&self.settings.bucket)
+                .set_expected_bucket_owner(self.owner())
                 .prefix(self.full_key(&request.prefix))
                 .set_start_after(
                     first_start(request).map(|start_after| self.full_key(&start_after)),

@@ -14,13 +14,21 @@ mod put;
 mod read;
 mod settings;
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
-use aws_sdk_s3::{Client, config::SharedCredentialsProvider};
+use aws_sdk_s3::{
+    Client, config::SharedCredentialsProvider, primitives::DateTime,
+    types::ObjectLockMode as LockMode,
+};
 
-pub use self::settings::{S3Settings, ServerSideEncryption};
+pub use self::settings::{ObjectLock, ObjectLockMode, S3Settings, ServerSideEncryption};
 use self::{failure::Failure, links::SigningCredentials};
 use super::{
     LinkObjects, ListRequest, Listing, Object, ObjectInfo, ObjectKey, PartStore, Payload,
@@ -64,6 +72,24 @@ impl S3Store {
     /// The whole key of an object in the bucket.
     fn full_key(&self, key: &str) -> String {
         format!("{}{key}", self.settings.base_path)
+    }
+
+    /// Who the bucket must belong to, for every request to it.
+    fn owner(&self) -> Option<String> {
+        self.settings.expected_bucket_owner.clone()
+    }
+
+    /// The same for a bucket that may be another: nothing is known of whose that is.
+    fn owner_of(&self, bucket: &str) -> Option<String> {
+        (bucket == self.settings.bucket).then(|| self.owner()).flatten()
+    }
+
+    /// How an object that is put now is locked, and until when.
+    fn lock(&self, key: &ObjectKey) -> Option<(LockMode, DateTime)> {
+        let lock = self.settings.object_lock.as_ref()?;
+        let is_exempt = key.as_str().starts_with(&lock.except_prefix);
+        let now = self.client.config().time_source().map_or_else(SystemTime::now, |t| t.now());
+        (!is_exempt).then(|| (lock.mode.into(), (now + lock.retention).into()))
     }
 
     /// Bounds an operation that sends no body worth speaking of.

@@ -37,10 +37,12 @@ impl PartStore for S3Store {
     ) -> Result<PartUpload, StoreError> {
         let keeps_crc = keeps == WholeChecksum::Crc64Nvme;
         let (algorithm, key_id) = self.settings.server_side_encryption.to_headers();
+        let (lock_mode, lock_until) = self.lock(key).unzip();
         let request = self
             .client
             .create_multipart_upload()
             .bucket(&self.settings.bucket)
+            .set_expected_bucket_owner(self.owner())
             .key(self.full_key(key.as_str()))
             .content_type(media_type)
             // The only checksum that S3 keeps of the whole object however it is put. Parts must name the
@@ -49,6 +51,8 @@ impl PartStore for S3Store {
             .set_checksum_type(keeps_crc.then_some(ChecksumType::FullObject))
             .set_server_side_encryption(algorithm)
             .set_ssekms_key_id(key_id)
+            .set_object_lock_mode(lock_mode)
+            .set_object_lock_retain_until_date(lock_until)
             .send();
         let begun = async {
             let answer = self.bounded(request).await.map_err(Failure::of_bucket)?;
@@ -66,6 +70,7 @@ impl PartStore for S3Store {
             .client
             .upload_part()
             .bucket(&self.settings.bucket)
+            .set_expected_bucket_owner(self.owner())
             .key(self.full_key(upload.key.as_str()))
             .upload_id(&upload.upload_id)
             .part_number(number(part.number))
@@ -100,10 +105,12 @@ impl PartStore for S3Store {
             .client
             .upload_part_copy()
             .bucket(&self.settings.bucket)
+            .set_expected_bucket_owner(self.owner())
             .key(self.full_key(upload.key.as_str()))
             .upload_id(&upload.upload_id)
             .part_number(number(part_number))
             .copy_source(from)
+            .set_expected_source_bucket_owner(self.owner_of(bucket))
             .copy_source_if_match(&source.e_tag)
             .copy_source_range(format!("bytes={}-{}", range.start, range.end.saturating_sub(1)))
             .send();
@@ -125,6 +132,7 @@ impl PartStore for S3Store {
                 .client
                 .list_parts()
                 .bucket(&self.settings.bucket)
+                .set_expected_bucket_owner(self.owner())
                 .key(self.full_key(upload.key.as_str()))
                 .upload_id(&upload.upload_id)
                 .set_part_number_marker(marker.take())
@@ -171,6 +179,7 @@ impl PartStore for S3Store {
             .client
             .complete_multipart_upload()
             .bucket(&self.settings.bucket)
+            .set_expected_bucket_owner(self.owner())
             .key(self.full_key(upload.key.as_str()))
             .upload_id(&upload.upload_id)
             .multipart_upload(parts)
@@ -203,6 +212,7 @@ impl PartStore for S3Store {
             .client
             .abort_multipart_upload()
             .bucket(&self.settings.bucket)
+            .set_expected_bucket_owner(self.owner())
             .key(self.full_key(upload.key.as_str()))
             .upload_id(&upload.upload_id)
             .send();
@@ -218,6 +228,7 @@ impl PartStore for S3Store {
             .client
             .head_object()
             .bucket(&location.bucket)
+            .set_expected_bucket_owner(self.owner_of(&location.bucket))
             .key(&location.key)
             .set_version_id(location.version_id.clone())
             .checksum_mode(ChecksumMode::Enabled)
@@ -256,6 +267,7 @@ impl PartStore for S3Store {
             .client
             .get_object()
             .bucket(bucket)
+            .set_expected_bucket_owner(self.owner_of(bucket))
             .key(key)
             .set_version_id(version_id.clone())
             .if_match(&source.e_tag)

@@ -32,6 +32,7 @@ impl S3Store {
             .client
             .put_object()
             .bucket(&self.settings.bucket)
+            .set_expected_bucket_owner(self.owner())
             .key(self.full_key(key.as_str()))
             .if_none_match("*")
             .checksum_sha256(BASE64.encode(payload.sha256.as_bytes()))
@@ -40,7 +41,12 @@ impl S3Store {
             // Cheap: both share the bytes. The interceptor sends them.
             .body(payload.bytes.clone().into());
         let (algorithm, key_id) = self.settings.server_side_encryption.to_headers();
-        request = request.set_server_side_encryption(algorithm).set_ssekms_key_id(key_id);
+        let (lock_mode, lock_until) = self.lock(key).unzip();
+        request = request
+            .set_server_side_encryption(algorithm)
+            .set_ssekms_key_id(key_id)
+            .set_object_lock_mode(lock_mode)
+            .set_object_lock_retain_until_date(lock_until);
         let attempt = request
             .customize()
             .interceptor(PayloadInterceptor::new(payload, sent_bytes.clone()))

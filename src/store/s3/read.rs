@@ -34,6 +34,7 @@ impl S3Store {
             .client
             .head_object()
             .bucket(&self.settings.bucket)
+            .set_expected_bucket_owner(self.owner())
             .key(self.full_key(key.as_str()))
             .checksum_mode(ChecksumMode::Enabled)
             .send();
@@ -54,6 +55,7 @@ impl S3Store {
             .client
             .get_object()
             .bucket(&self.settings.bucket)
+            .set_expected_bucket_owner(self.owner())
             .key(self.full_key(key.as_str()))
             .checksum_mode(ChecksumMode::Enabled)
             .send();

@@ -22,6 +22,11 @@ pub struct S3Settings {
     pub path_style: bool,
     /// How objects are encrypted at rest.
     pub server_side_encryption: ServerSideEncryption,
+    /// The account that the bucket must belong to, as twelve digits. S3 refuses requests to a bucket
+    /// of that name that is another's.
+    pub expected_bucket_owner: Option<String>,
+    /// How long S3 keeps the objects of bundles from being deleted. The bucket must have Object Lock.
+    pub object_lock: Option<ObjectLock>,
     /// How long making a connection may take, TLS included.
     pub connect_timeout: Duration,
     /// How long nothing may move: no byte taken of an upload or given of a download.
@@ -44,6 +49,35 @@ pub enum ServerSideEncryption {
         /// The key's id, ARN or alias. Without one: the account's `aws/s3` key.
         key_id: Option<String>,
     },
+}
+
+/// Object Lock of each object that is put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectLock {
+    /// Who may lift it.
+    pub mode: ObjectLockMode,
+    /// How long, from the put on.
+    pub retention: Duration,
+    /// What is not locked: keys that start with this, below the base path.
+    pub except_prefix: String,
+}
+
+/// Who may delete an object before its retention ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectLockMode {
+    /// Those with `s3:BypassGovernanceRetention`.
+    Governance,
+    /// Nobody, the account's root user included.
+    Compliance,
+}
+
+impl From<ObjectLockMode> for aws_sdk_s3::types::ObjectLockMode {
+    fn from(mode: ObjectLockMode) -> Self {
+        match mode {
+            ObjectLockMode::Governance => Self::Governance,
+            ObjectLockMode::Compliance => Self::Compliance,
+        }
+    }
 }
 
 impl ServerSideEncryption {

@@ -46,6 +46,7 @@ impl Default for TestS3Builder {
             port: 0,
             options: Options {
                 ignore_conditions: false,
+                object_lock: false,
                 ignore_checksums: false,
                 minimum_part_size_bytes: 5 * 1024 * 1024,
             },
@@ -79,6 +80,13 @@ impl TestS3Builder {
     #[must_use]
     pub fn ignore_conditions(mut self) -> Self {
         self.options.ignore_conditions = true;
+        self
+    }
+
+    /// Takes locks on objects, as buckets with Object Lock do; others refuse them.
+    #[must_use]
+    pub fn object_lock(mut self) -> Self {
+        self.options.object_lock = true;
         self
     }
 

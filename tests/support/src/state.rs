@@ -14,6 +14,8 @@ use crate::{bucket::Bucket, clock::Clock, faults::Faults, recording::Recorder};
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) ignore_conditions: bool,
+    /// Whether the buckets have Object Lock. What is locked is only recorded: nothing here deletes.
+    pub(crate) object_lock: bool,
     pub(crate) ignore_checksums: bool,
     pub(crate) minimum_part_size_bytes: usize,
 }

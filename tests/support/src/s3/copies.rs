@@ -20,7 +20,7 @@ pub(super) fn copy(
     request: S3Request<CopyObjectInput>,
 ) -> S3Result<CopyObjectOutput> {
     let S3Request { input, headers, .. } = request;
-    refuse_unsupported!(input);
+    refuse_unsupported!(shared, input);
     // s3s does not know yet that S3 has conditions on a copy's target.
     let if_none_match = headers
         .get("if-none-match")

@@ -81,7 +81,7 @@ pub(super) fn create(
     shared: &Shared,
     input: CreateMultipartUploadInput,
 ) -> S3Result<CreateMultipartUploadOutput> {
-    refuse_unsupported!(input);
+    refuse_unsupported!(shared, input);
     let method = match &input.checksum_algorithm {
         Some(named) => {
             Some(Method::new(Algorithm::parse(named.as_str())?, input.checksum_type.as_ref())?)

@@ -46,11 +46,13 @@ macro_rules! set_encryption {
 
 /// Refuses what a bucket like ours refuses, or what this server can't do but must not skip over.
 macro_rules! refuse_unsupported {
-    ($input:expr) => {
+    ($shared:expr, $input:expr) => {
         if $input.sse_customer_algorithm.is_some() {
             return Err(s3s::s3_error!(NotImplemented, "no encryption with the client's own keys"));
         }
-        if $input.object_lock_mode.is_some() || $input.object_lock_legal_hold_status.is_some() {
+        let asks_for_lock =
+            $input.object_lock_mode.is_some() || $input.object_lock_legal_hold_status.is_some();
+        if asks_for_lock && !$shared.options.object_lock {
             return Err(s3s::s3_error!(
                 InvalidRequest,
                 "Bucket is missing Object Lock Configuration"
@@ -91,7 +93,7 @@ pub(super) async fn put(
     request: S3Request<PutObjectInput>,
 ) -> S3Result<PutObjectOutput> {
     let S3Request { input, trailing_headers, .. } = request;
-    refuse_unsupported!(input);
+    refuse_unsupported!(shared, input);
     let condition = shared.write_condition(input.if_match.clone(), input.if_none_match.clone())?;
     let attributes = attributes!(input);
     let body = ClaimedBody {

@@ -1,0 +1,206 @@
+//! The public keys that an issuer signs with, from a file or from where it publishes them.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use jsonwebtoken::{
+    Algorithm, DecodingKey,
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse},
+};
+use serde::Deserialize;
+
+use super::{AuthSetupError, file::WatchedFile, published::PublishedKeys};
+
+/// More keys are no issuer's.
+const KEYS_LIMIT: usize = 100;
+
+/// Where an issuer's keys come from.
+#[derive(Debug, Clone)]
+pub enum KeySource {
+    /// A JWK set on disk (`JWT_JWKS_FILE`).
+    File(PathBuf),
+    /// A JWK set by HTTP (`JWT_JWKS_URL`).
+    Url {
+        /// Its address.
+        url: String,
+        /// How often it is asked.
+        refresh: Duration,
+    },
+}
+
+/// One public key.
+pub(super) struct Key {
+    id: Option<String>,
+    algorithms: Vec<Algorithm>,
+    pub(super) decoding: DecodingKey,
+}
+
+/// The keys of an issuer.
+#[derive(Default)]
+pub(super) struct KeySet(Vec<Key>);
+
+impl std::fmt::Debug for KeySet {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ids = self.0.iter().map(|key| key.id.as_deref().unwrap_or("(without id)"));
+        formatter.debug_list().entries(ids).finish()
+    }
+}
+
+impl KeySet {
+    /// Reads a JWK set (RFC 7517, section 5). Keys that sign nothing here are passed over, secret ones among
+    /// them: with those, whoever can check a token can make one.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Set {
+            keys: Vec<serde_json::Value>,
+        }
+        let set: Set = serde_json::from_slice(bytes)
+            .map_err(|error| format!("is no JWK set ({{\"keys\": […]}}): line {}", error.line()))?;
+        if set.keys.len() > KEYS_LIMIT {
+            return Err(format!("has more than {KEYS_LIMIT} keys"));
+        }
+        let keys: Vec<Key> = set.keys.into_iter().filter_map(Key::of).collect();
+        if keys.is_empty() {
+            return Err("has no public key for RS, PS, ES or EdDSA signatures".to_owned());
+        }
+        Ok(Self(keys))
+    }
+
+    /// The keys that may have signed a token with this header.
+    pub(super) fn candidates(
+        &self,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> impl Iterator<Item = &Key> {
+        self.0
+            .iter()
+            .filter(move |key| key.algorithms.contains(&algorithm))
+            .filter(move |key| id.is_none() || key.id.as_deref() == id)
+    }
+}
+
+impl Key {
+    fn of(value: serde_json::Value) -> Option<Self> {
+        let jwk: Jwk = serde_json::from_value(value).ok()?;
+        if !matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature)) {
+            return None;
+        }
+        let possible: &[Algorithm] = match &jwk.algorithm {
+            AlgorithmParameters::RSA(_) => &[
+                Algorithm::RS256,
+                Algorithm::RS384,
+                Algorithm::RS512,
+                Algorithm::PS256,
+                Algorithm::PS384,
+                Algorithm::PS512,
+            ],
+            AlgorithmParameters::EllipticCurve(key) => match key.curve {
+                EllipticCurve::P256 => &[Algorithm::ES256],
+                EllipticCurve::P384 => &[Algorithm::ES384],
+                _ => return None,
+            },
+            AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
+                &[Algorithm::EdDSA]
+            }
+            _ => return None,
+        };
+        let algorithms = match jwk.common.key_algorithm {
+            None => possible.to_vec(),
+            Some(named) => vec![
+                Algorithm::try_from(named).ok().filter(|algorithm| possible.contains(algorithm))?,
+            ],
+        };
+        let decoding = DecodingKey::from_jwk(&jwk).ok()?;
+        Some(Self { id: jwk.common.key_id, algorithms, decoding })
+    }
+}
+
+/// The keys of an issuer, as they are now.
+#[derive(Debug)]
+pub(super) enum IssuerKeys {
+    File(WatchedFile<KeySet>),
+    Published(PublishedKeys),
+}
+
+impl IssuerKeys {
+    pub(super) async fn open(source: KeySource) -> Result<Self, AuthSetupError> {
+        match source {
+            KeySource::File(path) => {
+                WatchedFile::open("JWT_JWKS_FILE", path, KeySet::parse).map(Self::File)
+            }
+            KeySource::Url { url, refresh } => {
+                PublishedKeys::open(&url, refresh).await.map(Self::Published)
+            }
+        }
+    }
+
+    /// None where they could not be had yet.
+    pub(super) fn known(&self) -> Option<Arc<KeySet>> {
+        match self {
+            Self::File(file) => Some(file.value()),
+            Self::Published(published) => published.known(),
+        }
+    }
+
+    /// The keys again, after one was looked for in vain: the issuer may have a new one.
+    pub(super) async fn look_again(&self) -> Option<Arc<KeySet>> {
+        match self {
+            Self::File(file) => file.refresh(),
+            Self::Published(published) => published.look_again().await,
+        }
+        self.known()
+    }
+
+    pub(super) async fn refresh(&self) {
+        match self {
+            Self::File(file) => file.refresh(),
+            Self::Published(published) => published.refresh().await,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(keys: serde_json::Value) -> Result<KeySet, String> {
+        KeySet::parse(json!({ "keys": keys }).to_string().as_bytes())
+    }
+
+    #[test]
+    fn keys_that_check_nothing_here_are_passed_over() {
+        let p256 = json!({
+            "kty": "EC", "crv": "P-256", "kid": "a",
+            "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+            "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+        });
+        let secret = json!({"kty": "oct", "kid": "a", "alg": "HS256", "k": "c2VjcmV0"});
+        let mut for_encryption = p256.clone();
+        for_encryption["use"] = json!("enc");
+        let mut of_another_kind = p256.clone();
+        of_another_kind["alg"] = json!("HS256");
+        let unknown = json!({"kty": "LATTICE", "kid": "a"});
+        for useless in [secret, for_encryption, of_another_kind, unknown] {
+            let message = parse(json!([useless])).unwrap_err();
+            assert!(message.contains("no public key"), "{message}");
+            let set = parse(json!([useless, p256])).unwrap();
+            assert_eq!(set.candidates(Some("a"), Algorithm::ES256).count(), 1);
+            assert_eq!(set.candidates(None, Algorithm::ES256).count(), 1);
+            for (id, algorithm) in [
+                (Some("a"), Algorithm::HS256),
+                (Some("a"), Algorithm::RS256),
+                (Some("b"), Algorithm::ES256),
+            ] {
+                assert_eq!(set.candidates(id, algorithm).count(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_set_is_told() {
+        assert!(KeySet::parse(b"[]").unwrap_err().contains("no JWK set"));
+        assert!(parse(json!([])).unwrap_err().contains("no public key"));
+    }
+}

@@ -1,0 +1,89 @@
+//! Which server a command speaks to, and how.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+
+use super::CliError;
+use crate::client::{Client, ClientIdentity, ConnectOptions, Token};
+
+/// A token itself. No flag: everybody on a machine sees the flags of its processes.
+const TOKEN_VARIABLE: &str = "TARA_EXPORT_TOKEN";
+
+/// Which server to speak to.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServerArguments {
+    /// The server's URL, such as https://export.example.com; without it, one is started in this process
+    #[arg(long, value_name = "URL", env = "TARA_EXPORT_SERVER")]
+    pub server: Option<String>,
+
+    /// File with the bearer token for that server; or set TARA_EXPORT_TOKEN to the token itself
+    #[arg(long, value_name = "FILE", env = "TARA_EXPORT_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+
+    /// Certificates of the authorities that the server's must be from, PEM; without it, the system's
+    #[arg(long, value_name = "FILE", env = "TARA_EXPORT_TLS_CA_FILE")]
+    pub tls_ca_file: Option<PathBuf>,
+
+    /// This client's certificate, PEM, for servers that want one
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "TARA_EXPORT_TLS_CLIENT_CERT_FILE",
+        requires = "tls_client_key_file"
+    )]
+    pub tls_client_cert_file: Option<PathBuf>,
+
+    /// Its private key, PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "TARA_EXPORT_TLS_CLIENT_KEY_FILE",
+        requires = "tls_client_cert_file"
+    )]
+    pub tls_client_key_file: Option<PathBuf>,
+}
+
+impl ServerArguments {
+    /// Connects to the server that the caller named. None where there is none.
+    ///
+    /// # Errors
+    /// [`CliError`] where a file can't be read, or the server is not reached.
+    pub async fn connect(&self) -> Result<Option<Client>, CliError> {
+        let Some(url) = &self.server else { return Ok(None) };
+        Ok(Some(Client::connect_with(url, self.options()?).await?))
+    }
+
+    fn options(&self) -> Result<ConnectOptions, CliError> {
+        let token = match &self.token_file {
+            Some(path) => Some((path.display().to_string(), text(path)?)),
+            None => env::var(TOKEN_VARIABLE)
+                .ok()
+                .filter(|token| !token.is_empty())
+                .map(|token| (TOKEN_VARIABLE.to_owned(), token)),
+        };
+        let token = token
+            .map(|(place, token)| Token::new(&token).ok_or(CliError::Token { place }))
+            .transpose()?;
+        let identity = match (&self.tls_client_cert_file, &self.tls_client_key_file) {
+            (Some(certificates), Some(key)) => Some(ClientIdentity {
+                certificates_pem: bytes(certificates)?,
+                key_pem: bytes(key)?,
+            }),
+            _ => None,
+        };
+        let authorities_pem = self.tls_ca_file.as_deref().map(bytes).transpose()?;
+        Ok(ConnectOptions { authorities_pem, identity, token })
+    }
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>, CliError> {
+    fs::read(path).map_err(|source| CliError::ReadFile { path: path.to_owned(), source })
+}
+
+fn text(path: &Path) -> Result<String, CliError> {
+    fs::read_to_string(path).map_err(|source| CliError::ReadFile { path: path.to_owned(), source })
+}

@@ -1,0 +1,113 @@
+//! Lets in who may call, before anything of a request's body is read.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http::{Extensions, header::AUTHORIZATION};
+use tonic::{
+    Code, Status,
+    transport::server::{TcpConnectInfo, TlsConnectInfo},
+};
+
+use super::{
+    permissions::{Permission, permission},
+    status::{role_missing, status},
+};
+use crate::auth::{Authenticator, Caller, Credentials, Refusal};
+
+/// A layer for [`axum::middleware::from_fn_with_state`]: the caller goes into the request's extensions, or
+/// the call is refused, with a line in the log that has nothing of what the caller sent as proof.
+pub async fn authenticate(
+    State(authenticator): State<Arc<Authenticator>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let method = request.uri().path();
+    let Some(permission) = permission(method) else {
+        // Fail closed: a method without a row in the table is as good as none.
+        return refuse(Status::unimplemented("there is no such method"));
+    };
+    let Permission::OneOf(roles) = permission else {
+        return next.run(request).await;
+    };
+    let peer = Peer::of(request.extensions());
+    let certificates = peer.certificates.as_ref();
+    let credentials = Credentials {
+        authorization: request.headers().get(AUTHORIZATION).map(|header| header.as_bytes()),
+        certificate: certificates.and_then(|chain| chain.first()).map(|first| first.as_ref()),
+    };
+    let caller = match authenticator.authenticate(credentials).await {
+        Ok(caller) => caller,
+        Err(refusal) => {
+            let status = Status::from(refusal);
+            let (peer, reason) = (peer.address, reason(refusal));
+            tracing::warn!(method, ?peer, reason, why = %refusal, "refused");
+            return refuse(status);
+        }
+    };
+    if !caller.roles.has_one_of(roles) {
+        let peer = peer.address;
+        tracing::warn!(method, ?peer, caller = &*caller.name, reason = "ROLE_MISSING", "refused");
+        return refuse(role_missing(method, roles));
+    }
+    // Nobody behind this needs the token, so nobody can log it.
+    request.headers_mut().remove(AUTHORIZATION);
+    request.extensions_mut().insert(caller);
+    next.run(request).await
+}
+
+fn refuse(status: Status) -> Response {
+    status.into_http::<tonic::body::Body>().map(Body::new)
+}
+
+fn reason(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Missing => "CREDENTIALS_MISSING",
+        Refusal::Invalid(_) => "CREDENTIALS_INVALID",
+        Refusal::Expired => "CREDENTIALS_EXPIRED",
+        Refusal::KeysUnavailable => "KEYS_UNAVAILABLE",
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let code = match refusal {
+            Refusal::KeysUnavailable => Code::Unavailable,
+            Refusal::Missing | Refusal::Invalid(_) | Refusal::Expired => Code::Unauthenticated,
+        };
+        status(code, reason(refusal), refusal.to_string())
+    }
+}
+
+/// Who is at the other end of a connection.
+struct Peer {
+    address: Option<SocketAddr>,
+    certificates: Option<Arc<Vec<tonic::transport::CertificateDer<'static>>>>,
+}
+
+impl Peer {
+    fn of(extensions: &Extensions) -> Self {
+        if let Some(tls) = extensions.get::<TlsConnectInfo<TcpConnectInfo>>() {
+            let (address, certificates) = (tls.get_ref().remote_addr(), tls.peer_certs());
+            return Self { address, certificates };
+        }
+        let address = extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+        Self { address, certificates: None }
+    }
+}
+
+/// Whose request this is: the name that goes into manifests. Empty where the server asks nobody.
+pub(super) fn caller<T>(request: &tonic::Request<T>) -> Arc<str> {
+    request.extensions().get::<Caller>().map_or_else(|| Arc::from(""), |caller| caller.name.clone())
+}
+
+/// Logs what a caller was given, or may do from now on.
+pub(super) fn log_access(caller: &str, method: &'static str, name: &str, path: &str) {
+    let caller = if caller.is_empty() { "anonymous" } else { caller };
+    tracing::info!(target: "tara_export::access", method, caller, name, path, "access");
+}
