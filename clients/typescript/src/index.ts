@@ -1,0 +1,22 @@
+/**
+ * The client over any transport of connect-es; see `tara-export/node` and `tara-export/web` for those
+ * that come with it.
+ */
+export { create, fromJson, isMessage, type JsonValue, toJson } from "@bufbuild/protobuf";
+export { Code } from "@connectrpc/connect";
+export type { CallSettings, ClientOptions, UploadWay } from "./calls.js";
+export { Client, type ListSettings, type TransferSettings } from "./client.js";
+export type { ArtifactDownload, BundleDownload } from "./download.js";
+export { ClientReason, type FieldViolation, TaraExportError } from "./error.js";
+export * from "./gen/tara/export/v1/export_pb.js";
+export * from "./gen/tara/export/v1/report_pb.js";
+export * from "./gen/tara/export/v1/review_pb.js";
+export * from "./gen/tara/export/v1/service_pb.js";
+export * from "./gen/tara/export/v1/upload_pb.js";
+export { newUuid } from "./ids.js";
+export type { Policy } from "./policy.js";
+export { previewRequestOf } from "./preview.js";
+export type { DocumentInput, DocumentProgress, ExportRequest } from "./request.js";
+export { type ExportResult, ExportRun, type ExportUpdate, failureOf, resultOf } from "./run.js";
+export { type ByteSource, type Content, type Hasher, portableSha256 } from "./source.js";
+export type { UploadedDocument, UploadProgress } from "./upload.js";

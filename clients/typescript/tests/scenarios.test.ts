@@ -1,0 +1,232 @@
+// Interprets clients/scenarios.json, which clients/README.md defines, over each protocol.
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { suite, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import { promisify } from "node:util";
+
+import {
+  connect,
+  Destination,
+  Document_Kind,
+  type DocumentInput,
+  type Export,
+  Export_State,
+  type ExportRequest,
+  fileContent,
+  fromJson,
+  type JsonValue,
+  type NodeClient,
+  ReviewSchema,
+  TaraExportError,
+} from "tara-export/node";
+
+import { type Command, root, World } from "./world.js";
+
+interface DocumentJson {
+  kind: `KIND_${keyof typeof Document_Kind}`;
+  file_name: string;
+  text?: string;
+  size_bytes?: number;
+}
+interface Expectation {
+  state?: string;
+  stored_in?: string;
+  artifact_count?: number;
+  document_name?: string;
+  reviewer?: string;
+  fell_back?: string;
+  same_as?: string;
+  exports?: string[];
+  sha256?: string;
+  sha256_of_size_bytes?: number;
+  files?: number;
+  code?: string;
+  reason?: string;
+  fields?: string[];
+}
+interface RequestJson {
+  review: JsonValue;
+  documents: DocumentJson[];
+}
+interface Step {
+  world?: Command;
+  export?: Partial<RequestJson> & { as: string; request_id?: string; when_accepted?: Command[] };
+  get?: { of: string; name?: never } | { name: string; of?: never };
+  list?: { filter: string; page_size: number };
+  download?: { of: string; path: string };
+  bundle?: { of: string };
+  expect?: Expectation;
+  until?: Expectation;
+}
+interface Scenarios {
+  request: RequestJson;
+  scenarios: { name: string; steps: Step[] }[];
+}
+
+const file: Scenarios = JSON.parse(await readFile(join(root, "clients/scenarios.json"), "utf8"));
+
+for (const protocol of ["grpc", "grpc-web"] as const) {
+  suite(`scenarios over ${protocol}`, () => {
+    for (const { name, steps } of file.scenarios) {
+      test(name, async () => {
+        const world = await World.start();
+        try {
+          const url = protocol === "grpc" ? world.networkUrl : world.http1Url;
+          const player = new Player(world, connect(url, { protocol }));
+          for (const step of steps) await player.play(step);
+        } finally {
+          await world.stop();
+        }
+      });
+    }
+  });
+}
+
+/** Plays the steps of one scenario. */
+class Player {
+  /** What the exports became that later steps name. */
+  private readonly exports = new Map<string, Export>();
+
+  constructor(
+    private readonly world: World,
+    private readonly client: NodeClient,
+  ) {}
+
+  async play(step: Step): Promise<void> {
+    if (step.world) return this.world.do(step.world);
+    if (step.until) return this.until(step, step.until);
+    const { code, reason, fields, ...expected } = step.expect ?? {};
+    if (code === undefined) return this.act(step, expected);
+    await assert.rejects(this.act(step, expected), (error) => {
+      assert.ok(error instanceof TaraExportError, String(error));
+      assert.deepEqual([error.codeName, error.reason], [code, reason]);
+      if (fields)
+        assert.deepEqual(
+          error.fieldViolations.map(({ field }) => field),
+          fields,
+        );
+      return true;
+    });
+  }
+
+  private async act(step: Step, expected: Expectation): Promise<void> {
+    if (step.export) await this.export(step.export, expected);
+    else if (step.get) this.check(await this.client.getExport(step.get.name ?? this.named(step.get.of).name), expected);
+    else if (step.list) await this.list(step.list, expected);
+    else if (step.download) await this.download(step.download, expected);
+    else if (step.bundle) await this.bundle(step.bundle.of, expected);
+    else assert.fail(`no such step: ${JSON.stringify(step)}`);
+  }
+
+  private async export(step: NonNullable<Step["export"]>, expected: Expectation): Promise<void> {
+    const request: ExportRequest = {
+      requestId: step.request_id,
+      // An item's keys that are no fields are left out here.
+      review: fromJson(ReviewSchema, step.review ?? file.request.review, { ignoreUnknownFields: true }),
+      documents: await Promise.all((step.documents ?? file.request.documents).map((one) => this.document(one))),
+    };
+    const run = this.client.export(request);
+    const lastByRun = new Map<string, bigint>();
+    let fellBack: string | undefined;
+    const whenAccepted = [...(step.when_accepted ?? [])];
+    for await (const update of run) {
+      if (update.type !== "event") continue;
+      const { event, runId, sequence } = update.event;
+      // Progress and heartbeats repeat a number of the run's; an end of an earlier run has none.
+      const isNumbered = event.case !== "artifactProgress" && event.case !== "heartbeat" && runId !== "";
+      if (isNumbered) {
+        const last = lastByRun.get(runId) ?? 0n;
+        assert.ok(sequence > last, `${event.case} ${sequence} after ${last}`);
+        lastByRun.set(runId, sequence);
+      }
+      if (event.case === "fellBack") fellBack = event.value.reason;
+      if (event.case === "accepted") for (const command of whenAccepted.splice(0)) await this.world.do(command);
+    }
+    const { export: made } = await run.result();
+    if (expected.fell_back) assert.equal(fellBack, expected.fell_back);
+    this.check(made, expected);
+    this.exports.set(step.as, made);
+  }
+
+  private async document({
+    kind,
+    file_name: fileName,
+    text,
+    size_bytes: sizeBytes,
+  }: DocumentJson): Promise<DocumentInput> {
+    const described = { kind: Document_Kind[kind.replace("KIND_", "") as keyof typeof Document_Kind], fileName };
+    if (sizeBytes === undefined) return { ...described, content: new TextEncoder().encode(text) };
+    const path = join(this.world.folder, fileName);
+    await writeFile(path, bytesOf(sizeBytes));
+    return { ...described, content: await fileContent(path) };
+  }
+
+  private async list(step: NonNullable<Step["list"]>, expected: Expectation): Promise<void> {
+    const listed: string[] = [];
+    for await (const { name } of this.client.listExports({ filter: step.filter, pageSize: step.page_size }))
+      listed.push(name);
+    assert.deepEqual(
+      listed,
+      expected.exports?.map((as) => this.named(as).name),
+    );
+  }
+
+  private async download({ of, path }: NonNullable<Step["download"]>, expected: Expectation): Promise<void> {
+    const target = join(this.world.folder, "download");
+    await this.client.downloadArtifact(this.named(of).name, path, target);
+    const size = expected.sha256_of_size_bytes;
+    const wanted = size === undefined ? expected.sha256 : sha256(bytesOf(size));
+    assert.equal(sha256(await readFile(target)), wanted);
+  }
+
+  private async bundle(of: string, expected: Expectation): Promise<void> {
+    const target = join(this.world.folder, "bundle.zip");
+    await this.client.downloadBundle(this.named(of).name, target);
+    const { stdout } = await promisify(execFile)("python3", ["-m", "zipfile", "--list", target]);
+    // A heading, and a line for each file.
+    assert.equal(stdout.trim().split("\n").length - 1, expected.files);
+  }
+
+  /** Again and again until it is so; the test's own time limits it. */
+  private async until(step: Step, expected: Expectation): Promise<void> {
+    for (let tries = 0; ; tries++) {
+      try {
+        return await this.act(step, expected);
+      } catch (error) {
+        if (!(error instanceof assert.AssertionError) || tries > 600) throw error;
+        await pause(100);
+      }
+    }
+  }
+
+  private check(made: Export, expected: Expectation): void {
+    const { state, stored_in, artifact_count, document_name, reviewer, same_as } = expected;
+    if (state) assert.equal(`STATE_${Export_State[made.state]}`, state);
+    if (stored_in) assert.equal(`DESTINATION_${Destination[made.storedIn]}`, stored_in);
+    if (artifact_count) assert.equal(made.artifactCount, artifact_count);
+    if (document_name) assert.equal(made.documentName, document_name);
+    if (reviewer) assert.equal(made.reviewer, reviewer);
+    if (!same_as) return;
+    const other = this.named(same_as);
+    assert.deepEqual([made.name, made.manifestSha256], [other.name, other.manifestSha256]);
+  }
+
+  private named(as: string): Export {
+    const made = this.exports.get(as);
+    assert.ok(made, `no export is named ${as}`);
+    return made;
+  }
+}
+
+/** Bytes that every client's test makes alike. */
+function bytesOf(sizeBytes: number): Uint8Array {
+  return Uint8Array.from({ length: sizeBytes }, (_, place) => (place * 31) % 251);
+}
+
+function sha256(data: Uint8Array): string {
+  return createHash("sha256").update(data).digest("hex");
+}

@@ -1,0 +1,9 @@
+/** Defines `<complete-review>`, and brings the ready-made ways to its functions. */
+import { CompleteReview } from "./element.js";
+
+export { connect, TaraExportError } from "tara-export/web";
+export * from "./backend.js";
+export { CompleteReview, type CompleteReviewEvent } from "./element.js";
+export type { EventDetails } from "./events.js";
+
+if (!customElements.get("complete-review")) customElements.define("complete-review", CompleteReview);

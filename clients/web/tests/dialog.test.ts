@@ -1,0 +1,314 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, before, beforeEach, suite, test } from "node:test";
+
+import type { Browser, Page } from "playwright-core";
+import { connect, Export_State } from "tara-export/node";
+
+import type { World } from "../../typescript/tests/world.js";
+import { accessibilityFaults, openPage, picture, startBrowser } from "./browser.js";
+import { type Demo, startDemo, startDemoWithoutBucket } from "./demo.js";
+
+const fellBack = "Saved on the server for now";
+
+suite("the dialog", () => {
+  let demo: Demo;
+  let world: World;
+  let browser: Browser;
+  let page: Page;
+  let closePage: () => Promise<void>;
+  let faults: string[];
+
+  before(async () => {
+    demo = await startDemo();
+    ({ world } = demo);
+    browser = await startBrowser();
+  });
+  after(async () => {
+    await browser?.close();
+    await demo?.stop();
+  });
+  beforeEach(async () => {
+    await world.heal();
+    ({ page, faults, close: closePage } = await openPage(browser, demo.pageUrl));
+  });
+  afterEach(async () => {
+    await closePage();
+    assert.deepEqual(faults, []);
+  });
+
+  const press = (name: string) => page.getByRole("button", { name, exact: true }).click();
+  const title = (name: string) => page.getByRole("heading", { name, level: 2 }).waitFor();
+  const event = (type: string) => page.locator(`#events [data-type=${type}]`);
+  const fact = async (term: string) =>
+    (await page.locator("dl.facts > div").filter({ hasText: term }).locator("dd").textContent())?.trim() ?? "";
+  const open = async () => {
+    await press("Complete review");
+    await title("Where should the audit bundle go?");
+  };
+  const save = async (button = "Save to S3") => {
+    await press("Continue");
+    await page.locator("dialog.confirm[open]").waitFor();
+    await press(button);
+  };
+  const exportOf = async () => {
+    const name = ((await event("started").last().textContent()) ?? "").replace("started: ", "");
+    return connect(world.serverUrl, { protocol: "grpc-web" }).getExport(name);
+  };
+  const isAccessible = async () => assert.deepEqual(await accessibilityFaults(page), []);
+
+  test("saves to S3, and hands out the document and the bundle", async () => {
+    await open();
+    assert.ok(await page.getByRole("radio", { name: "Save to S3" }).isChecked());
+    await page.getByText("Recommended").waitFor();
+    await page.getByText("names no guidelines").waitFor();
+    await picture(page, "choose");
+    await isAccessible();
+    await page.getByText("and a manifest with each file").click();
+    await page.getByRole("listitem").filter({ hasText: "readable_report.txt" }).waitFor();
+
+    await press("Continue");
+    await title("Save this review to S3?");
+    await page.getByText("11 files").last().waitFor();
+    await picture(page, "confirm");
+    await isAccessible();
+    await press("Back");
+    await title("Where should the audit bundle go?");
+    await save();
+
+    await title("Saved to S3");
+    assert.match(await fact("Location"), /^s3:\/\/tara-test\/tara\/\d{8}_\d{6}_Incident_report_4711(_\d+)?\/$/);
+    assert.equal(await fact("Files"), "11 files and the manifest");
+    await picture(page, "done");
+    await isAccessible();
+    const stored = await exportOf();
+    assert.equal(stored.state, Export_State.COMMITTED);
+    assert.ok((await fact("Proof")).startsWith(stored.manifestSha256));
+
+    const [document] = await Promise.all([page.waitForEvent("download"), press("Download Final document")]);
+    assert.equal(document.suggestedFilename(), "after_Incident_report_4711.txt");
+    assert.equal(await readFile(await document.path(), "utf8"), "At 10:00 UTC the database stopped.\n");
+    await page.getByText("was checked and handed to your browser").waitFor();
+    const [bundle] = await Promise.all([page.waitForEvent("download"), press("Download Whole bundle (ZIP)")]);
+    assert.equal(bundle.suggestedFilename(), `${stored.folderName}.zip`);
+    assert.deepEqual((await readFile(await bundle.path())).subarray(0, 4), Buffer.from("PK\x03\x04", "latin1"));
+
+    await press("Start a new review");
+    await event("new-review").waitFor();
+    await page.locator("dialog[open]").waitFor({ state: "detached" });
+    // The next review is another bundle.
+    await open();
+    await save();
+    await title("Saved to S3");
+    assert.notEqual((await exportOf()).name, stored.name);
+  });
+
+  test("saves on the server only, with the keyboard alone", async () => {
+    await page.getByRole("button", { name: "Complete review" }).focus();
+    await page.keyboard.press("Enter");
+    await title("Where should the audit bundle go?");
+    await page.keyboard.press("Tab");
+    await page.keyboard.press("ArrowDown");
+    assert.ok(await page.getByRole("radio", { name: "Save on the server only" }).isChecked());
+    // Contents, Cancel, Continue.
+    for (const key of ["Tab", "Tab", "Tab", "Enter"]) await page.keyboard.press(key);
+    await title("Save this review on the server only?");
+    await page.keyboard.press("Escape");
+    await title("Where should the audit bundle go?");
+    await page.keyboard.press("Enter");
+    await title("Save this review on the server only?");
+    for (const key of ["Tab", "Tab", "Enter"]) await page.keyboard.press(key);
+    await title("Saved on the server");
+    assert.match(await fact("Location"), /exports\/\d{8}_\d{6}_Incident_report_4711\/$/);
+    await page.keyboard.press("Escape");
+    await event("closed").waitFor();
+    assert.equal(await page.evaluate(() => document.activeElement?.textContent), "Complete review");
+    // It is the same review still: its end is shown again, and nothing is exported twice.
+    await press("Complete review");
+    await title("Saved on the server");
+  });
+
+  test("says so in plain words when S3 can't take it", async () => {
+    await open();
+    await world.do("s3 down");
+    await save();
+    await title(fellBack);
+    await page.getByText("S3 could not take the bundle.").waitFor();
+    await page.getByText("you don’t have to do anything").waitFor();
+    await picture(page, "fell-back");
+    await isAccessible();
+    assert.equal((await exportOf()).state, Export_State.FELL_BACK);
+  });
+
+  test("tells a failure, and tries again", async () => {
+    await page.getByLabel("When S3 can’t take it").selectOption("none");
+    await open();
+    await world.do("s3 down");
+    await save();
+    await title("No bundle was made");
+    await page.getByText("STORE_DENIED").waitFor();
+    await event("failed").waitFor();
+    await picture(page, "failed");
+    await isAccessible();
+    await world.do("s3 up");
+    await press("Try again");
+    await title("Saved to S3");
+  });
+
+  test("nothing is exported when it is cancelled", async () => {
+    const client = connect(world.serverUrl);
+    const count = async () => {
+      let exports = 0;
+      for await (const _ of client.listExports()) exports += 1;
+      return exports;
+    };
+    const before = await count();
+    await open();
+    await press("Cancel");
+    await event("cancelled").waitFor();
+    await open();
+    await page.keyboard.press("Escape");
+    await event("cancelled").nth(1).waitFor();
+    assert.equal(await count(), before);
+    assert.equal(await event("started").count(), 0);
+  });
+
+  test("shows each file live, and goes on in the background", async () => {
+    await open();
+    await world.do("hold");
+    await save();
+    await page.getByText("7 of 12 files").first().waitFor();
+    assert.equal(await page.locator("li.stored").count(), 7);
+    await page.locator("li.sending").filter({ hasText: "accepted_feedback.json" }).waitFor();
+    await picture(page, "running");
+    await isAccessible();
+    await press("Continue in background");
+    await event("closed").waitFor();
+    await world.do("release");
+    await event("completed").waitFor();
+    assert.equal(await page.locator("dialog[open]").count(), 0);
+    await press("Complete review");
+    await title("Saved to S3");
+  });
+
+  test("takes an export up again after a reload in the middle", async () => {
+    await open();
+    await world.do("hold");
+    await save();
+    await page.getByText("7 of 12 files").first().waitFor();
+    const { name } = await exportOf();
+    await page.reload();
+    await title("Taking up the export again");
+    // What happened before is told again.
+    await page.getByText("7 of 12 files").first().waitFor();
+    assert.equal(await page.locator("li.stored").count(), 7);
+    await world.do("release");
+    await title("Saved to S3");
+    const completed = await connect(world.serverUrl).getExport(name);
+    assert.equal(await fact("Location"), completed.location);
+  });
+
+  test("starts again under the same id when the reload came before the request", async () => {
+    await open();
+    // Nothing of the first page's request gets through.
+    let isLoadedAnew = false;
+    page.on("framenavigated", () => {
+      isLoadedAnew = true;
+    });
+    await page.route("**/StartExport", (route) => (isLoadedAnew ? route.continue() : route.abort()));
+    await save();
+    await page.getByText("Sending the review to the server").waitFor();
+    const remembered = await page.evaluate(() => sessionStorage.getItem("complete-review:demo") ?? "");
+    await page.reload();
+    await title("Saved to S3");
+    assert.equal((await exportOf()).name, `exports/${JSON.parse(remembered).requestId}`);
+  });
+
+  test("follows by name what the page's back end started", async () => {
+    await page.getByLabel("this page’s back end starts").check();
+    await open();
+    await save();
+    await title("Saved to S3");
+    assert.match(await fact("Location"), /Störungsbericht/);
+    assert.equal((await exportOf()).state, Export_State.COMMITTED);
+  });
+
+  test("sends a large document in chunks, and says how far it is", async () => {
+    const sizeBytes = 9 * 1024 * 1024;
+    const file = join(world.folder, "large.docx");
+    await writeFile(file, Buffer.alloc(sizeBytes, "large "));
+    await page.getByLabel("After the review").setInputFiles(file);
+    await open();
+    const stages = await page.locator("dialog.main").evaluateHandle((dialog) => {
+      const seen: string[] = [];
+      const look = () => seen.push(dialog.querySelector(".stage")?.textContent ?? "");
+      new MutationObserver(look).observe(dialog, { subtree: true, childList: true });
+      return seen;
+    });
+    await save();
+    await title("Saved to S3");
+    assert.match((await stages.jsonValue()).join(), /Sending large.docx to the server: \d+ %/);
+    const stored = await exportOf();
+    const document = stored.artifacts.find(({ path }) => path.startsWith("documents/after_"));
+    assert.equal(document?.sizeBytes, BigInt(sizeBytes));
+  });
+
+  test("is readable in the dark and on a phone", async () => {
+    await page.emulateMedia({ colorScheme: "dark" });
+    await open();
+    await picture(page, "choose-dark");
+    await isAccessible();
+    await page.setViewportSize({ width: 390, height: 780 });
+    await picture(page, "choose-phone");
+    await save();
+    await title("Saved to S3");
+    await picture(page, "done-dark-phone");
+    await isAccessible();
+    const width = await page.locator("dialog.main").evaluate((dialog) => dialog.scrollWidth - dialog.clientWidth);
+    assert.equal(width, 0);
+  });
+});
+
+test("a server without a bucket suggests itself, and says why not S3", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "complete-review-"));
+  const demo = await startDemoWithoutBucket(folder);
+  const browser = await startBrowser();
+  try {
+    const { page, faults } = await openPage(browser, demo.pageUrl);
+    await page.getByRole("button", { name: "Complete review" }).click();
+    await page.getByRole("heading", { name: "Where should the audit bundle go?" }).waitFor();
+    assert.ok(await page.getByRole("radio", { name: "Save on the server only" }).isChecked());
+    assert.ok(await page.getByRole("radio", { name: "Save to S3" }).isDisabled());
+    await page.getByText("This server has no S3 bucket.").waitFor();
+    await picture(page, "choose-without-bucket");
+    assert.deepEqual(await accessibilityFaults(page), []);
+    await page.getByRole("button", { name: "Continue" }).click();
+    await page.getByRole("button", { name: "Save on the server" }).click();
+    await page.getByRole("heading", { name: "Saved on the server" }).waitFor();
+    assert.deepEqual(faults, []);
+  } finally {
+    await browser.close();
+    await demo.stop();
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+test("a service that can't be reached is an error with a way on", async () => {
+  const demo = await startDemo();
+  const browser = await startBrowser();
+  try {
+    const { page } = await openPage(browser, demo.pageUrl);
+    await page.route("**/PreviewExport", (route) => route.abort());
+    await page.getByRole("button", { name: "Complete review" }).click();
+    await page.getByRole("heading", { name: "The review can’t be looked at" }).waitFor();
+    await page.getByText("The server can’t be reached.").waitFor();
+    await page.unroute("**/PreviewExport");
+    await page.getByRole("button", { name: "Try again" }).click();
+    await page.getByRole("heading", { name: "Where should the audit bundle go?" }).waitFor();
+  } finally {
+    await browser.close();
+    await demo.stop();
+  }
+});
