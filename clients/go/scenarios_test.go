@@ -1,0 +1,404 @@
+package taraexport_test
+
+import (
+	"archive/zip"
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	taraexport "github.com/tara-export/tara-export/clients/go"
+	exportv1 "github.com/tara-export/tara-export/clients/go/gen/tara/export/v1"
+)
+
+// ../README.md tells what scenarios mean.
+type scenarioFile struct {
+	Request   scenarioRequest
+	Scenarios []struct {
+		Name  string
+		Steps []step
+	}
+}
+
+type scenarioRequest struct {
+	Review    json.RawMessage
+	Documents []scenarioDocument
+}
+
+type scenarioDocument struct {
+	Kind      string
+	FileName  string `json:"file_name"`
+	Text      string
+	SizeBytes int `json:"size_bytes"`
+}
+
+type step struct {
+	World  string
+	Export *struct {
+		scenarioRequest
+		As           string
+		RequestID    string   `json:"request_id"`
+		WhenAccepted []string `json:"when_accepted"`
+	}
+	Get *struct{ Of, Name string }
+	// The filter may be empty.
+	List *struct {
+		Filter   string
+		PageSize int32 `json:"page_size"`
+	}
+	Download *struct{ Of, Path string }
+	Bundle   *struct{ Of string }
+	Expect   expectation
+	Until    *expectation
+}
+
+type expectation struct {
+	State             string
+	StoredIn          string  `json:"stored_in"`
+	ArtifactCount     *int32  `json:"artifact_count"`
+	DocumentName      *string `json:"document_name"`
+	Reviewer          *string
+	FellBack          string `json:"fell_back"`
+	SameAs            string `json:"same_as"`
+	Exports           []string
+	SHA256            string
+	SHA256OfSizeBytes int `json:"sha256_of_size_bytes"`
+	Files             int
+	Code              string
+	Reason            string
+	Fields            []string
+}
+
+func TestScenarios(t *testing.T) {
+	text, err := os.ReadFile("../scenarios.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file scenarioFile
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	// A step that this test does not know must not pass.
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&file); err != nil {
+		t.Fatal(err)
+	}
+	onEachTransport(t, func(t *testing.T, options ...taraexport.Option) {
+		for _, scenario := range file.Scenarios {
+			t.Run(scenario.Name, func(t *testing.T) {
+				world := startWorld(t)
+				way := world.GRPC
+				if len(options) > 0 {
+					way = world.HTTP1
+				}
+				player := &player{
+					T: t, world: world, client: connect(t, "http://"+way, options...), defaults: file.Request,
+					exports: map[string]*exportv1.Export{},
+				}
+				for number, step := range scenario.Steps {
+					player.where = fmt.Sprintf("step %d", number+1)
+					player.play(step)
+				}
+			})
+		}
+	})
+}
+
+// world is a server with an S3 and ways to it, in a process of their own.
+type world struct {
+	GRPC   string
+	HTTP1  string `json:"http1"`
+	Server string
+	Folder string
+
+	commands io.Writer
+	answers  *bufio.Scanner
+}
+
+func startWorld(t *testing.T) *world {
+	t.Helper()
+	binary := os.Getenv("TARA_EXPORT_TEST_WORLD")
+	if binary == "" {
+		binary = "../../target/debug/test-world"
+	}
+	process := exec.Command(binary)
+	process.Stderr = t.Output()
+	commands, err := process.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers, err := process.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := process.Start(); err != nil {
+		t.Fatalf("%s: build it first, or name it with TARA_EXPORT_TEST_WORLD: %s", binary, err)
+	}
+	t.Cleanup(func() {
+		commands.Close()
+		_ = process.Wait()
+	})
+	world := &world{commands: commands, answers: bufio.NewScanner(answers)}
+	if !world.answers.Scan() {
+		t.Fatal("the world ended at once")
+	}
+	if err := json.Unmarshal(world.answers.Bytes(), world); err != nil {
+		t.Fatal(err)
+	}
+	return world
+}
+
+func (world *world) tell(command string) error {
+	if _, err := fmt.Fprintln(world.commands, command); err != nil {
+		return err
+	}
+	if !world.answers.Scan() {
+		return errors.New("the world has ended")
+	}
+	if answer := world.answers.Text(); answer != "ok" {
+		return fmt.Errorf("%s: %s", command, answer)
+	}
+	return nil
+}
+
+// player plays one scenario.
+type player struct {
+	*testing.T
+	world    *world
+	client   *taraexport.Client
+	defaults scenarioRequest
+	exports  map[string]*exportv1.Export
+	where    string
+}
+
+func (player *player) play(step step) {
+	player.Helper()
+	switch expect := step.Expect; {
+	case step.World != "":
+		player.must(player.world.tell(step.World))
+	case step.Export != nil:
+		player.export(step)
+	case step.Get != nil:
+		player.get(step)
+	case step.List != nil:
+		request := &exportv1.ListExportsRequest{Filter: step.List.Filter, PageSize: step.List.PageSize}
+		var names, want []string
+		var failed error
+		for export, err := range player.client.ListExports(player.Context(), request) {
+			failed = err
+			names = append(names, export.GetName())
+		}
+		if player.isFailure(failed, expect) {
+			return
+		}
+		for _, of := range expect.Exports {
+			want = append(want, player.exports[of].GetName())
+		}
+		player.check(slices.Equal(names, want), "the list is %v instead of %v", names, want)
+	case step.Download != nil:
+		target := filepath.Join(player.TempDir(), "file")
+		name := player.exports[step.Download.Of].GetName()
+		_, err := player.client.DownloadArtifact(player.Context(), name, step.Download.Path, target)
+		if player.isFailure(err, expect) {
+			return
+		}
+		content, err := os.ReadFile(target)
+		player.must(err)
+		want := expect.SHA256
+		if want == "" {
+			want = digest(patterned(expect.SHA256OfSizeBytes))
+		}
+		player.check(digest(content) == want, "the digest is %s instead of %s", digest(content), want)
+	case step.Bundle != nil:
+		target := filepath.Join(player.TempDir(), "bundle.zip")
+		_, err := player.client.DownloadBundle(player.Context(), player.exports[step.Bundle.Of].GetName(), target)
+		player.must(err)
+		archive, err := zip.OpenReader(target)
+		player.must(err)
+		defer archive.Close()
+		player.check(len(archive.File) == expect.Files, "there are %d files", len(archive.File))
+	default:
+		player.Fatalf("%s does nothing", player.where)
+	}
+}
+
+func (player *player) export(step step) {
+	player.Helper()
+	request, options := player.request(step)
+	last := map[string]int64{}
+	fellBack := ""
+	isAccepted := false
+	options = append(options, taraexport.OnUpdate(func(update taraexport.Update) {
+		event := update.Event
+		if event.GetFellBack() != nil {
+			fellBack = event.GetFellBack().GetReason()
+		}
+		if event.GetAccepted() != nil && !isAccepted {
+			isAccepted = true
+			for _, command := range step.Export.WhenAccepted {
+				player.must(player.world.tell(command))
+			}
+		}
+		if event == nil || event.GetRunId() == "" || event.GetHeartbeat() != nil || event.GetArtifactProgress() != nil {
+			return
+		}
+		player.check(event.GetSequence() > last[event.GetRunId()], "event %d came late", event.GetSequence())
+		last[event.GetRunId()] = event.GetSequence()
+	}))
+	result, err := player.client.Export(player.Context(), request, options...)
+	if player.isFailure(err, step.Expect) {
+		return
+	}
+	player.check(step.Expect.FellBack == fellBack, "it fell back for %q", fellBack)
+	player.exports[step.Export.As] = result.Export
+	for _, wrong := range player.differences(result.Export, step.Expect) {
+		player.Errorf("%s: %s", player.where, wrong)
+	}
+}
+
+func (player *player) request(step step) (*exportv1.StartExportRequest, []taraexport.ExportOption) {
+	player.Helper()
+	review, documents := step.Export.Review, step.Export.Documents
+	if review == nil {
+		review = player.defaults.Review
+	}
+	if documents == nil {
+		documents = player.defaults.Documents
+	}
+	request := &exportv1.StartExportRequest{RequestId: step.Export.RequestID, Review: &exportv1.Review{}}
+	player.must(protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(review, request.Review))
+	var options []taraexport.ExportOption
+	for _, document := range documents {
+		kind := exportv1.Document_Kind(exportv1.Document_Kind_value[document.Kind])
+		if document.SizeBytes > 0 {
+			path := filepath.Join(player.TempDir(), document.FileName)
+			player.must(os.WriteFile(path, patterned(document.SizeBytes), 0o600))
+			options = append(options, taraexport.AttachFile(kind, path))
+		} else {
+			options = append(options, taraexport.Attach(kind, document.FileName, strings.NewReader(document.Text)))
+		}
+	}
+	return request, options
+}
+
+func (player *player) get(step step) {
+	player.Helper()
+	name := step.Get.Name
+	if name == "" {
+		name = player.exports[step.Get.Of].GetName()
+	}
+	// What is waited for is in another process, which can only be asked.
+	for end := time.Now().Add(time.Minute); ; {
+		export, err := player.client.GetExport(player.Context(), name)
+		if step.Until == nil {
+			if player.isFailure(err, step.Expect) {
+				return
+			}
+			for _, wrong := range player.differences(export, step.Expect) {
+				player.Errorf("%s: %s", player.where, wrong)
+			}
+			return
+		}
+		player.must(err)
+		wrong := player.differences(export, *step.Until)
+		if len(wrong) == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			player.Fatalf("%s: still %v", player.where, wrong)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// isFailure tells whether the step was to fail, and did.
+func (player *player) isFailure(err error, expect expectation) bool {
+	player.Helper()
+	if expect.Code == "" {
+		player.must(err)
+		return false
+	}
+	failure := (*taraexport.Error)(nil)
+	if !errors.As(err, &failure) {
+		player.Fatalf("%s: %v instead of %s", player.where, err, expect.Code)
+	}
+	var code codes.Code
+	player.must(json.Unmarshal([]byte(`"`+expect.Code+`"`), &code))
+	player.check(failure.Code == code && failure.Reason == expect.Reason, "it failed with %v", failure)
+	if expect.Fields != nil {
+		var fields []string
+		for _, violation := range failure.FieldViolations {
+			fields = append(fields, violation.Field)
+		}
+		player.check(slices.Equal(fields, expect.Fields), "wrong fields are %v", fields)
+	}
+	return true
+}
+
+func (player *player) differences(export *exportv1.Export, expect expectation) (wrong []string) {
+	compare := func(what string, got, want any) {
+		if got != want {
+			wrong = append(wrong, fmt.Sprintf("%s is %v instead of %v", what, got, want))
+		}
+	}
+	if expect.State != "" {
+		compare("the state", export.GetState().String(), expect.State)
+	}
+	if expect.StoredIn != "" {
+		compare("the place", export.GetStoredIn().String(), expect.StoredIn)
+	}
+	if expect.ArtifactCount != nil {
+		compare("the number of artifacts", export.GetArtifactCount(), *expect.ArtifactCount)
+	}
+	if expect.DocumentName != nil {
+		compare("the document", export.GetDocumentName(), *expect.DocumentName)
+	}
+	if expect.Reviewer != nil {
+		compare("the reviewer", export.GetReviewer(), *expect.Reviewer)
+	}
+	if expect.SameAs != "" {
+		compare("the name", export.GetName(), player.exports[expect.SameAs].GetName())
+		compare("the manifest", export.GetManifestSha256(), player.exports[expect.SameAs].GetManifestSha256())
+	}
+	return wrong
+}
+
+func (player *player) must(err error) {
+	player.Helper()
+	if err != nil {
+		player.Fatalf("%s: %v", player.where, err)
+	}
+}
+
+func (player *player) check(holds bool, format string, arguments ...any) {
+	player.Helper()
+	if !holds {
+		player.Errorf(player.where+": "+format, arguments...)
+	}
+}
+
+// patterned is the content of a document of that size.
+func patterned(size int) []byte {
+	content := make([]byte, size)
+	for place := range content {
+		content[place] = byte(place * 31 % 251)
+	}
+	return content
+}
+
+func digest(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,33 @@
+package com.tara.export.client;
+
+import java.io.IOException;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.HexFormat;
+
+/** SHA-256, in 64 lower-case hexadecimal digits. */
+final class Digests {
+  private Digests() {}
+
+  static MessageDigest sha256() {
+    try {
+      return MessageDigest.getInstance("SHA-256");
+    } catch (NoSuchAlgorithmException impossible) {
+      // Every Java has it: its specification demands that.
+      throw new IllegalStateException(impossible);
+    }
+  }
+
+  static String hex(MessageDigest digest) {
+    return HexFormat.of().formatHex(digest.digest());
+  }
+
+  static String of(Content content) throws IOException {
+    MessageDigest digest = sha256();
+    for (long start = 0; start < content.sizeBytes(); start += UploadStream.PIECE_BYTES) {
+      int length = (int) Math.min(UploadStream.PIECE_BYTES, content.sizeBytes() - start);
+      digest.update(content.read(start, length));
+    }
+    return hex(digest);
+  }
+}

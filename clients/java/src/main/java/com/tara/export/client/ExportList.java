@@ -1,0 +1,54 @@
+package com.tara.export.client;
+
+import com.tara.export.v1.Export;
+import com.tara.export.v1.ListExportsRequest;
+import com.tara.export.v1.ListExportsResponse;
+import java.util.Iterator;
+import java.util.NoSuchElementException;
+
+/** Exports, newest first; pages are fetched as they are asked for. Each iteration begins anew. */
+final class ExportList implements Iterable<Export> {
+  private final Connection connection;
+  private final ListExportsRequest first;
+
+  ExportList(Connection connection, ListExportsRequest first) {
+    this.connection = connection;
+    this.first = first;
+  }
+
+  @Override
+  public Iterator<Export> iterator() {
+    return new Iterator<>() {
+      private ListExportsRequest next = first;
+      private Iterator<Export> page = java.util.Collections.emptyIterator();
+
+      @Override
+      public boolean hasNext() {
+        // A page can be empty without being the last.
+        while (!page.hasNext() && next != null) {
+          ListExportsResponse answer = fetch(next);
+          page = answer.getExportsList().iterator();
+          String token = answer.getNextPageToken();
+          next = token.isEmpty() ? null : next.toBuilder().setPageToken(token).build();
+        }
+        return page.hasNext();
+      }
+
+      @Override
+      public Export next() {
+        if (!hasNext()) {
+          throw new NoSuchElementException();
+        }
+        return page.next();
+      }
+    };
+  }
+
+  private ListExportsResponse fetch(ListExportsRequest request) {
+    try {
+      return connection.service().listExports(request);
+    } catch (RuntimeException failure) {
+      throw TaraExportException.from(failure);
+    }
+  }
+}

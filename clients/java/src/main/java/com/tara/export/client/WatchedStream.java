@@ -1,0 +1,71 @@
+package com.tara.export.client;
+
+import io.grpc.CallOptions;
+import io.grpc.ClientCall;
+import io.grpc.Channel;
+import io.grpc.Metadata;
+import io.grpc.MethodDescriptor;
+import io.grpc.Status;
+import java.time.Duration;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * A stream of the server that counts as lost when it says nothing for too long. One message is asked
+ * for at a time, so that a slow reader fills no memory.
+ */
+final class WatchedStream<Q, A> implements AutoCloseable {
+  /** A message, or how the stream ended. */
+  private record Item<A>(A message, Status status, Metadata trailers) {}
+
+  private final BlockingQueue<Item<A>> arrived = new LinkedBlockingQueue<>();
+  private final ClientCall<Q, A> call;
+
+  WatchedStream(Channel channel, MethodDescriptor<Q, A> method, Q request) {
+    call = channel.newCall(method, CallOptions.DEFAULT);
+    call.start(
+        new ClientCall.Listener<>() {
+          @Override
+          public void onMessage(A message) {
+            arrived.add(new Item<>(message, null, null));
+          }
+
+          @Override
+          public void onClose(Status status, Metadata trailers) {
+            arrived.add(new Item<>(null, status, trailers));
+          }
+        },
+        new Metadata());
+    call.sendMessage(request);
+    call.halfClose();
+  }
+
+  /** The next message, or null after the last. */
+  A next(Duration limit) {
+    call.request(1);
+    Item<A> item;
+    try {
+      item = arrived.poll(limit.toMillis(), TimeUnit.MILLISECONDS);
+    } catch (InterruptedException interrupted) {
+      throw TaraExportException.interrupted(interrupted);
+    }
+    if (item == null) {
+      throw TaraExportException.lost("the server said nothing for too long");
+    }
+    if (item.message != null) {
+      return item.message;
+    }
+    // Whoever asks again gets the same answer.
+    arrived.add(item);
+    if (item.status.isOk()) {
+      return null;
+    }
+    throw TaraExportException.from(item.status.asRuntimeException(item.trailers));
+  }
+
+  @Override
+  public void close() {
+    call.cancel("no longer wanted", null);
+  }
+}
