@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 from google.protobuf import json_format
-from tara_export import CallError, Client
 
 from tara.export.v1 import export_pb2, review_pb2, service_pb2
+from tara_export import CallError, Client
 
 ROOT = Path(__file__).parents[3]
 FILE = json.loads((ROOT / "clients/scenarios.json").read_text())

@@ -26,7 +26,15 @@ _PIECE_BYTES = 1024 * 1024
 _DEADLINE_SECONDS = 60
 #: Beyond the patience for a lost stream, a request may take a second for each of these.
 _SLOWEST_BYTES_PER_SECOND = 32 * 1024
-_READS = ("GetExport", "ListExports", "GetReport", "PreviewExport", "CheckStorage", "GetUpload", "CreateUpload")
+_READS = (
+    "GetExport",
+    "ListExports",
+    "GetReport",
+    "PreviewExport",
+    "CheckStorage",
+    "GetUpload",
+    "CreateUpload",
+)
 _SERVICE_CONFIG = {
     "methodConfig": [
         {
@@ -81,7 +89,11 @@ class Client:
         make = kinds[(method.client_streaming, method.server_streaming)]
         answer = message_factory.GetMessageClass(method.output_type)
         serialize = message_factory.GetMessageClass(method.input_type).SerializeToString
-        return make(f"/{_SERVICE.full_name}/{name}", request_serializer=serialize, response_deserializer=answer.FromString)
+        return make(
+            f"/{_SERVICE.full_name}/{name}",
+            request_serializer=serialize,
+            response_deserializer=answer.FromString,
+        )
 
     def _call(self, name: str, request: Any, deadline_seconds: float = _DEADLINE_SECONDS) -> Any:
         try:
@@ -164,12 +176,16 @@ class Client:
                     watchdog.heard()
             except grpc.RpcError as error:
                 if watchdog.has_barked:
-                    raise CallError(grpc.StatusCode.UNAVAILABLE, "the server said nothing for too long") from error
+                    raise CallError(
+                        grpc.StatusCode.UNAVAILABLE, "the server said nothing for too long"
+                    ) from error
                 raise CallError.from_rpc(error) from error
 
     def get_export(self, name: str) -> export_pb2.Export:
         """Reads one export with its artifacts."""
-        answer: service_pb2.GetExportResponse = self._call("GetExport", service_pb2.GetExportRequest(name=name))
+        answer: service_pb2.GetExportResponse = self._call(
+            "GetExport", service_pb2.GetExportRequest(name=name)
+        )
         return answer.export
 
     def list_exports(self, filter: str = "", page_size: int = 0) -> Iterator[export_pb2.Export]:
@@ -182,7 +198,9 @@ class Client:
                 return
             request.page_token = page.next_page_token
 
-    def download_artifact(self, name: str, path: str, to: Union[str, os.PathLike[str]]) -> export_pb2.Artifact:
+    def download_artifact(
+        self, name: str, path: str, to: Union[str, os.PathLike[str]]
+    ) -> export_pb2.Artifact:
         """Writes one file of a bundle to `to`, which appears only when size and digest are right."""
         request = service_pb2.DownloadArtifactRequest(name=name, path=path)
         artifact: export_pb2.Artifact = self._download("DownloadArtifact", request, "artifact", Path(to))
@@ -190,7 +208,9 @@ class Client:
 
     def download_bundle(self, name: str, to: Union[str, os.PathLike[str]]) -> Any:
         """Writes a whole bundle to `to` as a ZIP file."""
-        return self._download("DownloadBundle", service_pb2.DownloadBundleRequest(name=name), "archive", Path(to))
+        return self._download(
+            "DownloadBundle", service_pb2.DownloadBundleRequest(name=name), "archive", Path(to)
+        )
 
     def _download(self, method: str, request: Any, head: str, target: Path) -> Any:
         partial = target.with_name(f".{target.name}.{uuid.uuid4()}.part")
@@ -206,7 +226,10 @@ class Client:
                     file.write(message.data)
             if described is None:
                 raise TaraExportError("a download that doesn't begin with its description")
-            if head == "artifact" and (described.size_bytes, described.sha256) != (size_bytes, digest.hexdigest()):
+            if head == "artifact" and (described.size_bytes, described.sha256) != (
+                size_bytes,
+                digest.hexdigest(),
+            ):
                 raise Damaged(f"{described.path}: {size_bytes} bytes came with SHA-256 {digest.hexdigest()}")
             partial.replace(target)
         finally:
@@ -216,7 +239,9 @@ class Client:
     def upload_file(self, path: Union[str, os.PathLike[str]]) -> upload_pb2.Upload:
         """Sends a file that is too large for a request, and goes on where a lost connection left off."""
         sha256, size_bytes = _digest(Path(path))
-        created = upload_pb2.CreateUploadRequest(request_id=str(uuid.uuid4()), size_bytes=size_bytes, sha256=sha256)
+        created = upload_pb2.CreateUploadRequest(
+            request_id=str(uuid.uuid4()), size_bytes=size_bytes, sha256=sha256
+        )
         waits, furthest, upload = Waits(self._patience, str(path)), 0, None
         while True:
             try:

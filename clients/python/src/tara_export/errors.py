@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional
 
 import grpc
 from google.rpc import error_details_pb2
@@ -41,11 +41,15 @@ class CallError(TaraExportError):
         """Whether the same may work a moment later."""
         # A connection that is cut inside an answer has no status: grpcio says INTERNAL or UNKNOWN, and an
         # answer of the server has an ErrorInfo.
-        without_answer = (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.DEADLINE_EXCEEDED)
+        without_answer = (
+            grpc.StatusCode.UNKNOWN,
+            grpc.StatusCode.INTERNAL,
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+        )
         return self.code == grpc.StatusCode.UNAVAILABLE or (not self.reason and self.code in without_answer)
 
     @classmethod
-    def from_rpc(cls, error: grpc.RpcError) -> CallError:
+    def from_rpc(cls, error: Any) -> CallError:
         """With the google.rpc details that came with the status."""
         made = cls(error.code(), error.details() or "")
         status = rpc_status.from_call(error)
@@ -56,7 +60,8 @@ class CallError(TaraExportError):
                 made.reason, made.metadata = info.reason, dict(info.metadata)
             elif detail.Unpack(bad):
                 made.field_violations = tuple(
-                    FieldViolation(violation.field, violation.description) for violation in bad.field_violations
+                    FieldViolation(violation.field, violation.description)
+                    for violation in bad.field_violations
                 )
             elif detail.Unpack(retry):
                 made.retry_delay_seconds = retry.retry_delay.ToNanoseconds() / 1e9

@@ -14,7 +14,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btara/export/v1/report.proto\x12\x0etara.export.v1\"\xa1\x03\n\x06Report\x12\x37\n\x0f\x65xport_metadata\x18\x01 \x01(\x0b\x32\x1e.tara.export.v1.ExportMetadata\x12=\n\x12summary_statistics\x18\x02 \x01(\x0b\x32!.tara.export.v1.SummaryStatistics\x12\x31\n\rrisk_analysis\x18\x03 \x03(\x0b\x32\x1a.tara.export.v1.NamedCount\x12\x35\n\x11\x63\x61tegory_analysis\x18\x04 \x03(\x0b\x32\x1a.tara.export.v1.NamedCount\x12\x39\n\x10section_analysis\x18\x05 \x03(\x0b\x32\x1f.tara.export.v1.SectionAnalysis\x12\x39\n\x10\x61\x63tivity_summary\x18\x06 \x01(\x0b\x32\x1f.tara.export.v1.ActivitySummary\x12?\n\x13performance_metrics\x18\x07 \x01(\x0b\x32\".tara.export.v1.PerformanceMetrics\"\x9f\x01\n\x0e\x45xportMetadata\x12\x11\n\ttimestamp\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x15\n\rdocument_name\x18\x03 \x01(\t\x12\x1c\n\x0fguidelines_used\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x1d\n\x15guidelines_preference\x18\x05 \x01(\tB\x12\n\x10_guidelines_used\"\xb5\x01\n\x11SummaryStatistics\x12\x1c\n\x14total_ai_suggestions\x18\x01 \x01(\x03\x12\x16\n\x0etotal_accepted\x18\x02 \x01(\x03\x12\x16\n\x0etotal_rejected\x18\x03 \x01(\x03\x12\x1b\n\x13total_user_feedback\x18\x04 \x01(\x03\x12\x17\n\x0f\x61\x63\x63\x65ptance_rate\x18\x05 \x01(\x01\x12\x1c\n\x14user_engagement_rate\x18\x06 \x01(\x01\")\n\nNamedCount\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"\x8e\x01\n\x0fSectionAnalysis\x12\x0f\n\x07section\x18\x01 \x01(\t\x12\x19\n\x11total_suggestions\x18\x02 \x01(\x03\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x03 \x01(\x03\x12\x10\n\x08rejected\x18\x04 \x01(\x03\x12\x12\n\nuser_added\x18\x05 \x01(\x03\x12\x17\n\x0f\x61\x63\x63\x65ptance_rate\x18\x06 \x01(\x01\"a\n\x0f\x41\x63tivitySummary\x12\x18\n\x10total_activities\x18\x01 \x01(\x03\x12\x19\n\x11\x63hat_interactions\x18\x02 \x01(\x03\x12\x19\n\x11sections_analyzed\x18\x03 \x01(\x03\"K\n\x12PerformanceMetrics\x12\x17\n\x0freview_duration\x18\x01 \x01(\x01\x12\x1c\n\x14\x61vg_time_per_section\x18\x02 \x01(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btara/export/v1/report.proto\x12\x0etara.export.v1\"\x9a\x04\n\x06Report\x12G\n\x0f\x65xport_metadata\x18\x01 \x01(\x0b\x32\x1e.tara.export.v1.ExportMetadataR\x0e\x65xportMetadata\x12P\n\x12summary_statistics\x18\x02 \x01(\x0b\x32!.tara.export.v1.SummaryStatisticsR\x11summaryStatistics\x12?\n\rrisk_analysis\x18\x03 \x03(\x0b\x32\x1a.tara.export.v1.NamedCountR\x0criskAnalysis\x12G\n\x11\x63\x61tegory_analysis\x18\x04 \x03(\x0b\x32\x1a.tara.export.v1.NamedCountR\x10\x63\x61tegoryAnalysis\x12J\n\x10section_analysis\x18\x05 \x03(\x0b\x32\x1f.tara.export.v1.SectionAnalysisR\x0fsectionAnalysis\x12J\n\x10\x61\x63tivity_summary\x18\x06 \x01(\x0b\x32\x1f.tara.export.v1.ActivitySummaryR\x0f\x61\x63tivitySummary\x12S\n\x13performance_metrics\x18\x07 \x01(\x0b\x32\".tara.export.v1.PerformanceMetricsR\x12performanceMetrics\"\xe9\x01\n\x0e\x45xportMetadata\x12\x1c\n\ttimestamp\x18\x01 \x01(\tR\ttimestamp\x12\x1d\n\nsession_id\x18\x02 \x01(\tR\tsessionId\x12#\n\rdocument_name\x18\x03 \x01(\tR\x0c\x64ocumentName\x12,\n\x0fguidelines_used\x18\x04 \x01(\tH\x00R\x0eguidelinesUsed\x88\x01\x01\x12\x33\n\x15guidelines_preference\x18\x05 \x01(\tR\x14guidelinesPreferenceB\x12\n\x10_guidelines_used\"\x9e\x02\n\x11SummaryStatistics\x12\x30\n\x14total_ai_suggestions\x18\x01 \x01(\x03R\x12totalAiSuggestions\x12%\n\x0etotal_accepted\x18\x02 \x01(\x03R\rtotalAccepted\x12%\n\x0etotal_rejected\x18\x03 \x01(\x03R\rtotalRejected\x12.\n\x13total_user_feedback\x18\x04 \x01(\x03R\x11totalUserFeedback\x12\'\n\x0f\x61\x63\x63\x65ptance_rate\x18\x05 \x01(\x01R\x0e\x61\x63\x63\x65ptanceRate\x12\x30\n\x14user_engagement_rate\x18\x06 \x01(\x01R\x12userEngagementRate\"6\n\nNamedCount\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05\x63ount\x18\x02 \x01(\x03R\x05\x63ount\"\xd8\x01\n\x0fSectionAnalysis\x12\x18\n\x07section\x18\x01 \x01(\tR\x07section\x12+\n\x11total_suggestions\x18\x02 \x01(\x03R\x10totalSuggestions\x12\x1a\n\x08\x61\x63\x63\x65pted\x18\x03 \x01(\x03R\x08\x61\x63\x63\x65pted\x12\x1a\n\x08rejected\x18\x04 \x01(\x03R\x08rejected\x12\x1d\n\nuser_added\x18\x05 \x01(\x03R\tuserAdded\x12\'\n\x0f\x61\x63\x63\x65ptance_rate\x18\x06 \x01(\x01R\x0e\x61\x63\x63\x65ptanceRate\"\x96\x01\n\x0f\x41\x63tivitySummary\x12)\n\x10total_activities\x18\x01 \x01(\x03R\x0ftotalActivities\x12+\n\x11\x63hat_interactions\x18\x02 \x01(\x03R\x10\x63hatInteractions\x12+\n\x11sections_analyzed\x18\x03 \x01(\x03R\x10sectionsAnalyzed\"n\n\x12PerformanceMetrics\x12\'\n\x0freview_duration\x18\x01 \x01(\x01R\x0ereviewDuration\x12/\n\x14\x61vg_time_per_section\x18\x02 \x01(\x01R\x11\x61vgTimePerSectionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -22,17 +22,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tara.export.v1.report_pb2',
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
   _globals['_REPORT']._serialized_start=48
-  _globals['_REPORT']._serialized_end=465
-  _globals['_EXPORTMETADATA']._serialized_start=468
-  _globals['_EXPORTMETADATA']._serialized_end=627
-  _globals['_SUMMARYSTATISTICS']._serialized_start=630
-  _globals['_SUMMARYSTATISTICS']._serialized_end=811
-  _globals['_NAMEDCOUNT']._serialized_start=813
-  _globals['_NAMEDCOUNT']._serialized_end=854
-  _globals['_SECTIONANALYSIS']._serialized_start=857
-  _globals['_SECTIONANALYSIS']._serialized_end=999
-  _globals['_ACTIVITYSUMMARY']._serialized_start=1001
-  _globals['_ACTIVITYSUMMARY']._serialized_end=1098
-  _globals['_PERFORMANCEMETRICS']._serialized_start=1100
-  _globals['_PERFORMANCEMETRICS']._serialized_end=1175
+  _globals['_REPORT']._serialized_end=586
+  _globals['_EXPORTMETADATA']._serialized_start=589
+  _globals['_EXPORTMETADATA']._serialized_end=822
+  _globals['_SUMMARYSTATISTICS']._serialized_start=825
+  _globals['_SUMMARYSTATISTICS']._serialized_end=1111
+  _globals['_NAMEDCOUNT']._serialized_start=1113
+  _globals['_NAMEDCOUNT']._serialized_end=1167
+  _globals['_SECTIONANALYSIS']._serialized_start=1170
+  _globals['_SECTIONANALYSIS']._serialized_end=1386
+  _globals['_ACTIVITYSUMMARY']._serialized_start=1389
+  _globals['_ACTIVITYSUMMARY']._serialized_end=1539
+  _globals['_PERFORMANCEMETRICS']._serialized_start=1541
+  _globals['_PERFORMANCEMETRICS']._serialized_end=1651
 # @@protoc_insertion_point(module_scope)
