@@ -3,11 +3,11 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use tokio::time;
 use uuid::Uuid;
 
 use super::{
-    DocumentProblem, FailureReason, Journal, StartError, failure::Failure, shared::Shared,
+    DocumentProblem, FailureReason, Journal, StartError, earlier::find, failure::Failure,
+    shared::Shared,
 };
 use crate::{
     bundle::{
@@ -204,12 +204,8 @@ async fn committed_earlier(
     named: &NamedDocument,
 ) -> Option<Document> {
     let claimed = named.claimed?;
-    for store in [Some(&shared.stores.local), shared.stores.s3.as_ref()].into_iter().flatten() {
-        let found = StoredBundle::find(store, export_id);
-        let Ok(Ok(Some(bundle))) = time::timeout(shared.settings.accept_timeout, found).await
-        else {
-            continue;
-        };
+    for store in [Some(&shared.stores.local), shared.stores.s3.as_ref()] {
+        let Some(bundle) = find(shared, store, export_id).await else { continue };
         let artifact =
             bundle.artifacts().into_iter().find(|artifact| artifact.sha256 == claimed)?;
         let SourceLocation { bucket, key, version_id } = location.clone();

@@ -107,7 +107,7 @@ fn is_of(bundle: &StoredBundle, export: &AcceptedExport) -> bool {
 }
 
 /// The bundle, if the store says soon that it has it.
-async fn find(
+pub(super) async fn find(
     shared: &Shared,
     store: Option<&std::sync::Arc<dyn Store>>,
     export_id: ExportId,

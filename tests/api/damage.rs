@@ -8,12 +8,13 @@ use tara_export::{
     proto::{GetExportRequest, ListExportsRequest, export::State, get_report_request::View},
     store::{Store, local::LocalStore},
 };
+use tara_export_test_support::TestS3;
 use tonic::Code;
 
 use crate::{
     bundles,
     following::committed,
-    harness::{Host, TestServer},
+    harness::{Host, TestServer, s3::store_of},
     reading::{archive, artifact, report},
     requests::{id, name, request},
     statuses::expect_status,
@@ -78,6 +79,16 @@ async fn a_flipped_bit_is_data_loss() {
         fs::write(folder.join(REPORT), bytes).unwrap();
     })
     .await;
+    assert_report_lost(&mut server).await;
+}
+
+/// S3 keeps a checksum of what it was given, which the damaged bytes no longer have.
+#[tokio::test]
+async fn a_flipped_bit_in_s3_is_data_loss_and_no_outage() {
+    let s3 = TestS3::start().await;
+    let mut server = Host::with_s3(store_of(&s3)).start().await;
+    let export = committed(&mut server.client, request(1, "incident report.docx")).await;
+    assert!(s3.corrupt(&format!("tara/{}/{REPORT}", export.folder_name)));
     assert_report_lost(&mut server).await;
 }
 

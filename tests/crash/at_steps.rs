@@ -312,6 +312,9 @@ async fn killed_at(scene: Scene, step: &str) {
     drop(process);
     world.check();
     world.finish().await;
+    if matches!(scene, Scene::Parts | Scene::Copy) {
+        assert_eq!(world.s3.open_uploads(), 0, "parts are left of {scene:?} killed at {step}");
+    }
 }
 
 async fn killed_at_each_step_of(scene: Scene) {

@@ -115,6 +115,12 @@ impl Reader {
                 // The SDK and hyper notice most truncated answers; here are the others.
                 Ok(None) if self.remaining_bytes == 0 => return Ok(None),
                 Ok(None) => return Err(self.broken("the answer ended early", None)),
+                Ok(Some(Err(error))) if has_other_checksum(&error) => {
+                    let message =
+                        format!("{} hasn't the checksum that S3 keeps of it", self.location);
+                    return Err(StoreError::new(StoreErrorKind::Corrupt, message)
+                        .with_source(chain(&error)));
+                }
                 Ok(Some(Err(error))) => {
                     return Err(self.broken("the answer broke off", Some(chain(&error))));
                 }
@@ -143,6 +149,12 @@ impl Reader {
             None => error,
         }
     }
+}
+
+/// Whether the SDK held a body against the checksum that came with it, and found another.
+fn has_other_checksum(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| cause.is::<aws_smithy_checksums::body::validate::Error>())
 }
 
 pub(super) fn size(content_length: Option<i64>) -> Result<u64, Failure> {

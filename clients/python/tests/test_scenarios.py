@@ -1,0 +1,161 @@
+"""Interprets clients/scenarios.json over gRPC."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+
+from tara.export.v1 import export_pb2, review_pb2, service_pb2
+from tara_export import CallError, Client
+
+ROOT = Path(__file__).parents[3]
+FILE = json.loads((ROOT / "clients/scenarios.json").read_text())
+WORLD = os.environ.get("TEST_WORLD_BINARY", str(ROOT / "target/debug/test-world"))
+
+
+def content(size_bytes: int) -> bytes:
+    period = bytes(i * 31 % 251 for i in range(251))
+    return (period * (size_bytes // 251 + 1))[:size_bytes]
+
+
+class Run:
+    def __init__(self, client: Client, world: subprocess.Popen[str], folder: Path) -> None:
+        self.client, self.process, self.folder = client, world, folder
+        self.exports: dict[str, export_pb2.Export] = {}
+
+    def world(self, command: str) -> None:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline().strip() == "ok", command
+
+    def name(self, step: dict[str, Any]) -> str:
+        return self.exports[step["of"]].name if "of" in step else step["name"]
+
+    def export(self, step: dict[str, Any]) -> dict[str, Any]:
+        request = service_pb2.StartExportRequest(request_id=step.get("request_id", ""))
+        review = step.get("review", FILE["request"]["review"])
+        json_format.ParseDict(reviewable(review), request.review)
+        for document in step.get("documents", FILE["request"]["documents"]):
+            made = request.documents.add(
+                kind=review_pb2.Document.Kind.Value(document["kind"]), file_name=document["file_name"]
+            )
+            if "size_bytes" in document:
+                path = self.folder / document["file_name"]
+                path.write_bytes(content(document["size_bytes"]))
+                made.upload = self.client.upload_file(path).name
+            else:
+                made.content = document["text"].encode()
+        seen: dict[str, Any] = {}
+        last: dict[str, int] = {}
+        for event in self.client.export(request):
+            kind = event.WhichOneof("event")
+            if kind not in ("artifact_progress", "heartbeat", "completed", "failed"):
+                assert event.sequence > last.get(event.run_id, 0)
+                last[event.run_id] = event.sequence
+            if kind == "accepted" and not event.accepted.resumed:
+                for command in step.get("when_accepted", []):
+                    self.world(command)
+            if kind == "fell_back":
+                seen["fell_back"] = event.fell_back.reason
+            if kind == "completed":
+                self.exports[step["as"]] = event.completed.export
+        return {**seen, **values(self.exports[step["as"]])}
+
+    def get(self, step: dict[str, Any]) -> dict[str, Any]:
+        return values(self.client.get_export(self.name(step)))
+
+    def list(self, step: dict[str, Any]) -> dict[str, Any]:
+        known = {export.name: key for key, export in self.exports.items()}
+        found = self.client.list_exports(step["filter"], step["page_size"])
+        return {"exports": [known.get(export.name, export.name) for export in found]}
+
+    def download(self, step: dict[str, Any]) -> dict[str, Any]:
+        to = self.folder / "downloaded"
+        self.client.download_artifact(self.name(step), step["path"], to)
+        return {"sha256": hashlib.sha256(to.read_bytes()).hexdigest()}
+
+    def bundle(self, step: dict[str, Any]) -> dict[str, Any]:
+        to = self.folder / "bundle.zip"
+        self.client.download_bundle(self.name(step), to)
+        with zipfile.ZipFile(to) as archive:
+            assert archive.testzip() is None
+            return {"files": len(archive.namelist())}
+
+    def step(self, step: dict[str, Any]) -> None:
+        if "world" in step:
+            return self.world(step["world"])
+        verb = next(key for key in step if key not in ("expect", "until"))
+        if "until" in step:
+            deadline = time.monotonic() + 60
+            while not self.holds(getattr(self, verb)(step[verb]), step["until"]):
+                assert time.monotonic() < deadline, step
+                time.sleep(0.1)
+            return None
+        try:
+            found = getattr(self, verb)(step[verb])
+        except CallError as error:
+            found = {"code": error.code.name, "reason": error.reason}
+            found["fields"] = [violation.field for violation in error.field_violations]
+            assert "code" in step["expect"], error
+        assert self.holds(found, step["expect"]), (found, step)
+        return None
+
+    def holds(self, found: dict[str, Any], expected: dict[str, Any]) -> bool:
+        wanted = dict(expected)
+        if "same_as" in wanted:
+            other = self.exports[wanted.pop("same_as")]
+            wanted.update(name=other.name, manifest_sha256=other.manifest_sha256)
+        if "sha256_of_size_bytes" in wanted:
+            wanted["sha256"] = hashlib.sha256(content(wanted.pop("sha256_of_size_bytes"))).hexdigest()
+        return all(found.get(key) == value for key, value in wanted.items())
+
+
+def reviewable(review: dict[str, Any]) -> dict[str, Any]:
+    """`text` is no field of an item: as for every such key, it is a free one."""
+    known = {field.name for field in review_pb2.FeedbackItem.DESCRIPTOR.fields}
+    made = json.loads(json.dumps(review))
+    for section in made.get("suggestions", []):
+        for item in section["items"]:
+            free = {key: item.pop(key) for key in list(item) if key not in known}
+            if free:
+                item["additional_fields"] = free
+    return made
+
+
+def values(export: export_pb2.Export) -> dict[str, Any]:
+    return {
+        "name": export.name,
+        "state": export_pb2.Export.State.Name(export.state),
+        "stored_in": export_pb2.Destination.Name(export.stored_in),
+        "artifact_count": export.artifact_count,
+        "document_name": export.document_name,
+        "reviewer": export.reviewer,
+        "manifest_sha256": export.manifest_sha256,
+    }
+
+
+@pytest.mark.parametrize("scenario", FILE["scenarios"], ids=lambda scenario: scenario["name"])
+def test_scenario(scenario: dict[str, Any], tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [WORLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
+    ) as world:
+        assert world.stdin and world.stdout
+        try:
+            ready = json.loads(world.stdout.readline())
+            with Client(ready["grpc"]) as client:
+                run = Run(client, world, tmp_path)
+                for step in scenario["steps"]:
+                    run.step(step)
+        finally:
+            world.stdin.close()
+            world.wait(30)
