@@ -21,6 +21,7 @@
 mod download;
 mod error;
 mod exact_json;
+mod file_pieces;
 mod follow;
 mod json;
 pub mod session;
