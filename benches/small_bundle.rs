@@ -62,7 +62,7 @@ async fn measure(arguments: &Arguments, bucket: &Bucket, round_trip: Duration) {
     };
     let server = Server::start(address);
     let client = server.client().await;
-    let request = review::sample();
+    let request = review::quarter_mebibyte();
     let files = tempfile::tempdir().expect("a folder");
     let (count, size_bytes) = fetch_files(bucket, &client, &request, files.path()).await;
     println!(

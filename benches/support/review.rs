@@ -20,6 +20,22 @@ pub(crate) fn sample() -> StartExportRequest {
     session::read_folder(&folder).expect("the sample is readable").request
 }
 
+/// The sample with larger documents: 12 files and a manifest, 250 KiB together.
+pub(crate) fn quarter_mebibyte() -> StartExportRequest {
+    const ADDED_BYTES: usize = 156 * 1024;
+    let mut request = sample();
+    let documents = request.documents.len();
+    for document in &mut request.documents {
+        if let Some(Source::Content(content)) = &mut document.source {
+            // Nothing on the way compresses; what is added need not be random.
+            let mut enlarged = content.to_vec();
+            enlarged.resize(content.len() + ADDED_BYTES / documents, b'.');
+            *content = enlarged.into();
+        }
+    }
+    request
+}
+
 /// The request under another name, to S3 or not at all. One name in one second would measure the search
 /// for a free folder.
 pub(crate) fn named(request: &StartExportRequest, name: &str) -> StartExportRequest {

@@ -22,6 +22,7 @@ mod connect;
 mod download;
 mod error;
 mod exact_json;
+mod file_pieces;
 mod follow;
 mod health;
 mod json;

@@ -1,30 +1,33 @@
 //! Sending a document that doesn't fit into a request.
 
 use std::{
-    fs::File,
-    io::{self, Read as _, Seek as _, SeekFrom},
+    io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use tokio::{
+    fs::File,
     sync::mpsc,
     time::{Instant, sleep},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
-use super::{Client, ClientError, Rejection};
+use super::{Client, ClientError, Rejection, file_pieces::FilePieces};
 use crate::{
-    digest::{Sha256, Sha256Hasher},
+    digest::Sha256,
     proto::{CreateUploadRequest, GetUploadRequest, Upload, UploadDocumentRequest},
 };
 
 /// Bytes of one message.
 const MESSAGE_BYTES: usize = 1024 * 1024;
+/// How often a caller hears of progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// Messages that are read ahead of the connection.
 const READ_AHEAD: usize = 4;
 /// The namespace of the ids that a file's uploads have; drawn at random once.
@@ -39,14 +42,6 @@ pub struct UploadedFile {
     pub size_bytes: u64,
     /// The digest of the file as it was read here; the server's own is the same.
     pub sha256: Sha256,
-}
-
-/// A file on its way.
-struct FileUpload {
-    path: PathBuf,
-    size_bytes: u64,
-    /// The digest of the file's beginning.
-    hasher: Option<(Sha256Hasher, u64)>,
 }
 
 impl Client {
@@ -64,7 +59,8 @@ impl Client {
         mut progress: impl FnMut(u64) + Send,
     ) -> Result<UploadedFile, ClientError> {
         let unreadable = |source| ClientError::Read { path: path.to_owned(), source };
-        let metadata = tokio::fs::metadata(path).await.map_err(unreadable)?;
+        let file = File::open(path).await.map_err(unreadable)?.into_std().await;
+        let metadata = file.metadata().map_err(unreadable)?;
         let absolute = std::path::absolute(path).map_err(unreadable)?;
         let identity = format!(
             "{}\n{}\n{}.{:09}\n{}",
@@ -74,10 +70,10 @@ impl Client {
             metadata.mtime_nsec(),
             metadata.ino()
         );
-        let mut file = FileUpload {
+        let file = OpenFile {
             path: path.to_owned(),
             size_bytes: metadata.len(),
-            hasher: Some((Sha256Hasher::default(), 0)),
+            pieces: Arc::new(Mutex::new(FilePieces::new(file, metadata.len()))),
         };
         let mut request_id = Uuid::new_v5(&FILE_NAMESPACE, identity.as_bytes());
         let policy = self.follow_policy;
@@ -91,12 +87,12 @@ impl Client {
         let (mut last_progress, mut furthest) = (Instant::now(), 0);
         let mut is_second_id = false;
         loop {
-            let failed =
-                match self.upload_once(&mut file, request_id, &mut upload, &mut progress).await {
-                    Ok(done) => return Ok(done),
-                    Err(ClientError::Rejected(rejection)) => rejection,
-                    Err(error) => return Err(error),
-                };
+            let failed = match self.upload_once(&file, request_id, &mut upload, &mut progress).await
+            {
+                Ok(done) => return Ok(done),
+                Err(ClientError::Rejected(rejection)) => rejection,
+                Err(error) => return Err(error),
+            };
             let is_given_up = matches!(
                 failed.reason.as_deref(),
                 Some("UPLOAD_ABORTED" | "UPLOAD_NOT_FOUND" | "UPLOAD_ID_REUSED")
@@ -129,7 +125,7 @@ impl Client {
     /// One attempt to bring the rest. What is known of the upload is kept for the next.
     async fn upload_once(
         &self,
-        file: &mut FileUpload,
+        file: &OpenFile,
         request_id: Uuid,
         upload: &mut Option<Upload>,
         progress: &mut (impl FnMut(u64) + Send),
@@ -143,7 +139,7 @@ impl Client {
             None => {
                 let request = CreateUploadRequest {
                     request_id: request_id.to_string(),
-                    size_bytes: i64::try_from(file.size_bytes).unwrap_or(i64::MAX),
+                    size_bytes: signed(file.size_bytes),
                     sha256: String::new(),
                 };
                 service.create_upload(request).await?.into_inner().upload
@@ -153,41 +149,16 @@ impl Client {
         *upload = Some(current.clone());
         let start = u64::try_from(current.committed_size_bytes).unwrap_or(0);
         progress(start);
-        let is_finished = !current.sha256.is_empty();
-        let (messages, received) = mpsc::channel(READ_AHEAD);
-        let reading = file.read_from(start, current.name.clone(), messages, is_finished);
-        let done = if is_finished {
-            drop(received);
-            current
-        } else {
-            let mut sent = start;
-            // The connection takes a message when it has room for it: that is the pace of the line.
-            let (counted, counter) = std::sync::mpsc::channel();
-            let stream =
-                ReceiverStream::new(received).inspect(move |message: &UploadDocumentRequest| {
-                    let _ = counted.send(message.data.len() as u64);
-                });
-            let mut call = std::pin::pin!(service.upload_document(stream));
-            let answer = loop {
-                tokio::select! {
-                    answer = &mut call => break answer,
-                    () = sleep(std::time::Duration::from_millis(100)) => {
-                        sent += counter.try_iter().sum::<u64>();
-                        progress(sent);
-                    }
-                }
-            };
-            let answer = answer?.into_inner().upload;
-            answer.ok_or(ClientError::Protocol("an answer without an upload"))?
+        let done = match current.sha256.is_empty() {
+            true => self.send(file, current, progress).await?,
+            false => current,
         };
         *upload = Some(done.clone());
-        let (hasher, hashed) = reading.await?;
-        if hashed != file.size_bytes || done.sha256.is_empty() {
-            file.hasher = Some((hasher, hashed));
+        if done.sha256.is_empty() {
             let lost = Rejection::lost("the upload ended before the file did");
             return Err(ClientError::Rejected(Box::new(lost)));
         }
-        let sha256 = hasher.finish();
+        let sha256 = file.with_pieces(|pieces| lock(pieces).sha256()).await?;
         if done.sha256 != sha256.to_string() {
             let path = file.path.display().to_string();
             let message = format!("the server has {}, and the file {sha256}", done.sha256);
@@ -196,85 +167,99 @@ impl Client {
         progress(file.size_bytes);
         Ok(UploadedFile { name: done.name, size_bytes: file.size_bytes, sha256 })
     }
-}
 
-impl FileUpload {
-    /// Reads the file, digests what was not digested yet, and sends what lies behind `start`.
-    fn read_from(
-        &mut self,
-        start: u64,
-        name: String,
-        messages: mpsc::Sender<UploadDocumentRequest>,
-        is_finished: bool,
-    ) -> impl Future<Output = Result<(Sha256Hasher, u64), ClientError>> + use<> {
-        let (path, size_bytes) = (self.path.clone(), self.size_bytes);
-        let (hasher, hashed) = self.hasher.take().unwrap_or_default();
-        let reading = tokio::task::spawn_blocking(move || {
-            let read =
-                read_file(&path, size_bytes, start, name, &messages, is_finished, hasher, hashed);
-            read.map_err(|source| ClientError::Read { path, source })
+    /// Sends what the server has not got yet, in one stream.
+    async fn send(
+        &self,
+        file: &OpenFile,
+        upload: Upload,
+        progress: &mut (impl FnMut(u64) + Send),
+    ) -> Result<Upload, ClientError> {
+        let mut service = self.service.clone();
+        let mut sent = u64::try_from(upload.committed_size_bytes).unwrap_or(0);
+        let (messages, received) = mpsc::channel(READ_AHEAD);
+        let (start, size_bytes) = (sent, file.size_bytes);
+        let reading = file.with_pieces(move |pieces| {
+            send_pieces(pieces, upload.name, start, size_bytes, &messages)
         });
-        async move { reading.await.unwrap_or(Err(ClientError::Protocol("the client is shutting down"))) }
-    }
-}
-
-#[allow(
-    clippy::too_many_arguments,
-    reason = "a loop over one file, and each is a part of its state"
-)]
-fn read_file(
-    path: &Path,
-    size_bytes: u64,
-    start: u64,
-    name: String,
-    messages: &mpsc::Sender<UploadDocumentRequest>,
-    is_finished: bool,
-    mut hasher: Sha256Hasher,
-    mut hashed: u64,
-) -> io::Result<(Sha256Hasher, u64)> {
-    let mut file = File::open(path)?;
-    let mut position = if is_finished { hashed } else { start.min(hashed) };
-    file.seek(SeekFrom::Start(position))?;
-    if size_bytes == start && !is_finished {
-        // Everything is there, and the end was not said.
-        let (offset, data) = (signed(start), Bytes::new());
-        let _ = messages.blocking_send(UploadDocumentRequest { name, offset, data, finish: true });
-        return read_file(path, size_bytes, start, String::new(), messages, true, hasher, hashed);
-    }
-    let mut name = Some(name);
-    while position < size_bytes {
-        let mut next = size_bytes.min(position + MESSAGE_BYTES as u64);
-        // A piece is either sent whole or not at all.
-        if position < start {
-            next = next.min(start);
-        }
-        let length = usize::try_from(next - position).unwrap_or(MESSAGE_BYTES);
-        let mut piece = Vec::with_capacity(length);
-        (&mut file).take(length as u64).read_to_end(&mut piece)?;
-        if piece.len() != length {
-            let message = "it became shorter while it was sent";
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
-        }
-        if next > hashed {
-            let known = usize::try_from(hashed.saturating_sub(position)).unwrap_or(length);
-            hasher.update(&piece[known..]);
-            hashed = next;
-        }
-        if position >= start && !is_finished {
-            let message = UploadDocumentRequest {
-                name: name.take().unwrap_or_default(),
-                offset: signed(position),
-                data: piece.into(),
-                finish: next == size_bytes,
-            };
-            if messages.blocking_send(message).is_err() {
-                // The call ended; what was digested is kept for the next.
-                return Ok((hasher, hashed));
+        // The connection takes a message when it has room for it: that is the pace of the line.
+        let (counted, counter) = std::sync::mpsc::channel();
+        let stream =
+            ReceiverStream::new(received).inspect(move |message: &UploadDocumentRequest| {
+                let _ = counted.send(message.data.len() as u64);
+            });
+        let mut call = std::pin::pin!(service.upload_document(stream));
+        let mut reading = std::pin::pin!(reading.fuse());
+        loop {
+            tokio::select! {
+                answer = &mut call => {
+                    let answer = answer?.into_inner().upload;
+                    return answer.ok_or(ClientError::Protocol("an answer without an upload"));
+                }
+                read = &mut reading => read?,
+                () = sleep(PROGRESS_INTERVAL) => {
+                    sent += counter.try_iter().sum::<u64>();
+                    progress(sent);
+                }
             }
         }
-        position = next;
     }
-    Ok((hasher, hashed))
+}
+
+/// The file of one upload, over all its attempts.
+struct OpenFile {
+    path: PathBuf,
+    size_bytes: u64,
+    /// Locked for a piece at a time: an attempt that broke off may still be about to read one.
+    pieces: Arc<Mutex<FilePieces>>,
+}
+
+impl OpenFile {
+    /// Reads away from the threads that must not wait for a disk.
+    fn with_pieces<T, F>(&self, read: F) -> impl Future<Output = Result<T, ClientError>> + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Mutex<FilePieces>) -> io::Result<T> + Send + 'static,
+    {
+        let (path, pieces) = (self.path.clone(), self.pieces.clone());
+        let reading = tokio::task::spawn_blocking(move || read(&pieces));
+        async move {
+            let read =
+                reading.await.map_err(|_| ClientError::Protocol("the client is shutting down"))?;
+            read.map_err(|source| ClientError::Read { path, source })
+        }
+    }
+}
+
+/// Sends a file from an offset to its end, or until nobody takes it any more.
+fn send_pieces(
+    pieces: &Mutex<FilePieces>,
+    name: String,
+    start: u64,
+    size_bytes: u64,
+    messages: &mpsc::Sender<UploadDocumentRequest>,
+) -> io::Result<()> {
+    let (mut name, mut offset) = (Some(name), start);
+    loop {
+        let data = lock(pieces).read(offset, MESSAGE_BYTES)?;
+        let next = offset + data.len() as u64;
+        let message = UploadDocumentRequest {
+            name: name.take().unwrap_or_default(),
+            offset: signed(offset),
+            data,
+            finish: next >= size_bytes,
+        };
+        let is_last = message.finish;
+        if messages.blocking_send(message).is_err() || is_last {
+            return Ok(());
+        }
+        offset = next;
+    }
+}
+
+/// A reader that panicked left nothing half done: the next reads the same bytes again.
+fn lock(pieces: &Mutex<FilePieces>) -> MutexGuard<'_, FilePieces> {
+    pieces.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn signed(bytes: u64) -> i64 {

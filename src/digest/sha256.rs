@@ -27,7 +27,7 @@ impl Sha256 {
 }
 
 /// Digests bytes that come in pieces.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Sha256Hasher(sha2::Sha256);
 
 impl Sha256Hasher {

@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 pub use self::{
     notes::PartNotes,
     part_reader::{PartReader, ReadPart},
-    proof::is_copy,
+    proof::{is_content, is_copy},
     put::LargeContent,
     retry::RetryBudget,
     source::{ContentSource, checksums_of},

@@ -1,7 +1,10 @@
 //! What proves that an object is what was sent or copied there.
 
-use super::{LargeContent, source::checksums_of};
-use crate::store::{PartStore, SourceObject, Store, StoreError, StoreErrorKind};
+use super::{LargeContent, RetryBudget, source::checksums_of};
+use crate::{
+    digest::ContentChecksums,
+    store::{PartStore, SourceObject, Store, StoreError, StoreErrorKind},
+};
 
 /// Proves an object that was just made of parts: by the whole-object checksum that the store keeps of
 /// it, by the ETag of what it is a copy of, or, where the store has neither, by reading it once.
@@ -16,16 +19,13 @@ pub(super) async fn prove(
 ) -> Result<(), StoreError> {
     let location = parts.source_location(&content.key);
     let looked_up = content.budget.run(|| parts.look_up_source(&location), |_, _| {}).await?;
-    let expected = content.expected;
-    let is_proved = match looked_up.info.crc64nvme {
-        _ if looked_up.info.size_bytes != expected.size_bytes => false,
-        Some(stored) => stored == expected.crc64nvme,
-        None if copied_from.is_some_and(|source| is_copy(&looked_up.e_tag, &source.e_tag)) => true,
-        None => {
-            tracing::debug!(key = %content.key, "what the store proves by nothing is read once");
-            let body = store.get(&content.key).await?.body;
-            checksums_of(body, || content.budget.renew()).await? == expected
+    let is_same = |source: &SourceObject| is_copy(&looked_up.e_tag, &source.e_tag);
+    let has_checksum = looked_up.info.crc64nvme.is_some();
+    let is_proved = match copied_from {
+        Some(source) if !has_checksum && is_same(source) => {
+            looked_up.info.size_bytes == content.expected.size_bytes
         }
+        _ => is_content(parts, &looked_up, &content.expected, &content.budget).await?,
     };
     match is_proved {
         true => Ok(()),
@@ -33,6 +33,34 @@ pub(super) async fn prove(
             StoreErrorKind::Corrupt,
             format!("{} is not what was sent there", store.location(content.key.as_str())),
         )),
+    }
+}
+
+/// Whether an object that was looked up is the content: by its size and the whole-object checksum that the
+/// store keeps of it, or, where it keeps none, by reading it once.
+///
+/// # Errors
+/// The store's, where it was to be read.
+pub async fn is_content(
+    parts: &dyn PartStore,
+    found: &SourceObject,
+    expected: &ContentChecksums,
+    budget: &RetryBudget,
+) -> Result<bool, StoreError> {
+    match found.info.crc64nvme {
+        _ if found.info.size_bytes != expected.size_bytes => Ok(false),
+        Some(stored) => Ok(stored == expected.crc64nvme),
+        None => {
+            tracing::debug!(object = %found.location, "what the store proves by nothing is read once");
+            let read = || async {
+                checksums_of(parts.read_source(found).await?.body, || budget.renew()).await
+            };
+            match budget.run(read, |_, _| {}).await {
+                Ok(checksums) => Ok(checksums == *expected),
+                Err(error) if error.kind() == StoreErrorKind::Changed => Ok(false),
+                Err(error) => Err(error),
+            }
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
         ListRequest, ObjectKey, Part, PartStore, Payload, PutOutcome, Store, StoreError,
         StoreErrorKind, StoredPart, WholeChecksum,
     },
-    transfer::{PART_BYTES, PartReader, RetryBudget, Transfers, checksums_of},
+    transfer::{PART_BYTES, PartReader, RetryBudget, Transfers, is_content},
 };
 
 const MEDIA_TYPE: &str = "application/octet-stream";
@@ -383,19 +383,7 @@ impl StoreUploads {
             }
             found => found?,
         };
-        let is_other = match found.info.crc64nvme {
-            _ if found.info.size_bytes != checksums.size_bytes => true,
-            Some(stored) => stored != checksums.crc64nvme,
-            // A store that keeps no checksum proves nothing.
-            None => {
-                let read = || async {
-                    let body = self.parts()?.read_source(&found).await?.body;
-                    checksums_of(body, || budget.renew()).await
-                };
-                budget.run(read, retrying(upload_id)).await? != checksums
-            }
-        };
-        if is_other {
+        if !is_content(self.parts()?, &found, &checksums, &budget).await? {
             self.give_up(record, "its object is not the one that was checked").await;
             return Err(UploadError::OtherBytes { offset: 0 });
         }

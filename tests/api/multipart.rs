@@ -186,6 +186,31 @@ async fn only_the_part_that_failed_is_sent_again() {
     }
 }
 
+/// Neither parts nor copies replace what somebody put there meanwhile.
+#[tokio::test]
+async fn a_key_that_somebody_takes_while_parts_move_stays_theirs() {
+    let s3 = TestS3::start().await;
+    let host = Host::with_s3(store_of(&s3)).flags(&QUICK_WITH_LARGE);
+    let mut server = host.start().await;
+    let upload = uploaded(&mut server.client, 1, &bytes(PART + 1, 2)).await.name;
+    for (operation, request) in
+        [(Operation::UploadPart, carrying(1)), (Operation::UploadPartCopy, naming(2, &upload))]
+    {
+        let held = s3.fail(FaultRule::new(Fault::Stall).on(operation).key_ends_with(DOCUMENT));
+        let stream = server.client.start_export(request).await.unwrap().into_inner();
+        until("a part to be on its way", || s3.fault_hits(held) > 0).await;
+        let parts = s3.requests_of(operation);
+        let key = &parts.iter().find(|part| part.key.ends_with(DOCUMENT)).unwrap().key;
+        s3.put_raw(key, &b"somebody else's"[..]);
+        s3.clear_fault(held);
+        let export = follow(stream).await.completed();
+        assert_eq!(s3.object(key).unwrap().bytes, &b"somebody else's"[..]);
+        assert!(!key.contains(&format!("/{}/", export.folder_name)), "{key}: {export:?}");
+        assert_in_s3(&s3, &export);
+        until("no part to be left", || (s3.open_uploads(), notes(&host)) == (0, 0)).await;
+    }
+}
+
 #[tokio::test]
 async fn parts_that_somebody_else_aborted_are_sent_anew() {
     let s3 = TestS3::start().await;

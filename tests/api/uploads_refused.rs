@@ -13,7 +13,8 @@ use crate::{
     harness::{
         Client, Host,
         s3::store_of,
-        uploads::{PART, bytes, chunk, create, get, named, send, sha256, uploaded},
+        uploads::{PART, bytes, chunk, create, get, messages, named, send, sha256, uploaded},
+        within,
     },
     requests::request,
     s3::assert_in_s3,
@@ -74,6 +75,23 @@ async fn more_or_fewer_bytes_than_announced_are_refused() {
             assert!(committed <= 999);
         }
     }
+}
+
+#[tokio::test]
+async fn a_stream_that_falls_silent_is_ended_and_what_came_stays() {
+    let s3 = TestS3::start().await;
+    let host = Host::with_s3(store_of(&s3)).flags(&["--upload-idle-timeout=300ms"]);
+    let mut server = host.start().await;
+    let content = bytes(2 * PART, 1);
+    let name = create(&mut server.client, 1, content.len(), "").await.unwrap().name;
+    let some = messages(&name, &content, 0, true).into_iter().take(PART / (1 << 20) + 1);
+    let silent = stream::iter(some).chain(stream::pending()).boxed();
+    let status = within("the server's patience to end", server.client.upload_document(silent));
+    let status = status.await.unwrap_err();
+    expect_status(&status, Code::Unavailable, "UPLOAD_BROKE_OFF");
+    assert!(status.message().contains("300ms"), "{status:?}");
+    let upload = send(&mut server.client, &name, &content, PART).await.unwrap();
+    assert_eq!(upload.sha256, sha256(&content));
 }
 
 #[tokio::test]

@@ -63,10 +63,17 @@ impl Walk<'_> {
     /// Takes the keys of one folder. `folder` is empty or ends with `/`.
     fn folder(&mut self, folder: &str) -> Result<(), StoreError> {
         let mut next = Some(self.start_in(folder));
+        let mut is_first = true;
         while let Some(start) = next {
             let window = self.windows.read(self.root, folder, &start)?;
+            // Each window has read the whole folder, and tells it all.
+            let is_new = std::mem::take(&mut is_first);
             let room = PASSED_OVER_LIMIT.saturating_sub(self.passed_over.len());
-            let odd = window.passed_over().iter().filter(|entry| self.matters(entry)).take(room);
+            let odd = window
+                .passed_over()
+                .iter()
+                .filter(|entry| is_new && self.matters(entry))
+                .take(room);
             let odd: Vec<String> = odd.cloned().collect();
             self.passed_over.extend(odd);
             for entry in window.from(&start) {
