@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 
 use super::CliError;
-use crate::client::{Client, ClientIdentity, ConnectOptions, Token};
+use crate::client::{Client, ClientIdentity, ConnectOptions, Protocol, Token};
 
 /// A token itself. No flag: everybody on a machine sees the flags of its processes.
 const TOKEN_VARIABLE: &str = "TARA_EXPORT_TOKEN";
@@ -19,6 +19,10 @@ pub struct ServerArguments {
     /// The server's URL, such as https://export.example.com; without it, one is started in this process
     #[arg(long, value_name = "URL", env = "TARA_EXPORT_SERVER")]
     pub server: Option<String>,
+
+    /// Speak gRPC-Web over HTTP/1.1, for platforms that let nothing else through
+    #[arg(long, env = "TARA_EXPORT_GRPC_WEB", value_parser = clap::builder::FalseyValueParser::new())]
+    pub grpc_web: bool,
 
     /// File with the bearer token for that server; or set TARA_EXPORT_TOKEN to the token itself
     #[arg(long, value_name = "FILE", env = "TARA_EXPORT_TOKEN_FILE")]
@@ -80,7 +84,8 @@ impl ServerArguments {
             _ => None,
         };
         let authorities_pem = self.tls_ca_file.as_deref().map(bytes).transpose()?;
-        Ok(ConnectOptions { authorities_pem, identity, token })
+        let protocol = if self.grpc_web { Protocol::GrpcWeb } else { Protocol::Grpc };
+        Ok(ConnectOptions { authorities_pem, identity, token, protocol })
     }
 }
 

@@ -8,20 +8,43 @@ use tonic::{
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
+use tower::{BoxError, ServiceExt as _, util::BoxCloneSyncService};
 
 use super::ClientError;
 use crate::proto::export_service_client::ExportServiceClient;
 
 const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 // A connection that is dead without a sign is noticed after these two.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The generated client, with the token on each call.
-pub(super) type ApiClient = ExportServiceClient<InterceptedService<Channel, Authorization>>;
+pub(super) type ApiClient = ExportServiceClient<InterceptedService<Transport, Authorization>>;
+
+/// What carries the calls, whichever protocol it speaks.
+pub(super) type Transport = BoxCloneSyncService<
+    http::Request<tonic::body::Body>,
+    http::Response<tonic::body::Body>,
+    BoxError,
+>;
+
+/// A channel as a transport.
+pub(super) fn native(channel: Channel) -> Transport {
+    BoxCloneSyncService::new(channel.map_err(BoxError::from))
+}
+
+/// How calls travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// gRPC over HTTP/2.
+    #[default]
+    Grpc,
+    /// gRPC-Web over HTTP/1.1, for where nothing else passes. Large documents go in chunks.
+    GrpcWeb,
+}
 
 /// How to reach a server beyond its URL.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +55,8 @@ pub struct ConnectOptions {
     pub identity: Option<ClientIdentity>,
     /// The bearer token, for servers that want one.
     pub token: Option<Token>,
+    /// How calls travel.
+    pub protocol: Protocol,
 }
 
 /// A client's certificate and key.
@@ -83,8 +108,8 @@ impl Interceptor for Authorization {
     }
 }
 
-/// The server at this URL, not connected yet.
-pub(super) fn endpoint(url: &str, options: &ConnectOptions) -> Result<Endpoint, ClientError> {
+/// The URL in full: without a scheme, `http://` is meant.
+pub(super) fn full_url(url: &str, options: &ConnectOptions) -> Result<String, ClientError> {
     let wrong = |message: &str| ClientError::Url { url: url.to_owned(), message: message.into() };
     let full = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
     let is_tls = full.starts_with("https://");
@@ -94,6 +119,14 @@ pub(super) fn endpoint(url: &str, options: &ConnectOptions) -> Result<Endpoint, 
     if !is_tls && (options.authorities_pem.is_some() || options.identity.is_some()) {
         return Err(wrong("there are certificates to use, but only https:// URLs use them"));
     }
+    Ok(full)
+}
+
+/// The server at this URL, not connected yet.
+pub(super) fn endpoint(url: &str, options: &ConnectOptions) -> Result<Endpoint, ClientError> {
+    let wrong = |message: &str| ClientError::Url { url: url.to_owned(), message: message.into() };
+    let full = full_url(url, options)?;
+    let is_tls = full.starts_with("https://");
     let mut endpoint = Endpoint::from_shared(full).map_err(|_| {
         wrong("not a URL such as https://export.example.com or http://127.0.0.1:8080")
     })?;
@@ -133,6 +166,7 @@ mod tests {
                 key_pem: b"hunter2".to_vec(),
             }),
             token: Token::new(" hunter2\n"),
+            protocol: Protocol::default(),
         };
         let shown = format!("{options:?} {:?}", Authorization(options.token.clone()));
         assert!(!shown.contains("hunter2") && !shown.contains("104, 117"), "{shown}");

@@ -74,7 +74,10 @@ impl Client {
             path: path.into(),
             time_to_live: time_to_live.map(|wished| wished.try_into().unwrap_or(longest)),
         };
-        Ok(self.service.clone().create_download_link(request).await?.into_inner())
+        self.call(request, |mut service, request| async move {
+            service.create_download_link(request).await
+        })
+        .await
     }
 
     /// Begins to read one file of a bundle.

@@ -17,12 +17,12 @@ pub enum ClientError {
         message: String,
     },
     /// No connection to the server.
-    #[error("can't connect to {url}: {}", root_cause(source))]
+    #[error("can't connect to {url}: {}", root_cause(&**source))]
     Connect {
         /// The server's URL.
         url: String,
         /// Why.
-        source: tonic::transport::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The server refused the call, or the call was lost.
     #[error(transparent)]
@@ -127,6 +127,11 @@ impl Rejection {
     /// Whether the same may work a moment later: the server is away, or the call was cut.
     pub fn is_unavailable(&self) -> bool {
         self.code == Code::Unavailable || self.is_transport_failure
+    }
+
+    /// A call that had no answer in time.
+    pub(super) fn late(deadline: Duration) -> Self {
+        Status::deadline_exceeded(format!("no answer within {} s", deadline.as_secs())).into()
     }
 
     /// A call that was cut without a status.

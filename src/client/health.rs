@@ -24,9 +24,11 @@ pub async fn is_serving(url: &str, options: ConnectOptions) -> Result<bool, Clie
         .timeout(PATIENCE)
         .connect()
         .await
-        .map_err(|source| ClientError::Connect { url: url.to_owned(), source })?;
+        .map_err(|source| ClientError::Connect { url: url.to_owned(), source: source.into() })?;
     // Without a name, the whole server is meant.
     let request = HealthCheckRequest { service: String::new() };
-    let answer = HealthClient::with_interceptor(channel, Authorization(options.token)).check(request).await?;
+    let answer = HealthClient::with_interceptor(channel, Authorization(options.token))
+        .check(request)
+        .await?;
     Ok(answer.into_inner().status() == ServingStatus::Serving)
 }

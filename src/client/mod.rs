@@ -27,14 +27,17 @@ mod follow;
 mod health;
 mod json;
 pub mod session;
+mod unary;
 mod upload;
+mod web;
 
 use futures::{Stream, stream};
-use tonic::{Status, transport::Channel};
+use http::Uri;
+use tonic::{Status, service::interceptor::InterceptedService, transport::Channel};
 
-use connect::{ApiClient, Authorization, endpoint};
+use connect::{ApiClient, Authorization, Transport, endpoint, native};
 
-pub use connect::{ClientIdentity, ConnectOptions, Token};
+pub use connect::{ClientIdentity, ConnectOptions, Protocol, Token};
 pub use download::{ArtifactDownload, BundleDownload};
 pub use error::{ClientError, FieldViolation, Rejection};
 pub use exact_json::JsonError;
@@ -58,6 +61,7 @@ pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct Client {
     service: ApiClient,
+    protocol: Protocol,
     follow_policy: FollowPolicy,
 }
 
@@ -75,23 +79,30 @@ impl Client {
     /// # Errors
     /// As [`Client::connect`]; [`ClientError::Url`] too where the certificates can't be used.
     pub async fn connect_with(url: &str, options: ConnectOptions) -> Result<Self, ClientError> {
-        let channel = endpoint(url, &options)?
-            .connect()
-            .await
-            .map_err(|source| ClientError::Connect { url: url.to_owned(), source })?;
-        Ok(Self::on(channel, options.token))
+        let (transport, origin) = match options.protocol {
+            Protocol::GrpcWeb => web::connect(url, &options).await?,
+            Protocol::Grpc => {
+                let channel = endpoint(url, &options)?.connect().await.map_err(|source| {
+                    ClientError::Connect { url: url.to_owned(), source: source.into() }
+                })?;
+                // The channel has its origin already.
+                (native(channel), Uri::default())
+            }
+        };
+        Ok(Self::on(transport, origin, options.protocol, options.token))
     }
 
     /// A client on a channel of the caller's making, which sends no token.
     pub fn from_channel(channel: Channel) -> Self {
-        Self::on(channel, None)
+        Self::on(native(channel), Uri::default(), Protocol::Grpc, None)
     }
 
-    fn on(channel: Channel, token: Option<Token>) -> Self {
-        let service = ExportServiceClient::with_interceptor(channel, Authorization(token))
+    fn on(transport: Transport, origin: Uri, protocol: Protocol, token: Option<Token>) -> Self {
+        let service = InterceptedService::new(transport, Authorization(token));
+        let service = ExportServiceClient::with_origin(service, origin)
             .max_encoding_message_size(MAX_MESSAGE_BYTES)
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
-        Self { service, follow_policy: FollowPolicy::default() }
+        Self { service, protocol, follow_policy: FollowPolicy::default() }
     }
 
     /// The same client with other patience for lost streams.
@@ -123,7 +134,11 @@ impl Client {
         &self,
         request: PreviewExportRequest,
     ) -> Result<PreviewExportResponse, ClientError> {
-        Ok(self.service.clone().preview_export(request).await?.into_inner())
+        self.call(
+            request,
+            |mut service, request| async move { service.preview_export(request).await },
+        )
+        .await
     }
 
     /// Reads one export with its artifacts.
@@ -132,7 +147,9 @@ impl Client {
     /// The server's refusal, such as NOT_FOUND.
     pub async fn get_export(&self, name: impl Into<String>) -> Result<Export, ClientError> {
         let request = GetExportRequest { name: name.into() };
-        let response = self.service.clone().get_export(request).await?.into_inner();
+        let call =
+            |mut service: ApiClient, request| async move { service.get_export(request).await };
+        let response = self.call(request, call).await?;
         response.export.ok_or(ClientError::Protocol("an answer to GetExport without an export"))
     }
 
@@ -144,18 +161,21 @@ impl Client {
         &self,
         request: ListExportsRequest,
     ) -> Result<ListExportsResponse, ClientError> {
-        Ok(self.service.clone().list_exports(request).await?.into_inner())
+        self.call(
+            request,
+            |mut service, request| async move { service.list_exports(request).await },
+        )
+        .await
     }
 
-    /// Lists all exports that match the filter, newest first, fetching pages as they are needed.
-    /// The stream ends after its first error.
+    /// Lists all exports that match the request, newest first, fetching pages as they are needed. The
+    /// stream ends after its first error.
     pub fn list_exports(
         &self,
-        filter: impl Into<String>,
+        request: ListExportsRequest,
     ) -> impl Stream<Item = Result<Export, ClientError>> + Send + Unpin + 'static {
         let client = self.clone();
-        let first = ListExportsRequest { filter: filter.into(), ..Default::default() };
-        let pages = stream::try_unfold(Some(first), move |request| {
+        let pages = stream::try_unfold(Some(request), move |request| {
             let client = client.clone();
             async move {
                 let Some(mut request) = request else {
@@ -181,7 +201,8 @@ impl Client {
         view: View,
     ) -> Result<GetReportResponse, ClientError> {
         let request = GetReportRequest { name: name.into(), view: view.into() };
-        Ok(self.service.clone().get_report(request).await?.into_inner())
+        self.call(request, |mut service, request| async move { service.get_report(request).await })
+            .await
     }
 
     /// Checks the server's stores.
@@ -189,7 +210,12 @@ impl Client {
     /// # Errors
     /// The server's refusal; a check that fails is none, but a row of the answer.
     pub async fn check_storage(&self) -> Result<CheckStorageResponse, ClientError> {
-        Ok(self.service.clone().check_storage(CheckStorageRequest {}).await?.into_inner())
+        let request = CheckStorageRequest {};
+        self.call(
+            request,
+            |mut service, request| async move { service.check_storage(request).await },
+        )
+        .await
     }
 }
 

@@ -13,19 +13,26 @@ use futures::{FutureExt as _, StreamExt as _};
 use tokio::{
     fs::File,
     sync::mpsc,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
 use uuid::Uuid;
 
-use super::{Client, ClientError, Rejection, file_pieces::FilePieces};
+use super::{
+    Client, ClientError, Protocol, Rejection, connect::ApiClient, file_pieces::FilePieces,
+};
 use crate::{
     digest::Sha256,
-    proto::{CreateUploadRequest, GetUploadRequest, Upload, UploadDocumentRequest},
+    proto::{
+        CreateUploadRequest, GetUploadRequest, Upload, UploadChunkRequest, UploadDocumentRequest,
+    },
 };
 
 /// Bytes of one message.
 const MESSAGE_BYTES: usize = 1024 * 1024;
+/// How long a chunk may take: on the slowest line that is waited for, 64 KiB a second.
+const CHUNK_DEADLINE: Duration = Duration::from_secs(130);
 /// How often a caller hears of progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// Messages that are read ahead of the connection.
@@ -130,11 +137,13 @@ impl Client {
         upload: &mut Option<Upload>,
         progress: &mut (impl FnMut(u64) + Send),
     ) -> Result<UploadedFile, ClientError> {
-        let mut service = self.service.clone();
         let current = match upload {
             Some(upload) => {
                 let request = GetUploadRequest { name: upload.name.clone() };
-                service.get_upload(request).await?.into_inner().upload
+                let call = |mut service: ApiClient, request| async move {
+                    service.get_upload(request).await
+                };
+                self.call(request, call).await?.upload
             }
             None => {
                 let request = CreateUploadRequest {
@@ -142,7 +151,10 @@ impl Client {
                     size_bytes: signed(file.size_bytes),
                     sha256: String::new(),
                 };
-                service.create_upload(request).await?.into_inner().upload
+                let call = |mut service: ApiClient, request| async move {
+                    service.create_upload(request).await
+                };
+                self.call(request, call).await?.upload
             }
         };
         let current = current.ok_or(ClientError::Protocol("an answer without an upload"))?;
@@ -150,7 +162,8 @@ impl Client {
         let start = u64::try_from(current.committed_size_bytes).unwrap_or(0);
         progress(start);
         let done = match current.sha256.is_empty() {
-            true => self.send(file, current, progress).await?,
+            true if self.protocol == Protocol::Grpc => self.send(file, current, progress).await?,
+            true => self.send_chunks(file, current, progress).await?,
             false => current,
         };
         *upload = Some(done.clone());
@@ -203,6 +216,38 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Sends what the server has not got yet in calls of their own, where client streams don't exist.
+    async fn send_chunks(
+        &self,
+        file: &OpenFile,
+        mut upload: Upload,
+        progress: &mut (impl FnMut(u64) + Send),
+    ) -> Result<Upload, ClientError> {
+        let mut service = self.service.clone();
+        let chunk_bytes = usize::try_from(upload.chunk_size_bytes).unwrap_or(0).max(1);
+        let mut offset = u64::try_from(upload.committed_size_bytes).unwrap_or(0);
+        while upload.sha256.is_empty() {
+            let read = move |pieces: &Mutex<FilePieces>| lock(pieces).read(offset, chunk_bytes);
+            let data = file.with_pieces(read).await?;
+            let next = offset + data.len() as u64;
+            let finish = next >= file.size_bytes;
+            let request =
+                UploadChunkRequest { name: upload.name, offset: signed(offset), data, finish };
+            let answer = timeout(CHUNK_DEADLINE, service.upload_chunk(request)).await;
+            let answer = answer
+                .map_err(|_| Status::unavailable("no answer to a chunk"))??
+                .into_inner()
+                .upload;
+            upload = answer.ok_or(ClientError::Protocol("an answer without an upload"))?;
+            progress(next);
+            offset = next;
+            if finish {
+                break;
+            }
+        }
+        Ok(upload)
     }
 }
 

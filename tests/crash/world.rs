@@ -14,7 +14,7 @@ use futures::{TryStreamExt as _, future::join_all};
 use tara_export::{
     client::Client,
     digest::Sha256,
-    proto::{Destination, Export, export::State},
+    proto::{Destination, Export, ListExportsRequest, export::State},
 };
 use tara_export_test_support::{Operation, TestS3};
 use tempfile::TempDir;
@@ -191,7 +191,8 @@ impl World {
     /// Everybody who asks sees every export once, and as it is.
     async fn check_listing(&self, url: &str) {
         let client = Client::connect(url).await.unwrap();
-        let listed: Vec<Export> = client.list_exports("").try_collect().await.unwrap();
+        let listed: Vec<Export> =
+            client.list_exports(ListExportsRequest::default()).try_collect().await.unwrap();
         let names: BTreeSet<&str> = listed.iter().map(|export| export.name.as_str()).collect();
         assert_eq!(names.len(), listed.len(), "listed twice: {listed:#?}");
         let bundles = self.bundles_where_they_belong();

@@ -18,6 +18,7 @@ mod recording;
 mod s3;
 mod server;
 mod state;
+mod world;
 
 pub use self::{
     bucket::{Attributes, Encryption, StoredObject},
@@ -26,4 +27,5 @@ pub use self::{
     operation::Operation,
     recording::RecordedRequest,
     server::{TestS3, TestS3Builder},
+    world::World,
 };

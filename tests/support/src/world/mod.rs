@@ -1,0 +1,121 @@
+//! What clients are tested against: S3 in memory, the built server, and networks in front of it that can be
+//! cut. `clients/README.md` defines what it takes.
+
+mod network;
+mod program;
+
+use std::{io, path::Path};
+
+use tempfile::TempDir;
+
+use self::{
+    network::{Network, Protocol},
+    program::Program,
+};
+use crate::{Fault, FaultId, FaultRule, Operation, TestS3};
+
+/// A world of its own for each scenario. The server ends with it.
+#[derive(Debug)]
+pub struct World {
+    s3: TestS3,
+    denied: Option<FaultId>,
+    held: Option<FaultId>,
+    server: Program,
+    grpc: Network,
+    http1: Network,
+    folder: TempDir,
+}
+
+impl World {
+    /// Starts the server of this binary, with a disk and an S3 of its own.
+    ///
+    /// # Errors
+    /// Something does not start.
+    pub async fn start(server: &Path) -> io::Result<Self> {
+        let s3 = TestS3::builder().bucket("tara-test").start().await?;
+        let folder = tempfile::tempdir()?;
+        let server = Program::start(server, folder.path(), &s3.environment()).await?;
+        let grpc = Network::start(Protocol::Any, server.port()).await?;
+        let http1 = Network::start(Protocol::Http1, server.port()).await?;
+        Ok(Self { s3, denied: None, held: None, server, grpc, http1, folder })
+    }
+
+    /// The server itself, `host:port`.
+    pub fn server(&self) -> String {
+        self.server.address()
+    }
+
+    /// The way for gRPC, which can be cut.
+    pub fn grpc(&self) -> String {
+        self.grpc.address()
+    }
+
+    /// The same for HTTP/1.1; HTTP/2 is refused there.
+    pub fn http1(&self) -> String {
+        self.http1.address()
+    }
+
+    /// A folder of the world's own, gone when it ends.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Does what a line of text asks for.
+    ///
+    /// # Errors
+    /// No such command, or it can't be done.
+    pub async fn obey(&mut self, command: &str) -> io::Result<()> {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        match words[..] {
+            // Refused for good, so that nobody waits for what may pass.
+            ["s3", "down"] => {
+                self.denied = Some(self.s3.fail(FaultRule::new(Fault::ACCESS_DENIED)))
+            }
+            ["s3", "up"] => {
+                if let Some(denied) = self.denied.take() {
+                    self.s3.clear_fault(denied);
+                }
+            }
+            ["hold"] => {
+                let documents = FaultRule::new(Fault::Stall).on(Operation::PutObject);
+                self.held = Some(self.s3.fail(documents.key_contains("/feedback/")));
+            }
+            ["release"] => {
+                if let Some(held) = self.held.take() {
+                    self.s3.clear_fault(held);
+                }
+            }
+            ["cut"] => self.networks().for_each(Network::cut),
+            ["cut", "requests", count] => {
+                let count = count.parse().map_err(|_| unknown(command))?;
+                self.networks().for_each(|network| network.cut_requests_after(count));
+            }
+            ["damage", path] => {
+                let ending = format!("/{path}");
+                let keys = self.s3.objects().into_keys().filter(|key| key.ends_with(&ending));
+                if keys.filter(|key| self.s3.corrupt(key)).count() == 0 {
+                    return Err(io::Error::other(format!("no object is named {path}")));
+                }
+            }
+            ["restart"] => self.server.restart().await?,
+            _ => return Err(unknown(command)),
+        }
+        Ok(())
+    }
+
+    /// Ends the server, and waits for that.
+    ///
+    /// # Errors
+    /// The system's.
+    pub async fn end(mut self) -> io::Result<()> {
+        self.server.end().await
+    }
+
+    fn networks(&self) -> impl Iterator<Item = &Network> {
+        [&self.grpc, &self.http1].into_iter()
+    }
+}
+
+fn unknown(command: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("no such command: {command}"))
+}
