@@ -31,6 +31,7 @@ pub(crate) fn quarter_mebibyte() -> StartExportRequest {
             let mut enlarged = content.to_vec();
             enlarged.resize(content.len() + ADDED_BYTES / documents, b'.');
             *content = enlarged.into();
+            document.sha256.clear();
         }
     }
     request
