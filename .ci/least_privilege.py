@@ -17,17 +17,22 @@ from cfnlint.decode import cfn_yaml
 
 BUCKET = os.environ["S3_BUCKET_NAME"]
 BASE_PATH = "tara/"
+SOURCES = BUCKET + "-sources"
+# The template's conditions in this run; what is missing is false.
+CONDITIONS = {"HasSources": True}
 BINARY = "target/debug/tara-export"
 
 
 def resolve(value):
-    """The template's value with this bucket, without keys of KMS, sources and deleting."""
+    """The template's value with this bucket and its sources, without keys of KMS and deleting."""
     match value:
         case {"Fn::Sub": text}:
             names = {"AWS::Partition": "aws", "BucketName": BUCKET, "BasePath": BASE_PATH}
             return re.sub(r"\$\{([^}]+)\}", lambda name: names[name[1]], text)
-        case {"Fn::If": [_, _, otherwise]}:
-            return resolve(otherwise)
+        case {"Fn::If": [condition, then, otherwise]}:
+            return resolve(then if CONDITIONS.get(condition) else otherwise)
+        case {"Ref": "SourceObjectArns"}:
+            return [f"arn:aws:s3:::{SOURCES}/reports/*"]
         case {"Ref": "AWS::NoValue"}:
             return None
         case dict():
@@ -55,6 +60,10 @@ def is_refused(call, **arguments) -> bool:
 place = {"endpoint_url": os.environ["AWS_ENDPOINT_URL"], "region_name": os.environ["AWS_REGION"]}
 admin = boto3.client("s3", **place)
 admin.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+# Documents that requests name: below what the role may read, and beside it.
+admin.create_bucket(Bucket=SOURCES)
+for key in ("reports/before.docx", "private/before.docx"):
+    admin.put_object(Bucket=SOURCES, Key=key, Body=os.urandom(6 * 1024 * 1024))
 sts = boto3.client("sts", **place)
 role = {"RoleArn": "arn:aws:iam::000000000000:role/tara-export", "RoleSessionName": "tara-export"}
 credentials = sts.assume_role(**role, Policy=policy())["Credentials"]
@@ -65,12 +74,31 @@ limited = {
 }
 
 with tempfile.TemporaryDirectory() as folder:
-    environment = {**os.environ, **limited, "S3_BASE_PATH": BASE_PATH, "DATA_DIR": f"{folder}/data", "JOURNAL": "store"}
+    settings = {
+        "S3_BASE_PATH": BASE_PATH,
+        "DATA_DIR": f"{folder}/data",
+        "JOURNAL": "store",
+        # More than the role may read: it is the role that is tried out.
+        "S3_SOURCES": f"s3://{SOURCES}/",
+    }
+    environment = {**os.environ, **limited, **settings}
+
+    def attempt(*arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run([BINARY, *arguments], env=environment, capture_output=True, text=True)
 
     def run(*arguments: str) -> str:
-        done = subprocess.run([BINARY, *arguments], env=environment, capture_output=True, text=True)
+        done = attempt(*arguments)
         assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
+
+    def naming(key: str) -> str:
+        """The path of a request whose document is this object."""
+        request = json.loads(pathlib.Path("examples/request.json").read_text())
+        request.pop("requestId", request.pop("request_id", None))
+        request["documents"] = [{"kind": "KIND_BEFORE", "s3": {"uri": f"s3://{SOURCES}/{key}"}}]
+        path = pathlib.Path(folder, "request.json")
+        path.write_text(json.dumps(request))
+        return str(path)
 
     rows = run("check")
     assert not re.search("(?m)^✗", rows), rows
@@ -85,6 +113,9 @@ with tempfile.TemporaryDirectory() as folder:
     assert run("report", name).startswith("DOCUMENT REVIEW REPORT")
     run("download", name, "--output", f"{folder}/bundle.zip")
     run("link", name, "readable_report.txt")
+    assert f"s3://{BUCKET}/" in run("export", naming("reports/before.docx"))
+    refused = attempt("export", naming("private/before.docx"))
+    assert refused.returncode == 1 and "reports" not in refused.stderr, refused
 
     session = boto3.client(
         "s3",

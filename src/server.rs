@@ -1,5 +1,6 @@
 //! Puts the rooms together and listens: gRPC, gRPC-Web and `/healthz` on one port.
 
+mod connections;
 mod security;
 
 use std::{any::Any, net::SocketAddr, sync::Arc, time::Duration};
@@ -24,7 +25,10 @@ use tower_http::{
 
 pub use self::security::ListenError;
 
-use self::security::{auth_settings, refresh, tls_files};
+use self::{
+    connections::bounded,
+    security::{auth_settings, refresh, tls_files},
+};
 use crate::{
     auth::Authenticator,
     bundle::FormatVersion,
@@ -35,7 +39,7 @@ use crate::{
         AdmissionLimits, AllowedSource, Engine, EngineSettings, Journal, JournalError,
         JournalLimits, JournalPlace, Stores,
     },
-    grpc::{AdmissionService, ExportApi, authenticate, end_at, internal_fault},
+    grpc::{AdmissionService, ExportApi, RequestLimits, authenticate, end_at, internal_fault},
     proto::{self, export_service_server::SERVICE_NAME},
     store::{
         Store, StoreError,
@@ -83,7 +87,7 @@ pub enum SetupError {
 pub struct Service {
     engine: Engine,
     api: ExportApi,
-    request_size_bytes: u64,
+    request_limits: RequestLimits,
 }
 
 impl Service {
@@ -122,7 +126,11 @@ impl Service {
         let replica = value(&settings.replica_name)
             .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned());
         let api = ExportApi::new(engine.clone(), catalog, clock, replica.into());
-        Ok(Self { engine, api, request_size_bytes: settings.max_request_size.as_u64() })
+        let request_limits = RequestLimits {
+            size_bytes: settings.max_request_size.as_u64(),
+            timeout: settings.request_timeout,
+        };
+        Ok(Self { engine, api, request_limits })
     }
 
     /// The engine, for what is done with it beside serving.
@@ -193,10 +201,13 @@ impl RunningServer {
         let stopped = stopping.clone().cancelled_owned();
         let serving = match tls {
             Some(tls) => {
-                let incoming = Box::pin(tls.accept(incoming));
+                let incoming = Box::pin(bounded(tls.accept(incoming), settings.max_connections));
                 tokio::spawn(server.serve_with_incoming_shutdown(incoming, stopped))
             }
-            None => tokio::spawn(server.serve_with_incoming_shutdown(incoming, stopped)),
+            None => {
+                let incoming = Box::pin(bounded(incoming, settings.max_connections));
+                tokio::spawn(server.serve_with_incoming_shutdown(incoming, stopped))
+            }
         };
         let engine = service.engine;
         let shutdown_timeout = settings.shutdown_timeout;
@@ -269,7 +280,7 @@ async fn routes(
             None => response,
         }
     });
-    let grpc = Routes::new(AdmissionService::new(&service.api, service.request_size_bytes))
+    let grpc = Routes::new(AdmissionService::new(&service.api, service.request_limits))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)

@@ -45,6 +45,10 @@ impl JwtVerifier {
         let header = decode_header(token).map_err(|_| {
             Refusal::Invalid("the token is not known, and is no JWT that this server can read")
         })?;
+        // RFC 7515, section 4.1.11: what a token calls critical must be understood, and nothing of it is here.
+        if header.crit.is_some() {
+            return Err(Refusal::Invalid("the token has critical headers (crit)"));
+        }
         let mut keys = self.keys.known();
         let has_key = keys.as_ref().is_some_and(|keys| {
             keys.candidates(header.kid.as_deref(), header.alg).next().is_some()

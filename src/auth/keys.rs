@@ -118,7 +118,7 @@ impl Key {
 #[derive(Debug)]
 pub(super) enum IssuerKeys {
     File(WatchedFile<KeySet>),
-    Published(PublishedKeys),
+    Published(Box<PublishedKeys>),
 }
 
 impl IssuerKeys {
@@ -128,7 +128,7 @@ impl IssuerKeys {
                 WatchedFile::open("JWT_JWKS_FILE", path, KeySet::parse).map(Self::File)
             }
             KeySource::Url { url, refresh } => {
-                PublishedKeys::open(&url, refresh).await.map(Self::Published)
+                PublishedKeys::open(&url, refresh).await.map(|keys| Self::Published(Box::new(keys)))
             }
         }
     }

@@ -205,7 +205,7 @@ pub struct Settings {
           value_parser = duration("UPLOAD_RETENTION", 60_000..=31_536_000_000))]
     pub upload_retention: Duration,
 
-    /// How long an upload's stream may be silent
+    /// How long an upload's stream may take for its next 64 KiB
     #[arg(long, env = "UPLOAD_IDLE_TIMEOUT", default_value = "30s",
           value_parser = duration("UPLOAD_IDLE_TIMEOUT", 100..=600_000))]
     pub upload_idle_timeout: Duration,
@@ -223,6 +223,11 @@ pub struct Settings {
     #[arg(long, env = "ADMISSION_TIMEOUT", default_value = "2s",
           value_parser = duration("ADMISSION_TIMEOUT", 0..=60_000))]
     pub admission_timeout: Duration,
+
+    /// How long a request may take to arrive whole; an upload's stream has UPLOAD_IDLE_TIMEOUT instead
+    #[arg(long, env = "REQUEST_TIMEOUT", default_value = "2m",
+          value_parser = duration("REQUEST_TIMEOUT", 1_000..=3_600_000))]
+    pub request_timeout: Duration,
 }
 
 /// How a server listens.
@@ -240,6 +245,10 @@ pub struct ListenSettings {
     /// Origins of web pages that may call over gRPC-Web, separated by commas, or *; unset: none
     #[arg(long, env = "CORS_ALLOWED_ORIGINS", value_delimiter = ',', value_parser = checked("CORS_ALLOWED_ORIGINS", origin))]
     pub cors_allowed_origins: Vec<String>,
+
+    /// Connections at once; more wait until others end
+    #[arg(long, env = "MAX_CONNECTIONS", default_value = "512", value_parser = number("MAX_CONNECTIONS", 1..=100_000))]
+    pub max_connections: u32,
 
     /// Calls at once on one HTTP/2 connection
     #[arg(long, env = "MAX_CONCURRENT_STREAMS", default_value = "256",
@@ -273,6 +282,7 @@ impl ListenSettings {
             port: 0,
             bind_address: IpAddr::from([127, 0, 0, 1]),
             cors_allowed_origins: Vec::new(),
+            max_connections: 512,
             max_concurrent_streams: 256,
             keepalive_interval: Duration::from_secs(30),
             max_stream_time: StreamTime::UNLIMITED,

@@ -3,15 +3,16 @@
 use std::{
     convert::Infallible,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures::future::BoxFuture;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tonic::{Code, Status, body::Body, server::NamedService};
 use tower::Service;
 
 use super::{
     admitted::Admitted,
+    request_body::{in_time, limited},
     service::ExportApi,
     status::{REQUEST_TOO_LARGE, status},
     upload::MESSAGE_BYTES,
@@ -42,20 +43,29 @@ pub struct AdmissionService {
     streams: ExportServiceServer<ExportApi>,
     chunks: ExportServiceServer<ExportApi>,
     engine: Engine,
-    request_size_bytes: u64,
+    limits: RequestLimits,
+}
+
+/// Bounds of one request.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestLimits {
+    /// Bytes of the largest (`MAX_REQUEST_SIZE`).
+    pub size_bytes: u64,
+    /// How long one may take to arrive whole (`REQUEST_TIMEOUT`).
+    pub timeout: Duration,
 }
 
 impl AdmissionService {
     /// Admits what this API's engine has room for.
-    pub fn new(api: &ExportApi, request_size_bytes: u64) -> Self {
+    pub fn new(api: &ExportApi, limits: RequestLimits) -> Self {
         let limited =
             |bytes| ExportServiceServer::new(api.clone()).max_decoding_message_size(bytes);
         Self {
-            exports: limited(usize::try_from(request_size_bytes).unwrap_or(usize::MAX)),
+            exports: limited(usize::try_from(limits.size_bytes).unwrap_or(usize::MAX)),
             streams: limited(MESSAGE_BYTES + SMALL_REQUEST_BYTES),
             chunks: limited(CHUNK_REQUEST_BYTES),
             engine: api.engine().clone(),
-            request_size_bytes,
+            limits,
         }
     }
 }
@@ -75,17 +85,18 @@ impl Service<http::Request<Body>> for AdmissionService {
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
-        let Self { exports, streams, chunks, engine, request_size_bytes } = self.clone();
+        let Self { exports, streams, chunks, engine, limits } = self.clone();
         Box::pin(async move {
             let mut inner = exports;
             let path = request.uri().path();
             let is_chunk = path == UPLOAD_CHUNK;
+            let is_stream = path == UPLOAD_DOCUMENT;
             if LARGE.contains(&path) {
                 match engine.admission().admit().await {
                     Ok(permit) => drop(request.extensions_mut().insert(Admitted::new(permit))),
                     Err(overloaded) => return Ok(Status::from(overloaded).into_http()),
                 }
-            } else if is_chunk || path == UPLOAD_DOCUMENT {
+            } else if is_chunk || is_stream {
                 match engine.uploads().turn(is_chunk).await {
                     Ok(turn) => drop(request.extensions_mut().insert(Admitted::new(turn))),
                     Err(overloaded) => return Ok(Status::from(overloaded).into_http()),
@@ -97,9 +108,12 @@ impl Service<http::Request<Body>> for AdmissionService {
             } else {
                 request = request.map(|body| limited(body, SMALL_REQUEST_BYTES));
             }
+            if !is_stream {
+                request = request.map(|body| in_time(body, limits.timeout));
+            }
             let response = inner.call(request).await?;
             Ok(if is_out_of_range(&response) {
-                request_too_large(request_size_bytes).into_http()
+                request_too_large(limits.size_bytes).into_http()
             } else if is_undecodable(&response) {
                 undecodable().into_http()
             } else {
@@ -107,19 +121,6 @@ impl Service<http::Request<Body>> for AdmissionService {
             })
         })
     }
-}
-
-fn limited(body: Body, limit_bytes: usize) -> Body {
-    Body::new(Limited::new(body, limit_bytes).map_err(
-        move |error: Box<dyn std::error::Error + Send + Sync>| {
-            if error.is::<LengthLimitError>() {
-                let message = format!("requests of this method have at most {limit_bytes} bytes");
-                status(Code::ResourceExhausted, REQUEST_TOO_LARGE, message)
-            } else {
-                Status::from_error(error)
-            }
-        },
-    ))
 }
 
 /// tonic's answer to a message above its limit. No method of this service gives that code.

@@ -20,6 +20,9 @@ use super::{
 };
 use crate::auth::{Authenticator, Caller, Credentials, Refusal};
 
+/// What of a name that is no method's gets into the log.
+const METHOD_LIMIT: usize = 100;
+
 /// A layer for [`axum::middleware::from_fn_with_state`]: the caller goes into the request's extensions, or
 /// the call is refused, with a line in the log that has nothing of what the caller sent as proof.
 pub async fn authenticate(
@@ -30,6 +33,9 @@ pub async fn authenticate(
     let method = request.uri().path();
     let Some(permission) = permission(method) else {
         // Fail closed: a method without a row in the table is as good as none.
+        let method: String = method.chars().take(METHOD_LIMIT).collect();
+        let peer = Peer::of(request.extensions()).address;
+        tracing::warn!(method, ?peer, reason = "UNIMPLEMENTED", "refused");
         return refuse(Status::unimplemented("there is no such method"));
     };
     let Permission::OneOf(roles) = permission else {

@@ -7,6 +7,7 @@ mod convert;
 mod download;
 mod follow;
 mod permissions;
+mod request_body;
 mod service;
 mod status;
 mod stream_limit;
@@ -14,7 +15,7 @@ mod upload;
 mod waiting;
 
 pub use self::{
-    admission::AdmissionService,
+    admission::{AdmissionService, RequestLimits},
     authentication::authenticate,
     service::{ExportApi, Replica},
     status::{DOMAIN, internal_fault},

@@ -442,8 +442,9 @@ impl ExportService for ExportApi {
 
     async fn check_storage(
         &self,
-        _request: Request<proto::CheckStorageRequest>,
+        request: Request<proto::CheckStorageRequest>,
     ) -> Result<Response<proto::CheckStorageResponse>, Status> {
+        log_access(&caller(&request), "CheckStorage", "", "");
         let mut results = Vec::new();
         if self.catalog.store(StoreKind::S3).is_none() {
             results.push(ProbeResult {
@@ -478,7 +479,9 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::GetUploadRequest>,
     ) -> Result<Response<proto::GetUploadResponse>, Status> {
+        let caller = caller(&request);
         let upload_id = upload_id(&request.into_inner().name)?;
+        log_access(&caller, "GetUpload", &format!("uploads/{upload_id}"), "");
         let status = self.engine.uploads().status(upload_id).await?;
         let upload = Some(upload_message(&status, &self.replica));
         Ok(Response::new(proto::GetUploadResponse { upload }))
@@ -488,7 +491,9 @@ impl ExportService for ExportApi {
         &self,
         request: Request<Streaming<proto::UploadDocumentRequest>>,
     ) -> Result<Response<proto::UploadDocumentResponse>, Status> {
+        let caller = caller(&request);
         let status = upload::receive_stream(self.engine.uploads().clone(), request).await?;
+        log_access(&caller, "UploadDocument", &format!("uploads/{}", status.upload_id), "");
         let upload = Some(upload_message(&status, &self.replica));
         Ok(Response::new(proto::UploadDocumentResponse { upload }))
     }
@@ -497,7 +502,12 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::UploadChunkRequest>,
     ) -> Result<Response<proto::UploadChunkResponse>, Status> {
+        let caller = caller(&request);
         let status = upload::receive_chunk(self.engine.uploads().clone(), request).await?;
+        // Not each of hundreds.
+        if status.finished.is_some() {
+            log_access(&caller, "UploadChunk", &format!("uploads/{}", status.upload_id), "");
+        }
         let upload = Some(upload_message(&status, &self.replica));
         Ok(Response::new(proto::UploadChunkResponse { upload }))
     }

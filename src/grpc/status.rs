@@ -26,6 +26,8 @@ const VIOLATIONS_LIMIT_BYTES: usize = 6 * 1024;
 /// headers write each of their bytes as three.
 const TEXT_LIMIT_BYTES: usize = 1024;
 
+/// The reason of what does not arrive in time.
+pub(super) const REQUEST_TOO_SLOW: &str = "REQUEST_TOO_SLOW";
 /// The reason of what is refused for its size.
 pub(super) const REQUEST_TOO_LARGE: &str = "REQUEST_TOO_LARGE";
 

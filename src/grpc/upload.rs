@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
-use tokio::time;
+use tokio::time::{self, Instant};
 use tonic::{Request, Status, Streaming};
 use uuid::Uuid;
 
@@ -63,8 +63,8 @@ pub(super) async fn receive_stream(
 ) -> Result<UploadStatus, Status> {
     let turn = turn(&uploads, &request).await?;
     let mut messages = request.into_inner();
-    let idle_timeout = uploads.idle_timeout();
-    let first = next_message(&mut messages, idle_timeout).await?;
+    let mut headway = Headway::new(uploads.idle_timeout());
+    let first = headway.next_message(&mut messages).await?;
     let Some(first) = first else {
         return Err(invalid("name", "required in the first message, and there is none"));
     };
@@ -77,7 +77,7 @@ pub(super) async fn receive_stream(
         upload_id,
         position: offset,
         is_finished: is_finished.clone(),
-        idle_timeout,
+        headway,
     };
     let pieces = stream::try_unfold(reader, MessageReader::next_piece).boxed();
     let incoming = IncomingBytes { offset, pieces, is_finished, chunk_bytes: None };
@@ -127,13 +127,38 @@ async fn turn<T>(uploads: &Uploads, request: &Request<T>) -> Result<UploadTurn, 
     }
 }
 
-async fn next_message(
-    messages: &mut Streaming<UploadDocumentRequest>,
-    idle_timeout: Duration,
-) -> Result<Option<UploadDocumentRequest>, Status> {
-    match time::timeout(idle_timeout, messages.message()).await {
-        Ok(message) => message,
-        Err(_) => Err(broke_off(format!("nothing came for {idle_timeout:?}")).into()),
+/// Sees to it that a caller sends, and more than a byte now and then: a stream has one of few turns.
+struct Headway {
+    patience: Duration,
+    /// Time spent waiting for the caller since so many bytes came last; what the store takes is not theirs.
+    waited: Duration,
+    received_bytes: usize,
+}
+
+impl Headway {
+    fn new(patience: Duration) -> Self {
+        Self { patience, waited: Duration::ZERO, received_bytes: 0 }
+    }
+
+    async fn next_message(
+        &mut self,
+        messages: &mut Streaming<UploadDocumentRequest>,
+    ) -> Result<Option<UploadDocumentRequest>, Status> {
+        let Self { patience, waited, received_bytes } = self;
+        let begun = Instant::now();
+        let Ok(message) = time::timeout(patience.saturating_sub(*waited), messages.message()).await
+        else {
+            let message =
+                format!("{received_bytes} bytes came in {patience:?} (UPLOAD_IDLE_TIMEOUT)");
+            return Err(broke_off(message).into());
+        };
+        *waited += begun.elapsed();
+        let message = message?;
+        *received_bytes += message.as_ref().map_or(0, |message| message.data.len());
+        if *received_bytes >= HEADWAY_BYTES {
+            *self = Self::new(*patience);
+        }
+        Ok(message)
     }
 }
 
@@ -144,7 +169,7 @@ struct MessageReader {
     upload_id: Uuid,
     position: u64,
     is_finished: Arc<AtomicBool>,
-    idle_timeout: Duration,
+    headway: Headway,
 }
 
 impl MessageReader {
@@ -155,7 +180,7 @@ impl MessageReader {
         let message = match self.next.take() {
             Some(first) => first,
             None => {
-                let next = next_message(&mut self.messages, self.idle_timeout).await;
+                let next = self.headway.next_message(&mut self.messages).await;
                 match next.map_err(|status| broke_off(status.message().to_owned()))? {
                     Some(message) => message,
                     None => return Ok(None),
@@ -183,5 +208,7 @@ fn broke_off(reason: String) -> UploadError {
     UploadError::BrokeOff { reason }
 }
 
+/// So many bytes of a stream come within the patience for it, or it ends.
+const HEADWAY_BYTES: usize = 64 * 1024;
 /// Bytes of one message of a stream at most.
 pub(super) const MESSAGE_BYTES: usize = 4 * 1024 * 1024;

@@ -200,7 +200,7 @@ pub(crate) fn endpoint(address: SocketAddr) -> Endpoint {
     Endpoint::from_shared(format!("http://{address}")).unwrap()
 }
 
-async fn connect(address: SocketAddr) -> Client {
+pub(crate) async fn connect(address: SocketAddr) -> Client {
     Client::new(endpoint(address).connect().await.unwrap())
 }
 

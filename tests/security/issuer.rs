@@ -40,15 +40,32 @@ impl SigningKey {
 
     /// A token with these claims over those of a good one.
     pub(crate) fn token(&self, claims: Value) -> String {
-        let mut all = json!({
-            "iss": ISSUER, "aud": AUDIENCE, "sub": "review-app", "exp": now() + 300, "roles": ["export", "read"],
-        });
+        let mut all = good_claims();
         for (name, value) in claims.as_object().unwrap() {
             all[name] = value.clone();
         }
-        let header = Header { kid: Some(self.id.clone()), ..Header::new(Algorithm::ES256) };
-        encode(&header, &all, &self.key).unwrap()
+        self.signed(self.header(), &all)
     }
+
+    /// A good token, but for a header that its reader must understand and can't.
+    pub(crate) fn critical_token(&self) -> String {
+        let header = Header { crit: Some(vec!["policy".to_owned()]), ..self.header() };
+        self.signed(header, &good_claims())
+    }
+
+    fn header(&self) -> Header {
+        Header { kid: Some(self.id.clone()), ..Header::new(Algorithm::ES256) }
+    }
+
+    fn signed(&self, header: Header, claims: &Value) -> String {
+        encode(&header, claims, &self.key).unwrap()
+    }
+}
+
+fn good_claims() -> Value {
+    json!({
+        "iss": ISSUER, "aud": AUDIENCE, "sub": "review-app", "exp": now() + 300, "roles": ["export", "read"],
+    })
 }
 
 pub(crate) fn now() -> i64 {

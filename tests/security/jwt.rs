@@ -74,6 +74,8 @@ async fn a_token_is_taken_for_what_its_issuer_says_and_for_nothing_else() {
     assert_eq!(outcome(address, &forger.token(json!({}))).await, invalid());
     assert_eq!(outcome(address, &SigningKey::new("k3").token(json!({}))).await, invalid());
 
+    assert_eq!(outcome(address, &ours.critical_token()).await, invalid());
+
     // Tokens that were tampered with.
     let token = ours.token(json!({"roles": ["export"]}));
     let [header, claims, signature]: [&str; 3] =

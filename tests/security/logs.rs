@@ -72,17 +72,18 @@ impl Drop for Logged {
 
 /// A review in which every text of the caller is one that is easy to find.
 fn review(folder: &Path) {
-    let item = |id: &str| {
-        serde_json::json!({
-            "id": id, "description": "SECRET-DESCRIPTION", "suggestion": "SECRET-SUGGESTION", "comment": "SECRET-FREE-FIELD",
-        })
-    };
+    let item = serde_json::json!({
+        "id": "1",
+        "description": "SECRET-DESCRIPTION",
+        "suggestion": "SECRET-SUGGESTION",
+        "additionalFields": {"comment": "SECRET-FREE-FIELD"},
+    });
     let request = serde_json::json!({
         "requestId": "6f1c7a52-3b0e-4c59-9d7e-00000000cafe",
         "review": {
             "documentName": "incident report.docx",
             "sessionId": "session-1",
-            "suggestions": [{"name": "Summary", "items": [{"id": "1", "description": item("1")["description"]}]}],
+            "suggestions": [{"name": "Summary", "items": [item]}],
             "chatHistory": [{"role": "user", "content": "SECRET-CHAT"}],
         },
         "documents": [
@@ -178,8 +179,20 @@ fn a_debug_log_has_callers_and_refusals_and_neither_secrets_nor_content() {
         "U0VDUkVULURPQ1VNRU5U".to_owned(),
         "SECRET-DESCRIPTION".to_owned(),
         "SECRET-SUGGESTION".to_owned(),
+        "SECRET-FREE-FIELD".to_owned(),
         "SECRET-CHAT".to_owned(),
     ];
+    // What is looked for was really there.
+    let bundle = fs::read(&archive).unwrap();
+    let mut bundle = zip::ZipArchive::new(std::io::Cursor::new(bundle)).unwrap();
+    let mut content = String::new();
+    for index in 0..bundle.len() {
+        let mut file = bundle.by_index(index).unwrap();
+        std::io::Read::read_to_string(&mut file, &mut content).unwrap();
+    }
+    for text in ["DOCUMENT", "DESCRIPTION", "SUGGESTION", "FREE-FIELD", "CHAT"] {
+        assert!(content.contains(&format!("SECRET-{text}")), "no {text} in the bundle");
+    }
     for secret in &secrets {
         assert!(secret.len() > 8);
         for line in log.iter().map(String::as_str).chain(told.lines()) {

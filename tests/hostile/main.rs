@@ -1,0 +1,15 @@
+//! Peers that mean harm, or are broken: they are cut off within bounds, and nobody else notices.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+use harness::{following, requests, statuses, uploads};
+
+mod peer;
+
+mod connections;
+mod half_open;
+mod headers;
+mod slow_bodies;
+mod streams;

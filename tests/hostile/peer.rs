@@ -1,0 +1,146 @@
+//! HTTP/2 by hand (RFC 9113): frames that no client library sends, and silence where one would answer.
+
+use std::{io, net::SocketAddr};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
+
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const CONTINUATION: u8 = 9;
+
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
+
+/// Error codes.
+pub(crate) const REFUSED_STREAM: u32 = 7;
+pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
+
+/// Before any frame.
+pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What every HTTP/2 peer takes in one frame.
+pub(crate) const FRAME_BYTES: usize = 16 * 1024;
+
+/// One frame.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub(crate) kind: u8,
+    pub(crate) stream: u32,
+    payload: Vec<u8>,
+}
+
+impl Frame {
+    /// The error code of a GOAWAY or RST_STREAM.
+    pub(crate) fn error(&self) -> Option<u32> {
+        let at = match self.kind {
+            RST_STREAM => 0,
+            GOAWAY => 4,
+            _ => return None,
+        };
+        Some(u32::from_be_bytes(self.payload[at..at + 4].try_into().unwrap()))
+    }
+}
+
+/// The sending half of a connection.
+pub(crate) struct Sender(OwnedWriteHalf);
+
+/// The receiving half, which answers nothing.
+pub(crate) struct Receiver(OwnedReadHalf);
+
+/// Opens a connection, and sends what every client sends first.
+pub(crate) async fn connect(address: SocketAddr) -> (Sender, Receiver) {
+    let (receiver, sender) = TcpStream::connect(address).await.unwrap().into_split();
+    let mut sender = Sender(sender);
+    sender.0.write_all(PREFACE).await.unwrap();
+    sender.send(SETTINGS, 0, 0, &[]).await.unwrap();
+    (sender, Receiver(receiver))
+}
+
+impl Sender {
+    pub(crate) async fn send(
+        &mut self,
+        kind: u8,
+        flags: u8,
+        stream: u32,
+        payload: &[u8],
+    ) -> io::Result<()> {
+        let length = u32::try_from(payload.len()).unwrap();
+        let mut frame = length.to_be_bytes()[1..].to_vec();
+        frame.extend([kind, flags]);
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        self.0.write_all(&frame).await
+    }
+}
+
+impl Receiver {
+    /// The next frame; none where the connection is closed.
+    pub(crate) async fn next(&mut self) -> Option<Frame> {
+        let mut head = [0; 9];
+        self.0.read_exact(&mut head).await.ok()?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let mut payload = vec![0; length];
+        self.0.read_exact(&mut payload).await.ok()?;
+        let stream = u32::from_be_bytes(head[5..].try_into().unwrap());
+        Some(Frame { kind: head[3], stream, payload })
+    }
+
+    /// Everything until the connection is closed.
+    pub(crate) async fn rest(&mut self) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        while let Some(frame) = self.next().await {
+            frames.push(frame);
+        }
+        frames
+    }
+}
+
+/// The headers of a call, as they are without compression (RFC 7541, section 6.2.2).
+pub(crate) fn call_headers(method: &str) -> Vec<u8> {
+    let path = format!("/tara.export.v1.ExportService/{method}");
+    let mut block = Vec::new();
+    for (name, value) in [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", &path),
+        (":authority", "localhost"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ] {
+        block.extend(header(name, value.as_bytes()));
+    }
+    block
+}
+
+/// One header.
+pub(crate) fn header(name: &str, value: &[u8]) -> Vec<u8> {
+    let mut line = vec![0];
+    for text in [name.as_bytes(), value] {
+        line.extend(integer(text.len()));
+        line.extend(text);
+    }
+    line
+}
+
+/// An integer with a prefix of seven bits (RFC 7541, section 5.1).
+fn integer(mut value: usize) -> Vec<u8> {
+    if value < 127 {
+        return vec![value as u8];
+    }
+    let mut bytes = vec![127];
+    value -= 127;
+    while value >= 128 {
+        bytes.push((value % 128) as u8 | 128);
+        value /= 128;
+    }
+    bytes.push(value as u8);
+    bytes
+}

@@ -1,0 +1,100 @@
+//! Requests that come a byte at a time.
+
+use std::{convert::Infallible, time::Duration};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _, stream};
+use http::{Request, Response, header::CONTENT_TYPE};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper_util::{client::legacy::Client as HttpClient, rt::TokioExecutor};
+use tara_export::proto::UploadDocumentRequest;
+use tokio::time::sleep;
+use tonic::{Code, Status, body::Body};
+use tower::ServiceExt as _;
+
+use crate::{
+    following::committed,
+    harness::{Host, endpoint, within},
+    requests::request,
+    statuses::expect_status,
+    uploads::{create, get},
+};
+
+const PAUSE: Duration = Duration::from_millis(20);
+/// The only place for exports is taken by whoever sends slowly.
+const FLAGS: [&str; 3] =
+    ["--max-concurrent-exports=1", "--request-timeout=1s", "--admission-timeout=20s"];
+
+/// A byte every now and then, of a message that says it has a mebibyte.
+fn trickle() -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> + Send + 'static {
+    let head = Bytes::from_static(&[0, 0, 0x10, 0, 0]);
+    stream::once(async { head }).chain(bytes()).map(|bytes| Ok(Frame::data(bytes)))
+}
+
+fn bytes() -> impl Stream<Item = Bytes> + Send + 'static {
+    stream::repeat(Bytes::from_static(b"\n")).then(async |byte| {
+        // What is slow here is the client; nothing is waited for.
+        sleep(PAUSE).await;
+        byte
+    })
+}
+
+fn call(origin: &str, method: &str, content_type: &str) -> http::request::Builder {
+    Request::post(format!("{origin}/tara.export.v1.ExportService/{method}"))
+        .header(CONTENT_TYPE, content_type)
+}
+
+fn status<B>(response: &Response<B>) -> Status {
+    Status::from_header_map(response.headers()).expect("a status in the headers")
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_arrive_gives_its_room_back() {
+    let host = Host::new().flags(&FLAGS);
+    let mut server = host.start().await;
+    let origin = format!("http://{}", server.address);
+    let channel = endpoint(server.address).connect().await.unwrap();
+    for method in ["StartExport", "PreviewExport", "ListExports", "UploadChunk"] {
+        let body = Body::new(StreamBody::new(trickle()));
+        let request = call(&origin, method, "application/grpc").body(body).unwrap();
+        let response = within("an answer", channel.clone().oneshot(request)).await.unwrap();
+        let status = status(&response);
+        expect_status(&status, Code::DeadlineExceeded, "REQUEST_TOO_SLOW");
+        assert!(status.message().contains("REQUEST_TIMEOUT"), "{status:?}");
+    }
+    committed(&mut server.client, request(1, "incident report.docx")).await;
+}
+
+#[tokio::test]
+async fn nor_does_one_over_grpc_web() {
+    let host = Host::new().flags(&FLAGS);
+    let mut server = host.start().await;
+    let origin = format!("http://{}", server.address);
+    let browser = HttpClient::builder(TokioExecutor::new()).build_http();
+    let body = StreamBody::new(trickle()).boxed_unsync();
+    let web = call(&origin, "StartExport", "application/grpc-web+proto").body(body).unwrap();
+    let response = within("an answer", browser.request(web)).await.unwrap();
+    expect_status(&status(&response), Code::DeadlineExceeded, "REQUEST_TOO_SLOW");
+    committed(&mut server.client, request(1, "incident report.docx")).await;
+}
+
+#[tokio::test]
+async fn an_upload_that_makes_no_headway_gives_its_turn_back() {
+    let flags = ["--max-concurrent-uploads=1", "--upload-idle-timeout=1s"];
+    let host = Host::new().flags(&flags);
+    let mut server = host.start().await;
+    let upload = create(&mut server.client, 1, 1024 * 1024, "").await.unwrap();
+    let name = upload.name.clone();
+    let messages = bytes().enumerate().map(move |(offset, data)| UploadDocumentRequest {
+        name: name.clone(),
+        offset: offset as i64,
+        data,
+        finish: false,
+    });
+    let sent = server.client.upload_document(messages);
+    let status = within("an answer", sent).await.unwrap_err();
+    expect_status(&status, Code::Unavailable, "UPLOAD_BROKE_OFF");
+    // What came is kept, as after any break.
+    assert!(get(&mut server.client, &upload.name).await.unwrap().committed_size_bytes > 0);
+}
