@@ -12,7 +12,8 @@ use tara_export::{
     client::{ClientError, FollowPolicy},
     proto::{
         Accepted, Artifact, ArtifactUpdate, Completed, DownloadArtifactResponse, Export,
-        ExportEvent, Heartbeat, PreviewExportRequest, StartExportRequest, export_event::Event,
+        ExportEvent, Heartbeat, ListExportsRequest, PreviewExportRequest, StartExportRequest,
+        export_event::Event,
     },
 };
 use tonic::{Code, Status};
@@ -309,7 +310,8 @@ async fn lists_go_on_to_the_last_page() {
     let script = Script { exports: exports.clone(), ..Default::default() };
     let server = FakeServer::start(script).await;
     let client = server.client(quick()).await;
-    let all: Vec<_> = client.list_exports("").try_collect().await.unwrap();
+    let all: Vec<_> =
+        client.list_exports(ListExportsRequest::default()).try_collect().await.unwrap();
     assert_eq!(all, exports);
     assert_eq!(server.script().page_sizes.len(), 3);
     assert_eq!(client.get_export("exports/3").await.unwrap(), exports[3]);

@@ -170,10 +170,13 @@ impl Run<'_> {
             entries.find(|(key, _)| !["expect", "until"].contains(&key.as_str())).unwrap();
         if let Some(until) = step["until"].as_object() {
             let started = Instant::now();
-            while !self.holds(&self.take(verb, details).await.unwrap(), until) {
-                assert!(started.elapsed() < LIMIT, "{step}");
+            loop {
+                let found = self.take(verb, details).await.unwrap();
+                if self.holds(&found, until) {
+                    return;
+                }
+                assert!(started.elapsed() < LIMIT, "{step}: {found:?}");
             }
-            return;
         }
         let expected = step["expect"].as_object().unwrap();
         let found = match self.take(verb, details).await {

@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use tonic::{
     Request, Status,
+    body::Body,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
@@ -25,15 +26,23 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 pub(super) type ApiClient = ExportServiceClient<InterceptedService<Transport, Authorization>>;
 
 /// What carries the calls, whichever protocol it speaks.
-pub(super) type Transport = BoxCloneSyncService<
-    http::Request<tonic::body::Body>,
-    http::Response<tonic::body::Body>,
-    BoxError,
->;
+pub(super) type Transport =
+    BoxCloneSyncService<http::Request<Body>, http::Response<Body>, TransportError>;
+
+/// Why a call had no answer. Its source tells tonic which status that is.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct TransportError(#[source] BoxError);
+
+impl TransportError {
+    pub(super) fn new(error: impl Into<BoxError>) -> Self {
+        Self(error.into())
+    }
+}
 
 /// A channel as a transport.
 pub(super) fn native(channel: Channel) -> Transport {
-    BoxCloneSyncService::new(channel.map_err(BoxError::from))
+    BoxCloneSyncService::new(channel.map_err(TransportError::new))
 }
 
 /// How calls travel.

@@ -19,7 +19,7 @@ use tower::{BoxError, ServiceBuilder, ServiceExt as _, util::BoxCloneSyncService
 
 use super::{
     ClientError, ClientIdentity, ConnectOptions,
-    connect::{CONNECT_TIMEOUT, Transport, full_url},
+    connect::{CONNECT_TIMEOUT, Transport, TransportError, full_url},
 };
 
 /// A transport to the server at this URL, and the URL's origin. Asks for a connection, so that a server
@@ -52,7 +52,7 @@ pub(super) async fn connect(
     let http = Client::builder(TokioExecutor::new()).build(connector);
     let service = ServiceBuilder::new()
         .map_response(|response: http::Response<_>| response.map(Body::new))
-        .map_err(BoxError::from)
+        .map_err(TransportError::new)
         .layer(GrpcWebClientLayer::new())
         .service(http);
     Ok((BoxCloneSyncService::new(service), uri))
