@@ -297,7 +297,7 @@ async fn a_server_that_is_not_there_is_named() {
     let message = error.to_string();
     assert!(message.starts_with("can't connect to 127.0.0.1:1: "), "{message}");
     assert!(message.to_lowercase().contains("refused"), "{message}");
-    for url in ["https://localhost", "ftp://x", "http://"] {
+    for url in ["ftp://x", "http://"] {
         let error = tara_export::client::Client::connect(url).await.unwrap_err();
         assert!(matches!(error, ClientError::Url { .. }), "{url}: {error}");
     }

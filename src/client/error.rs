@@ -148,7 +148,11 @@ impl From<Status> for Rejection {
         // answers UNKNOWN for a stream that a proxy ended without any status.
         let has_no_status =
             status.code() == Code::Unknown && status.message().contains("grpc-status");
-        let is_transport_failure = std::error::Error::source(&status).is_some() || has_no_status;
+        // tonic-web makes INTERNAL of whatever ends a body too early, and names itself.
+        let is_cut_web_stream =
+            status.code() == Code::Internal && status.message().starts_with("tonic-web: ");
+        let has_source = std::error::Error::source(&status).is_some();
+        let is_transport_failure = has_source || has_no_status || is_cut_web_stream;
         Self {
             code: status.code(),
             message: status.message().to_owned(),
