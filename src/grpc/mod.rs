@@ -6,6 +6,7 @@ mod authentication;
 mod convert;
 mod download;
 mod follow;
+mod observe;
 mod permissions;
 mod service;
 mod status;
@@ -16,6 +17,7 @@ mod waiting;
 pub use self::{
     admission::AdmissionService,
     authentication::authenticate,
+    observe::observe,
     service::{ExportApi, Replica},
     status::{DOMAIN, internal_fault},
     stream_limit::end_at,
