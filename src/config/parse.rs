@@ -1,10 +1,18 @@
 //! Values of settings: what is allowed, said where it is not met.
 
-use std::{net::{IpAddr, SocketAddr}, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use bytesize::ByteSize;
 
-use super::{Encryption, JournalPlace, LockMode, LogFormat, Optional, RequestPrices, Source, StreamTime};
+use super::{
+    Encryption, JournalPlace, LockMode, LogFormat, Optional, RequestPrices, Source, StreamTime,
+};
 
 pub(super) type Parsed<T> = Result<T, String>;
 

@@ -6,7 +6,9 @@ use clap::Args;
 
 use super::{
     LogFormat, Optional,
-    parse::{checked, log_filter, log_format, namespace, optional, otlp_url, ratio, socket_address},
+    parse::{
+        checked, log_filter, log_format, namespace, optional, otlp_url, ratio, socket_address,
+    },
 };
 
 /// How logs are written.

@@ -8,14 +8,14 @@
 use std::{
     collections::BTreeMap,
     io::{self, Write as _},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use metrics::{
+    Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    atomics::AtomicU64,
+};
 use metrics_util::{
     registry::{AtomicStorage, Registry},
     storage::AtomicBucket,
@@ -73,9 +73,8 @@ impl Emf {
         let counted = counters.iter().filter(|(_, count)| *count > 0);
         let values = counted.map(|(key, count)| (key, json!(count)));
         let values = values.chain(gauges.iter().map(|(key, value)| (key, json!(value))));
-        let values = values.chain(
-            histograms.iter().filter_map(|(key, values)| Some((key, values.to_value()?))),
-        );
+        let values = values
+            .chain(histograms.iter().filter_map(|(key, values)| Some((key, values.to_value()?))));
         for (key, value) in values {
             let labels = key.labels().map(|label| (label.key(), label.value())).collect();
             documents.entry(labels).or_default().insert(key.name().to_owned(), value);
@@ -86,12 +85,7 @@ impl Emf {
         lines.collect()
     }
 
-    fn document(
-        &self,
-        time_ms: u64,
-        labels: &[(&str, &str)],
-        values: Map<String, Value>,
-    ) -> Value {
+    fn document(&self, time_ms: u64, labels: &[(&str, &str)], values: Map<String, Value>) -> Value {
         let metrics: Vec<Value> = values
             .keys()
             .map(|name| json!({ "Name": name, "Unit": cloudwatch_unit(name) }))
@@ -185,7 +179,10 @@ mod tests {
     use super::{super::names, *};
 
     fn lines(emf: &Emf) -> Vec<Value> {
-        emf.take(1_700_000_000_000).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        emf.take(1_700_000_000_000)
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     #[test]

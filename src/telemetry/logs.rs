@@ -86,7 +86,8 @@ struct TraceIds;
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for TraceIds {
     fn on_new_span(&self, _: &span::Attributes<'_>, id: &span::Id, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
-        let parents = span.parent().and_then(|parent| parent.extensions().get::<TraceId>().cloned());
+        let parents =
+            span.parent().and_then(|parent| parent.extensions().get::<TraceId>().cloned());
         if let Some(trace_id) = parents {
             span.extensions_mut().insert(trace_id);
         }

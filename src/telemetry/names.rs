@@ -76,7 +76,6 @@ impl<const LABELS: usize> Histogram<LABELS> {
 }
 
 /// One in a gauge.
-#[derive(Clone)]
 pub struct Entered(metrics::Gauge);
 
 impl Drop for Entered {
@@ -203,7 +202,8 @@ mod tests {
             let Declaration { name, description, unit, kind, .. } = *metric;
             assert!(name.starts_with("tara_export_"), "{name}");
             assert!(
-                name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'),
+                name.bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'),
                 "{name}"
             );
             assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");

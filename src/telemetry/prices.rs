@@ -12,6 +12,13 @@ pub struct RequestPrices {
     pub delete: f64,
 }
 
+impl Default for RequestPrices {
+    /// S3 Standard in us-east-1, 2026.
+    fn default() -> Self {
+        Self { put: 0.005, get: 0.0004, delete: 0.0 }
+    }
+}
+
 impl RequestPrices {
     /// What one request of an operation costs, in billionths of a dollar.
     pub fn nanodollars(&self, operation: &str) -> u64 {
@@ -37,7 +44,7 @@ mod tests {
 
     #[test]
     fn operations_cost_what_their_kind_does() {
-        let prices = RequestPrices { put: 0.005, get: 0.0004, delete: 0.0 };
+        let prices = RequestPrices::default();
         for (operation, expected) in [
             ("PutObject", 5000),
             ("UploadPartCopy", 5000),

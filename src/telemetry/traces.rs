@@ -27,10 +27,9 @@ impl Traces {
             let tls = tonic::transport::ClientTlsConfig::new().with_native_roots();
             builder = builder.with_tls_config(tls);
         }
-        let exporter = builder.build().map_err(|error| TelemetryError::Traces {
-            url,
-            message: error.to_string(),
-        })?;
+        let exporter = builder
+            .build()
+            .map_err(|error| TelemetryError::Traces { url, message: error.to_string() })?;
         let resource = Resource::builder()
             .with_service_name("tara-export")
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))

@@ -114,8 +114,7 @@ async fn a_fallback_stands_in_the_outbox_until_it_is_in_s3() {
     let denied = s3.fail(FaultRule::new(Fault::ACCESS_DENIED).on(Operation::PutObject));
     let export = committed(&mut client, request(1, "incident report.docx")).await;
     assert_eq!(export.state(), State::FellBack);
-    let seen =
-        server.scrape_until(|seen| seen.sum("tara_export_outbox_exports", &[]) == 1.0).await;
+    let seen = server.scrape_until(|seen| seen.sum("tara_export_outbox_exports", &[]) == 1.0).await;
     let fell_back = [("outcome", "fell_back"), ("asked", "s3"), ("got", "local")];
     expect(&seen, "tara_export_exports_total", &fell_back, 1.0);
     expect(&seen, "tara_export_fallbacks_total", &[("reason", "STORE_DENIED")], 1.0);

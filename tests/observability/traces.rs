@@ -60,9 +60,8 @@ async fn a_trace_goes_from_the_caller_to_each_request_to_s3() {
 
     let spans = collector.spans();
     assert!(spans.iter().all(|span| hex(&span.trace_id) == TRACE_ID), "{spans:#?}");
-    let named = |name: &str| -> Vec<&Span> {
-        spans.iter().filter(|span| span.name == name).collect()
-    };
+    let named =
+        |name: &str| -> Vec<&Span> { spans.iter().filter(|span| span.name == name).collect() };
     let calls = named("tara.export.v1.ExportService/StartExport");
     assert_eq!(calls.len(), 1, "{spans:#?}");
     let call = calls[0];

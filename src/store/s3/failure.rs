@@ -225,7 +225,10 @@ pub(super) fn classify(status: u16, code: Option<&str>) -> StoreErrorKind {
 /// What lies behind an answer that is an error.
 fn behind(status: u16, code: Option<&str>) -> FailureCause {
     match (status, code.unwrap_or_default()) {
-        (_, "SlowDown" | "ServiceUnavailable" | "ThrottlingException" | "KMS.ThrottlingException")
+        (
+            _,
+            "SlowDown" | "ServiceUnavailable" | "ThrottlingException" | "KMS.ThrottlingException",
+        )
         | (429 | 503, _) => FailureCause::Throttled,
         (_, "RequestTimeout") | (408, _) => FailureCause::Timeout,
         (
