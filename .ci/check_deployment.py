@@ -15,8 +15,6 @@ from cfnlint.decode import cfn_yaml
 CLOSING_SECONDS = 2
 # App Runner's limit of a request.
 PLATFORM_SECONDS = 120
-# Authentication, which a server of before does not know and ignores.
-AHEAD = {"ALLOW_INSECURE", "JWT_ISSUER", "JWT_AUDIENCE", "JWT_JWKS_URL"}
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 
 faults = []
@@ -43,7 +41,7 @@ def seconds(environment: dict[str, str], name: str) -> float:
 
 def check_names(where: str, environment: dict[str, str]) -> None:
     for name in environment:
-        expect(name in SETTINGS or name in AHEAD, f"{where}: {name} is no setting of README.md")
+        expect(name in SETTINGS, f"{where}: {name} is no setting of README.md")
 
 
 def template(name: str) -> dict:

@@ -22,8 +22,9 @@ impl HealthCommand {
     /// # Errors
     /// Where no answer comes.
     pub async fn run(self, out: &mut Output) -> Result<ExitStatus, CliError> {
+        let options = self.server.options()?;
         let url = self.server.server.unwrap_or_else(|| format!("http://127.0.0.1:{}", self.port));
-        if is_serving(&url).await? {
+        if is_serving(&url, options).await? {
             out.line("serving")?;
             Ok(ExitStatus::Done)
         } else {

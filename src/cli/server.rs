@@ -57,7 +57,11 @@ impl ServerArguments {
         Ok(Some(Client::connect_with(url, self.options()?).await?))
     }
 
-    fn options(&self) -> Result<ConnectOptions, CliError> {
+    /// What goes with the connection.
+    ///
+    /// # Errors
+    /// [`CliError`] where a file can't be read, or holds no token.
+    pub(super) fn options(&self) -> Result<ConnectOptions, CliError> {
         let token = match &self.token_file {
             Some(path) => Some((path.display().to_string(), text(path)?)),
             None => env::var(TOKEN_VARIABLE)

@@ -6,7 +6,10 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use super::{ClientError, endpoint};
+use super::{
+    ClientError, ConnectOptions,
+    connect::{Authorization, endpoint},
+};
 
 /// Shorter than the pause between two checks of most platforms.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -15,8 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(4);
 ///
 /// # Errors
 /// [`ClientError::Url`] and [`ClientError::Connect`], and the call's failure.
-pub async fn is_serving(url: &str) -> Result<bool, ClientError> {
-    let channel = endpoint(url)?
+pub async fn is_serving(url: &str, options: ConnectOptions) -> Result<bool, ClientError> {
+    let channel = endpoint(url, &options)?
         .connect_timeout(PATIENCE)
         .timeout(PATIENCE)
         .connect()
@@ -24,6 +27,6 @@ pub async fn is_serving(url: &str) -> Result<bool, ClientError> {
         .map_err(|source| ClientError::Connect { url: url.to_owned(), source })?;
     // Without a name, the whole server is meant.
     let request = HealthCheckRequest { service: String::new() };
-    let answer = HealthClient::new(channel).check(request).await?;
+    let answer = HealthClient::with_interceptor(channel, Authorization(options.token)).check(request).await?;
     Ok(answer.into_inner().status() == ServingStatus::Serving)
 }
