@@ -7,7 +7,7 @@ use std::{
 
 use tracing::{Event, Metadata, Subscriber, field::Field, span};
 use tracing_subscriber::{
-    EnvFilter, Layer,
+    EnvFilter, Layer, Registry,
     filter::{FilterExt as _, Targets, filter_fn},
     fmt::{
         FmtContext, FormatEvent, FormatFields,
@@ -42,38 +42,44 @@ pub(super) fn start(settings: &LogSettings, logger: Logger, traces: Option<&Trac
         LogFormat::Human => true,
         LogFormat::Json => false,
     };
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     // Each layer has its filter: what is logged says nothing of what is traced.
     let wanted = EnvFilter::new(filter);
     let is_traced = |metadata: &Metadata<'_>| metadata.target().starts_with(spans::WORK);
     let events = wanted.and(filter_fn(move |metadata| !is_traced(metadata)));
-    let (for_people, for_programs) = if is_for_people {
-        (Some(lines.with_ansi(io::stderr().is_terminal()).with_filter(events)), None)
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines: BoxedLayer = if is_for_people {
+        lines.with_ansi(io::stderr().is_terminal()).with_filter(events).boxed()
     } else {
         let format = Format::default().json().flatten_event(true);
         let format = WithTraceId(format.with_current_span(false).with_span_list(false));
         let lines = lines.event_format(format).fmt_fields(JsonFields::new());
         // Wanted at every level, for the trace's id.
         let spans = filter_fn(|metadata| metadata.is_span() && metadata.target() == spans::WORK);
-        (None, Some(TraceIds.and_then(lines).with_filter(spans.or(events))))
+        TraceIds.and_then(lines).with_filter(spans.or(events)).boxed()
     };
-    let traced = traces.map(|traces| {
-        tracing_opentelemetry::layer()
-            .with_tracer(traces.tracer())
-            // Spans find their parents by tracing's own.
-            .with_context_activation(false)
-            .with_location(false)
-            .with_threads(false)
-            .with_tracked_inactivity(false)
-            .with_level(false)
-            .with_target(false)
-            .with_filter(
-                Targets::new()
-                    .with_target(spans::WORK, tracing::Level::INFO)
-                    .with_target(spans::REQUEST, tracing::Level::INFO),
-            )
-    });
-    tracing_subscriber::registry().with(for_people).with(for_programs).with(traced).init();
+    let mut layers = vec![lines];
+    layers.extend(traces.map(sent));
+    tracing_subscriber::registry().with(layers).init();
+}
+
+type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Spans, for whoever takes traces.
+fn sent(traces: &Traces) -> BoxedLayer {
+    let filter = Targets::new()
+        .with_target(spans::WORK, tracing::Level::INFO)
+        .with_target(spans::REQUEST, tracing::Level::INFO);
+    tracing_opentelemetry::layer()
+        .with_tracer(traces.tracer())
+        // Spans find their parents by tracing's own.
+        .with_context_activation(false)
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_level(false)
+        .with_target(false)
+        .with_filter(filter)
+        .boxed()
 }
 
 /// The id of the trace that a span belongs to.

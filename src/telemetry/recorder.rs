@@ -32,7 +32,7 @@ pub(super) fn install(
     (handle, emf)
 }
 
-fn set(recorder: impl Recorder + Send + Sync + 'static) -> bool {
+fn set(recorder: impl Recorder + Sync + 'static) -> bool {
     for &Declaration { name, description, unit, kind, .. } in ALL {
         let (name, unit, description) = (name.into(), Some(unit), description.into());
         match kind {
