@@ -27,6 +27,8 @@ pub async fn is_serving(url: &str, options: ConnectOptions) -> Result<bool, Clie
         .map_err(|source| ClientError::Connect { url: url.to_owned(), source })?;
     // Without a name, the whole server is meant.
     let request = HealthCheckRequest { service: String::new() };
-    let answer = HealthClient::with_interceptor(channel, Authorization(options.token)).check(request).await?;
+    let answer = HealthClient::with_interceptor(channel, Authorization(options.token))
+        .check(request)
+        .await?;
     Ok(answer.into_inner().status() == ServingStatus::Serving)
 }

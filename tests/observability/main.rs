@@ -5,7 +5,7 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
-use harness::{bundles, following, requests, statuses};
+use harness::{following, requests, statuses};
 
 mod collector;
 mod dashboards;

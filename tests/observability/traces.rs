@@ -39,7 +39,8 @@ fn lines_of<'a>(log: &'a [Value], message: &str) -> Vec<&'a Value> {
     log.iter().filter(|line| line["message"] == message).collect()
 }
 
-#[tokio::test]
+// The collector must answer while the test waits for the server to end.
+#[tokio::test(flavor = "multi_thread")]
 async fn a_trace_goes_from_the_caller_to_each_request_to_s3() {
     let (s3, collector) = (TestS3::start().await, Collector::start().await);
     let endpoint = format!("--trace-otlp-endpoint={}", collector.url);
@@ -115,7 +116,8 @@ async fn a_trace_goes_from_the_caller_to_each_request_to_s3() {
     assert!(retrying.iter().all(|line| line["trace_id"] == TRACE_ID) && !retrying.is_empty());
 }
 
-#[tokio::test]
+// The collector must answer while the test waits for the server to end.
+#[tokio::test(flavor = "multi_thread")]
 async fn logs_name_the_caller_s_trace_also_where_none_are_sent() {
     let s3 = TestS3::start().await;
     let server = Process::start(&s3, &[]);
@@ -128,7 +130,8 @@ async fn logs_name_the_caller_s_trace_also_where_none_are_sent() {
     assert_eq!(completed[1]["trace_id"], Value::Null);
 }
 
-#[tokio::test]
+// The collector must answer while the test waits for the server to end.
+#[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_away_holds_nobody_up() {
     let s3 = TestS3::start().await;
     let endpoint = ["--trace-otlp-endpoint=http://127.0.0.1:9", "--trace-sample-ratio=1"];
