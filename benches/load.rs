@@ -11,13 +11,18 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
 use clap::Parser;
 use futures::future::join_all;
-use support::{bucket::Bucket, process, review, server::Server, statistics::Times};
+use support::{
+    bucket::Bucket,
+    load::{Measured, all, middle, tell, through_service},
+    review,
+    server::Server,
+};
 use tara_export::{client::Client, digest::Sha256, proto::StartExportRequest};
 
 #[derive(Debug, Parser)]
@@ -40,17 +45,6 @@ fn main() {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(measure(&arguments));
-}
-
-/// What one measurement gave.
-struct Measured {
-    exports_a_second: f64,
-    times: Times,
-    errors: usize,
-    /// CPU of the service's process for each export.
-    server_cpu: Duration,
-    /// CPU of this process for each export.
-    own_cpu: Duration,
 }
 
 async fn measure(arguments: &Arguments) {
@@ -97,63 +91,6 @@ async fn measure(arguments: &Arguments) {
     println!("\nserver's peak memory: {} MiB", server.peak_memory_bytes() / 1024 / 1024);
 }
 
-fn tell(exporters: usize, name: &str, measured: &Measured) {
-    let milliseconds =
-        |percent| format!("{:.1}", measured.times.percentile(percent).as_secs_f64() * 1000.0);
-    println!(
-        "| {exporters} | {name} | {:.1} | {} | {} | {} | {} | server {:.1}, client {:.1} |",
-        measured.exports_a_second,
-        milliseconds(50),
-        milliseconds(90),
-        milliseconds(99),
-        measured.errors,
-        measured.server_cpu.as_secs_f64() * 1000.0,
-        measured.own_cpu.as_secs_f64() * 1000.0,
-    );
-}
-
-/// The measurement with the median throughput.
-fn middle(mut measured: Vec<Measured>) -> Measured {
-    measured.sort_by(|one, other| one.exports_a_second.total_cmp(&other.exports_a_second));
-    let middle = measured.len() / 2;
-    measured.swap_remove(middle)
-}
-
-/// Callers that each export one review after the other, until all are done together.
-async fn through_service(
-    server: &Server,
-    clients: &[Client],
-    request: &StartExportRequest,
-    run_number: usize,
-    exports: usize,
-) -> Measured {
-    let (next, cpu_before) = (Arc::new(AtomicUsize::new(0)), server.cpu());
-    let callers = clients.iter().map(|client| {
-        let (client, request, next) = (client.clone(), request.clone(), next.clone());
-        async move {
-            let (mut times, mut errors) = (Vec::new(), 0);
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= exports {
-                    return (times, errors);
-                }
-                let name = format!("load {run_number} {number}");
-                match review::export(&client, review::named(&request, &name)).await {
-                    Ok((_, time)) => times.push(time),
-                    Err(error) => {
-                        eprintln!("an export failed: {error}");
-                        errors += 1;
-                    }
-                }
-            }
-        }
-    });
-    let mut measured = all(callers).await;
-    measured.server_cpu =
-        (server.cpu() - cpu_before) / u32::try_from(exports).expect("some thousand");
-    measured
-}
-
 /// The same objects, in the same order, with nothing around them.
 async fn directly(
     bucket: &Bucket,
@@ -179,30 +116,6 @@ async fn directly(
         }
     });
     all(loops).await
-}
-
-/// Runs loops side by side, each a task of its own.
-async fn all<F>(loops: impl Iterator<Item = F>) -> Measured
-where
-    F: Future<Output = (Vec<Duration>, usize)> + Send + 'static,
-{
-    let (started, cpu_before) = (Instant::now(), process::own_cpu());
-    let tasks: Vec<_> = loops.map(tokio::spawn).collect();
-    let (mut times, mut errors) = (Vec::new(), 0);
-    for ended in join_all(tasks).await {
-        let (more, failed) = ended.expect("no loop panics");
-        times.extend(more);
-        errors += failed;
-    }
-    let elapsed = started.elapsed();
-    let done = u32::try_from(times.len()).expect("some thousand").max(1);
-    Measured {
-        exports_a_second: f64::from(done) / elapsed.as_secs_f64(),
-        times: Times::new(times),
-        errors,
-        server_cpu: Duration::ZERO,
-        own_cpu: (process::own_cpu() - cpu_before) / done,
-    }
 }
 
 /// The objects that one export makes, by the round trip that they are put in.

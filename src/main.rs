@@ -8,11 +8,11 @@ use tara_export::{
     cli::{ADOPT_HELP, AdoptCommand, ClientCommand, ExitStatus, HealthCommand, Output},
     client::Client,
     clock::SystemClock,
-    config::{ListenSettings, LogSettings, Settings, value},
+    config::{ListenSettings, LogSettings, Settings, TelemetrySettings, value},
     data_dir::DataDirLock,
     server::{Access, RunningServer, Service, open_stores},
     store::local::LocalStore,
-    telemetry::{Logger, start_logging},
+    telemetry::{Telemetry, start_logging},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -48,6 +48,8 @@ enum Command {
 struct Serve {
     #[command(flatten)]
     listen: ListenSettings,
+    #[command(flatten)]
+    telemetry: TelemetrySettings,
 }
 
 fn main() -> ExitCode {
@@ -67,12 +69,18 @@ fn main() -> ExitCode {
         return fail(&message, ExitStatus::Usage);
     }
     match cli.command {
-        Command::Serve(Serve { listen }) => {
+        Command::Serve(Serve { listen, telemetry }) => {
             if let Err(message) = listen.check() {
                 return fail(&message, ExitStatus::Usage);
             }
-            start_logging(&cli.log, Logger::Server);
-            match runtime.block_on(serve(&listen, &cli.settings)) {
+            let served = runtime.block_on(async {
+                let telemetry = Telemetry::start(&cli.log, &telemetry).await;
+                let telemetry = telemetry.map_err(|error| error.to_string())?;
+                let served = serve(&listen, &cli.settings, &telemetry).await;
+                telemetry.shut_down().await;
+                served
+            });
+            match served {
                 Ok(lock) => {
                     // Waits for what the disk is still doing, so that the next process finds it done.
                     drop(runtime);
@@ -83,15 +91,15 @@ fn main() -> ExitCode {
             }
         }
         Command::Client(command) => {
-            start_logging(&cli.log, Logger::Command);
+            start_logging(&cli.log);
             ended(runtime.block_on(run_client(command, &cli.settings)))
         }
         Command::Adopt(command) => {
-            start_logging(&cli.log, Logger::Command);
+            start_logging(&cli.log);
             ended(runtime.block_on(run_adopt(command, &cli.settings)))
         }
         Command::Health(command) => {
-            start_logging(&cli.log, Logger::Command);
+            start_logging(&cli.log);
             ended(told(runtime.block_on(command.run(&mut Output::of_process()))))
         }
     }
@@ -110,7 +118,11 @@ fn fail(message: &str, status: ExitStatus) -> ExitCode {
 }
 
 /// Serves until it is told to stop. The data directory stays locked for the caller.
-async fn serve(listen: &ListenSettings, settings: &Settings) -> Result<DataDirLock, String> {
+async fn serve(
+    listen: &ListenSettings,
+    settings: &Settings,
+    telemetry: &Telemetry,
+) -> Result<DataDirLock, String> {
     // From here on, before anybody can know of the server: a signal ends it in order.
     let stop_signal =
         StopSignal::receive().map_err(|error| format!("signals can't be received: {error}"))?;
@@ -118,10 +130,13 @@ async fn serve(listen: &ListenSettings, settings: &Settings) -> Result<DataDirLo
         .map_err(|error| format!("signals can't be received: {error}"))?;
     let lock = lock_data_dir(settings).await?;
     let server = start_server(listen, settings, Access::Write).await?;
+    let metrics = telemetry.metrics_address().map(tracing::field::display);
     match value(&settings.s3_bucket_name) {
-        Some(bucket) => tracing::info!(address = %server.address(), bucket, "listening"),
+        Some(bucket) => {
+            tracing::info!(address = %server.address(), metrics, bucket, "listening");
+        }
         None => tracing::warn!(
-            address = %server.address(), data_dir = %settings.data_dir.display(),
+            address = %server.address(), metrics, data_dir = %settings.data_dir.display(),
             "listening WITHOUT an S3 bucket: bundles stay on this machine's disk; set S3_BUCKET_NAME to store them in S3"
         ),
     }

@@ -39,13 +39,16 @@ use crate::{
         AdmissionLimits, AllowedSource, Engine, EngineSettings, Journal, JournalError,
         JournalLimits, JournalPlace, Stores,
     },
-    grpc::{AdmissionService, ExportApi, RequestLimits, authenticate, end_at, internal_fault},
+    grpc::{
+        AdmissionService, ExportApi, RequestLimits, authenticate, end_at, internal_fault, observe,
+    },
     proto::{self, export_service_server::SERVICE_NAME},
     store::{
         Store, StoreError,
         local::LocalStore,
         s3::{ObjectLock, ObjectLockMode, S3Settings, S3Store, ServerSideEncryption},
     },
+    telemetry::prices::RequestPrices,
     tls::TlsServer,
     transfer::{PartNotes, TransferLimits, Transfers},
     upload::{UploadSettings, Uploads},
@@ -294,6 +297,7 @@ async fn routes(
         None => grpc,
     };
     let grpc = grpc
+        .layer(middleware::from_fn(observe))
         // Not around /healthz: it answers plain HTTP/1.1 with 400.
         .layer(GrpcWebLayer::new())
         .layer(cors(&settings.cors_allowed_origins));
@@ -327,6 +331,8 @@ fn cors(origins: &[String]) -> CorsLayer {
             "x-user-agent",
             "grpc-timeout",
             "authorization",
+            "traceparent",
+            "tracestate",
         ]))
         // gRPC-Web reads the status from these where an answer has headers only.
         .expose_headers(names(&["grpc-status", "grpc-message", "grpc-status-details-bin"]))
@@ -436,5 +442,10 @@ fn s3_settings(settings: &Settings, bucket: String) -> S3Settings {
         connect_timeout: settings.s3_connect_timeout,
         read_timeout: settings.s3_read_timeout,
         operation_timeout: settings.s3_operation_timeout,
+        prices: RequestPrices {
+            put: settings.s3_prices.put,
+            get: settings.s3_prices.get,
+            delete: settings.s3_prices.delete,
+        },
     }
 }

@@ -5,15 +5,20 @@
 use clap::{Args as _, Command};
 use tara_export::{
     cli::ServerArguments,
-    config::{ListenSettings, LogSettings, Settings},
+    config::{ListenSettings, LogSettings, Settings, TelemetrySettings},
 };
 
 const README: &str = include_str!("../README.md");
 
-#[test]
-fn the_readme_lists_every_setting_with_its_default() {
+fn settings() -> Command {
     let command = Settings::augment_args(Command::new("settings"));
     let command = LogSettings::augment_args(ListenSettings::augment_args(command));
+    TelemetrySettings::augment_args(command)
+}
+
+#[test]
+fn the_readme_lists_every_setting_with_its_default() {
+    let command = settings();
     let mut faults = Vec::new();
     for argument in command.get_arguments() {
         let Some(variable) = argument.get_env().and_then(|name| name.to_str()) else {
@@ -54,8 +59,7 @@ fn the_readme_lists_every_variable_of_the_commands() {
 
 #[test]
 fn the_readme_lists_no_setting_that_is_gone() {
-    let command = Settings::augment_args(Command::new("settings"));
-    let command = LogSettings::augment_args(ListenSettings::augment_args(command));
+    let command = settings();
     let known: Vec<String> = command
         .get_arguments()
         .filter_map(|argument| Some(argument.get_env()?.to_string_lossy().into_owned()))

@@ -5,6 +5,7 @@
 
 pub(crate) mod bucket;
 pub(crate) mod latency_proxy;
+pub(crate) mod load;
 pub(crate) mod peers;
 pub(crate) mod process;
 pub(crate) mod review;

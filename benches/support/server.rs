@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tara_export::client::Client;
+use tara_export::client::{Client, ConnectOptions};
 use tempfile::TempDir;
 
 use super::process;
@@ -17,18 +17,32 @@ use super::process;
 pub(crate) struct Server {
     child: Child,
     url: String,
+    options: ConnectOptions,
     _data_dir: TempDir,
 }
 
 impl Server {
     /// Starts the built binary with the store of the environment, but behind this address.
     pub(crate) fn start(s3: SocketAddr) -> Self {
+        Self::start_with(s3, "http", &[], ConnectOptions::default())
+    }
+
+    /// The same with these flags, for clients that connect like this.
+    pub(crate) fn start_with(
+        s3: SocketAddr,
+        scheme: &str,
+        flags: &[String],
+        options: ConnectOptions,
+    ) -> Self {
         let data_dir = tempfile::tempdir().expect("a folder");
         let mut child = Command::new(env!("CARGO_BIN_EXE_tara-export"))
             .args(["serve", "--port", "0", "--log-format", "json", "--log-level", "info"])
+            .args(flags)
             .env("AWS_ENDPOINT_URL", format!("http://{s3}"))
             .env("DATA_DIR", data_dir.path())
             .stdin(Stdio::null())
+            // Metrics go there too.
+            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the server starts");
@@ -39,7 +53,7 @@ impl Server {
             let length = log.read_line(&mut line).expect("its log can be read");
             assert!(length > 0, "the server ended");
             let line: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-            url = line["address"].as_str().map(|address| format!("http://{address}"));
+            url = line["address"].as_str().map(|address| format!("{scheme}://{address}"));
         }
         // What is not read stops the server once the pipe is full.
         thread::spawn(move || {
@@ -49,12 +63,12 @@ impl Server {
                 eprintln!("the server said: {line}");
             }
         });
-        Self { child, url: url.unwrap_or_default(), _data_dir: data_dir }
+        Self { child, url: url.unwrap_or_default(), options, _data_dir: data_dir }
     }
 
     /// A client with a connection of its own.
     pub(crate) async fn client(&self) -> Client {
-        Client::connect(&self.url).await.expect("a connection")
+        Client::connect_with(&self.url, self.options.clone()).await.expect("a connection")
     }
 
     /// Processor time it has used.

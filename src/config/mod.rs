@@ -2,18 +2,22 @@
 
 mod parse;
 mod security;
+mod telemetry;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use clap::Args;
 
-pub use self::security::SecuritySettings;
+pub use self::{
+    security::SecuritySettings,
+    telemetry::{LogSettings, TelemetrySettings},
+};
 
 use self::parse::{
     account, any_text, base_path, boolean, bucket_name, checked, data_dir, duration, encryption,
-    endpoint_url, ip_address, journal, lock_mode, log_filter, log_format, number, optional, origin,
-    region, replica_name, size, source, stream_time,
+    endpoint_url, ip_address, journal, lock_mode, number, optional, origin, prices, region,
+    replica_name, size, source, stream_time,
 };
 
 /// A kibibyte, mebibyte, gibibyte.
@@ -96,6 +100,11 @@ pub struct Settings {
     /// Objects one export sends side by side
     #[arg(long, env = "S3_PARALLEL_PUTS", default_value = "16", value_parser = number("S3_PARALLEL_PUTS", 1..=256))]
     pub s3_parallel_puts: u32,
+
+    /// What a thousand requests to S3 cost in US dollars, for the estimate among the metrics
+    #[arg(long, env = "S3_PRICES", default_value = "put=0.005,get=0.0004,delete=0",
+          value_parser = checked("S3_PRICES", prices))]
+    pub s3_prices: RequestPrices,
 
     /// Write to S3 servers that ignore If-None-Match, where bundles can overwrite each other
     #[arg(long, env = "ALLOW_UNSAFE_STORE", default_value = "false", num_args = 0..=1, default_missing_value = "true",
@@ -300,19 +309,6 @@ impl ListenSettings {
     }
 }
 
-/// How logs are written.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Log settings")]
-pub struct LogSettings {
-    /// What is logged: error, warn, info, debug or trace, also by part, as in info,aws_sdk_s3=debug
-    #[arg(long, env = "LOG_LEVEL", global = true, value_parser = optional("LOG_LEVEL", log_filter))]
-    pub log_level: Option<Optional<String>>,
-
-    /// How it is written: text, json, or auto, which is text on a terminal
-    #[arg(long, env = "LOG_FORMAT", global = true, default_value = "auto", value_parser = checked("LOG_FORMAT", log_format))]
-    pub log_format: LogFormat,
-}
-
 /// Server-side encryption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encryption {
@@ -365,13 +361,24 @@ pub struct Source {
     pub prefix: String,
 }
 
+/// Prices of requests to S3, in US dollars for a thousand.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RequestPrices {
+    /// PUT, COPY, POST and LIST.
+    pub put: f64,
+    /// GET, HEAD and all others.
+    pub get: f64,
+    /// DELETE and the aborting of uploads.
+    pub delete: f64,
+}
+
 /// How logs are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Text on a terminal, else JSON.
+    /// For people on a terminal, else JSON.
     Auto,
     /// For people.
-    Text,
+    Human,
     /// One object a line.
     Json,
 }
@@ -453,6 +460,8 @@ mod tests {
         listen: ListenSettings,
         #[command(flatten)]
         log: LogSettings,
+        #[command(flatten)]
+        telemetry: TelemetrySettings,
     }
 
     fn parse(arguments: &[&str]) -> Result<Everything, clap::Error> {
@@ -478,7 +487,13 @@ mod tests {
             ("--s3-parallel-puts", "0", "S3_PARALLEL_PUTS", "from 1 to 256"),
             ("--bind-address", "localhost", "BIND_ADDRESS", "IP address"),
             ("--cors-allowed-origins", "example.com", "CORS_ALLOWED_ORIGINS", "origins"),
-            ("--log-format", "xml", "LOG_FORMAT", "auto, text or json"),
+            ("--log-format", "xml", "LOG_FORMAT", "auto, human or json"),
+            ("--metrics-listen-addr", "9464", "METRICS_LISTEN_ADDR", "127.0.0.1:9464"),
+            ("--metrics-emf-namespace", "AWS/S3", "METRICS_EMF_NAMESPACE", "TaraExport"),
+            ("--trace-otlp-endpoint", "localhost:4317", "TRACE_OTLP_ENDPOINT", "http://"),
+            ("--trace-sample-ratio", "1.5", "TRACE_SAMPLE_RATIO", "from 0 to 1"),
+            ("--s3-prices", "put=0.005,get=x,delete=0", "S3_PRICES", "put=0.005"),
+            ("--s3-prices", "put=0.005", "S3_PRICES", "put=0.005"),
             ("--log-level", "a=b=c", "LOG_LEVEL", "log filter"),
             ("--data-dir", "", "DATA_DIR", "folder"),
             ("--s3-sources", "bucket/prefix", "S3_SOURCES", "s3://"),
@@ -531,6 +546,16 @@ mod tests {
         assert_eq!(limit(&[]), None);
         assert_eq!(limit(&["--max-stream-time", "0s"]), None);
         assert_eq!(limit(&["--max-stream-time", "110s"]), Some(Duration::from_secs(110)));
+    }
+
+    #[test]
+    fn prices_are_taken_in_any_order() {
+        let prices = |text| parse(&["--s3-prices", text]).unwrap().settings.s3_prices;
+        let expected = RequestPrices { put: 0.01, get: 0.0, delete: 0.002 };
+        assert_eq!(prices("put=0.01,get=0,delete=0.002"), expected);
+        assert_eq!(prices("delete=0.002, put=0.01, get=0"), expected);
+        let standard = RequestPrices { put: 0.005, get: 0.0004, delete: 0.0 };
+        assert_eq!(parse(&[]).unwrap().settings.s3_prices, standard);
     }
 
     #[test]

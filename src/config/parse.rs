@@ -1,10 +1,18 @@
 //! Values of settings: what is allowed, said where it is not met.
 
-use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use bytesize::ByteSize;
 
-use super::{Encryption, JournalPlace, LockMode, LogFormat, Optional, Source, StreamTime};
+use super::{
+    Encryption, JournalPlace, LockMode, LogFormat, Optional, RequestPrices, Source, StreamTime,
+};
 
 pub(super) type Parsed<T> = Result<T, String>;
 
@@ -248,8 +256,68 @@ pub(super) fn log_filter(text: &str) -> Parsed<String> {
 pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {
     match text {
         "auto" => Ok(LogFormat::Auto),
-        "text" => Ok(LogFormat::Text),
+        "human" => Ok(LogFormat::Human),
         "json" => Ok(LogFormat::Json),
-        _ => Err("auto, text or json".to_owned()),
+        _ => Err("auto, human or json".to_owned()),
+    }
+}
+
+pub(super) fn socket_address(text: &str) -> Parsed<SocketAddr> {
+    text.parse()
+        .map_err(|_| "an IP address and a port, such as 127.0.0.1:9464 or 0.0.0.0:9464".to_owned())
+}
+
+/// CloudWatch keeps `AWS/` for itself (CloudWatch API Reference, PutMetricData).
+pub(super) fn namespace(text: &str) -> Parsed<String> {
+    let is_good = text.len() <= 255
+        && !text.starts_with("AWS/")
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_/#:".contains(&byte));
+    is_good.then(|| text.to_owned()).ok_or_else(|| {
+        "a name such as TaraExport, of letters, digits and . - _ / # :, that does not start with AWS/"
+            .to_owned()
+    })
+}
+
+pub(super) fn otlp_url(text: &str) -> Parsed<String> {
+    let uri = text.parse::<http::Uri>().ok();
+    let is_good = uri.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
+    });
+    is_good
+        .then(|| text.to_owned())
+        .ok_or_else(|| "an http:// or https:// address such as http://127.0.0.1:4317".to_owned())
+}
+
+pub(super) fn ratio(text: &str) -> Parsed<f64> {
+    let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or_else(|| "a number from 0 to 1, such as 0.01".to_owned())
+}
+
+pub(super) fn prices(text: &str) -> Parsed<RequestPrices> {
+    let allowed = || {
+        "US dollars for a thousand requests of each kind, from 0 to 1000, such as \
+         put=0.005,get=0.0004,delete=0"
+            .to_owned()
+    };
+    let (mut put, mut get, mut delete) = (None, None, None);
+    for part in text.split(',') {
+        let (kind, price) = part.trim().split_once('=').ok_or_else(allowed)?;
+        let price: f64 = price.parse().map_err(|_| allowed())?;
+        if !(0.0..=1000.0).contains(&price) {
+            return Err(allowed());
+        }
+        let kind = match kind {
+            "put" => &mut put,
+            "get" => &mut get,
+            "delete" => &mut delete,
+            _ => return Err(allowed()),
+        };
+        if kind.replace(price).is_some() {
+            return Err(allowed());
+        }
+    }
+    match (put, get, delete) {
+        (Some(put), Some(get), Some(delete)) => Ok(RequestPrices { put, get, delete }),
+        _ => Err(allowed()),
     }
 }

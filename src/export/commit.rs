@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, future, stream};
 
 use super::{
-    ArtifactUpdate, EventKind, FailureReason,
+    ArtifactUpdate, EventKind, FailureReason, account,
     documents::Documents,
     events::Run,
     failure::{AttemptError, Failure},
@@ -355,7 +355,8 @@ impl Commit<'_> {
             failed: Arc::new(move |attempt, error| {
                 let export_id = retried.export_id();
                 tracing::info!(%export_id, key = %retried_key, attempt, %error, "retrying");
-                metrics::counter!("tara_export_store_retries_total").increment(1);
+                account::retried(error);
+                retried.count_retry();
                 let reason = error.to_string();
                 let update = ArtifactUpdate { attempt: attempt + 1, reason, ..update.clone() };
                 retried.publish(EventKind::ArtifactRetrying(update));
@@ -378,7 +379,8 @@ impl Commit<'_> {
     {
         let failed = |attempt, error: &StoreError| {
             tracing::info!(export_id = %self.run.export_id(), attempt, %error, "retrying");
-            metrics::counter!("tara_export_store_retries_total").increment(1);
+            account::retried(error);
+            self.run.count_retry();
         };
         self.budget.run(operation, failed).await
     }

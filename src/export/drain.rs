@@ -6,6 +6,7 @@
 use std::sync::{Arc, atomic::AtomicBool};
 
 use tokio::{sync::Semaphore, time};
+use tracing::Instrument as _;
 
 use super::{
     FailureReason, Permit,
@@ -22,6 +23,10 @@ use super::{
 use crate::{
     bundle::{AcceptedExport, Destination},
     catalog::{ExportState, StoredBundle},
+    telemetry::{
+        names::{self, NONE},
+        spans,
+    },
 };
 
 /// Works on the backlog until the server stops.
@@ -74,6 +79,8 @@ async fn attempt(shared: &Arc<Shared>, entry: &JournalEntry, task: Task, permit:
             Task::Drain | Task::Tidy => job.finish(entry, task).await,
         }
     };
+    // A trace of its own: the caller's ended long ago.
+    let work = work.instrument(spans::export(export_id));
     let ended = watch(work, &run, &shared.aborting).await;
     let is_heard_of = task == Task::Carry;
     match ended {
@@ -101,8 +108,7 @@ impl Job {
             export_id = %entry.header.export_id, reason = %failure.reason, error = failure.message,
             "{what}; it is tried again"
         );
-        metrics::counter!("tara_export_drain_failures_total", "reason" => failure.reason.as_str())
-            .increment(1);
+        names::DRAIN_FAILURES.add(1, [failure.reason.as_str()]);
         self.shared.backlog.postpone(entry, task, failure.into());
     }
 
@@ -137,7 +143,7 @@ impl Job {
         settle(shared, &made, &accepted, LocalCopy::Maybe, failed).await?;
         if task == Task::Drain {
             shared.tally.change(ExportState::FellBack, ExportState::Committed);
-            metrics::counter!("tara_export_drained_total").increment(1);
+            names::DRAINED.add(1, NONE);
             tracing::info!(%export_id, location = made.export.location, "a bundle that had fallen back is in S3");
         }
         Ok(())

@@ -9,6 +9,7 @@ use std::{
 
 use tokio::time;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
@@ -31,6 +32,7 @@ use crate::{
     },
     catalog::Export,
     clock::Clock,
+    telemetry::spans,
     upload::Uploads,
 };
 
@@ -286,8 +288,10 @@ impl Engine {
         let inline = documents.filter_map(|document| document.content.inline());
         let size_bytes = inline.map(|bytes| bytes.len() as u64).sum();
         let entry = JournalEntry { header: export.header(), size_bytes };
+        // Below the call that started it, whose trace it belongs to.
+        let work = job.start(export, attachments).instrument(spans::export(run.export_id()));
         self.shared.tasks.spawn(async move {
-            match watch(job.start(export, attachments), &run, &shared.aborting).await {
+            match watch(work, &run, &shared.aborting).await {
                 Ended::BrokeOff(failure) if !run.has_ended() => {
                     if run.is_accepted() {
                         postpone(&shared, &run, &entry, failure);

@@ -5,7 +5,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -132,6 +135,8 @@ pub struct Run {
     /// Where it is counted, from its acceptance on.
     tally: Arc<Tally>,
     state: Mutex<State>,
+    /// Store operations that failed and were repeated.
+    retries: AtomicU32,
     /// Counts changes of the state, for those who wait.
     changes: watch::Sender<u64>,
 }
@@ -176,6 +181,7 @@ impl Run {
             clock,
             tally,
             state: Mutex::new(state),
+            retries: AtomicU32::new(0),
             changes: watch::Sender::new(0),
         }
     }
@@ -330,6 +336,21 @@ impl Run {
         let state = self.lock();
         let first = state.events.first().map(|event| &event.kind);
         matches!(first, Some(EventKind::Accepted { resumed: true, .. }))
+    }
+
+    /// Whether it is counted: not where it repeats how an earlier one ended.
+    pub(super) fn counts(&self) -> bool {
+        self.lock().is_counted
+    }
+
+    /// A store operation failed and is repeated.
+    pub(super) fn count_retry(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many did so far.
+    pub(super) fn retries(&self) -> u32 {
+        self.retries.load(Ordering::Relaxed)
     }
 
     /// Whether the fallback was told.

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     bundle::Destination,
     catalog::{ExportState, StoredBundle},
+    telemetry::names::{self, NONE},
 };
 
 /// Entries whose headers are in memory at once; the others follow as these end. A header has about a
@@ -104,7 +105,7 @@ async fn look_again(shared: Arc<Shared>) {
 async fn take_up(shared: &Arc<Shared>, listing: JournalListing) -> bool {
     let JournalListing { entries, more, quarantined, later, unread } = listing;
     for entry in &quarantined {
-        metrics::counter!("tara_export_quarantined_total").increment(1);
+        names::QUARANTINED.add(1, NONE);
         tracing::debug!(entry = entry.name, "in quarantine");
     }
     for entry in &later {

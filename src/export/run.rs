@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Durability, EventKind, FailureReason, StartError,
+    Durability, EventKind, FailureReason, StartError, account,
     attempt::Made,
     backlog::Task,
     documents::need_s3,
@@ -25,6 +25,7 @@ use crate::{
     bundle::{AcceptedExport, Destination, DocumentKind, ExportId, Fallback},
     catalog::{Export, ExportState},
     store::{Store, StoreKind},
+    telemetry::names,
 };
 
 /// Who carries an export.
@@ -209,7 +210,7 @@ impl Job {
             export_id = %self.run.export_id(), %reason, error = message,
             "S3 can't take the bundle: it goes to the local store"
         );
-        metrics::counter!("tara_export_fallbacks_total", "reason" => reason.as_str()).increment(1);
+        names::FALLBACKS.add(1, [reason.as_str()]);
         self.run.publish(EventKind::FellBack {
             reason: *reason,
             message: format!(
@@ -258,12 +259,7 @@ impl Job {
     }
 
     pub(super) fn complete(&self, export: Export) {
-        let outcome = if export.state == ExportState::FellBack { "fell_back" } else { "committed" };
-        metrics::counter!("tara_export_exports_total", "outcome" => outcome).increment(1);
-        tracing::info!(
-            export_id = %export.export_id, outcome, location = export.location,
-            artifacts = export.artifacts.len(), size_bytes = export.size_bytes(), "export completed"
-        );
+        account::completed(&self.shared, &self.run, &export);
         let files = u32::try_from(export.artifacts.len() + 1).unwrap_or(u32::MAX);
         self.run.complete_progress(files, export.size_bytes());
         self.run.update(|current| *current = export.clone());
@@ -299,9 +295,8 @@ impl Job {
         }
         failpoint!("failure.noted");
         self.shared.backlog.remove(entry.header.export_id);
+        account::failed(&self.shared, &self.run, &failure);
         let Failure { reason, message } = failure;
-        metrics::counter!("tara_export_exports_total", "outcome" => "failed").increment(1);
-        tracing::warn!(export_id = %self.run.export_id(), %reason, error = message, "export failed");
         self.run.fail(reason, message, kept_as);
     }
 
@@ -327,6 +322,7 @@ pub(super) fn postpone(shared: &Shared, run: &Run, entry: &JournalEntry, failure
         export_id = %entry.header.export_id, reason = %failure.reason, error = failure.message,
         "the export can't be finished now; it stays in the journal and is tried again"
     );
+    names::POSTPONED.add(1, [failure.reason.as_str()]);
     run.update(|export| {
         export.state = ExportState::Pending;
         export.state_reason = failure.reason.to_string();

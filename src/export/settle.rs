@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
-    FailureReason, JournalPlace, StartError,
+    FailureReason, JournalPlace, StartError, account,
     attempt::{Made, render_in_background},
     commit::holds,
     failure::Failure,
@@ -84,7 +84,7 @@ async fn verify(shared: &Shared, made: &Made) -> Result<(), Failure> {
         async move {
             let failed = |attempt, error: &StoreError| {
                 tracing::info!(export_id = %made.accepted.export_id, attempt, %error, "retrying");
-                metrics::counter!("tara_export_store_retries_total").increment(1);
+                account::retried(error);
             };
             match budget.run(|| holds(s3.as_ref(), &key, artifact), failed).await? {
                 true => Ok(()),

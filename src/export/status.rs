@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::time;
 
 use super::{FailureReason, backlog::Task, journal::JournalSize, shared::Shared, tally::Counts};
-use crate::bundle::ExportId;
+use crate::{
+    bundle::ExportId,
+    telemetry::names::{self, NONE},
+};
 
 /// The most setbacks that are told.
 const MOST_SETBACKS: usize = 10;
@@ -17,6 +20,8 @@ pub struct Status {
     pub counts: Counts,
     /// What the journal holds.
     pub journal: JournalSize,
+    /// What it may hold, in bytes.
+    pub journal_limit_bytes: u64,
     /// What lies in quarantine: file names and reasons, the first of them.
     pub quarantined: Vec<(String, String)>,
     /// How long the oldest export waits that is not where it was asked for.
@@ -61,6 +66,7 @@ pub(super) async fn status(shared: &Shared) -> Option<Status> {
     Some(Status {
         counts: shared.tally.counts(),
         journal: journal.size(),
+        journal_limit_bytes: journal.limits().max_bytes,
         quarantined,
         oldest_unsynced_age: oldest.into_iter().flatten().min().map(|oldest| {
             // A clock that was set back makes nothing younger than new.
@@ -76,11 +82,13 @@ const REPORTED_EVERY: Duration = Duration::from_secs(10);
 
 /// Tells the metrics how much waits, until the server stops.
 pub(super) async fn report(shared: Arc<Shared>) {
+    let mut started_before = 0;
     loop {
         if let Some(status) = status(&shared).await {
             let Counts { started, completed, failed, running, pending, fell_back, quarantined } =
                 status.counts;
-            metrics::counter!("tara_export_started_total").absolute(started);
+            names::STARTED.add(started.saturating_sub(started_before), NONE);
+            started_before = started;
             for (state, count) in [
                 ("completed", completed),
                 ("failed", failed),
@@ -89,11 +97,14 @@ pub(super) async fn report(shared: Arc<Shared>) {
                 ("fell_back", fell_back),
                 ("quarantined", quarantined),
             ] {
-                metrics::gauge!("tara_export_exports", "state" => state).set(count as f64);
+                names::EXPORTS_BY_STATE.set(count as f64, [state]);
             }
-            metrics::gauge!("tara_export_journal_bytes").set(status.journal.size_bytes as f64);
+            names::OUTBOX.set((pending + fell_back) as f64, NONE);
             let age = status.oldest_unsynced_age.unwrap_or_default();
-            metrics::gauge!("tara_export_oldest_unsynced_age_seconds").set(age.as_secs_f64());
+            names::OUTBOX_OLDEST_AGE.set(age.as_secs_f64(), NONE);
+            names::JOURNAL_SIZE.set(status.journal.size_bytes as f64, NONE);
+            names::JOURNAL_LIMIT.set(status.journal_limit_bytes as f64, NONE);
+            names::S3_OUTAGE.set(f64::from(u8::from(status.outage.is_some())), NONE);
         }
         tokio::select! {
             () = time::sleep(REPORTED_EVERY) => {}

@@ -7,6 +7,7 @@ use std::{
 };
 
 use tokio::time;
+use tracing::Instrument as _;
 
 use super::{
     events::Run,
@@ -20,6 +21,10 @@ use crate::{
     catalog::{StoredBundle, layout, records},
     digest::Sha256,
     store::{ListRequest, ObjectKey, Store, StoreError, StoreErrorKind, read_small},
+    telemetry::{
+        names::{self, NONE},
+        spans,
+    },
 };
 
 /// Entries asked of the store at once.
@@ -124,9 +129,10 @@ async fn finish(
     tracing::warn!(%export_id, "an accepted export was left unfinished by another replica: this one finishes it");
     let run = Run::unheard(running_export(&export.header()), export.digest(), &shared.clock);
     let job = Job { shared: shared.clone(), run, _permit: permit };
-    match job.attempt(s3, &export, &AtomicBool::new(false)).await {
+    let span = spans::export(export_id);
+    match job.attempt(s3, &export, &AtomicBool::new(false)).instrument(span).await {
         Ok(made) => {
-            metrics::counter!("tara_export_takeovers_total").increment(1);
+            names::TAKEOVERS.add(1, NONE);
             tracing::info!(%export_id, location = made.export.location, "another replica's export is committed");
             forget(s3.as_ref(), export_id, content_digest).await;
             Ok(())

@@ -6,6 +6,7 @@ mod authentication;
 mod convert;
 mod download;
 mod follow;
+mod observe;
 mod permissions;
 mod request_body;
 mod service;
@@ -17,6 +18,7 @@ mod waiting;
 pub use self::{
     admission::{AdmissionService, RequestLimits},
     authentication::authenticate,
+    observe::observe,
     service::{ExportApi, Replica},
     status::{DOMAIN, internal_fault},
     stream_limit::end_at,

@@ -50,6 +50,12 @@ pub(super) fn permission(path: &str) -> Option<Permission> {
     TABLE.iter().find(|(method, _)| *method == path).map(|(_, permission)| *permission)
 }
 
+/// The name of a method of the export service. None for other services and for what is no method.
+pub(super) fn export_method(path: &str) -> Option<&'static str> {
+    let (method, _) = TABLE.iter().find(|(method, _)| *method == path)?;
+    method.strip_prefix("/tara.export.v1.ExportService/")
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

@@ -11,6 +11,7 @@ use crate::{
     catalog::{LinkError, ReadError},
     export::{DocumentProblem, FailureReason, JournalErrorKind, Overloaded, StartError},
     store::StoreError,
+    telemetry::names::{self, NONE},
     upload::UploadError,
 };
 
@@ -276,6 +277,7 @@ impl From<ReadError> for Status {
         match error {
             ReadError::Store(error) => error.into(),
             ReadError::DataLoss { .. } => {
+                names::DATA_LOSS.add(1, NONE);
                 tracing::error!(error = message, "data loss");
                 failed(FailureReason::DataLoss, &message)
             }

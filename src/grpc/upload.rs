@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use tokio::time::{self, Instant};
 use tonic::{Request, Status, Streaming};
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
@@ -108,8 +109,8 @@ async fn run(
     incoming: IncomingBytes,
     turn: UploadTurn,
 ) -> Result<UploadStatus, Status> {
-    let received =
-        tokio::spawn(async move { uploads.receive(upload_id, incoming, turn).await }).await;
+    let receiving = async move { uploads.receive(upload_id, incoming, turn).await };
+    let received = tokio::spawn(receiving.in_current_span()).await;
     match received {
         Ok(received) => Ok(received?),
         Err(error) => {

@@ -29,13 +29,52 @@ pub enum StoreErrorKind {
 pub struct StoreError {
     kind: StoreErrorKind,
     message: String,
+    cause: FailureCause,
     source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// What lies behind a failure, where it is known: finer than what to do about it, for those who look for
+/// patterns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureCause {
+    /// The store asks for fewer requests.
+    Throttled,
+    /// The store has a fault of its own.
+    ServerError,
+    /// No answer in time, or nothing moved any more.
+    Timeout,
+    /// No connection, or one that broke.
+    Connection,
+    /// Somebody else changes the same key right now.
+    Conflict,
+    /// Bytes came damaged, there or here.
+    Damaged,
+    /// The source of this service's credentials gave none.
+    Credentials,
+    /// Something else.
+    Other,
+}
+
+impl FailureCause {
+    /// In one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::ServerError => "server_error",
+            Self::Timeout => "timeout",
+            Self::Connection => "connection",
+            Self::Conflict => "conflict",
+            Self::Damaged => "damaged",
+            Self::Credentials => "credentials",
+            Self::Other => "other",
+        }
+    }
 }
 
 impl StoreError {
     /// A failure of this kind. The message says what failed and where, and has no secrets.
     pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, message: message.into(), cause: FailureCause::Other, source: None }
     }
 
     /// What was sent for an object is not what its digests say.
@@ -53,7 +92,19 @@ impl StoreError {
         self
     }
 
-    /// The same with its cause.
+    /// The same, with what lies behind it.
+    #[must_use]
+    pub fn with_cause(mut self, cause: FailureCause) -> Self {
+        self.cause = cause;
+        self
+    }
+
+    /// What lies behind it.
+    pub fn cause(&self) -> FailureCause {
+        self.cause
+    }
+
+    /// The same with the error that it comes from.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());

@@ -20,7 +20,7 @@ use chrono::{DateTime, Utc};
 use futures::{TryStreamExt as _, stream::BoxStream};
 
 pub use self::{
-    error::{StoreError, StoreErrorKind},
+    error::{FailureCause, StoreError, StoreErrorKind},
     key::{InvalidKey, ObjectKey},
     links::{Link, LinkObjects, LinkWish},
     parts::{

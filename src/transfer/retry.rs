@@ -8,7 +8,7 @@ use std::{
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::time::{self, Instant};
 
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::{FailureCause, StoreError, StoreErrorKind};
 
 /// The time one piece of work has for the failures of one store. It runs from the first operation; bytes
 /// of a large payload that get through start it anew, so that a slow link is no failure.
@@ -93,6 +93,7 @@ impl RetryBudget {
             StoreErrorKind::Unavailable,
             format!("the store did not answer within {seconds} s"),
         )
+        .with_cause(FailureCause::Timeout)
     }
 }
 

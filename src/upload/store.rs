@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{sync::OwnedSemaphorePermit, task::JoinSet};
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
@@ -25,6 +26,7 @@ use crate::{
         ListRequest, ObjectKey, Part, PartStore, Payload, PutOutcome, Store, StoreError,
         StoreErrorKind, StoredPart, WholeChecksum,
     },
+    telemetry::names,
     transfer::{PART_BYTES, PartReader, RetryBudget, Transfers, is_content},
 };
 
@@ -306,7 +308,7 @@ impl StoreUploads {
     ) {
         let (uploads, upload_id) = (self.clone(), record.upload_id);
         let (offset, checkpoint) = (hasher.size_bytes(), Checkpoint { hasher: hasher.save() });
-        checkpoints.spawn(async move {
+        let write = async move {
             let key = layout::upload_checkpoint(upload_id, offset);
             if uploads.write(&key, &checkpoint).await? == PutOutcome::Created {
                 return Ok(());
@@ -316,7 +318,8 @@ impl StoreUploads {
                 Some(earlier) if earlier == checkpoint => Ok(()),
                 _ => Err(UploadError::OtherBytes { offset }),
             }
-        });
+        };
+        checkpoints.spawn(write.in_current_span());
     }
 
     /// Makes the document of its parts, once it is the one that was announced.
@@ -444,6 +447,6 @@ impl StoreUploads {
 fn retrying(upload_id: Uuid) -> impl FnMut(u32, &StoreError) {
     move |attempt, error| {
         tracing::info!(%upload_id, attempt, %error, "retrying");
-        metrics::counter!("tara_export_store_retries_total").increment(1);
+        names::RETRIES.add(1, [error.cause().as_str()]);
     }
 }

@@ -305,7 +305,7 @@ async fn fallbacks_are_counted_with_their_reason() {
         .collect();
     for (name, labels) in [
         ("tara_export_fallbacks_total", "reason=STORE_UNAVAILABLE"),
-        ("tara_export_exports_total", "outcome=fell_back"),
+        ("tara_export_exports_total", "outcome=fell_back,asked=s3,got=local"),
     ] {
         let wanted = (name.to_owned(), labels.to_owned(), 1);
         assert!(counted.contains(&wanted), "{wanted:?} is not among {counted:?}");

@@ -76,6 +76,7 @@ impl Machine {
             connect_timeout: settings.s3_connect_timeout,
             read_timeout: settings.s3_read_timeout,
             operation_timeout: settings.s3_operation_timeout,
+            prices: Default::default(),
         };
         let stores = Stores {
             s3: Some(Arc::new(S3Store::from_sdk_config(s3, &self.s3.sdk_config()))),

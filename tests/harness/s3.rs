@@ -51,5 +51,6 @@ pub(crate) fn settings(endpoint: &str, bucket: &str) -> S3Settings {
         connect_timeout: Duration::from_secs(2),
         read_timeout: Duration::from_secs(600),
         operation_timeout: Duration::from_secs(600),
+        prices: Default::default(),
     }
 }

@@ -169,6 +169,11 @@ impl Journal {
         self.files.usage.size()
     }
 
+    /// What it may hold.
+    pub fn limits(&self) -> JournalLimits {
+        self.files.limits
+    }
+
     /// Notes that an export ended without a bundle, durably, and then removes its entry. Doing it
     /// again is harmless: the first failure stays, for it may have been told.
     ///

@@ -13,7 +13,7 @@ use aws_sdk_s3::{
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
-use super::S3Settings;
+use super::{S3Settings, observer::RequestObserver};
 
 /// Connections kept warm: an export sends its dozen objects side by side, and two exports at once
 /// should find theirs open.
@@ -56,6 +56,7 @@ pub(super) fn client(settings: &S3Settings, environment: &SdkConfig) -> Client {
         // `read_timeout` instead.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS_TIMEOUT).build());
+    builder = builder.interceptor(RequestObserver { prices: settings.prices });
     if environment.http_client().is_none() {
         builder = builder.http_client(http_client());
     }

@@ -11,7 +11,7 @@ use aws_sdk_s3::{
 };
 use aws_smithy_runtime_api::client::result::ConnectorError;
 
-use super::super::{StoreError, StoreErrorKind};
+use super::super::{FailureCause, StoreError, StoreErrorKind};
 
 /// A failed request: what to make of it, and what to tell people.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(super) struct Failure {
     pub(super) status: Option<u16>,
     /// The answer's error code, if it had one.
     pub(super) code: Option<String>,
+    /// What lies behind it.
+    behind: FailureCause,
     /// What went wrong, in a few words.
     what: String,
     /// S3's own words, or the connection's. Not for the caller: they may name accounts and roles.
@@ -34,15 +36,27 @@ impl Failure {
             kind: StoreErrorKind::Unavailable,
             status: None,
             code: None,
+            behind: FailureCause::Other,
             what: what.into(),
             cause: None,
         }
     }
 
+    /// No answer in time.
+    pub(super) fn timed_out(what: impl Into<String>) -> Self {
+        Self { behind: FailureCause::Timeout, ..Self::unavailable(what) }
+    }
+
+    /// An answer that is none, or not whole.
+    pub(super) fn broken_answer(what: impl Into<String>) -> Self {
+        Self { behind: FailureCause::Damaged, ..Self::unavailable(what) }
+    }
+
     /// The error to hand out. `action` reads "could not {action} s3://…".
     pub(super) fn into_store_error(self, action: &str, location: &str) -> StoreError {
         let error =
-            StoreError::new(self.kind, format!("could not {action} {location}: {}", self.what));
+            StoreError::new(self.kind, format!("could not {action} {location}: {}", self.what))
+                .with_cause(self.behind);
         match self.cause {
             Some(cause) => error.with_source(cause),
             None => error,
@@ -78,6 +92,7 @@ where
                     kind: classify(status, code),
                     status: Some(status),
                     code: code.map(str::to_owned),
+                    behind: behind(status, code),
                     what,
                     cause: service_error.err().message().map(str::to_owned),
                 }
@@ -88,9 +103,16 @@ where
                 let kind =
                     if status < 300 { StoreErrorKind::Unavailable } else { classify(status, None) };
                 let what = format!("the answer can't be read (HTTP {status})");
-                Self { kind, status: Some(status), code: None, what, cause: Some(chain(&error)) }
+                Self {
+                    kind,
+                    status: Some(status),
+                    code: None,
+                    behind: FailureCause::Damaged,
+                    what,
+                    cause: Some(chain(&error)),
+                }
             }
-            SdkError::TimeoutError(_) => Self::unavailable("no answer in time"),
+            SdkError::TimeoutError(_) => Self::timed_out("no answer in time"),
             SdkError::DispatchFailure(dispatch) => match find::<CredentialsError>(&error) {
                 Some(credentials) => of_credentials(credentials),
                 None => of_connection(&error, dispatch.as_connector_error()),
@@ -99,6 +121,7 @@ where
                 kind: StoreErrorKind::Misconfigured,
                 status: None,
                 code: None,
+                behind: FailureCause::Other,
                 what: "no request can be made of the settings".to_owned(),
                 cause: Some(chain(&error)),
             },
@@ -127,23 +150,25 @@ pub(super) fn of_credentials(error: &CredentialsError) -> Failure {
         }
         _ => (StoreErrorKind::Unavailable, "the source of AWS credentials failed"),
     };
-    Failure { kind, status: None, code: None, what: what.to_owned(), cause: None }
+    let behind = FailureCause::Credentials;
+    Failure { kind, status: None, code: None, behind, what: what.to_owned(), cause: None }
 }
 
 fn of_connection(
     error: &(dyn Error + 'static),
     connector_error: Option<&ConnectorError>,
 ) -> Failure {
+    let is_timeout = connector_error.is_some_and(ConnectorError::is_timeout);
+    let behind = if is_timeout { FailureCause::Timeout } else { FailureCause::Connection };
     let (kind, what) = match connector_error {
-        Some(connector_error) if connector_error.is_timeout() => {
-            (StoreErrorKind::Unavailable, "no connection in time")
-        }
+        Some(_) if is_timeout => (StoreErrorKind::Unavailable, "no connection in time"),
         Some(connector_error) if connector_error.is_user() => {
             (StoreErrorKind::Misconfigured, "no request can be made of the settings")
         }
         _ => (StoreErrorKind::Unavailable, "S3 can't be reached, or the connection broke"),
     };
-    Failure { kind, status: None, code: None, what: what.to_owned(), cause: Some(chain(error)) }
+    let cause = Some(chain(error));
+    Failure { kind, status: None, code: None, behind, what: what.to_owned(), cause }
 }
 
 /// What S3's answer means: from its error code where there is one (a HEAD has none), else from its
@@ -194,6 +219,29 @@ pub(super) fn classify(status: u16, code: Option<&str>) -> StoreErrorKind {
             StoreErrorKind::Full
         }
         _ => classify_status(status),
+    }
+}
+
+/// What lies behind an answer that is an error.
+fn behind(status: u16, code: Option<&str>) -> FailureCause {
+    match (status, code.unwrap_or_default()) {
+        (
+            _,
+            "SlowDown" | "ServiceUnavailable" | "ThrottlingException" | "KMS.ThrottlingException",
+        )
+        | (429 | 503, _) => FailureCause::Throttled,
+        (_, "RequestTimeout") | (408, _) => FailureCause::Timeout,
+        (
+            _,
+            "BadDigest"
+            | "XAmzContentSHA256Mismatch"
+            | "XAmzContentChecksumMismatch"
+            | "IncompleteBody",
+        ) => FailureCause::Damaged,
+        (409, _) => FailureCause::Conflict,
+        // Behind a good status too, as CompleteMultipartUpload and CopyObject have it.
+        (500.., _) | (..300, _) => FailureCause::ServerError,
+        _ => FailureCause::Other,
     }
 }
 

@@ -8,6 +8,7 @@ mod failure;
 mod lifecycle;
 mod links;
 mod list;
+mod observer;
 mod parts;
 mod probe;
 mod put;
@@ -106,7 +107,7 @@ impl S3Store {
 }
 
 fn took_too_long(limit: Duration) -> Failure {
-    Failure::unavailable(format!("it took longer than {limit:?}"))
+    Failure::timed_out(format!("it took longer than {limit:?}"))
 }
 
 #[async_trait]

@@ -56,7 +56,7 @@ impl PartStore for S3Store {
             .send();
         let begun = async {
             let answer = self.bounded(request).await.map_err(Failure::of_bucket)?;
-            answer.upload_id.ok_or_else(|| Failure::unavailable("the answer names no upload"))
+            answer.upload_id.ok_or_else(|| Failure::broken_answer("the answer names no upload"))
         };
         let upload_id = begun.await.map_err(|failure| self.failed(failure, "begin", key))?;
         Ok(PartUpload { key: key.clone(), upload_id, keeps })
@@ -307,7 +307,7 @@ fn stored_part(
     crc64nvme: Option<Crc64Nvme>,
 ) -> Result<StoredPart, Failure> {
     let e_tag =
-        e_tag.ok_or_else(|| Failure::unavailable("the answer has status 200 and no part"))?;
+        e_tag.ok_or_else(|| Failure::broken_answer("the answer has status 200 and no part"))?;
     Ok(StoredPart { number, e_tag, crc64nvme })
 }
 

@@ -78,7 +78,7 @@ impl S3Store {
                 }
                 let now_bytes = sent_bytes.load(Ordering::Relaxed);
                 if now_bytes == seen_bytes {
-                    return Err(Failure::unavailable(format!(
+                    return Err(Failure::timed_out(format!(
                         "nothing moved for {still:?}, {now_bytes} of {size_bytes} bytes were sent"
                     )));
                 }

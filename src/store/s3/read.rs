@@ -94,7 +94,7 @@ impl S3Store {
 pub(super) fn require_object(e_tag: Option<&str>) -> Result<(), Failure> {
     match e_tag {
         Some(_) => Ok(()),
-        None => Err(Failure::unavailable("the answer has status 200 and is no object")),
+        None => Err(Failure::broken_answer("the answer has status 200 and is no object")),
     }
 }
 
@@ -160,7 +160,7 @@ fn has_other_checksum(error: &(dyn std::error::Error + 'static)) -> bool {
 pub(super) fn size(content_length: Option<i64>) -> Result<u64, Failure> {
     content_length
         .and_then(|length| u64::try_from(length).ok())
-        .ok_or_else(|| Failure::unavailable("the answer doesn't tell the object's size"))
+        .ok_or_else(|| Failure::broken_answer("the answer doesn't tell the object's size"))
 }
 
 /// The digest of the whole object. Of an object that was put in parts S3 keeps a digest of the

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use aws_sdk_s3::types::ServerSideEncryption as Algorithm;
 
+use crate::telemetry::prices::RequestPrices;
+
 /// Where the bucket is and how to talk to it. Has no secrets: credentials come from the SDK's
 /// default chain alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct S3Settings {
     /// The bucket's name.
     pub bucket: String,
@@ -35,6 +37,8 @@ pub struct S3Settings {
     /// each 64 KiB, so that a slow line can carry a large document. Bounds a download only until
     /// its first byte; `read_timeout` bounds the rest.
     pub operation_timeout: Duration,
+    /// What requests cost, for the estimate among the metrics.
+    pub prices: RequestPrices,
 }
 
 /// How S3 encrypts the objects.

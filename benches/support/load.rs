@@ -1,0 +1,106 @@
+//! Callers that export side by side, and what that gives.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures::future::join_all;
+use tara_export::{client::Client, proto::StartExportRequest};
+
+use super::{process, review, server::Server, statistics::Times};
+
+/// What one measurement gave.
+pub(crate) struct Measured {
+    pub(crate) exports_a_second: f64,
+    pub(crate) times: Times,
+    pub(crate) errors: usize,
+    /// CPU of the service's process for each export.
+    pub(crate) server_cpu: Duration,
+    /// CPU of this process for each export.
+    pub(crate) own_cpu: Duration,
+}
+
+pub(crate) fn tell(exporters: usize, name: &str, measured: &Measured) {
+    let milliseconds =
+        |percent| format!("{:.1}", measured.times.percentile(percent).as_secs_f64() * 1000.0);
+    println!(
+        "| {exporters} | {name} | {:.1} | {} | {} | {} | {} | server {:.1}, client {:.1} |",
+        measured.exports_a_second,
+        milliseconds(50),
+        milliseconds(90),
+        milliseconds(99),
+        measured.errors,
+        measured.server_cpu.as_secs_f64() * 1000.0,
+        measured.own_cpu.as_secs_f64() * 1000.0,
+    );
+}
+
+/// The measurement with the median throughput.
+pub(crate) fn middle(mut measured: Vec<Measured>) -> Measured {
+    measured.sort_by(|one, other| one.exports_a_second.total_cmp(&other.exports_a_second));
+    let middle = measured.len() / 2;
+    measured.swap_remove(middle)
+}
+
+/// Callers that each export one review after the other, until all are done together.
+pub(crate) async fn through_service(
+    server: &Server,
+    clients: &[Client],
+    request: &StartExportRequest,
+    run_number: usize,
+    exports: usize,
+) -> Measured {
+    let (next, cpu_before) = (Arc::new(AtomicUsize::new(0)), server.cpu());
+    let callers = clients.iter().map(|client| {
+        let (client, request, next) = (client.clone(), request.clone(), next.clone());
+        async move {
+            let (mut times, mut errors) = (Vec::new(), 0);
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= exports {
+                    return (times, errors);
+                }
+                let name = format!("load {run_number} {number}");
+                match review::export(&client, review::named(&request, &name)).await {
+                    Ok((_, time)) => times.push(time),
+                    Err(error) => {
+                        eprintln!("an export failed: {error}");
+                        errors += 1;
+                    }
+                }
+            }
+        }
+    });
+    let mut measured = all(callers).await;
+    measured.server_cpu =
+        (server.cpu() - cpu_before) / u32::try_from(exports).expect("some thousand");
+    measured
+}
+
+/// Runs loops side by side, each a task of its own.
+pub(crate) async fn all<F>(loops: impl Iterator<Item = F>) -> Measured
+where
+    F: Future<Output = (Vec<Duration>, usize)> + Send + 'static,
+{
+    let (started, cpu_before) = (Instant::now(), process::own_cpu());
+    let tasks: Vec<_> = loops.map(tokio::spawn).collect();
+    let (mut times, mut errors) = (Vec::new(), 0);
+    for ended in join_all(tasks).await {
+        let (more, failed) = ended.expect("no loop panics");
+        times.extend(more);
+        errors += failed;
+    }
+    let elapsed = started.elapsed();
+    let done = u32::try_from(times.len()).expect("some thousand").max(1);
+    Measured {
+        exports_a_second: f64::from(done) / elapsed.as_secs_f64(),
+        times: Times::new(times),
+        errors,
+        server_cpu: Duration::ZERO,
+        own_cpu: (process::own_cpu() - cpu_before) / done,
+    }
+}

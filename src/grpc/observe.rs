@@ -1,0 +1,130 @@
+//! Sees every call of the export service from its headers to its end: spans, counts, and what is in flight.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::{body::Body, extract::Request, middleware::Next, response::Response};
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+use tracing::{Instrument as _, Span};
+
+use super::permissions::export_method;
+use crate::{
+    proto::export_service_server::SERVICE_NAME,
+    telemetry::{
+        names::{self, Entered},
+        spans,
+    },
+};
+
+/// A layer for [`axum::middleware::from_fn`], around everything that may refuse a call, and below whatever
+/// makes gRPC-Web of it. Health checks and reflection pass unseen.
+pub async fn observe(request: Request, next: Next) -> Response {
+    let Some(method) = export_method(request.uri().path()) else {
+        return next.run(request).await;
+    };
+    let mut call = Call {
+        method,
+        span: spans::call(SERVICE_NAME, method, request.headers()),
+        code: Code::Cancelled,
+        _in_flight: names::CALLS_IN_FLIGHT.enter([method]),
+    };
+    let response = next.run(request).instrument(call.span.clone()).await;
+    match Status::from_header_map(response.headers()) {
+        Some(status) => {
+            call.code = status.code();
+            if call.code != Code::Ok {
+                let reason = status.get_details_error_info().map(|info| info.reason);
+                let reason = reason.unwrap_or_else(|| name(call.code).to_owned());
+                names::REJECTED.add(1, [method.to_owned(), reason]);
+            }
+            response
+        }
+        None => response.map(|body| Body::new(ObservedBody { body, call })),
+    }
+}
+
+/// One call, until it is dropped.
+struct Call {
+    method: &'static str,
+    span: Span,
+    /// How it ended; as it is without an end, when the caller goes away.
+    code: Code,
+    _in_flight: Entered,
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        spans::call_ended(&self.span, self.code);
+        names::CALLS.add(1, [self.method, name(self.code)]);
+    }
+}
+
+struct ObservedBody {
+    body: Body,
+    call: Call,
+}
+
+impl HttpBody for ObservedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = &mut *self;
+        // What a download reads on its way belongs to its call.
+        let polled = this.call.span.in_scope(|| Pin::new(&mut this.body).poll_frame(context));
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(code) = frame.trailers_ref().and_then(code_of) {
+                    this.call.code = code;
+                }
+            }
+            Poll::Ready(Some(Err(_))) => this.call.code = Code::Unknown,
+            Poll::Ready(None) | Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn code_of(trailers: &HeaderMap) -> Option<Code> {
+    Some(Code::from_bytes(trailers.get(Status::GRPC_STATUS)?.as_bytes()))
+}
+
+/// The code as its specification writes it (gRPC, "Status codes and their use in gRPC").
+fn name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

@@ -1,0 +1,68 @@
+//! Where recorded values go: to `/metrics`, to Embedded Metric Format, to both or nowhere.
+
+use metrics::{Recorder, Unit};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_util::layers::FanoutBuilder;
+
+use super::{
+    emf::Emf,
+    names::{self, ALL, Declaration, Kind},
+};
+
+/// Makes the process's recorder of what is wanted; without anything, recording costs next to nothing.
+pub(super) fn install(
+    wants_prometheus: bool,
+    emf_namespace: Option<String>,
+) -> (Option<PrometheusHandle>, Option<Emf>) {
+    let prometheus = wants_prometheus.then(prometheus);
+    let handle = prometheus.as_ref().map(|recorder| recorder.handle());
+    let emf = emf_namespace.map(Emf::new);
+    let installed = match (prometheus, emf.clone()) {
+        (Some(prometheus), Some(emf)) => {
+            let both = FanoutBuilder::default().add_recorder(prometheus).add_recorder(emf).build();
+            set(both)
+        }
+        (Some(prometheus), None) => set(prometheus),
+        (None, Some(emf)) => set(emf),
+        (None, None) => true,
+    };
+    if !installed {
+        tracing::error!("this process has another recorder of metrics: none are recorded here");
+    }
+    (handle, emf)
+}
+
+fn set(recorder: impl Recorder + Sync + 'static) -> bool {
+    for &Declaration { name, description, unit, kind, .. } in ALL {
+        let (name, unit, description) = (name.into(), Some(unit), description.into());
+        match kind {
+            Kind::Counter => recorder.describe_counter(name, unit, description),
+            Kind::Gauge => recorder.describe_gauge(name, unit, description),
+            Kind::Histogram => recorder.describe_histogram(name, unit, description),
+        }
+    }
+    metrics::set_global_recorder(recorder).is_ok()
+}
+
+fn prometheus() -> metrics_exporter_prometheus::PrometheusRecorder {
+    let histograms = ALL.iter().filter(|metric| metric.kind == Kind::Histogram);
+    let builder = histograms.fold(PrometheusBuilder::new(), |builder, metric| {
+        let matcher = Matcher::Full(metric.name.to_owned());
+        match builder.set_buckets_for_metric(matcher, names::buckets(metric.unit)) {
+            Ok(builder) => builder,
+            // Refused only where there are no buckets, and each unit has some.
+            Err(_) => PrometheusBuilder::new(),
+        }
+    });
+    builder.build_recorder()
+}
+
+/// CloudWatch's name of a unit (CloudWatch API Reference, MetricDatum).
+pub(super) fn cloudwatch_unit(name: &str) -> &'static str {
+    match ALL.iter().find(|metric| metric.name == name).map(|metric| metric.unit) {
+        Some(Unit::Seconds) => "Seconds",
+        Some(Unit::Bytes) => "Bytes",
+        Some(Unit::Count) => "Count",
+        _ => "None",
+    }
+}
