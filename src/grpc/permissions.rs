@@ -39,7 +39,6 @@ const TABLE: &[(&str, Permission)] = &[
     // Load balancers and kubelets have no tokens; it tells nothing but that the server serves.
     ("/grpc.health.v1.Health/Check", Open),
     ("/grpc.health.v1.Health/Watch", Open),
-    ("/grpc.health.v1.Health/List", Open),
     // The API is no secret, but nobody else needs to know what answers here.
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", EITHER),
     ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", EITHER),
