@@ -145,7 +145,7 @@ impl TraceService for Collector {
 async fn collector() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let server = tonic::transport::Server::builder();
+    let mut server = tonic::transport::Server::builder();
     let server = server.add_service(TraceServiceServer::new(Collector));
     tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
     url

@@ -34,7 +34,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve gRPC, gRPC-Web and /healthz
-    Serve(Serve),
+    Serve(Box<Serve>),
     #[command(flatten)]
     Client(ClientCommand),
     /// Make bundles of folders that the review application wrote before this service existed
@@ -69,7 +69,8 @@ fn main() -> ExitCode {
         return fail(&message, ExitStatus::Usage);
     }
     match cli.command {
-        Command::Serve(Serve { listen, telemetry }) => {
+        Command::Serve(command) => {
+            let Serve { listen, telemetry } = *command;
             if let Err(message) = listen.check() {
                 return fail(&message, ExitStatus::Usage);
             }
