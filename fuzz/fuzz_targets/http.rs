@@ -1,0 +1,214 @@
+//! A server and what strangers send it: anything over HTTP/1.1, and calls whose heads and messages are odd.
+//! No call panics (libFuzzer ends the process where one does, caught or not), none is the server's own
+//! fault, and the server answers the next one.
+#![no_main]
+
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpStream},
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use clap::{Args as _, Command, FromArgMatches as _, builder::Resettable};
+use libfuzzer_sys::{
+    arbitrary::{self, Arbitrary},
+    fuzz_target,
+};
+use tara_export::{
+    clock::SystemClock,
+    config::{ListenSettings, Settings},
+    server::{Access, RunningServer, Service},
+};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+#[derive(Debug, Arbitrary)]
+enum Input<'a> {
+    /// These bytes, and the end of the stream.
+    Raw(&'a [u8]),
+    /// A call over gRPC-Web, which HTTP/1.1 can carry.
+    Call {
+        method: Method,
+        media_type: MediaType,
+        header_name: HeaderName,
+        header_value: &'a [u8],
+        /// The first byte of the message's frame.
+        frame_flag: u8,
+        /// How far the size in the frame is off.
+        size_error: i8,
+        message: &'a [u8],
+    },
+}
+
+#[derive(Debug, Clone, Copy, Arbitrary)]
+enum Method {
+    PreviewExport,
+    StartExport,
+    WatchExport,
+    GetExport,
+    ListExports,
+    GetReport,
+    DownloadArtifact,
+    DownloadBundle,
+    CreateUpload,
+    GetUpload,
+    UploadDocument,
+    UploadChunk,
+    CreateDownloadLink,
+    Unknown,
+}
+
+#[derive(Debug, Clone, Copy, Arbitrary)]
+enum MediaType {
+    Binary,
+    Text,
+    Native,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, Arbitrary)]
+enum HeaderName {
+    GrpcTimeout,
+    GrpcEncoding,
+    GrpcAcceptEncoding,
+    Traceparent,
+    Tracestate,
+    Authorization,
+    Binary,
+    Origin,
+    Te,
+}
+
+struct Server {
+    /// Drives the server; never dropped.
+    _runtime: Runtime,
+    address: SocketAddr,
+    _running: RunningServer,
+    _data_dir: TempDir,
+}
+
+static SERVER: LazyLock<Server> = LazyLock::new(|| {
+    let data_dir = tempfile::tempdir().expect("there is room for temporary files");
+    let runtime = Runtime::new().expect("threads can be started");
+    let running = runtime.block_on(start(&data_dir));
+    Server { address: running.address(), _runtime: runtime, _running: running, _data_dir: data_dir }
+});
+
+/// How long any answer may take. Far more than it takes: an input that reaches it hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn start(data_dir: &TempDir) -> RunningServer {
+    // From flags alone, whatever the environment has.
+    let command = Settings::augment_args(Command::new("fuzz").no_binary_name(true));
+    let command = command.mut_args(|argument| argument.env(Resettable::Reset));
+    let path = data_dir.path().to_str().expect("it is text");
+    let matches = command.try_get_matches_from(["--data-dir", path]).expect("these are its flags");
+    let settings = Settings::from_arg_matches(&matches).expect("they are settings");
+    let service = Service::new(&settings, Access::Write, Arc::new(SystemClock)).await;
+    let service = service.expect("the folder is new");
+    RunningServer::start(service, &ListenSettings::embedded()).await.expect("a port is free")
+}
+
+fuzz_target!(|input: Input<'_>| {
+    match input {
+        Input::Raw(bytes) => {
+            let answer = exchange(bytes, true);
+            assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.") || is_http2(&answer));
+        }
+        Input::Call {
+            method,
+            media_type,
+            header_name,
+            header_value,
+            frame_flag,
+            size_error,
+            message,
+        } => {
+            let size = (message.len() as u32).wrapping_add_signed(size_error.into());
+            let body = [&[frame_flag], &size.to_be_bytes()[..], message].concat();
+            let head = head(method, media_type, header_name, header_value, body.len());
+            let answer = exchange(&[head, body].concat(), false);
+            check_answer(&answer, method);
+        }
+    }
+    let health = exchange(b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", false);
+    assert!(health.starts_with(b"HTTP/1.1 200 "), "{}", health.escape_ascii());
+});
+
+fn head(
+    method: Method,
+    media_type: MediaType,
+    name: HeaderName,
+    value: &[u8],
+    length: usize,
+) -> Vec<u8> {
+    let media_type = match media_type {
+        MediaType::Binary => "application/grpc-web+proto",
+        MediaType::Text => "application/grpc-web-text+proto",
+        MediaType::Native => "application/grpc",
+        MediaType::Json => "application/json",
+    };
+    let name = match name {
+        HeaderName::GrpcTimeout => "grpc-timeout",
+        HeaderName::GrpcEncoding => "grpc-encoding",
+        HeaderName::GrpcAcceptEncoding => "grpc-accept-encoding",
+        HeaderName::Traceparent => "traceparent",
+        HeaderName::Tracestate => "tracestate",
+        HeaderName::Authorization => "authorization",
+        HeaderName::Binary => "x-odd-bin",
+        HeaderName::Origin => "origin",
+        HeaderName::Te => "te",
+    };
+    let mut head = format!(
+        "POST /tara.export.v1.ExportService/{method:?} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
+         content-type: {media_type}\r\ncontent-length: {length}\r\n{name}: "
+    )
+    .into_bytes();
+    // More headers would be a raw request.
+    head.extend(value.iter().filter(|byte| !matches!(byte, b'\r' | b'\n')));
+    head.extend_from_slice(b"\r\n\r\n");
+    head
+}
+
+/// Sends the bytes, and reads until the server closes.
+fn exchange(bytes: &[u8], ends: bool) -> Vec<u8> {
+    let mut stream = TcpStream::connect(SERVER.address).expect("the server listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("it is no zero");
+    // A server that has refused already needn't read the rest.
+    if stream.write_all(bytes).is_ok() && ends {
+        let _ = stream.shutdown(Shutdown::Write);
+    }
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        Err(error) => panic!("no end of the answer: {error}; so far {}", answer.escape_ascii()),
+    }
+    answer
+}
+
+fn is_http2(answer: &[u8]) -> bool {
+    // A frame of the type SETTINGS or GOAWAY on stream 0 comes first.
+    matches!(answer, [_, _, _, 4 | 7, _, 0, 0, 0, 0, ..])
+}
+
+/// INTERNAL, UNKNOWN and HTTP's 5xx are a server's own faults, but for UNIMPLEMENTED's kin.
+fn check_answer(answer: &[u8], method: Method) {
+    let text = answer.escape_ascii().to_string();
+    assert!(
+        answer.starts_with(b"HTTP/1.1 ") && !answer.starts_with(b"HTTP/1.1 5"),
+        "{method:?}: {text}"
+    );
+    let name = b"grpc-status:";
+    let after = answer.windows(name.len()).rposition(|window| window == name);
+    let code: String = after
+        .map(|start| &answer[start + name.len()..])
+        .unwrap_or_default()
+        .iter()
+        .skip_while(|byte| **byte == b' ')
+        .take_while(|byte| byte.is_ascii_digit())
+        .map(|byte| char::from(*byte))
+        .collect();
+    assert!(!matches!(code.as_str(), "2" | "13"), "{method:?}: {text}");
+}
