@@ -329,7 +329,8 @@ class ClientTest {
   @Test
   void patienceEnds() {
     Policy policy = Policy.DEFAULT.withPatience(Duration.ofMillis(500));
-    try (TaraExportClient client = TaraExportClient.connect(Server.NOWHERE, policy, builder -> {})) {
+    try (TaraExportClient client =
+        TaraExportClient.connect(Server.NOWHERE, policy, builder -> {})) {
       assertFails(
           Status.Code.UNAVAILABLE,
           TaraExportException.LOST_CONTACT,
