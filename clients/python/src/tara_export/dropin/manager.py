@@ -82,7 +82,8 @@ class S3ExportManager:
             if outcome.prospect is Prospect.NEVER:
                 # Its caller learns of it, and has the session.
                 entry.remove()
-        if outcome.prospect is not Prospect.UNREACHABLE:
+        if outcome.prospect in (None, Prospect.NEVER):
+            # The server answers, and is not too busy.
             self._backlog.send_in_background()
         return self._answer(outcome, warnings)
 
