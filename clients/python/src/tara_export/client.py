@@ -104,6 +104,13 @@ class Client:
                 return
             request.page_token = page.next_page_token
 
+    def check_storage(self) -> list[service_pb2.StorageCheck]:
+        """Tries the server's stores: one row a check, with what to do about each that failed."""
+        answer: service_pb2.CheckStorageResponse = self._call(
+            "CheckStorage", service_pb2.CheckStorageRequest()
+        )
+        return list(answer.checks)
+
     def download_artifact(
         self, name: str, path: str, to: Union[str, os.PathLike[str]]
     ) -> export_pb2.Artifact:
