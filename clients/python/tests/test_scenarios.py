@@ -11,17 +11,12 @@ from typing import Any
 
 import pytest
 from google.protobuf import json_format
-from world import MODES, ROOT, World, client_of, started
+from world import MODES, ROOT, World, client_of, content, started
 
 from tara.export.v1 import export_pb2, review_pb2, service_pb2
 from tara_export import CallError
 
 FILE = json.loads((ROOT / "clients/scenarios.json").read_text())
-
-
-def content(size_bytes: int) -> bytes:
-    period = bytes(i * 31 % 251 for i in range(251))
-    return (period * (size_bytes // 251 + 1))[:size_bytes]
 
 
 class Run:

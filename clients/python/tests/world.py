@@ -18,6 +18,12 @@ MODES = ("grpc", "grpc-web", "asyncio")
 _PROGRAM = os.environ.get("TEST_WORLD_BINARY", str(ROOT / "target/debug/test-world"))
 
 
+def content(size_bytes: int) -> bytes:
+    """The bytes of a document of which scenarios.json tells the size only."""
+    period = bytes(i * 31 % 251 for i in range(251))
+    return (period * (size_bytes // 251 + 1))[:size_bytes]
+
+
 class World:
     """The program test-world: clients/README.md tells its commands."""
 

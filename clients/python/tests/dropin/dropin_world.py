@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-import subprocess
 from pathlib import Path
 from typing import Any, Optional
 
+import world
 from sessions import sample_session
-from test_scenarios import ROOT
 
 from tara_export import Client, Patience
 from tara_export.dropin import S3ExportManager, Settings
@@ -22,22 +20,24 @@ _IMPATIENT = Patience(limit_seconds=0.1)
 class World:
     """A server of its own with S3 in memory; `clients/README.md` has its commands."""
 
-    def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
-        assert process.stdout
+    def __init__(self, process: world.World, folder: Path) -> None:
         self._process = process
         self.folder = folder
-        self.ready = json.loads(process.stdout.readline())
-        self.server: str = self.ready["server"]
+        self.addresses = process.addresses
+        self.server = self.addresses["server"]
         # Bound, so that nobody else gets it, and nobody listens.
         self._closed = socket.socket()
         self._closed.bind(("127.0.0.1", 0))
         self.nowhere = f"127.0.0.1:{self._closed.getsockname()[1]}"
 
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed.close()
+
     def __call__(self, command: str) -> None:
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(command + "\n")
-        self._process.stdin.flush()
-        assert self._process.stdout.readline().strip() == "ok", command
+        self._process.tell(command)
 
     def settings(self, server: Optional[str] = None, **more: Any) -> Settings:
         return Settings(
@@ -69,14 +69,8 @@ class World:
         """For programs that use the drop-in."""
         return {
             **os.environ,
-            "PYTHONPATH": f"{ROOT}/clients/python/src:{Path(__file__).parent}",
+            "PYTHONPATH": f"{world.ROOT}/clients/python/src:{Path(__file__).parent}",
             "TARA_EXPORT_SERVER": server or self.server,
             "TARA_EXPORT_QUEUE_DIR": str(self.folder / "queue"),
             "TARA_EXPORT_DOWNLOAD_DIR": str(self.folder / "downloads"),
         }
-
-    def end(self) -> None:
-        assert self._process.stdin
-        self._closed.close()
-        self._process.stdin.close()
-        self._process.wait(30)

@@ -12,7 +12,7 @@ from typing import Any
 
 from dropin_world import World
 from sessions import SAMPLE, sample_session
-from test_scenarios import ROOT
+from world import ROOT
 
 from tara_export import Client
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from dropin_world import World
 from sessions import SAMPLE, sample_session, wait_until
-from test_scenarios import content
+from world import content
 
 from tara_export import Client
 from tara_export.dropin import QueueLimits, S3ExportManager
@@ -127,7 +127,7 @@ def test_a_large_document_waits_whole(world: World) -> None:
     document.write_bytes(b"something else")
     # One connection is lost while it is uploaded.
     world("cut requests 4000000")
-    (sent,) = world.manager(world.ready["grpc"]).send_queued()
+    (sent,) = world.manager(world.addresses["grpc"]).send_queued()
     assert sent["success"], sent
     stored = next(file for file in sent["uploaded_files"] if "after_" in file["local_path"])
     assert stored["size"] == size_bytes

@@ -8,7 +8,7 @@ import sys
 import pytest
 from dropin_world import World
 from sessions import SAMPLE
-from test_scenarios import ROOT
+from world import ROOT
 
 
 def test_snippet(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
