@@ -54,13 +54,18 @@ def started() -> Iterator[World]:
 
 @contextmanager
 def client_of(mode: str, world: World) -> Iterator[Any]:
+    address = f"http://{world.addresses['http1']}" if mode == "grpc-web" else world.addresses["grpc"]
+    with client_at(mode, address) as client:
+        yield client
+
+
+@contextmanager
+def client_at(mode: str, server: str) -> Iterator[Any]:
     if mode == "asyncio":
-        with Blocking(world.addresses["grpc"]) as blocking:
+        with Blocking(server) as blocking:
             yield blocking
         return
-    native = mode == "grpc"
-    address = world.addresses["grpc"] if native else "http://" + world.addresses["http1"]
-    with Client(address, transport="grpc" if native else "grpc-web") as client:
+    with Client(server, transport="grpc" if mode == "grpc" else "grpc-web") as client:
         yield client
 
 

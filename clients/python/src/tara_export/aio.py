@@ -26,13 +26,13 @@ __all__ = ["Client"]
 
 
 class Client:
-    """A connection to a server, `host:port`, which is made again by itself when it was lost.
+    """A connection to a server, `host:port` or a URL, which is made again by itself when it was lost.
 
     To be made where an event loop runs, and used in that one.
     """
 
     def __init__(self, server: str, patience: Optional[Patience] = None) -> None:
-        self._channel = grpc.aio.insecure_channel(native.target(server), options=native.OPTIONS)
+        self._channel = native.connect(grpc.aio, server)
         self._patience = patience or Patience()
 
     async def __aenter__(self) -> Client:

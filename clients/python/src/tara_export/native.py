@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.parse
 from collections.abc import Generator
 from typing import Any
 
@@ -43,9 +44,18 @@ OPTIONS = [
 ]
 
 
-def target(server: str) -> str:
-    """The server as grpcio names it: a URL's host and port."""
-    return server.split("://")[-1].rstrip("/")
+def connect(library: Any, server: str) -> Any:
+    """A channel of `library`, grpc or grpc.aio; by TLS to a server whose URL begins with https://."""
+    url = urllib.parse.urlsplit(server if "://" in server else f"http://{server}")
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError(f"a server is host:port, or a URL of http or https, not {server!r}")
+    if url.path not in ("", "/") or url.query:
+        raise ValueError(f"native gRPC has no paths: {server!r}")
+    # Without a port grpcio would take that of https for both.
+    target = url.netloc if url.port else f"{url.netloc}:{443 if url.scheme == 'https' else 80}"
+    if url.scheme == "https":
+        return library.secure_channel(target, grpc.ssl_channel_credentials(), options=OPTIONS)
+    return library.insecure_channel(target, options=OPTIONS)
 
 
 def multi_callable(channel: Any, name: str) -> Any:
@@ -69,7 +79,7 @@ class NativeTransport:
     """Calls over a channel of threads."""
 
     def __init__(self, server: str) -> None:
-        self._channel = grpc.insecure_channel(target(server), options=OPTIONS)
+        self._channel = connect(grpc, server)
 
     def close(self) -> None:
         """Ends the connection."""

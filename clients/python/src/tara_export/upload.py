@@ -30,7 +30,7 @@ class FileUpload:
         self._sha256, self.size_bytes = _digest(path)
         self._request_id, self._has_second_id = str(uuid.uuid4()), False
         self._known: Optional[upload_pb2.Upload] = None
-        self._furthest_bytes = 0
+        self._furthest_committed_bytes = self._furthest_sent_bytes = 0
         self._patience = patience
         self._waits = Waits(patience, str(path))
 
@@ -61,8 +61,8 @@ class FileUpload:
         """The server told how far the upload is."""
         self._known = known
         self._tell(known.committed_size_bytes)
-        if known.committed_size_bytes > self._furthest_bytes:
-            self._furthest_bytes = known.committed_size_bytes
+        if known.committed_size_bytes > self._furthest_committed_bytes:
+            self._furthest_committed_bytes = self._furthest_sent_bytes = known.committed_size_bytes
             self._waits.restart()
 
     def pieces(self) -> Iterator[upload_pb2.UploadDocumentRequest]:
@@ -75,10 +75,17 @@ class FileUpload:
                 # A file that became shorter ends here, and the server refuses it.
                 is_end = offset + len(data) >= self.size_bytes or not data
                 yield upload_pb2.UploadDocumentRequest(name=name, offset=offset, data=data, finish=is_end)
-                self._tell(offset + len(data))
+                self._sent(offset + len(data))
                 if is_end:
                     return
                 offset += len(data)
+
+    def _sent(self, sent_bytes: int) -> None:
+        self._tell(sent_bytes)
+        # What is only sent again is no news: a server that keeps nothing is given up.
+        if sent_bytes > self._furthest_sent_bytes:
+            self._furthest_sent_bytes = sent_bytes
+            self._waits.restart()
 
     def chunk(self) -> upload_pb2.UploadChunkRequest:
         """The next part of the file as a call of its own: exactly as large as the server wants it."""

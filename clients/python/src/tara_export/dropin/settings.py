@@ -18,7 +18,7 @@ _PATIENCE = Patience(limit_seconds=20, silence_seconds=30, max_delay_seconds=4)
 class Settings:
     """What the drop-in is told from outside."""
 
-    #: `host:port`.
+    #: `host:port` or a URL.
     server: str
     queue_dir: Path
     #: Where copies go of bundles that are not in S3.
