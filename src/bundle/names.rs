@@ -108,11 +108,15 @@ impl FromStr for FolderBase {
     }
 }
 
-/// The name of a bundle's folder: one safe component of a path, at most 255 bytes.
+/// The name of a bundle's folder: one safe component of a path, of at most 227 bytes, so that the
+/// service's own records that have it in their names are components too.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FolderName(String);
 
 impl FolderName {
+    /// The longest base with the longest suffix: no export has a longer one.
+    const MAX_BYTES: usize = FolderBase::MAX_BYTES + "_4294967295".len();
+
     /// The `n`th folder to try, from 1: the base itself, then `_2`, `_3` and so on.
     pub fn new(base: &FolderBase, n: u32) -> Self {
         if n <= 1 { Self(base.0.clone()) } else { Self(format!("{base}_{n}")) }
@@ -128,7 +132,8 @@ impl FromStr for FolderName {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        match component_violation(text) {
+        let too_long = (text.len() > Self::MAX_BYTES).then_some("it is longer than 227 bytes");
+        match too_long.or_else(|| component_violation(text)) {
             None => Ok(Self(text.to_owned())),
             Some(reason) => Err(InvalidName::new(text, reason)),
         }
@@ -235,10 +240,10 @@ mod tests {
 
     #[test]
     fn only_safe_folder_names_are_read() {
-        for good in ["a", "foo..bar", "old folder", &"x".repeat(255)] {
+        for good in ["a", "foo..bar", "old folder", &"x".repeat(227)] {
             assert_eq!(good.parse::<FolderName>().unwrap().as_str(), good);
         }
-        for bad in ["", ".", "..", ".tara-export", "a/b", "a\\b", "a\0", &"x".repeat(256)] {
+        for bad in ["", ".", "..", ".tara-export", "a/b", "a\\b", "a\0", &"x".repeat(228)] {
             assert!(bad.parse::<FolderName>().is_err(), "{bad:?}");
         }
     }
