@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
@@ -117,7 +118,7 @@ func TestExportWithUnicodeNamesIsCommitted(t *testing.T) {
 
 func TestWhatS3CantTakeFallsBack(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, options ...taraexport.Option) {
-		client := connect(t, startServer(t, anOutage(t)...), options...)
+		client := connect(t, startServer(t, anOutage()...), options...)
 		result := export(t, client, reviewed("report.docx"))
 		wantSame(t, "the fallback", result.FellBack, true)
 		wantSame(t, "the place", result.StoredIn, exportv1.Destination_DESTINATION_LOCAL)
@@ -215,7 +216,7 @@ func TestNumbersThatWouldBeRoundedAreRefused(t *testing.T) {
 	request.Review.Suggestions[0].Items[0].AdditionalFields = &structpb.Struct{Fields: map[string]*structpb.Value{
 		"ticket": structpb.NewNumberValue(9007199254740993),
 	}}
-	_, err := connect(t, "http://127.0.0.1:1").Export(t.Context(), request)
+	_, err := connect(t, nowhere).Export(t.Context(), request)
 	failure := wantError(t, err, codes.InvalidArgument, taraexport.ReasonNotExact)
 	field := failure.FieldViolations[0].Field
 	wantSame(t, "the field", field, "review.suggestions[0].items[0].additional_fields.ticket")
@@ -293,5 +294,37 @@ func TestAnExportGoesOnWithoutItsCaller(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantSame(t, "the place", result.StoredIn, exportv1.Destination_DESTINATION_LOCAL)
+	})
+}
+
+func TestACallWithOneAnswerIsSentAgain(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, options ...taraexport.Option) {
+		proxy := startCutter(t, startServer(t), 1, -1)
+		_, err := connect(t, proxy.url, options...).GetExport(t.Context(), "exports/"+uuid.NewString())
+		wantError(t, err, codes.NotFound, "EXPORT_NOT_FOUND")
+		wantSame(t, "the number of cuts", proxy.cutCount(), 1)
+	})
+}
+
+func TestACallWithOneAnswerHasADeadline(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, options ...taraexport.Option) {
+		// It takes connections, and never says a word.
+		silent := listen(t)
+		defer silent.Close()
+		policy := taraexport.DefaultPolicy()
+		policy.Deadline = 200 * time.Millisecond
+		client := connect(t, "http://"+silent.Addr().String(), append(options, taraexport.WithPolicy(policy))...)
+		_, err := client.CheckStorage(t.Context())
+		wantError(t, err, codes.DeadlineExceeded, "")
+	})
+}
+
+func TestPatienceEnds(t *testing.T) {
+	onEachTransport(t, func(t *testing.T, options ...taraexport.Option) {
+		policy := taraexport.DefaultPolicy()
+		policy.Patience = 500 * time.Millisecond
+		client := connect(t, nowhere, append(options, taraexport.WithPolicy(policy))...)
+		_, err := client.Export(t.Context(), reviewed("report.docx"))
+		wantError(t, err, codes.Unavailable, taraexport.ReasonLostContact)
 	})
 }

@@ -133,6 +133,9 @@ func (client *Client) WriteBundle(
 			_, err := writer.Write(part.GetData())
 			return err
 		})
+		if err == nil && archive == nil {
+			err = protocolError("a bundle without its description")
+		}
 		if err == nil {
 			return archive, nil
 		}

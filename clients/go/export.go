@@ -14,15 +14,18 @@ type Result struct {
 	// Name is exports/{export_id}.
 	Name string
 	// Location is s3://bucket/base/folder/, or a path on the server's disk.
-	Location   string
+	Location string
+	// FolderName is the bundle's folder.
 	FolderName string
 	// StoredIn is where the bundle is now.
 	StoredIn exportv1.Destination
 	// FellBack tells that S3 was asked for and could not take the bundle: it is on the server's disk,
 	// and goes to S3 by itself.
-	FellBack      bool
+	FellBack bool
+	// ArtifactCount is how many artifacts it has, the manifest not counted.
 	ArtifactCount int
-	SizeBytes     int64
+	// SizeBytes counts the bytes of all artifacts.
+	SizeBytes int64
 	// ManifestSHA256 is the digest of manifest.json: who keeps it can prove the bundle later.
 	ManifestSHA256 string
 	// Export is everything the server says, with the artifacts.
@@ -45,7 +48,8 @@ type exportSettings struct {
 	attached []attachment
 }
 
-// OnUpdate has a function called with all news of the export, one after the other.
+// OnUpdate has a function called with all news of the export, one after the other, on the goroutine
+// that exports.
 func OnUpdate(tell func(Update)) ExportOption {
 	return func(set *exportSettings) { set.onUpdate = tell }
 }
@@ -66,8 +70,10 @@ func Attach(kind exportv1.Document_Kind, fileName string, content Content) Expor
 // the server's disk. What is large of the documents goes ahead of the request by itself.
 //
 // The request's id is made once, when it has none; the same id never makes a second bundle. Lost
-// connections and restarted servers are survived, and no event of one run is told twice. An export
-// that was accepted goes on when the context ends.
+// connections and restarted servers are survived, and no event of one run is told twice.
+//
+// It waits as long as the server says that the export goes on: the context is the caller's limit. An
+// export that was accepted goes on when the context ends.
 func (client *Client) Export(
 	ctx context.Context, request *exportv1.StartExportRequest, options ...ExportOption,
 ) (*Result, error) {
@@ -82,7 +88,8 @@ func (client *Client) Export(
 	return client.follow("exports/"+prepared.RequestId, prepared).run(ctx, set.onUpdate)
 }
 
-// Watch follows an export that was started before, from any process: name is exports/{export_id}.
+// Watch follows an export that was started before, from any process, to its end: name is
+// exports/{export_id}. Of the options [OnUpdate] has an effect.
 func (client *Client) Watch(ctx context.Context, name string, options ...ExportOption) (*Result, error) {
 	return client.follow(name, nil).run(ctx, newExportSettings(options).onUpdate)
 }

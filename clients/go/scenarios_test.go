@@ -129,7 +129,7 @@ type world struct {
 
 func startWorld(t *testing.T) *world {
 	t.Helper()
-	binary := os.Getenv("TARA_EXPORT_TEST_WORLD")
+	binary := os.Getenv("TEST_WORLD_BINARY")
 	if binary == "" {
 		binary = "../../target/debug/test-world"
 	}
@@ -144,7 +144,7 @@ func startWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	if err := process.Start(); err != nil {
-		t.Fatalf("%s: build it first, or name it with TARA_EXPORT_TEST_WORLD: %s", binary, err)
+		t.Fatalf("%s: build it first, or name it with TEST_WORLD_BINARY: %s", binary, err)
 	}
 	t.Cleanup(func() {
 		commands.Close()

@@ -24,16 +24,21 @@ type Content interface {
 
 // UploadProgress tells how far a document is on its way.
 type UploadProgress struct {
-	Kind      exportv1.Document_Kind
-	FileName  string
+	// Kind says which document.
+	Kind exportv1.Document_Kind
+	// FileName is its name.
+	FileName string
+	// DoneBytes is how many bytes are there.
 	DoneBytes int64
+	// SizeBytes is how many there will be.
 	SizeBytes int64
 }
 
 // UploadedDocument is a document that is at the server.
 type UploadedDocument struct {
 	// Name is uploads/{upload_id}, for [exportv1.Document].
-	Name      string
+	Name string
+	// SizeBytes is its size in bytes.
 	SizeBytes int64
 	// SHA256 has 64 lower-case hexadecimal digits.
 	SHA256 string

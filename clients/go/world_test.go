@@ -53,14 +53,13 @@ func startServer(t *testing.T, environment ...string) string {
 	return "http://" + start.Address
 }
 
+// Nobody listens there, and a port that the system gave away would not stay so.
+const nowhere = "http://127.0.0.1:1"
+
 // anOutage is the environment of a server whose S3 nobody answers for.
-func anOutage(t *testing.T) []string {
-	t.Helper()
-	// A port that was free a moment ago.
-	listener := listen(t)
-	listener.Close()
+func anOutage() []string {
 	return []string{
-		"S3_BUCKET_NAME=audit", "S3_RETRY_BUDGET=100ms", "AWS_ENDPOINT_URL=http://" + listener.Addr().String(),
+		"S3_BUCKET_NAME=audit", "S3_RETRY_BUDGET=100ms", "AWS_ENDPOINT_URL=" + nowhere,
 		"S3_PATH_STYLE=true", "AWS_REGION=eu-central-1", "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test",
 	}
 }

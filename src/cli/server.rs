@@ -16,7 +16,7 @@ const TOKEN_VARIABLE: &str = "TARA_EXPORT_TOKEN";
 /// Which server to speak to.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ServerArguments {
-    /// The server's URL, such as https://export.example.com; without it, one is started in this process
+    /// The server's URL, `http://` or `https://`; without it, one is started in this process
     #[arg(long, value_name = "URL", env = "TARA_EXPORT_SERVER")]
     pub server: Option<String>,
 

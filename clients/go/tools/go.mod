@@ -1,6 +1,6 @@
 module github.com/tara-export/tara-export/clients/go/tools
 
-go 1.24.0
+go 1.26.0
 
 tool (
 	google.golang.org/grpc/cmd/protoc-gen-go-grpc

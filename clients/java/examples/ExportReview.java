@@ -17,7 +17,8 @@ import java.util.UUID;
 /**
  * Exports a review that is kept as proto3 JSON, shows how it goes, and reads the report:
  *
- * <pre>mvn test-compile exec:java -Dexec.args="http://127.0.0.1:8080 ../../examples/request.json"</pre>
+ * <pre>mvn test-compile exec:java -Dexec.args="http://127.0.0.1:8080 ../../examples/request.json"
+ * </pre>
  *
  * A third argument names a document, of any size, that goes with it as the guidelines.
  */

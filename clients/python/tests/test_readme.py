@@ -1,27 +1,70 @@
-"""The README's snippet, word for word but for the port."""
+"""The README's snippets and the example program, word for word but for the port."""
 
 from __future__ import annotations
 
-import json
+import os
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
-from test_scenarios import ROOT, WORLD
+from world import ROOT, started
+
+SNIPPETS = [
+    part.split("```")[0] for part in (ROOT / "clients/python/README.md").read_text().split("```python\n")[1:]
+]
 
 
-def test_snippet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (ROOT / "clients/python/README.md").read_text()
-    snippet = readme.split("```python\n")[1].split("```")[0]
-    with subprocess.Popen(
-        [WORLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
-    ) as world:
-        assert world.stdin and world.stdout
-        try:
-            address = json.loads(world.stdout.readline())["server"]
-            monkeypatch.chdir(tmp_path)
-            exec(snippet.replace("127.0.0.1:8080", address), {})
-            assert "incident report.docx" in (tmp_path / "report.txt").read_text()
-        finally:
-            world.stdin.close()
-            world.wait(30)
+def run(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    with started() as world:
+        exec(code.replace("127.0.0.1:8080", world.addresses["server"]), {"__name__": "snippet"})
+
+
+def test_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(SNIPPETS[0], tmp_path, monkeypatch)
+    assert "incident report.docx" in (tmp_path / "report.txt").read_text()
+
+
+def test_grpc_web_and_progress(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(SNIPPETS[1], tmp_path, monkeypatch)
+    with zipfile.ZipFile(tmp_path / "bundle.zip") as archive:
+        sizes = {info.filename.split("/")[-1]: info.file_size for info in archive.infolist()}
+    assert sizes["before_large.docx"] == 20_000_000
+    bars = capsys.readouterr().err
+    assert "large.docx: 100%" in bars and "export: 100%" in bars
+
+
+def test_asyncio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(SNIPPETS[2], tmp_path, monkeypatch)
+    assert "minutes.docx" in (tmp_path / "report.txt").read_text()
+
+
+@pytest.mark.parametrize("transport", ["grpc", "grpc-web"])
+def test_example(transport: str) -> None:
+    program = ROOT / "clients/python/examples/export_review.py"
+    environment = {
+        **os.environ,
+        "TARA_EXPORT_TRANSPORT": transport,
+        "PYTHONPATH": str(ROOT / "clients/python/src"),
+    }
+    with started() as world:
+        ran = subprocess.run(
+            [
+                sys.executable,
+                program,
+                "http://" + world.addresses["server"],
+                "examples/request.json",
+                program,
+            ],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env=environment,
+            timeout=120,
+        )
+    assert ran.returncode == 0, ran.stderr
+    assert "files in s3://" in ran.stdout

@@ -1,11 +1,9 @@
-"""Interprets clients/scenarios.json over gRPC."""
+"""Interprets clients/scenarios.json in every mode of the client."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
 import time
 import zipfile
 from pathlib import Path
@@ -13,30 +11,18 @@ from typing import Any
 
 import pytest
 from google.protobuf import json_format
+from world import MODES, ROOT, World, client_of, content, started
 
 from tara.export.v1 import export_pb2, review_pb2, service_pb2
-from tara_export import CallError, Client
+from tara_export import CallError
 
-ROOT = Path(__file__).parents[3]
 FILE = json.loads((ROOT / "clients/scenarios.json").read_text())
-WORLD = os.environ.get("TEST_WORLD_BINARY", str(ROOT / "target/debug/test-world"))
-
-
-def content(size_bytes: int) -> bytes:
-    period = bytes(i * 31 % 251 for i in range(251))
-    return (period * (size_bytes // 251 + 1))[:size_bytes]
 
 
 class Run:
-    def __init__(self, client: Client, world: subprocess.Popen[str], folder: Path) -> None:
-        self.client, self.process, self.folder = client, world, folder
+    def __init__(self, client: Any, world: World, folder: Path) -> None:
+        self.client, self.world, self.folder = client, world, folder
         self.exports: dict[str, export_pb2.Export] = {}
-
-    def world(self, command: str) -> None:
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        assert self.process.stdout.readline().strip() == "ok", command
 
     def name(self, step: dict[str, Any]) -> str:
         return self.exports[step["of"]].name if "of" in step else step["name"]
@@ -64,7 +50,7 @@ class Run:
                 last[event.run_id] = event.sequence
             if kind == "accepted" and not event.accepted.resumed:
                 for command in step.get("when_accepted", []):
-                    self.world(command)
+                    self.world.tell(command)
             if kind == "fell_back":
                 seen["fell_back"] = event.fell_back.reason
             if kind == "completed":
@@ -93,7 +79,7 @@ class Run:
 
     def step(self, step: dict[str, Any]) -> None:
         if "world" in step:
-            return self.world(step["world"])
+            return self.world.tell(step["world"])
         verb = next(key for key in step if key not in ("expect", "until"))
         if "until" in step:
             deadline = time.monotonic() + 60
@@ -144,18 +130,10 @@ def values(export: export_pb2.Export) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("scenario", FILE["scenarios"], ids=lambda scenario: scenario["name"])
-def test_scenario(scenario: dict[str, Any], tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [WORLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
-    ) as world:
-        assert world.stdin and world.stdout
-        try:
-            ready = json.loads(world.stdout.readline())
-            with Client(ready["grpc"]) as client:
-                run = Run(client, world, tmp_path)
-                for step in scenario["steps"]:
-                    run.step(step)
-        finally:
-            world.stdin.close()
-            world.wait(30)
+def test_scenario(scenario: dict[str, Any], mode: str, tmp_path: Path) -> None:
+    with started() as world, client_of(mode, world) as client:
+        run = Run(client, world, tmp_path)
+        for step in scenario["steps"]:
+            run.step(step)

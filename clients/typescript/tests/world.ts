@@ -7,8 +7,9 @@ import { createInterface, type Interface } from "node:readline";
 /** The repository; tests run in their package's folder. */
 export const root = join(process.cwd(), "../..");
 
-/** Where the built programs are. */
-export const programs = process.env.TARA_EXPORT_PROGRAMS ?? join(root, "target/debug");
+/** The built programs. */
+export const serverProgram = process.env.TARA_EXPORT_BINARY ?? join(root, "target/debug/tara-export");
+const worldProgram = process.env.TEST_WORLD_BINARY ?? join(root, "target/debug/test-world");
 
 /** What a test can do to its world. */
 export type Command =
@@ -45,8 +46,7 @@ export class World {
 
   /** Starts a world; `settings` are the server's, as environment variables. */
   static async start(settings: Record<string, string> = {}): Promise<World> {
-    const server = join(programs, "tara-export");
-    const program = await startProgram(join(programs, "test-world"), ["--server", server], /^(\{.*\})$/, settings);
+    const program = await startProgram(worldProgram, ["--server", serverProgram], /^(\{.*\})$/, settings);
     const ready: Record<"server" | "grpc" | "http1" | "folder", string> = JSON.parse(program.found);
     const url = (address: string) => `http://${address}`;
     return new World(program, url(ready.server), url(ready.grpc), url(ready.http1), ready.folder);

@@ -2,7 +2,7 @@
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 
-import { type Program, programs, root, startProgram, World } from "../../typescript/tests/world.js";
+import { type Program, root, serverProgram, startProgram, World } from "../../typescript/tests/world.js";
 
 /** A page, and what is behind it. */
 export interface Demo {
@@ -28,7 +28,7 @@ export async function startDemoWithoutBucket(folder: string): Promise<Omit<Demo,
   const { port, pageUrl, settings } = await origin();
   const args = ["serve", "--port", "0", "--data-dir", folder];
   const env = { ...settings, LOG_FORMAT: "json", S3_BUCKET_NAME: "" };
-  const server = await startProgram(join(programs, "tara-export"), args, /"address":"([^"]+)"/, env);
+  const server = await startProgram(serverProgram, args, /"address":"([^"]+)"/, env);
   const page = await startPage(port, `http://${server.found}`);
   const stop = async () => {
     await page.stop();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -50,10 +51,17 @@ class CallError(TaraExportError):
 
     @classmethod
     def from_rpc(cls, error: Any) -> CallError:
-        """With the google.rpc details that came with the status."""
-        made = cls(error.code(), error.details() or "")
+        """An error of grpcio, of threads or of asyncio."""
         status = rpc_status.from_call(error)
-        for detail in status.details if status is not None else ():
+        return cls.with_details(
+            error.code(), error.details() or "", status.details if status is not None else ()
+        )
+
+    @classmethod
+    def with_details(cls, code: grpc.StatusCode, message: str, details: Iterable[Any]) -> CallError:
+        """With the google.rpc details that came with the status."""
+        made = cls(code, message)
+        for detail in details:
             info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
             retry = error_details_pb2.RetryInfo()
             if detail.Unpack(info):

@@ -1,7 +1,7 @@
 //! [`World`] as a program, for the tests of clients in other languages: it takes commands as lines of standard
 //! input. `clients/README.md` defines what it says and takes.
 
-use std::{io, path::PathBuf};
+use std::{env, io, path::PathBuf};
 
 use clap::Parser;
 use serde_json::json;
@@ -12,14 +12,15 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
 #[derive(Debug, Parser)]
 #[command(name = "test-world")]
 struct Arguments {
-    /// The server's binary
-    #[arg(long, env = "TARA_EXPORT_BINARY", default_value = "target/debug/tara-export")]
-    server: PathBuf,
+    /// The server's binary; without it, the one beside this program
+    #[arg(long, env = "TARA_EXPORT_BINARY")]
+    server: Option<PathBuf>,
 }
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
-    let mut world = World::start(&Arguments::parse().server).await?;
+    let beside = env::current_exe()?.with_file_name("tara-export");
+    let mut world = World::start(&Arguments::parse().server.unwrap_or(beside)).await?;
     let ready = json!({
         "server": world.server(),
         "grpc": world.grpc(),

@@ -632,7 +632,8 @@ func (*Document_S3) isDocument_Source() {}
 // A document that lies in S3 already, in a bucket that the server's operator allows (S3_SOURCES).
 type S3Source struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// s3://bucket/key. Required.
+	// s3://bucket/key. Required. With the document's sha256 a request that is sent again finds its export
+	// also when the object is gone.
 	Uri string `protobuf:"bytes,1,opt,name=uri,proto3" json:"uri,omitempty"`
 	// The object's version. Without one, the version there is when the request is accepted is taken,
 	// and no other.

@@ -411,7 +411,8 @@ export const Document_KindSchema: GenEnum<Document_Kind> = /*@__PURE__*/
  */
 export type S3Source = Message<"tara.export.v1.S3Source"> & {
   /**
-   * s3://bucket/key. Required.
+   * s3://bucket/key. Required. With the document's sha256 a request that is sent again finds its export
+   * also when the object is gone.
    *
    * @generated from field: string uri = 1;
    */

@@ -59,7 +59,8 @@ private static final long serialVersionUID = 0L;
   private volatile java.lang.Object uri_ = "";
   /**
    * <pre>
-   * s3://bucket/key. Required.
+   * s3://bucket/key. Required. With the document's sha256 a request that is sent again finds its export
+   * also when the object is gone.
    * </pre>
    *
    * <code>string uri = 1 [json_name = "uri"];</code>
@@ -80,7 +81,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * s3://bucket/key. Required.
+   * s3://bucket/key. Required. With the document's sha256 a request that is sent again finds its export
+   * also when the object is gone.
    * </pre>
    *
    * <code>string uri = 1 [json_name = "uri"];</code>
@@ -477,7 +479,8 @@ private static final long serialVersionUID = 0L;
     private java.lang.Object uri_ = "";
     /**
      * <pre>
-     * s3://bucket/key. Required.
+     * s3://bucket/key. Required. With the document's sha256 a request that is sent again finds its export
+     * also when the object is gone.
      * </pre>
      *
      * <code>string uri = 1 [json_name = "uri"];</code>
@@ -497,7 +500,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * s3://bucket/key. Required.
+     * s3://bucket/key. Required. With the document's sha256 a request that is sent again finds its export
+     * also when the object is gone.
      * </pre>
      *
      * <code>string uri = 1 [json_name = "uri"];</code>
@@ -518,7 +522,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * s3://bucket/key. Required.
+     * s3://bucket/key. Required. With the document's sha256 a request that is sent again finds its export
+     * also when the object is gone.
      * </pre>
      *
      * <code>string uri = 1 [json_name = "uri"];</code>
@@ -535,7 +540,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * s3://bucket/key. Required.
+     * s3://bucket/key. Required. With the document's sha256 a request that is sent again finds its export
+     * also when the object is gone.
      * </pre>
      *
      * <code>string uri = 1 [json_name = "uri"];</code>
@@ -549,7 +555,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * s3://bucket/key. Required.
+     * s3://bucket/key. Required. With the document's sha256 a request that is sent again finds its export
+     * also when the object is gone.
      * </pre>
      *
      * <code>string uri = 1 [json_name = "uri"];</code>

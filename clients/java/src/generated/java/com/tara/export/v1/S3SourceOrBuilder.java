@@ -12,7 +12,8 @@ public interface S3SourceOrBuilder extends
 
   /**
    * <pre>
-   * s3://bucket/key. Required.
+   * s3://bucket/key. Required. With the document's sha256 a request that is sent again finds its export
+   * also when the object is gone.
    * </pre>
    *
    * <code>string uri = 1 [json_name = "uri"];</code>
@@ -21,7 +22,8 @@ public interface S3SourceOrBuilder extends
   java.lang.String getUri();
   /**
    * <pre>
-   * s3://bucket/key. Required.
+   * s3://bucket/key. Required. With the document's sha256 a request that is sent again finds its export
+   * also when the object is gone.
    * </pre>
    *
    * <code>string uri = 1 [json_name = "uri"];</code>

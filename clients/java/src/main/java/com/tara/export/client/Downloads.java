@@ -121,6 +121,9 @@ final class Downloads {
             part.getData().writeTo(output);
           }
         }
+        if (archive == null) {
+          throw TaraExportException.protocol("a bundle without its description");
+        }
         return archive;
       } catch (TaraExportException failure) {
         if (archive != null || !failure.isLost()) {

@@ -9,8 +9,8 @@ import java.math.BigDecimal;
 import java.util.List;
 
 /**
- * Refuses whole numbers beyond ±2^53 in free fields: they were rounded when they became doubles, or may
- * have been, and a bundle has what the caller said or nothing.
+ * Refuses whole numbers beyond ±2^53 in free fields: they were rounded when they became doubles, or
+ * may have been, and a bundle has what the caller said or nothing.
  */
 final class ExactNumbers {
   /** A double has every whole number up to here, and not every one beyond. */

@@ -3,6 +3,8 @@ package com.tara.export.client;
 import com.tara.export.v1.Export;
 import com.tara.export.v1.ListExportsRequest;
 import com.tara.export.v1.ListExportsResponse;
+import io.grpc.StatusRuntimeException;
+import java.util.Collections;
 import java.util.Iterator;
 import java.util.NoSuchElementException;
 
@@ -20,7 +22,7 @@ final class ExportList implements Iterable<Export> {
   public Iterator<Export> iterator() {
     return new Iterator<>() {
       private ListExportsRequest next = first;
-      private Iterator<Export> page = java.util.Collections.emptyIterator();
+      private Iterator<Export> page = Collections.emptyIterator();
 
       @Override
       public boolean hasNext() {
@@ -47,7 +49,7 @@ final class ExportList implements Iterable<Export> {
   private ListExportsResponse fetch(ListExportsRequest request) {
     try {
       return connection.service().listExports(request);
-    } catch (RuntimeException failure) {
+    } catch (StatusRuntimeException failure) {
       throw TaraExportException.from(failure);
     }
   }

@@ -7,7 +7,10 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Consumer;
 
-/** What is added to a request, and who is told how it goes. */
+/**
+ * What is added to a request, and who is told how it goes. Each method changes this object, and
+ * returns it.
+ */
 public final class ExportOptions {
   record Attachment(Document.Kind kind, String fileName, Content content) {}
 
@@ -29,7 +32,10 @@ public final class ExportOptions {
     return this;
   }
 
-  /** Has a function called with all news of the export, one after the other. */
+  /**
+   * Has a function called with all news of the export, one after the other, on the thread that
+   * exports. What it throws ends the waiting; an export that was accepted goes on.
+   */
   public ExportOptions onUpdate(Consumer<ExportUpdate> listener) {
     this.listener = listener;
     return this;

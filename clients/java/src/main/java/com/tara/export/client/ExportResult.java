@@ -30,8 +30,8 @@ public record ExportResult(Export export) {
   }
 
   /**
-   * Whether S3 was asked for and could not take the bundle: it is on the server's disk, and goes to S3
-   * by itself.
+   * Whether S3 was asked for and could not take the bundle: it is on the server's disk, and goes to
+   * S3 by itself.
    */
   public boolean fellBack() {
     return export.getState() == Export.State.STATE_FELL_BACK;

@@ -1,9 +1,12 @@
 package com.tara.export.client;
 
+import io.grpc.Context;
 import io.grpc.Status;
 import java.time.Duration;
 import java.util.Map;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.TimeUnit;
 
 /** Waits between attempts as long as there is headway now and then. */
 final class Patience {
@@ -40,16 +43,30 @@ final class Patience {
       String message =
           "no news of %s for %d s, it may still go on: %s"
               .formatted(of, waited.toSeconds(), failure.getMessage());
-      throw TaraExportException.of(Status.Code.UNAVAILABLE, TaraExportException.LOST_CONTACT, message)
+      throw TaraExportException.of(
+              Status.Code.UNAVAILABLE, TaraExportException.LOST_CONTACT, message)
           .with(Map.of("name", of))
           .causedBy(failure);
     }
+    sleep(delay);
+    // Otherwise grpc-java would wait longer than that, up to two minutes, before it connects again.
+    connection.channel().resetConnectBackoff();
+  }
+
+  /** Waits, unless the thread is interrupted or its context ends. */
+  private static void sleep(Duration delay) {
+    Context context = Context.current();
+    CountDownLatch ended = new CountDownLatch(1);
+    Context.CancellationListener listener = cancelled -> ended.countDown();
+    context.addListener(listener, Runnable::run);
     try {
-      Thread.sleep(delay.toMillis());
-      // Otherwise grpc-java would wait longer than that, up to two minutes, before it connects again.
-      connection.channel().resetConnectBackoff();
+      if (ended.await(delay.toMillis(), TimeUnit.MILLISECONDS)) {
+        throw TaraExportException.ended(context);
+      }
     } catch (InterruptedException interrupted) {
       throw TaraExportException.interrupted(interrupted);
+    } finally {
+      context.removeListener(listener);
     }
   }
 

@@ -10,8 +10,8 @@ import java.util.UUID;
 /** Makes the message that is sent, and uploads what is too large for it. */
 final class Requests {
   /**
-   * What is larger is uploaded before the request: three documents and a review fit into what servers
-   * take by default.
+   * What is larger is uploaded before the request: three documents and a review fit into what
+   * servers take by default.
    */
   private static final int LARGEST_INLINE_BYTES = 8 * 1024 * 1024;
 

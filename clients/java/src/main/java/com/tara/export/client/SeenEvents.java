@@ -17,8 +17,8 @@ final class SeenEvents {
   }
 
   /**
-   * Whether a run sent the event, or ended. A heartbeat without a run only says that the server, which
-   * looks for the bundle in the store, is alive.
+   * Whether a run sent the event, or ended. A heartbeat without a run only says that the server,
+   * which looks for the bundle in the store, is alive.
    */
   static boolean isOfARun(ExportEvent event) {
     return !event.getRunId().isEmpty() || isTerminal(event);

@@ -20,6 +20,7 @@ import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.ManagedChannelBuilder;
+import io.grpc.StatusRuntimeException;
 import io.grpc.TlsChannelCredentials;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -79,26 +80,32 @@ public final class TaraExportClient implements AutoCloseable {
    * Exports a review, follows it to its end, and returns the bundle, also one that fell back to the
    * server's disk. What is large of the documents goes ahead of the request by itself.
    *
-   * <p>The request's id is made once, when it has none; the same id never makes a second bundle. Lost
-   * connections and restarted servers are survived, and no event of one run is told twice. An export
-   * that was accepted goes on when the thread is interrupted.
+   * <p>The request's id is made once, when it has none; the same id never makes a second bundle.
+   * Lost connections and restarted servers are survived, and no event of one run is told twice.
+   *
+   * <p>It waits as long as the server says that the export goes on. Whoever wants a limit calls it
+   * in an {@link io.grpc.Context} with a deadline, or interrupts the thread; an export that was
+   * accepted goes on without its caller.
    */
   public ExportResult export(StartExportRequest request, ExportOptions options) {
-    StartExportRequest prepared =
-        withFiles(() -> new Requests(connection, options).prepare(request));
-    return follow("exports/" + prepared.getRequestId(), prepared, options);
+    StartExportRequest prepared = calling(() -> new Requests(connection, options).prepare(request));
+    return follow("exports/" + prepared.getRequestId(), prepared, options.listener());
   }
 
-  /** Follows an export that was started before, from any process: name is exports/{export_id}. */
-  public ExportResult watch(String name, ExportOptions options) {
-    return follow(name, null, options);
+  /**
+   * Follows an export that was started before, from any process, to its end: name is
+   * exports/{export_id}. The listener is called as that of {@link ExportOptions#onUpdate}.
+   */
+  public ExportResult watch(String name, Consumer<ExportUpdate> listener) {
+    return follow(name, null, listener);
   }
 
-  private ExportResult follow(String name, StartExportRequest request, ExportOptions options) {
+  private ExportResult follow(
+      String name, StartExportRequest request, Consumer<ExportUpdate> listener) {
     try (Follower follower = new Follower(connection, name, request)) {
       while (true) {
         ExportEvent event = follower.next();
-        options.listener().accept(new ExportUpdate.Told(event));
+        listener.accept(new ExportUpdate.Told(event));
         if (event.hasCompleted()) {
           return new ExportResult(event.getCompleted().getExport());
         }
@@ -115,18 +122,18 @@ public final class TaraExportClient implements AutoCloseable {
 
   /** Says what an export would write and what a person can choose, and writes nothing. */
   public PreviewExportResponse preview(PreviewExportRequest request) {
-    return answered(() -> connection.service().previewExport(request));
+    return calling(() -> connection.service().previewExport(request));
   }
 
   /** Reads one export with its artifacts. */
   public Export getExport(String name) {
     GetExportRequest request = GetExportRequest.newBuilder().setName(name).build();
-    return answered(() -> connection.service().getExport(request)).getExport();
+    return calling(() -> connection.service().getExport(request)).getExport();
   }
 
   /**
-   * Lists exports, newest first; pages are fetched as they are asked for. The request gives filter, page
-   * size and where to begin.
+   * Lists exports, newest first; pages are fetched as they are asked for. The request gives filter,
+   * page size and where to begin.
    */
   public Iterable<Export> listExports(ListExportsRequest request) {
     return new ExportList(connection, request);
@@ -135,38 +142,39 @@ public final class TaraExportClient implements AutoCloseable {
   /** Reads a bundle's report in one of its forms. */
   public GetReportResponse getReport(String name, GetReportRequest.View view) {
     GetReportRequest request = GetReportRequest.newBuilder().setName(name).setView(view).build();
-    return answered(() -> connection.service().getReport(request));
+    return calling(() -> connection.service().getReport(request));
   }
 
   /** Checks the server's stores: a row for each check, with a hint where one failed. */
   public List<StorageCheck> checkStorage() {
     CheckStorageRequest request = CheckStorageRequest.getDefaultInstance();
-    return answered(() -> connection.service().checkStorage(request)).getChecksList();
+    return calling(() -> connection.service().checkStorage(request)).getChecksList();
   }
 
   /**
-   * Makes a link by which anybody can download one file of a bundle in S3, for a time. The answer tells
-   * when it really dies.
+   * Makes a link by which anybody can download one file of a bundle in S3, for a time. The answer
+   * tells when it really dies.
    */
   public CreateDownloadLinkResponse createDownloadLink(CreateDownloadLinkRequest request) {
-    return answered(() -> connection.service().createDownloadLink(request));
+    return calling(() -> connection.service().createDownloadLink(request));
   }
 
   /**
-   * Sends a document ahead of the request that names it, and goes on where a lost connection left off,
-   * also that of an earlier process: the same content is the same upload as long as the server keeps
-   * it. {@code progress} is told how many bytes are there.
+   * Sends a document ahead of the request that names it, and goes on where a lost connection left
+   * off, also that of an earlier process: the same content is the same upload as long as the server
+   * keeps it. {@code progress} is told how many bytes are there, on the thread that uploads.
    */
   public UploadedDocument upload(Content content, LongConsumer progress) {
-    return withFiles(() -> new Uploader(connection, content, progress).run());
+    return calling(() -> new Uploader(connection, content, progress).run());
   }
 
   /**
-   * Writes one file of a bundle to target, which appears only once size and digest were held against
-   * the manifest's; path is the path within the bundle's folder. A lost stream is taken up where it was.
+   * Writes one file of a bundle to target, which appears only once size and digest were held
+   * against the manifest's; path is the path within the bundle's folder. A lost stream is taken up
+   * where it was.
    */
   public Artifact downloadArtifact(String name, String path, Path target) {
-    return withFiles(
+    return calling(
         () ->
             Downloads.toFile(
                 target, output -> new Downloads(connection).artifact(name, path, output)));
@@ -174,18 +182,18 @@ public final class TaraExportClient implements AutoCloseable {
 
   /** Writes one file of a bundle. Where it throws, what was written is not to be used. */
   public Artifact downloadArtifact(String name, String path, OutputStream output) {
-    return withFiles(() -> new Downloads(connection).artifact(name, path, output));
+    return calling(() -> new Downloads(connection).artifact(name, path, output));
   }
 
   /** Writes a whole bundle as a ZIP file to target, which appears only once it is whole. */
   public BundleArchive downloadBundle(String name, Path target) {
-    return withFiles(
+    return calling(
         () -> Downloads.toFile(target, output -> new Downloads(connection).bundle(name, output)));
   }
 
   /** Writes a whole bundle as a ZIP file. Where it throws, what was written is not to be used. */
   public BundleArchive downloadBundle(String name, OutputStream output) {
-    return withFiles(() -> new Downloads(connection).bundle(name, output));
+    return calling(() -> new Downloads(connection).bundle(name, output));
   }
 
   /** Ends the connection. Exports that were accepted go on. */
@@ -195,20 +203,17 @@ public final class TaraExportClient implements AutoCloseable {
     channel.shutdownNow();
   }
 
+  /** Anything that calls the server or touches files. */
   private interface Call<T> {
     T run() throws IOException;
   }
 
-  private static <T> T answered(java.util.function.Supplier<T> call) {
-    return withFiles(call::get);
-  }
-
-  private static <T> T withFiles(Call<T> call) {
+  private static <T> T calling(Call<T> call) {
     try {
       return call.run();
     } catch (IOException failure) {
       throw TaraExportException.file(failure);
-    } catch (io.grpc.StatusRuntimeException failure) {
+    } catch (StatusRuntimeException failure) {
       throw TaraExportException.from(failure);
     }
   }

@@ -5,10 +5,14 @@ import com.google.protobuf.InvalidProtocolBufferException;
 import com.google.rpc.BadRequest;
 import com.google.rpc.ErrorInfo;
 import com.google.rpc.RetryInfo;
+import io.grpc.Context;
+import io.grpc.Contexts;
 import io.grpc.Status;
 import io.grpc.StatusException;
 import io.grpc.StatusRuntimeException;
 import io.grpc.protobuf.StatusProto;
+import java.io.IOException;
+import java.io.Serializable;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
@@ -18,8 +22,8 @@ public final class TaraExportException extends RuntimeException {
   private static final long serialVersionUID = 1;
 
   /**
-   * Nothing was heard for so long that it is no longer waited for. An export may still go on: follow it
-   * later, or send it again with the same request id.
+   * Nothing was heard for so long that it is no longer waited for. An export may still go on:
+   * follow it later, or send it again with the same request id.
    */
   public static final String LOST_CONTACT = "LOST_CONTACT";
 
@@ -38,14 +42,15 @@ public final class TaraExportException extends RuntimeException {
   /** The thread was interrupted. An export that was accepted goes on. */
   public static final String INTERRUPTED = "INTERRUPTED";
 
-  private final transient Details details;
+  private final Details details;
 
   private record Details(
       Status.Code code,
       String reason,
       Map<String, String> metadata,
       List<FieldViolation> violations,
-      Duration retryDelay) {}
+      Duration retryDelay)
+      implements Serializable {}
 
   private TaraExportException(String message, Details details, Throwable cause) {
     super(message, cause);
@@ -62,18 +67,23 @@ public final class TaraExportException extends RuntimeException {
     return of(Status.Code.UNAVAILABLE, "", message);
   }
 
+  /** What the caller's own {@code io.grpc.Context} ended: by its deadline, or cancelled. */
+  static TaraExportException ended(Context context) {
+    return from(Contexts.statusFromCancelled(context).asRuntimeException());
+  }
+
   /** An answer that the protocol does not allow. */
   static TaraExportException protocol(String message) {
     return of(
         Status.Code.DATA_LOSS, "", "the server sent an answer that makes no sense: " + message);
   }
 
-  static TaraExportException file(java.io.IOException cause) {
+  static TaraExportException file(IOException cause) {
     return of(Status.Code.FAILED_PRECONDITION, FILE, "a file can't be read or written: " + cause)
         .causedBy(cause);
   }
 
-  /** Keeps the thread's flag, as callers of Thread.sleep must. */
+  /** Keeps the thread's flag, as whoever catches that exception must. */
   static TaraExportException interrupted(InterruptedException cause) {
     Thread.currentThread().interrupt();
     return of(Status.Code.CANCELLED, INTERRUPTED, "the thread was interrupted").causedBy(cause);
@@ -100,6 +110,9 @@ public final class TaraExportException extends RuntimeException {
   static TaraExportException from(Throwable failure) {
     if (failure instanceof TaraExportException known) {
       return known;
+    }
+    if (failure.getCause() instanceof InterruptedException interrupted) {
+      return interrupted(interrupted);
     }
     Status status = Status.fromThrowable(failure);
     com.google.rpc.Status answer = null;
@@ -141,8 +154,8 @@ public final class TaraExportException extends RuntimeException {
   }
 
   /**
-   * The UPPER_SNAKE reason of {@code google.rpc.ErrorInfo}, such as {@code REQUEST_ID_REUSED}, or one of
-   * this class; empty where there is none.
+   * The UPPER_SNAKE reason of {@code google.rpc.ErrorInfo}, such as {@code REQUEST_ID_REUSED}, or
+   * one of this class; empty where there is none.
    */
   public String reason() {
     return details.reason;
@@ -165,8 +178,8 @@ public final class TaraExportException extends RuntimeException {
 
   /**
    * Whether the server is away or the call was cut, so that the same may work a moment later. Every
-   * error of the server itself has a reason: without one, codes such as INTERNAL come from a connection
-   * that ended in the middle.
+   * error of the server itself has a reason: without one, codes such as INTERNAL come from a
+   * connection that ended in the middle.
    */
   boolean isLost() {
     return switch (details.code) {

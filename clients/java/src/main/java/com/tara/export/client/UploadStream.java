@@ -11,6 +11,7 @@ import io.grpc.Metadata;
 import io.grpc.Status;
 import java.io.IOException;
 import java.time.Duration;
+import java.util.function.BooleanSupplier;
 import java.util.function.LongConsumer;
 
 /** One stream that brings a document, or the rest of one, at the pace of the line. */
@@ -76,12 +77,15 @@ final class UploadStream {
       if (!ending.isOk()) {
         throw TaraExportException.from(ending.asRuntimeException(trailers));
       }
+      if (answer == null) {
+        throw TaraExportException.protocol("an upload without an answer");
+      }
       return answer.getUpload();
     }
   }
 
   /** Waits for a change, as long as something moves within the patience for that. */
-  private void await(java.util.function.BooleanSupplier isDone) {
+  private void await(BooleanSupplier isDone) {
     long end = System.nanoTime() + patience.toNanos();
     while (!isDone.getAsBoolean()) {
       long leftMillis = (end - System.nanoTime()) / 1_000_000;

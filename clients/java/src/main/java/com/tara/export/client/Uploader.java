@@ -4,6 +4,7 @@ import com.tara.export.v1.CreateUploadRequest;
 import com.tara.export.v1.GetUploadRequest;
 import com.tara.export.v1.Upload;
 import io.grpc.Status;
+import io.grpc.StatusRuntimeException;
 import java.io.IOException;
 import java.util.Set;
 import java.util.UUID;
@@ -37,7 +38,7 @@ final class Uploader {
       try {
         attempt();
         return new UploadedDocument(known.getName(), content.sizeBytes(), sha256);
-      } catch (RuntimeException failed) {
+      } catch (TaraExportException | StatusRuntimeException failed) {
         TaraExportException failure = TaraExportException.from(failed);
         if (GIVEN_UP.contains(failure.reason()) && !hasSecondId) {
           // Of an earlier process, or too old.

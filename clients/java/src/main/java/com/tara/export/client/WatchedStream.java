@@ -1,8 +1,8 @@
 package com.tara.export.client;
 
 import io.grpc.CallOptions;
-import io.grpc.ClientCall;
 import io.grpc.Channel;
+import io.grpc.ClientCall;
 import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
 import io.grpc.Status;
@@ -12,8 +12,8 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 
 /**
- * A stream of the server that counts as lost when it says nothing for too long. One message is asked
- * for at a time, so that a slow reader fills no memory.
+ * A stream of the server that counts as lost when it says nothing for too long. One message is
+ * asked for at a time, so that a slow reader fills no memory.
  */
 final class WatchedStream<Q, A> implements AutoCloseable {
   /** A message, or how the stream ended. */

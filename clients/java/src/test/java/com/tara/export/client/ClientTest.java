@@ -19,16 +19,19 @@ import com.tara.export.v1.FeedbackSection;
 import com.tara.export.v1.ListExportsRequest;
 import com.tara.export.v1.Review;
 import com.tara.export.v1.StartExportRequest;
+import io.grpc.Context;
+import io.grpc.ManagedChannelBuilder;
 import io.grpc.Status;
 import java.io.IOException;
+import java.net.InetAddress;
+import java.net.ServerSocket;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
-import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.stream.Stream;
@@ -95,8 +98,7 @@ class ClientTest {
         .orElseThrow();
   }
 
-  private static TaraExportException assertFails(
-      Status.Code code, String reason, Executable call) {
+  private static TaraExportException assertFails(Status.Code code, String reason, Executable call) {
     TaraExportException failure = assertThrows(TaraExportException.class, call);
     assertEquals(reason, failure.reason(), failure.toString());
     assertEquals(code, failure.code(), failure.toString());
@@ -104,31 +106,10 @@ class ClientTest {
   }
 
   @Test
-  void exportWithUnicodeNamesIsCommitted() throws IOException {
-    try (Server server = server();
-        TaraExportClient client = TaraExportClient.connect(server.url())) {
-      byte[] content = "vorher".getBytes(java.nio.charset.StandardCharsets.UTF_8);
-      ExportOptions options =
-          new ExportOptions()
-              .attach(Document.Kind.KIND_BEFORE, "vorher 前.docx", Content.of(content));
-      ExportResult result =
-          export(client, reviewed("Störungsbericht 事故報告.docx").build(), options);
-      assertEquals(Destination.DESTINATION_LOCAL, result.storedIn());
-      assertFalse(result.fellBack());
-      Artifact document = artifact(result, "documents/before_Störungsbericht_事故報告.docx");
-      assertEquals(6, document.getSizeBytes());
-      Export read = client.getExport(result.name());
-      assertEquals("Störungsbericht 事故報告.docx", read.getDocumentName());
-      assertEquals(result.manifestSha256(), read.getManifestSha256());
-    }
-  }
-
-  @Test
   void whatS3CantTakeFallsBack() throws IOException {
     try (Server server = new Server(folder.resolve("data"), Server.outage());
         TaraExportClient client = TaraExportClient.connect(server.url())) {
-      ExportResult result =
-          export(client, reviewed("report.docx").build(), new ExportOptions());
+      ExportResult result = export(client, reviewed("report.docx").build(), new ExportOptions());
       assertTrue(result.fellBack());
       assertEquals(Destination.DESTINATION_LOCAL, result.storedIn());
       StartExportRequest strict =
@@ -164,11 +145,9 @@ class ClientTest {
     try (Server server = server();
         Cutter cutter = new Cutter(server.url(), toClientBytes, Cutter.NEVER);
         TaraExportClient client = TaraExportClient.connect(cutter.url())) {
-      ExportResult result =
-          export(client, reviewed("report.docx").build(), new ExportOptions());
+      ExportResult result = export(client, reviewed("report.docx").build(), new ExportOptions());
       assertEquals(1, cutter.cuts());
-      assertEquals(
-          Export.State.STATE_COMMITTED, client.getExport(result.name()).getState());
+      assertEquals(Export.State.STATE_COMMITTED, client.getExport(result.name()).getState());
       int bundles = 0;
       for (Export export : client.listExports(ListExportsRequest.getDefaultInstance())) {
         assertEquals(result.name(), export.getName());
@@ -218,9 +197,7 @@ class ClientTest {
       String unknown = "exports/" + UUID.randomUUID();
       assertFails(Status.Code.NOT_FOUND, "EXPORT_NOT_FOUND", () -> client.getExport(unknown));
       assertFails(
-          Status.Code.NOT_FOUND,
-          "EXPORT_NOT_HERE",
-          () -> client.watch(unknown, new ExportOptions()));
+          Status.Code.NOT_FOUND, "EXPORT_NOT_HERE", () -> client.watch(unknown, update -> {}));
     }
   }
 
@@ -233,7 +210,7 @@ class ClientTest {
         .getSuggestionsBuilder(0)
         .getItemsBuilder(0)
         .setAdditionalFields(Struct.newBuilder().putFields("ticket", number));
-    try (TaraExportClient client = TaraExportClient.connect("http://127.0.0.1:1")) {
+    try (TaraExportClient client = TaraExportClient.connect(Server.NOWHERE)) {
       TaraExportException failure =
           assertFails(
               Status.Code.INVALID_ARGUMENT,
@@ -241,23 +218,6 @@ class ClientTest {
               () -> client.export(request.build(), new ExportOptions()));
       String field = failure.fieldViolations().get(0).field();
       assertEquals("review.suggestions[0].items[0].additional_fields.ticket", field);
-    }
-  }
-
-  @Test
-  void listsGoOnToTheEnd() throws IOException {
-    try (Server server = server();
-        TaraExportClient client = TaraExportClient.connect(server.url())) {
-      Set<String> names = new HashSet<>();
-      for (int number = 0; number < 5; number++) {
-        StartExportRequest request = reviewed("report " + number + ".docx").build();
-        names.add(export(client, request, new ExportOptions()).name());
-      }
-      ListExportsRequest twoByTwo = ListExportsRequest.newBuilder().setPageSize(2).build();
-      for (Export export : client.listExports(twoByTwo)) {
-        assertTrue(names.remove(export.getName()), export.getName());
-      }
-      assertEquals(Set.of(), names);
     }
   }
 
@@ -291,21 +251,90 @@ class ClientTest {
     }
   }
 
-  @Test
-  void anExportGoesOnWithoutItsCaller() throws IOException {
+  /** How a caller stops waiting. */
+  private static void leave(Context.CancellableContext context, boolean byInterrupt) {
+    if (byInterrupt) {
+      Thread.currentThread().interrupt();
+    } else {
+      context.cancel(null);
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {true, false})
+  void anExportGoesOnWithoutItsCaller(boolean byInterrupt) throws Exception {
     try (Server server = server();
+        Context.CancellableContext context = Context.current().withCancellation();
         TaraExportClient client = TaraExportClient.connect(server.url())) {
       StartExportRequest request = reviewed("report.docx").build();
-      ExportOptions leaving =
-          new ExportOptions().onUpdate(update -> Thread.currentThread().interrupt());
+      ExportOptions leaving = new ExportOptions().onUpdate(update -> leave(context, byInterrupt));
       assertFails(
           Status.Code.CANCELLED,
-          TaraExportException.INTERRUPTED,
-          () -> client.export(request, leaving));
-      assertTrue(Thread.interrupted());
-      ExportResult result =
-          client.watch("exports/" + request.getRequestId(), new ExportOptions());
+          byInterrupt ? TaraExportException.INTERRUPTED : "",
+          () -> context.call(() -> client.export(request, leaving)));
+      assertEquals(byInterrupt, Thread.interrupted());
+      ExportResult result = client.watch("exports/" + request.getRequestId(), update -> {});
       assertEquals(Destination.DESTINATION_LOCAL, result.storedIn());
+    }
+  }
+
+  @Test
+  void whatAListenerThrowsEndsAnUpload() throws IOException {
+    try (Server server = server();
+        TaraExportClient client = TaraExportClient.connect(server.url())) {
+      Content content = Content.of(randomBytes(MIB));
+      AtomicLong calls = new AtomicLong();
+      assertThrows(
+          IllegalStateException.class,
+          () ->
+              client.upload(
+                  content,
+                  doneBytes -> {
+                    calls.incrementAndGet();
+                    throw new IllegalStateException();
+                  }));
+      assertEquals(1, calls.get());
+    }
+  }
+
+  @Test
+  void aCallWithOneAnswerIsSentAgain() throws IOException {
+    String unknown = "exports/" + UUID.randomUUID();
+    try (Server server = server();
+        Cutter first = new Cutter(server.url(), 1, Cutter.NEVER);
+        TaraExportClient client = TaraExportClient.connect(first.url());
+        Cutter second = new Cutter(server.url(), 1, Cutter.NEVER);
+        TaraExportClient impatient =
+            TaraExportClient.connect(
+                second.url(), Policy.DEFAULT, ManagedChannelBuilder::disableRetry)) {
+      assertFails(Status.Code.NOT_FOUND, "EXPORT_NOT_FOUND", () -> client.getExport(unknown));
+      assertEquals(1, first.cuts());
+      // That it was the policy's doing:
+      assertFails(Status.Code.UNAVAILABLE, "", () -> impatient.getExport(unknown));
+    }
+  }
+
+  @Test
+  void aCallWithOneAnswerHasADeadline() throws IOException {
+    Policy policy = Policy.DEFAULT.withDeadline(Duration.ofMillis(200));
+    // It takes connections, and never says a word.
+    try (ServerSocket silent = new ServerSocket(0, 50, InetAddress.getLoopbackAddress());
+        TaraExportClient client =
+            TaraExportClient.connect(
+                "http://127.0.0.1:" + silent.getLocalPort(), policy, builder -> {})) {
+      assertFails(Status.Code.DEADLINE_EXCEEDED, "", client::checkStorage);
+    }
+  }
+
+  @Test
+  void patienceEnds() {
+    Policy policy = Policy.DEFAULT.withPatience(Duration.ofMillis(500));
+    try (TaraExportClient client =
+        TaraExportClient.connect(Server.NOWHERE, policy, builder -> {})) {
+      assertFails(
+          Status.Code.UNAVAILABLE,
+          TaraExportException.LOST_CONTACT,
+          () -> client.export(reviewed("report.docx").build(), new ExportOptions()));
     }
   }
 }

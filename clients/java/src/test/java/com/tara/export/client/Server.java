@@ -4,7 +4,6 @@ import com.google.protobuf.Struct;
 import com.google.protobuf.util.JsonFormat;
 import java.io.BufferedReader;
 import java.io.IOException;
-import java.net.ServerSocket;
 import java.nio.file.Path;
 import java.util.Map;
 
@@ -39,18 +38,19 @@ final class Server implements AutoCloseable {
     drain.start();
   }
 
+  /** Nobody listens there, and a port that the system gave away would not stay so. */
+  static final String NOWHERE = "http://127.0.0.1:1";
+
   /** The environment of a server whose S3 nobody answers for. */
-  static Map<String, String> outage() throws IOException {
-    try (ServerSocket free = new ServerSocket(0)) {
-      return Map.of(
-          "S3_BUCKET_NAME", "audit",
-          "S3_RETRY_BUDGET", "100ms",
-          "AWS_ENDPOINT_URL", "http://127.0.0.1:" + free.getLocalPort(),
-          "S3_PATH_STYLE", "true",
-          "AWS_REGION", "eu-central-1",
-          "AWS_ACCESS_KEY_ID", "test",
-          "AWS_SECRET_ACCESS_KEY", "test");
-    }
+  static Map<String, String> outage() {
+    return Map.of(
+        "S3_BUCKET_NAME", "audit",
+        "S3_RETRY_BUDGET", "100ms",
+        "AWS_ENDPOINT_URL", NOWHERE,
+        "S3_PATH_STYLE", "true",
+        "AWS_REGION", "eu-central-1",
+        "AWS_ACCESS_KEY_ID", "test",
+        "AWS_SECRET_ACCESS_KEY", "test");
   }
 
   String url() {

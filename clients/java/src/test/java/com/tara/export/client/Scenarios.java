@@ -1,0 +1,70 @@
+package com.tara.export.client;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.PropertyNamingStrategies;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.List;
+
+/**
+ * What clients/scenarios.json says; clients/README.md tells what it means. Everything but the
+ * request and the scenarios is null where it is not said.
+ */
+record Scenarios(Content request, List<Scenario> scenarios) {
+  /** What is exported where a step says nothing else. */
+  record Content(JsonNode review, List<Document> documents) {}
+
+  record Document(String kind, String fileName, String text, Integer sizeBytes) {}
+
+  record Scenario(String name, List<Step> steps) {}
+
+  record Step(
+      String world,
+      Export export,
+      Get get,
+      ListAll list,
+      Download download,
+      Bundle bundle,
+      Expectation expect,
+      Expectation until) {}
+
+  record Export(
+      String as,
+      String requestId,
+      JsonNode review,
+      List<Document> documents,
+      List<String> whenAccepted) {}
+
+  record Get(String of, String name) {}
+
+  record ListAll(String filter, int pageSize) {}
+
+  record Download(String of, String path) {}
+
+  record Bundle(String of) {}
+
+  record Expectation(
+      String state,
+      String storedIn,
+      Integer artifactCount,
+      String documentName,
+      String reviewer,
+      String fellBack,
+      String sameAs,
+      List<String> exports,
+      String sha256,
+      Integer sha256OfSizeBytes,
+      Integer files,
+      String code,
+      String reason,
+      List<String> fields) {}
+
+  /** Reads them. What this class does not know must not pass, and Jackson refuses it. */
+  static Scenarios read() throws IOException {
+    return JsonMapper.builder()
+        .propertyNamingStrategy(PropertyNamingStrategies.SNAKE_CASE)
+        .build()
+        .readValue(Path.of("../scenarios.json").toFile(), Scenarios.class);
+  }
+}

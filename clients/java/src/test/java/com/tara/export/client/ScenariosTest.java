@@ -1,0 +1,254 @@
+package com.tara.export.client;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assertions.fail;
+
+import com.google.protobuf.util.JsonFormat;
+import com.tara.export.v1.Document;
+import com.tara.export.v1.Export;
+import com.tara.export.v1.ExportEvent;
+import com.tara.export.v1.ListExportsRequest;
+import com.tara.export.v1.StartExportRequest;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.locks.LockSupport;
+import java.util.stream.Stream;
+import java.util.zip.ZipFile;
+import org.junit.jupiter.api.Named;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** The scenarios that every client passes, over native gRPC. */
+@Timeout(180)
+class ScenariosTest {
+  private static final Duration BETWEEN_QUESTIONS = Duration.ofMillis(50);
+
+  @TempDir Path folder;
+
+  static Stream<Named<Scenarios.Scenario>> scenarios() throws IOException {
+    return Scenarios.read().scenarios().stream().map(each -> Named.of(each.name(), each));
+  }
+
+  @ParameterizedTest(name = "{0}")
+  @MethodSource("scenarios")
+  void aScenario(Scenarios.Scenario scenario) throws IOException {
+    try (World world = new World();
+        TaraExportClient client = TaraExportClient.connect(world.url())) {
+      Player player = new Player(world, client, Scenarios.read().request(), folder);
+      for (Scenarios.Step step : scenario.steps()) {
+        player.play(step);
+      }
+    }
+  }
+
+  /** Plays one scenario. */
+  private static final class Player {
+    private final World world;
+    private final TaraExportClient client;
+    private final Scenarios.Content usual;
+    private final Path folder;
+    private final Map<String, Export> exports = new HashMap<>();
+
+    Player(World world, TaraExportClient client, Scenarios.Content usual, Path folder) {
+      this.world = world;
+      this.client = client;
+      this.usual = usual;
+      this.folder = folder;
+    }
+
+    void play(Scenarios.Step step) throws IOException {
+      if (step.world() != null) {
+        world.tell(step.world());
+      } else if (step.until() != null) {
+        getUntil(step.get(), step.until());
+      } else if (step.expect().code() == null) {
+        succeed(step, step.expect());
+      } else {
+        TaraExportException failure =
+            assertThrows(
+                TaraExportException.class, () -> succeed(step, step.expect()), step::toString);
+        checkFailure(failure, step.expect());
+      }
+    }
+
+    private void succeed(Scenarios.Step step, Scenarios.Expectation expect) throws IOException {
+      if (step.export() != null) {
+        export(step.export(), expect);
+      } else if (step.get() != null) {
+        Export export = client.getExport(name(step.get()));
+        assertEquals(List.of(), differences(export, expect), step::toString);
+      } else if (step.list() != null) {
+        list(step.list(), expect.exports());
+      } else if (step.download() != null) {
+        download(step.download(), expect);
+      } else if (step.bundle() != null) {
+        Path target = folder.resolve("bundle.zip");
+        client.downloadBundle(exports.get(step.bundle().of()).getName(), target);
+        try (ZipFile archive = new ZipFile(target.toFile())) {
+          assertEquals(expect.files(), archive.size());
+        }
+      } else {
+        fail(step + " does nothing");
+      }
+    }
+
+    private void export(Scenarios.Export step, Scenarios.Expectation expect) throws IOException {
+      Map<String, Long> lastByRun = new HashMap<>();
+      List<String> fellBack = new ArrayList<>();
+      // When it is accepted by another run, it is not accepted for the first time.
+      List<String> commands =
+          new ArrayList<>(step.whenAccepted() == null ? List.of() : step.whenAccepted());
+      ExportOptions options =
+          new ExportOptions()
+              .onUpdate(
+                  update -> {
+                    if (!(update instanceof ExportUpdate.Told told)) {
+                      return;
+                    }
+                    ExportEvent event = told.event();
+                    if (event.hasFellBack()) {
+                      fellBack.add(event.getFellBack().getReason());
+                    }
+                    if (event.hasAccepted()) {
+                      commands.forEach(this::tell);
+                      commands.clear();
+                    }
+                    checkOrder(event, lastByRun);
+                  });
+      ExportResult result = client.export(request(step, options), options);
+      exports.put(step.as(), result.export());
+      assertEquals(List.of(), differences(result.export(), expect), step::toString);
+      assertEquals(expect.fellBack() == null ? List.of() : List.of(expect.fellBack()), fellBack);
+      assertEquals(List.of(), commands, "it was never accepted");
+    }
+
+    private void tell(String command) {
+      try {
+        world.tell(command);
+      } catch (IOException failure) {
+        throw new UncheckedIOException(failure);
+      }
+    }
+
+    private static void checkOrder(ExportEvent event, Map<String, Long> lastByRun) {
+      String run = event.getRunId();
+      if (run.isEmpty() || event.hasHeartbeat() || event.hasArtifactProgress()) {
+        return;
+      }
+      assertTrue(event.getSequence() > lastByRun.getOrDefault(run, 0L), event::toString);
+      lastByRun.put(run, event.getSequence());
+    }
+
+    private StartExportRequest request(Scenarios.Export step, ExportOptions options)
+        throws IOException {
+      StartExportRequest.Builder request = StartExportRequest.newBuilder();
+      String review = (step.review() == null ? usual.review() : step.review()).toString();
+      JsonFormat.parser().merge(review, request.getReviewBuilder());
+      if (step.requestId() != null) {
+        request.setRequestId(step.requestId());
+      }
+      for (Scenarios.Document document :
+          step.documents() == null ? usual.documents() : step.documents()) {
+        Document.Kind kind = Document.Kind.valueOf(document.kind());
+        if (document.sizeBytes() == null) {
+          byte[] text = document.text().getBytes(StandardCharsets.UTF_8);
+          options.attach(kind, document.fileName(), Content.of(text));
+        } else {
+          Path file = folder.resolve(document.fileName());
+          options.attach(kind, Files.write(file, patterned(document.sizeBytes())));
+        }
+      }
+      return request.build();
+    }
+
+    private void getUntil(Scenarios.Get step, Scenarios.Expectation until) {
+      // What is waited for is in another process, which can only be asked.
+      Instant end = Instant.now().plus(Duration.ofMinutes(1));
+      List<String> differences;
+      do {
+        LockSupport.parkNanos(BETWEEN_QUESTIONS.toNanos());
+        differences = differences(client.getExport(name(step)), until);
+      } while (!differences.isEmpty() && Instant.now().isBefore(end));
+      assertEquals(List.of(), differences);
+    }
+
+    private String name(Scenarios.Get step) {
+      return step.name() == null ? exports.get(step.of()).getName() : step.name();
+    }
+
+    private void list(Scenarios.ListAll step, List<String> expected) {
+      ListExportsRequest request =
+          ListExportsRequest.newBuilder()
+              .setFilter(step.filter())
+              .setPageSize(step.pageSize())
+              .build();
+      List<String> names = new ArrayList<>();
+      client.listExports(request).forEach(export -> names.add(export.getName()));
+      assertEquals(expected.stream().map(as -> exports.get(as).getName()).toList(), names);
+    }
+
+    private void download(Scenarios.Download step, Scenarios.Expectation expect)
+        throws IOException {
+      Path target = folder.resolve("file");
+      client.downloadArtifact(exports.get(step.of()).getName(), step.path(), target);
+      String sha256 =
+          expect.sha256() == null
+              ? Digests.of(Content.of(patterned(expect.sha256OfSizeBytes())))
+              : expect.sha256();
+      assertEquals(sha256, Digests.of(Content.of(target)));
+    }
+
+    private static void checkFailure(TaraExportException failure, Scenarios.Expectation expect) {
+      assertEquals(expect.code(), failure.code().name(), failure::toString);
+      assertEquals(expect.reason(), failure.reason(), failure::toString);
+      if (expect.fields() != null) {
+        assertEquals(
+            expect.fields(),
+            failure.fieldViolations().stream().map(FieldViolation::field).toList());
+      }
+    }
+
+    private List<String> differences(Export export, Scenarios.Expectation expect) {
+      List<String> found = new ArrayList<>();
+      compare(found, "state", expect.state(), export.getState().name());
+      compare(found, "stored in", expect.storedIn(), export.getStoredIn().name());
+      compare(found, "artifact count", expect.artifactCount(), export.getArtifactCount());
+      compare(found, "document name", expect.documentName(), export.getDocumentName());
+      compare(found, "reviewer", expect.reviewer(), export.getReviewer());
+      if (expect.sameAs() != null) {
+        Export same = exports.get(expect.sameAs());
+        compare(found, "name", same.getName(), export.getName());
+        compare(found, "manifest", same.getManifestSha256(), export.getManifestSha256());
+      }
+      return found;
+    }
+
+    private static void compare(List<String> found, String what, Object expected, Object actual) {
+      if (expected != null && !expected.equals(actual)) {
+        found.add("%s is %s instead of %s".formatted(what, actual, expected));
+      }
+    }
+
+    /** The content of a document of that size. */
+    private static byte[] patterned(int sizeBytes) {
+      byte[] content = new byte[sizeBytes];
+      for (int place = 0; place < sizeBytes; place++) {
+        content[place] = (byte) (place * 31L % 251);
+      }
+      return content;
+    }
+  }
+}

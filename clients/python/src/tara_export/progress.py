@@ -1,0 +1,75 @@
+"""Progress bars, by tqdm: `pip install tara-export[progress]`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Optional
+
+from tara.export.v1 import export_pb2
+
+
+class _Bar:
+    def __init__(self, is_wanted: bool, **how: Any) -> None:
+        self._bar: Any = None
+        if is_wanted:
+            self._bar = _tqdm()(**how)
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def _move(self, done: int, total: Optional[int] = None) -> None:
+        if total is not None:
+            self._bar.total = total
+        # It goes back where an export begins anew: in another run, or in the local store.
+        self._bar.n = done
+        self._bar.refresh()
+
+
+class ExportBar(_Bar):
+    """The files of a bundle. Shows nothing where it is not wanted."""
+
+    def __init__(self, is_wanted: bool) -> None:
+        super().__init__(is_wanted, desc="export", unit="file")
+
+    def show(self, event: export_pb2.ExportEvent) -> None:
+        """This came."""
+        if self._bar is None:
+            return
+        kind = event.WhichOneof("event")
+        if kind == "completed":
+            # The last event of an export that had ended before has no progress of its own.
+            total = max(event.progress.artifacts_total, event.completed.export.artifact_count)
+            self._move(total, total)
+            self._bar.set_postfix_str(event.completed.export.location)
+            return
+        if kind == "fell_back":
+            self._bar.set_postfix_str("S3 could not take it: stored locally")
+        elif kind == "failed":
+            self._bar.set_postfix_str(event.failed.reason)
+        self._move(event.progress.artifacts_done, event.progress.artifacts_total or None)
+
+
+class UploadBar(_Bar):
+    """The bytes of a file. Shows nothing where it is not wanted."""
+
+    def __init__(self, is_wanted: bool, path: Path) -> None:
+        size_bytes = path.stat().st_size
+        how: dict[str, Any] = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
+        super().__init__(is_wanted, desc=path.name, total=size_bytes, **how)
+
+    def show(self, done_bytes: int) -> None:
+        """So much is on its way."""
+        if self._bar is not None:
+            self._move(done_bytes)
+
+
+def _tqdm() -> Any:
+    try:
+        from tqdm.auto import tqdm
+    except ImportError as error:
+        raise ImportError("a progress bar needs tqdm: pip install tara-export[progress]") from error
+    return tqdm

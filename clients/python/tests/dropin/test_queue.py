@@ -1,0 +1,212 @@
+"""Requests that wait on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dropin_world import World
+from sessions import SAMPLE, sample_session, wait_until
+from world import content
+
+from tara_export import Client
+from tara_export.dropin import QueueLimits, S3ExportManager
+
+#: A program that exports the sample and prints the answer.
+_EXPORT = """
+import json, sys
+from sessions import sample_session
+from tara_export.dropin import S3ExportManager
+manager = S3ExportManager(send_at_start=False)
+print(json.dumps(manager.export_complete_review_to_s3(sample_session(), None, sys.argv[1])))
+"""
+
+
+def start(*arguments: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def waiting(world: World) -> list[Path]:
+    return sorted(path.parent for path in (world.folder / "queue").glob("[!.]*/entry.json"))
+
+
+def test_what_can_not_be_sent_is_kept_and_sent_later_under_its_id(world: World) -> None:
+    answer = world.queue_one(after=SAMPLE / "after.docx")
+    assert (answer["success"], answer["location"]) == (False, "queued")
+    assert world.nowhere in answer["error"] and "kept on disk" in answer["error"]
+    assert [str(folder) for folder in waiting(world)] == [answer["queued_path"]]
+    assert answer["queued_path"].endswith(answer["request_id"])
+    # Still away: nothing changes.
+    again = world.manager(world.nowhere).send_queued()
+    assert [tried["request_id"] for tried in again] == [answer["request_id"]]
+    assert again[0]["location"] == "queued"
+    (sent,) = world.manager().send_queued()
+    assert sent["success"] and sent["request_id"] == answer["request_id"]
+    assert "documents/after_incident_report_0000.docx" in [
+        file["local_path"] for file in sent["uploaded_files"]
+    ]
+    assert world.exports() == [answer["request_id"]] and waiting(world) == []
+    assert world.manager().send_queued() == []
+
+
+def test_the_next_call_and_the_next_start_send_what_waits(world: World) -> None:
+    first = world.queue_one()
+    second = world.manager().export_complete_review_to_s3(sample_session(), None, None)
+    wait_until(lambda: not waiting(world))
+    assert sorted(world.exports()) == sorted([first["request_id"], second["request_id"]])
+    third = world.queue_one()
+    S3ExportManager(settings=world.settings())
+    wait_until(lambda: not waiting(world))
+    assert third["request_id"] in world.exports()
+
+
+def test_a_process_that_is_killed_before_it_reached_anybody_loses_nothing(world: World) -> None:
+    environment = world.environment(world.nowhere)
+    with start("-c", _EXPORT, str(SAMPLE / "after.docx"), environment=environment) as process:
+        wait_until(lambda: bool(waiting(world)))
+        process.kill()
+    (folder,) = waiting(world)
+    (sent,) = world.manager().send_queued()
+    assert sent["success"] and sent["request_id"] == folder.name
+    assert world.exports() == [folder.name]
+
+
+def test_a_process_that_is_killed_when_its_export_runs_makes_no_second_bundle(world: World) -> None:
+    world("hold")
+    with start("-c", _EXPORT, str(SAMPLE / "after.docx"), environment=world.environment()) as process:
+        wait_until(lambda: bool(world.exports()))
+        process.kill()
+    (folder,) = waiting(world)
+    world("release")
+    (sent,) = world.manager().send_queued()
+    assert sent["success"] and sent["request_id"] == folder.name
+    assert world.exports() == [folder.name] and waiting(world) == []
+
+
+def test_of_two_processes_one_sends(world: World) -> None:
+    answer = world.queue_one()
+    world("hold")
+    with start("-m", "tara_export.dropin", environment=world.environment()) as first:
+        wait_until(lambda: bool(world.exports()))
+        # It is being sent: nobody else does, and it is there.
+        with start("-m", "tara_export.dropin", environment=world.environment()) as second:
+            printed, _ = second.communicate(timeout=30)
+            assert (printed, second.returncode) == ("", 1)
+        assert world.manager().send_queued() == []
+        world("release")
+        printed, _ = first.communicate(timeout=30)
+    assert printed.startswith(answer["request_id"] + "\ts3://tara-test/") and first.returncode == 0
+    assert world.exports() == [answer["request_id"]]
+
+
+def test_processes_that_start_at_once_send_each_request_once(world: World) -> None:
+    expected = sorted(world.queue_one()["request_id"] for _ in range(4))
+    processes = [start("-m", "tara_export.dropin", environment=world.environment()) for _ in range(3)]
+    printed = "".join(process.communicate(timeout=60)[0] for process in processes)
+    assert sorted(line.split("\t")[0] for line in printed.splitlines()) == expected
+    assert sorted(world.exports()) == expected and waiting(world) == []
+
+
+def test_a_large_document_waits_whole(world: World) -> None:
+    size_bytes = 9 * 1024 * 1024
+    document = world.folder / "after.bin"
+    document.write_bytes(content(size_bytes))
+    answer = world.queue_one(after=document)
+    # The queue has a copy of its own.
+    document.write_bytes(b"something else")
+    # One connection is lost while it is uploaded.
+    world("cut requests 4000000")
+    (sent,) = world.manager(world.addresses["grpc"]).send_queued()
+    assert sent["success"], sent
+    stored = next(file for file in sent["uploaded_files"] if "after_" in file["local_path"])
+    assert stored["size"] == size_bytes
+    to = world.folder / "downloaded"
+    with Client(world.server) as client:
+        artifact = client.download_artifact("exports/" + answer["request_id"], stored["local_path"], to)
+    assert artifact.sha256 == hashlib.sha256(content(size_bytes)).hexdigest()
+
+
+def test_what_is_refused_for_good_is_set_aside_and_the_others_go(world: World) -> None:
+    refused = world.queue_one(sample_session(document_name=""))
+    good = world.queue_one()
+    first, second = world.manager().send_queued()
+    assert (first["location"], first["request_id"]) == ("failed", refused["request_id"])
+    assert second["success"] and world.exports() == [good["request_id"]]
+    folder = Path(first["refused_path"])
+    error = json.loads((folder / "error.json").read_text())
+    assert (error["code"], error["reason"]) == ("INVALID_ARGUMENT", "INVALID_REQUEST")
+    assert list(error["fields"]) == ["review.document_name"]
+    assert (folder / "request.bin").stat().st_size > 0
+    # It is not tried again, until somebody moves it back.
+    assert world.manager().send_queued() == []
+    with start("-m", "tara_export.dropin", "list", environment=world.environment()) as listing:
+        printed, _ = listing.communicate(timeout=30)
+    assert printed.startswith(refused["request_id"]) and "refused: review.document_name" in printed
+    folder.rename(world.folder / "queue" / folder.name)
+    (again,) = world.manager().send_queued()
+    assert again["refused_path"] == first["refused_path"]
+
+
+def damage(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["request.bin", "document_0", "entry.json"])
+@pytest.mark.parametrize("change", [damage, Path.unlink])
+def test_what_was_damaged_on_disk_is_not_sent(world: World, name: str, change: Any) -> None:
+    answer = world.queue_one(after=SAMPLE / "after.docx")
+    file = Path(answer["queued_path"]) / name
+    if name == "entry.json" and change is damage:
+        file.write_text("{")
+    else:
+        change(file)
+    (tried,) = world.manager().send_queued()
+    assert tried["location"] == "failed" and world.exports() == []
+    assert Path(tried["refused_path"]).is_dir() and waiting(world) == []
+
+
+def test_the_queue_is_bounded_and_says_so(world: World) -> None:
+    def export(server: str) -> dict[str, Any]:
+        manager = world.manager(server, queue_limits=QueueLimits(max_requests=1))
+        return manager.export_complete_review_to_s3(sample_session(), None, None)
+
+    assert export(world.nowhere)["location"] == "queued"
+    full = export(world.nowhere)
+    assert full["location"] == "failed" and world.nowhere in full["error"]
+    assert f"the queue {world.folder / 'queue'} is full: 1 requests" in full["error"]
+    # What can be sent needs no queue.
+    assert export(world.server)["success"]
+    small = world.manager(world.nowhere, queue_limits=QueueLimits(max_bytes=30_000))
+    first_queued = waiting(world)
+    answer = small.export_complete_review_to_s3(sample_session(), None, SAMPLE / "after.docx")
+    assert answer["location"] == "failed" and waiting(world) == first_queued
+
+
+def test_without_a_disk_the_export_goes_on(world: World) -> None:
+    (world.folder / "queue").write_text("in the way")
+    assert world.manager().export_complete_review_to_s3(sample_session(), None, None)["success"]
+    away = world.manager(world.nowhere).export_complete_review_to_s3(sample_session(), None, None)
+    assert away["location"] == "failed" and "could not be queued" in away["error"]
+
+
+def test_an_export_that_stalls_is_left_to_the_server(world: World) -> None:
+    world("hold")
+    manager = world.manager(stalled_seconds=0.5)
+    answer = manager.export_complete_review_to_s3(sample_session(), None, None)
+    assert answer["location"] == "queued" and "is safe at the server" in answer["error"]
+    world("release")
+    (sent,) = world.manager().send_queued()
+    assert sent["success"] and world.exports() == [answer["request_id"]]

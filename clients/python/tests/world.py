@@ -1,0 +1,111 @@
+"""A world for one test, and a client of each mode in it, all to be used in the same way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tara_export import Client, aio
+
+ROOT = Path(__file__).parents[3]
+MODES = ("grpc", "grpc-web", "asyncio")
+_PROGRAM = os.environ.get("TEST_WORLD_BINARY", str(ROOT / "target/debug/test-world"))
+
+
+def content(size_bytes: int) -> bytes:
+    """The bytes of a document of which scenarios.json tells the size only."""
+    period = bytes(i * 31 % 251 for i in range(251))
+    return (period * (size_bytes // 251 + 1))[:size_bytes]
+
+
+class World:
+    """The program test-world: clients/README.md tells its commands."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdin and process.stdout
+        self._stdin, self._stdout = process.stdin, process.stdout
+        self.addresses: dict[str, str] = json.loads(self._stdout.readline())
+
+    def tell(self, command: str) -> None:
+        self._stdin.write(command + "\n")
+        self._stdin.flush()
+        assert self._stdout.readline().strip() == "ok", command
+
+
+@contextmanager
+def started() -> Iterator[World]:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [_PROGRAM], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
+    ) as process:
+        assert process.stdin
+        try:
+            yield World(process)
+        finally:
+            process.stdin.close()
+            process.wait(30)
+
+
+@contextmanager
+def client_of(mode: str, world: World) -> Iterator[Any]:
+    address = f"http://{world.addresses['http1']}" if mode == "grpc-web" else world.addresses["grpc"]
+    with client_at(mode, address) as client:
+        yield client
+
+
+@contextmanager
+def client_at(mode: str, server: str) -> Iterator[Any]:
+    if mode == "asyncio":
+        with Blocking(server) as blocking:
+            yield blocking
+        return
+    with Client(server, transport="grpc" if mode == "grpc" else "grpc-web") as client:
+        yield client
+
+
+class Blocking:
+    """The client for asyncio, its methods called and its iterators read from outside of a loop."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._loop = asyncio.new_event_loop()
+
+    def __enter__(self) -> Blocking:
+        async def connect() -> aio.Client:
+            return aio.Client(self._server)
+
+        self._client = self._loop.run_until_complete(connect())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.run_until_complete(self._client.close())
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+
+        def call(*given: Any, **named: Any) -> Any:
+            answer = method(*given, **named)
+            if hasattr(answer, "__anext__"):
+                return self._read(answer)
+            return self._loop.run_until_complete(answer)
+
+        return call
+
+    def _read(self, items: Any) -> Iterator[Any]:
+        async def next_item() -> Any:
+            return await items.__anext__()
+
+        while True:
+            try:
+                yield self._loop.run_until_complete(next_item())
+            except StopAsyncIteration:
+                return
