@@ -19,6 +19,7 @@ use tokio_rustls::{
     },
     server::TlsStream,
 };
+use tracing::field::display;
 
 /// How long a client may take for its handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -135,9 +136,9 @@ async fn handshake(
     connection: TcpStream,
     config: Arc<ServerConfig>,
 ) -> Option<TlsStream<TcpStream>> {
-    let peer = connection.peer_addr().ok();
+    let peer = connection.peer_addr().ok().map(display);
     let refused = |error: &dyn std::fmt::Display| {
-        tracing::warn!(?peer, %error, "refused: no TLS connection");
+        tracing::warn!(peer, %error, "refused: no TLS connection");
     };
     match timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(connection)).await {
         Ok(Ok(stream)) => Some(stream),

@@ -13,6 +13,7 @@ use tonic::{
     Code, Status,
     transport::server::{TcpConnectInfo, TlsConnectInfo},
 };
+use tracing::field::display;
 
 use super::{
     permissions::{Permission, permission},
@@ -34,8 +35,8 @@ pub async fn authenticate(
     let Some(permission) = permission(method) else {
         // Fail closed: a method without a row in the table is as good as none.
         let method: String = method.chars().take(METHOD_LIMIT).collect();
-        let peer = Peer::of(request.extensions()).address;
-        tracing::warn!(method, ?peer, reason = "UNIMPLEMENTED", "refused");
+        let peer = Peer::of(request.extensions()).address.map(display);
+        tracing::warn!(method, peer, reason = "UNIMPLEMENTED", "refused");
         return refuse(Status::unimplemented("there is no such method"));
     };
     let Permission::OneOf(roles) = permission else {
@@ -51,14 +52,14 @@ pub async fn authenticate(
         Ok(caller) => caller,
         Err(refusal) => {
             let status = Status::from(refusal);
-            let (peer, reason) = (peer.address, reason(refusal));
-            tracing::warn!(method, ?peer, reason, why = %refusal, "refused");
+            let (peer, reason) = (peer.address.map(display), reason(refusal));
+            tracing::warn!(method, peer, reason, why = %refusal, "refused");
             return refuse(status);
         }
     };
     if !caller.roles.has_one_of(roles) {
-        let peer = peer.address;
-        tracing::warn!(method, ?peer, caller = &*caller.name, reason = "ROLE_MISSING", "refused");
+        let peer = peer.address.map(display);
+        tracing::warn!(method, peer, caller = &*caller.name, reason = "ROLE_MISSING", "refused");
         return refuse(role_missing(method, roles));
     }
     // Nobody behind this needs the token, so nobody can log it.

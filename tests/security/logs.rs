@@ -226,6 +226,10 @@ fn a_debug_log_has_callers_and_refusals_and_neither_secrets_nor_content() {
     ] {
         has(&[("method", method), ("reason", reason), ("message", "refused")]);
     }
+    for line in ours.iter().filter(|line| line["message"] == "refused") {
+        let peer: std::net::SocketAddr = line["peer"].as_str().unwrap().parse().unwrap();
+        assert!(peer.ip().is_loopback(), "{line}");
+    }
     // And S3 was asked for the bucket of that account alone.
     let requests = s3.requests();
     assert!(requests.len() > 10);
