@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jsonwebtoken::{Validation, decode, decode_header, errors::ErrorKind};
 use serde_json::{Map, Value};
 
-use super::{AuthSetupError, Caller, KeySource, Refusal, Role, Roles, is_name, keys::IssuerKeys};
+use super::{AuthSetupError, Caller, KeySource, Refusal, Role, Roles, is_name, issuer::IssuerKeys};
 
 /// What a token must be like.
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 
 mod certificate;
 mod file;
+mod issuer;
 mod jwt;
 mod keys;
 mod published;
@@ -12,8 +13,8 @@ mod tokens;
 use std::{path::PathBuf, sync::Arc};
 
 pub use self::{
+    issuer::KeySource,
     jwt::JwtSettings,
-    keys::KeySource,
     role::{Role, Roles},
 };
 use self::{jwt::JwtVerifier, tokens::StaticTokens};

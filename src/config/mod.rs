@@ -219,7 +219,8 @@ pub struct Settings {
           value_parser = duration("UPLOAD_IDLE_TIMEOUT", 100..=600_000))]
     pub upload_idle_timeout: Duration,
 
-    /// Uploads on this machine's disk, all together: without a bucket, or while S3 can't take them
+    /// Uploads on this machine's disk, all together, each counted as 256 KiB at least: without a bucket, or
+    /// while S3 can't take them
     #[arg(long, env = "MAX_LOCAL_UPLOADS", default_value = "16GiB",
           value_parser = size("MAX_LOCAL_UPLOADS", MIB..=1024 * GIB))]
     pub max_local_uploads: ByteSize,

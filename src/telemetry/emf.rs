@@ -22,7 +22,7 @@ use metrics_util::{
 };
 use serde_json::{Map, Value, json};
 
-use super::recorder::cloudwatch_unit;
+use super::names::ALL;
 
 /// The most values of one distribution: what the specification allows an array.
 const MOST_VALUES: usize = 100;
@@ -105,6 +105,16 @@ impl Emf {
             json!({ "Timestamp": time_ms, "CloudWatchMetrics": [directive] }),
         );
         Value::Object(document)
+    }
+}
+
+/// CloudWatch's name of a unit (CloudWatch API Reference, MetricDatum).
+fn cloudwatch_unit(name: &str) -> &'static str {
+    match ALL.iter().find(|metric| metric.name == name).map(|metric| metric.unit) {
+        Some(Unit::Seconds) => "Seconds",
+        Some(Unit::Bytes) => "Bytes",
+        Some(Unit::Count) => "Count",
+        _ => "None",
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where recorded values go: to `/metrics`, to Embedded Metric Format, to both or nowhere.
 
-use metrics::{Recorder, Unit};
+use metrics::Recorder;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_util::layers::FanoutBuilder;
 
@@ -55,14 +55,4 @@ fn prometheus() -> metrics_exporter_prometheus::PrometheusRecorder {
         }
     });
     builder.build_recorder()
-}
-
-/// CloudWatch's name of a unit (CloudWatch API Reference, MetricDatum).
-pub(super) fn cloudwatch_unit(name: &str) -> &'static str {
-    match ALL.iter().find(|metric| metric.name == name).map(|metric| metric.unit) {
-        Some(Unit::Seconds) => "Seconds",
-        Some(Unit::Bytes) => "Bytes",
-        Some(Unit::Count) => "Count",
-        _ => "None",
-    }
 }

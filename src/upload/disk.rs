@@ -26,6 +26,10 @@ use crate::{
     store::{StoreError, StoreErrorKind},
 };
 
+/// What an upload counts at least: its folder and records take room too, and looking through all of them
+/// takes time.
+const LEAST_COUNTED_BYTES: u64 = 256 * 1024;
+
 /// Uploads below a data directory.
 #[derive(Debug, Clone)]
 pub(super) struct DiskUploads {
@@ -37,6 +41,9 @@ struct Files {
     disk: Disk,
     folder: PathBuf,
     limit_bytes: u64,
+    /// What all uploads together count; none until somebody counts them. Held while one is made, so that two
+    /// can't take the same room.
+    counted_bytes: Mutex<Option<u64>>,
     /// Uploads that a call is writing to.
     in_use: Mutex<HashSet<Uuid>>,
 }
@@ -59,20 +66,14 @@ impl DiskUploads {
         let root = std::path::absolute(&data_dir).unwrap_or(data_dir);
         let folder = root.join(".tara-export/uploads");
         let disk = Disk::new(root, ".tara-export/uploads/tmp");
-        let files = Files { disk, folder, limit_bytes, in_use: Mutex::default() };
+        let (counted_bytes, in_use) = (Mutex::default(), Mutex::default());
+        let files = Files { disk, folder, limit_bytes, counted_bytes, in_use };
         Self { files: Arc::new(files) }
     }
 
+    /// Makes an upload, or finds the one that was made under this id before.
     pub(super) async fn create(&self, record: UploadRecord) -> Result<UploadRecord, UploadError> {
-        self.run(move |files| {
-            let held_bytes: u64 = files.records()?.iter().map(|record| record.size_bytes).sum();
-            if held_bytes.saturating_add(record.size_bytes) > files.limit_bytes {
-                return Err(UploadError::DiskFull { limit_bytes: files.limit_bytes });
-            }
-            files.write(record.upload_id, "upload.json", &record)?;
-            Ok(record)
-        })
-        .await
+        self.run(move |files| files.create(record)).await
     }
 
     pub(super) async fn find(&self, upload_id: Uuid) -> Result<Option<UploadRecord>, UploadError> {
@@ -229,6 +230,30 @@ impl Files {
         self.folder.join(upload_id.to_string()).join(name)
     }
 
+    fn counted_bytes(&self) -> std::sync::MutexGuard<'_, Option<u64>> {
+        // Where somebody panicked in between, it is none, and counted anew.
+        self.counted_bytes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn create(&self, record: UploadRecord) -> Result<UploadRecord, UploadError> {
+        let mut counted_bytes = self.counted_bytes();
+        if let Some(earlier) = self.read(record.upload_id, "upload.json")? {
+            return Ok(earlier);
+        }
+        let before = match counted_bytes.take() {
+            Some(bytes) => bytes,
+            None => self.records()?.iter().map(counts).sum(),
+        };
+        let with_it = before.saturating_add(counts(&record));
+        if with_it > self.limit_bytes {
+            *counted_bytes = Some(before);
+            return Err(UploadError::DiskFull { limit_bytes: self.limit_bytes });
+        }
+        self.write(record.upload_id, "upload.json", &record)?;
+        *counted_bytes = Some(with_it);
+        Ok(record)
+    }
+
     /// The document's file, cut to an offset that a checkpoint tells, and the hasher behind it.
     fn open_at(&self, upload_id: Uuid, offset: u64) -> Result<(File, ContentHasher), UploadError> {
         let path = self.path(upload_id, "document");
@@ -305,6 +330,7 @@ impl Files {
         Ok(written().map_err(StoreError::from)?)
     }
 
+    /// All that can be read. What the disk damaged stays for somebody to look at, and is in nobody's way.
     fn records(&self) -> Result<Vec<UploadRecord>, UploadError> {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
@@ -314,19 +340,30 @@ impl Files {
         let ids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         let mut records = Vec::new();
         for upload_id in ids.collect::<Vec<Uuid>>() {
-            records.extend(self.read(upload_id, "upload.json")?);
+            match self.read(upload_id, "upload.json") {
+                Ok(record) => records.extend(record),
+                Err(error) => tracing::warn!(%upload_id, %error, "an upload is passed over"),
+            }
         }
         Ok(records)
     }
 
     /// Removes an upload; its record last, so that one that broke off is found again.
     fn remove(&self, upload_id: Uuid) -> Result<(), UploadError> {
-        for name in ["finished.json", "checkpoint.json", "document", "upload.json"] {
-            let path = self.path(upload_id, name);
-            self.disk.remove_durably(&path, &self.folder).map_err(StoreError::from)?;
-        }
-        Ok(())
+        let removed = ["finished.json", "checkpoint.json", "document", "upload.json"]
+            .into_iter()
+            .try_for_each(|name| {
+                self.disk.remove_durably(&self.path(upload_id, name), &self.folder)
+            });
+        // Whoever counted meanwhile may have counted it.
+        *self.counted_bytes() = None;
+        Ok(removed.map_err(StoreError::from)?)
     }
+}
+
+/// What an upload counts in the limit of all.
+fn counts(record: &UploadRecord) -> u64 {
+    record.size_bytes.max(LEAST_COUNTED_BYTES)
 }
 
 fn disk_failure(action: &str, path: &Path, error: io::Error) -> UploadError {

@@ -2,7 +2,10 @@
 
 use uuid::Uuid;
 
-use crate::{digest::Sha256, store::StoreError};
+use crate::{
+    digest::Sha256,
+    store::{StoreError, StoreErrorKind},
+};
 
 /// Why an upload can't be made, gone on with or used.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -19,7 +22,8 @@ pub enum UploadError {
     },
     /// All uploads of this disk together would be larger than they may be.
     #[error(
-        "uploads on this server's disk have at most {limit_bytes} bytes together (MAX_LOCAL_UPLOADS)"
+        "uploads on this server's disk have at most {limit_bytes} bytes together (MAX_LOCAL_UPLOADS), each \
+         counted as 256 KiB at least"
     )]
     DiskFull {
         /// The most they may have.
@@ -111,6 +115,18 @@ pub enum UploadError {
     /// The store failed.
     #[error(transparent)]
     Store(std::sync::Arc<StoreError>),
+}
+
+impl UploadError {
+    /// Whether other uploads are none the worse for it: this one is gone, or what is written down of it is
+    /// damaged.
+    pub(super) fn is_of_this_upload(&self) -> bool {
+        match self {
+            Self::NotFound { .. } => true,
+            Self::Store(error) => error.kind() == StoreErrorKind::Corrupt,
+            _ => false,
+        }
+    }
 }
 
 impl From<StoreError> for UploadError {

@@ -203,9 +203,10 @@ impl Uploads {
         for upload_id in records::upload_ids(request_id, size_bytes, sha256) {
             let record = record(upload_id);
             // One that began on this disk goes on there.
-            let found = match disk.find(upload_id).await? {
-                Some(earlier) => Ok((earlier, true)),
-                None => self.create_anywhere(store.as_ref(), record.clone()).await,
+            let found = match disk.find(upload_id).await {
+                Ok(Some(earlier)) => Ok((earlier, true)),
+                Ok(None) => self.create_anywhere(store.as_ref(), record.clone()).await,
+                Err(error) => Err(error),
             };
             match found {
                 Ok((earlier, is_on_this_disk)) if earlier.is_for(&record) => {
@@ -216,7 +217,7 @@ impl Uploads {
                     }
                 }
                 Ok(_) => last = UploadError::IdReused { upload_id },
-                Err(error @ UploadError::NotFound { .. }) => last = error,
+                Err(error) if error.is_of_this_upload() => last = error,
                 Err(error) => return Err(error),
             }
         }

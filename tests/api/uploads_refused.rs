@@ -206,3 +206,50 @@ async fn uploads_of_a_disk_have_their_limit_and_free_it_when_they_expire() {
     crate::harness::until("the expired upload to go", is_gone).await;
     create(&mut server.client, 2, 600_000, "").await.unwrap();
 }
+
+#[tokio::test]
+async fn empty_uploads_take_room_too_however_many_are_made_at_once() {
+    let host = Host::new().flags(&["--max-local-uploads=1MiB"]);
+    let server = host.start().await;
+    let made = (1..=40).map(|number| {
+        let mut client = server.client.clone();
+        async move { create(&mut client, number, 0, "").await }
+    });
+    let made = futures::future::join_all(made).await;
+    let (made, refused): (Vec<_>, Vec<_>) = made.into_iter().partition(Result::is_ok);
+    assert_eq!((made.len(), refused.len()), (4, 36));
+    for status in refused.into_iter().filter_map(Result::err) {
+        expect_status(&status, Code::ResourceExhausted, "LOCAL_STORE_FULL");
+    }
+    // What is there already can be asked for again, and one id is one upload.
+    let name = made.into_iter().next().unwrap().unwrap().name;
+    let number = (1..=40).find(|number| name.ends_with(&format!("{number:012x}"))).unwrap();
+    assert_eq!(create(&mut server.client.clone(), number, 0, "").await.unwrap().name, name);
+    let status = create(&mut server.client.clone(), number, 1, "").await.unwrap_err();
+    expect_status(&status, Code::AlreadyExists, "UPLOAD_ID_REUSED");
+}
+
+#[tokio::test]
+async fn a_damaged_upload_is_in_nobody_s_way() {
+    let host = Host::new().flags(&["--upload-retention=1h"]);
+    let mut server = host.start().await;
+    let content = bytes(1000, 1);
+    let damaged = create(&mut server.client, 1, 1000, &sha256(&content)).await.unwrap().name;
+    let other = create(&mut server.client, 2, 7, "").await.unwrap().name;
+    let folder = |name: &str| host.data_dir().join(".tara-export").join(name);
+    std::fs::write(folder(&damaged).join("upload.json"), b"{").unwrap();
+    let status = get(&mut server.client, &damaged).await.unwrap_err();
+    expect_status(&status, Code::DataLoss, "DATA_LOSS");
+    // The same content under another name.
+    let name = create(&mut server.client, 1, 1000, &sha256(&content)).await.unwrap().name;
+    assert_ne!(name, damaged);
+    let upload = send(&mut server.client, &name, &content, 0).await.unwrap();
+    assert_eq!(upload.sha256, sha256(&content));
+    server.stop().await;
+
+    host.clock.advance(TimeDelta::hours(2));
+    let _server = host.start().await;
+    let is_gone = || !folder(&other).exists() && !folder(&name).exists();
+    crate::harness::until("the expired uploads to go", is_gone).await;
+    assert!(folder(&damaged).join("upload.json").exists());
+}
