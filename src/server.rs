@@ -1,57 +1,35 @@
 //! Puts the rooms together and listens: gRPC, gRPC-Web and `/healthz` on one port.
 
 mod connections;
+mod routes;
 mod security;
+mod settings;
 
-use std::{any::Any, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{
-    Router,
-    extract::Request,
-    middleware::{self, Next},
-    response::IntoResponse as _,
-    routing::get,
-};
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
-use tonic::{body::Body, service::Routes, transport::server::TcpIncoming};
+use tonic::transport::server::TcpIncoming;
 use tonic_health::{ServingStatus, server::HealthReporter};
-use tonic_web::GrpcWebLayer;
-use tower_http::{
-    catch_panic::CatchPanicLayer,
-    cors::{AllowOrigin, CorsLayer},
-};
 
-pub use self::security::ListenError;
+pub use self::{security::ListenError, settings::open_stores};
 
 use self::{
     connections::bounded,
+    routes::routes,
     security::{auth_settings, refresh, tls_files},
+    settings::{engine_settings, uploads},
 };
 use crate::{
     auth::Authenticator,
-    bundle::FormatVersion,
-    catalog::{Catalog, layout},
+    catalog::Catalog,
     clock::Clock,
-    config::{self, Encryption, ListenSettings, Settings, value},
-    export::{
-        AdmissionLimits, AllowedSource, Engine, EngineSettings, Journal, JournalError,
-        JournalLimits, JournalPlace, Stores,
-    },
-    grpc::{
-        AdmissionService, ExportApi, RequestLimits, authenticate, end_at, internal_fault, observe,
-    },
-    proto::{self, export_service_server::SERVICE_NAME},
-    store::{
-        Store, StoreError,
-        local::LocalStore,
-        s3::{ObjectLock, ObjectLockMode, S3Settings, S3Store, ServerSideEncryption},
-    },
-    telemetry::prices::RequestPrices,
+    config::{ListenSettings, Settings, value},
+    export::{Engine, Journal, JournalError, JournalLimits, Stores},
+    grpc::{ExportApi, RequestLimits},
+    proto::export_service_server::SERVICE_NAME,
+    store::StoreError,
     tls::TlsServer,
-    transfer::{PartNotes, TransferLimits, Transfers},
-    upload::{UploadSettings, Uploads},
 };
 
 /// How long open calls may take to end after everything else has.
@@ -140,19 +118,6 @@ impl Service {
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
-}
-
-/// The stores that the settings name. Asks nobody over the network.
-///
-/// # Errors
-/// Where the local store can't be used.
-pub async fn open_stores(settings: &Settings) -> Result<Stores, StoreError> {
-    let s3: Option<Arc<dyn Store>> = match value(&settings.s3_bucket_name) {
-        Some(bucket) => Some(Arc::new(S3Store::connect(s3_settings(settings, bucket)).await)),
-        None => None,
-    };
-    let local: Arc<dyn Store> = Arc::new(LocalStore::open(settings.data_dir.clone())?);
-    Ok(Stores { s3, local })
 }
 
 /// A server that listens.
@@ -253,199 +218,5 @@ impl RunningServer {
             tracing::info!("closing connections with calls still open");
             self.serving.abort();
         }
-    }
-}
-
-async fn routes(
-    service: &Service,
-    settings: &ListenSettings,
-    authenticator: Option<Arc<Authenticator>>,
-    draining: CancellationToken,
-) -> Result<(HealthReporter, Routes), ListenError> {
-    let (health, health_service) = tonic_health::server::health_reporter();
-    for name in ["", SERVICE_NAME] {
-        health.set_service_status(name, ServingStatus::Serving).await;
-    }
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            // grpcurl prints the details of errors with it.
-            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
-    };
-    let longest = settings.max_stream_time.limit();
-    let end_in_time = middleware::from_fn(move |request: Request, next: Next| async move {
-        // Counted from the request's first bytes on, as platforms do.
-        let until = longest.map(|longest| time::Instant::now() + longest);
-        let response = next.run(request).await;
-        match until {
-            Some(until) => end_at(response, until).into_response(),
-            None => response,
-        }
-    });
-    let grpc = Routes::new(AdmissionService::new(&service.api, service.request_limits))
-        .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
-        .into_axum_router()
-        .layer(CatchPanicLayer::custom(panic_response))
-        .layer(end_in_time);
-    let grpc = match authenticator {
-        Some(authenticator) => {
-            grpc.layer(middleware::from_fn_with_state(authenticator, authenticate))
-        }
-        None => grpc,
-    };
-    let grpc = grpc
-        .layer(middleware::from_fn(observe))
-        // Not around /healthz: it answers plain HTTP/1.1 with 400.
-        .layer(GrpcWebLayer::new())
-        .layer(cors(&settings.cors_allowed_origins));
-    let healthz = get(move || async move {
-        if draining.is_cancelled() {
-            (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
-        } else {
-            (StatusCode::OK, "ok\n")
-        }
-    });
-    let router = Router::new().route("/healthz", healthz).merge(grpc);
-    Ok((health, Routes::from(router)))
-}
-
-/// What web pages of these origins may do.
-fn cors(origins: &[String]) -> CorsLayer {
-    let origin = if origins.iter().any(|origin| origin == "*") {
-        AllowOrigin::any()
-    } else {
-        AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
-    };
-    let names = |names: &[&'static str]| -> Vec<HeaderName> {
-        names.iter().map(|name| HeaderName::from_static(name)).collect()
-    };
-    CorsLayer::new()
-        .allow_origin(origin)
-        .allow_methods([Method::POST])
-        .allow_headers(names(&[
-            "content-type",
-            "x-grpc-web",
-            "x-user-agent",
-            "grpc-timeout",
-            "authorization",
-            "traceparent",
-            "tracestate",
-        ]))
-        // gRPC-Web reads the status from these where an answer has headers only.
-        .expose_headers(names(&["grpc-status", "grpc-message", "grpc-status-details-bin"]))
-        .max_age(Duration::from_secs(3600))
-}
-
-/// A panic in one call is that call's INTERNAL.
-fn panic_response(_: Box<dyn Any + Send + 'static>) -> Response<Body> {
-    tracing::error!("a call panicked");
-    internal_fault().into_http()
-}
-
-fn engine_settings(settings: &Settings) -> EngineSettings {
-    EngineSettings {
-        heartbeat_interval: settings.heartbeat_interval,
-        accept_timeout: settings.accept_timeout,
-        retry_budget: settings.s3_retry_budget,
-        parallel_puts: settings.s3_parallel_puts as usize,
-        outage_pause: settings.s3_outage_pause,
-        backlog_concurrency: settings.backlog_concurrency as usize,
-        keep_local_copies: settings.keep_local_copies,
-        receipt_retention: settings.receipt_retention,
-        format_version: format_version(settings),
-        journal: match settings.journal {
-            config::JournalPlace::Local => JournalPlace::Local,
-            config::JournalPlace::Store => JournalPlace::Store,
-        },
-        takeover_interval: settings.takeover_interval,
-        takeover_age: settings.takeover_age,
-        allow_unsafe_store: settings.allow_unsafe_store,
-        document_size_bytes: settings.max_document_size.as_u64(),
-        allowed_sources: settings
-            .s3_sources
-            .iter()
-            .map(|source| AllowedSource {
-                bucket: source.bucket.clone(),
-                prefix: source.prefix.clone(),
-            })
-            .collect(),
-        admission: AdmissionLimits {
-            concurrent_exports: settings.max_concurrent_exports,
-            request_memory_bytes: settings.max_request_memory.as_u64(),
-            request_size_bytes: settings.max_request_size.as_u64(),
-            patience: settings.admission_timeout,
-        },
-    }
-}
-
-/// How new exports are rendered.
-#[cfg(not(feature = "next-format"))]
-fn format_version(_: &Settings) -> FormatVersion {
-    FormatVersion::CURRENT
-}
-
-/// How new exports are rendered: as this release does, or as tests' idea of the next one does.
-#[cfg(feature = "next-format")]
-fn format_version(settings: &Settings) -> FormatVersion {
-    if settings.next_format { FormatVersion::Next } else { FormatVersion::CURRENT }
-}
-
-fn uploads(settings: &Settings, stores: &Stores, access: Access, clock: Arc<dyn Clock>) -> Uploads {
-    let notes = settings.data_dir.join(".tara-export/parts");
-    let notes = (access == Access::Write).then(|| PartNotes::new(notes));
-    let limits = TransferLimits {
-        memory_bytes: settings.transfer_memory.as_u64(),
-        parallel_parts: settings.s3_parallel_parts as usize,
-    };
-    let upload_settings = UploadSettings {
-        document_size_bytes: settings.max_document_size.as_u64(),
-        concurrent_uploads: settings.max_concurrent_uploads as usize,
-        retention: settings.upload_retention,
-        store_patience: settings.accept_timeout,
-        retry_budget: settings.s3_retry_budget,
-        idle_timeout: settings.upload_idle_timeout,
-        patience: settings.admission_timeout,
-        disk_bytes: settings.max_local_uploads.as_u64(),
-    };
-    let transfers = Transfers::new(limits, notes);
-    let data_dir = settings.data_dir.clone();
-    Uploads::new(upload_settings, stores.s3.clone(), data_dir, transfers, clock)
-}
-
-fn s3_settings(settings: &Settings, bucket: String) -> S3Settings {
-    S3Settings {
-        bucket,
-        base_path: settings.s3_base_path.clone(),
-        region: value(&settings.aws_region),
-        endpoint_url: value(&settings.aws_endpoint_url),
-        path_style: settings.s3_path_style,
-        server_side_encryption: match settings.s3_server_side_encryption {
-            Encryption::Bucket => ServerSideEncryption::BucketDefault,
-            Encryption::Aes256 => ServerSideEncryption::SseS3,
-            Encryption::AwsKms => {
-                ServerSideEncryption::SseKms { key_id: value(&settings.s3_kms_key_id) }
-            }
-        },
-        expected_bucket_owner: value(&settings.s3_expected_bucket_owner),
-        object_lock: value(&settings.s3_object_lock_mode).map(|mode| ObjectLock {
-            mode: match mode {
-                config::LockMode::Governance => ObjectLockMode::Governance,
-                config::LockMode::Compliance => ObjectLockMode::Compliance,
-            },
-            retention: Duration::from_secs(u64::from(settings.s3_object_lock_days) * 24 * 60 * 60),
-            // The service's own records are small, some of them are to go, and no auditor needs them.
-            except_prefix: layout::own_prefix(),
-        }),
-        connect_timeout: settings.s3_connect_timeout,
-        read_timeout: settings.s3_read_timeout,
-        operation_timeout: settings.s3_operation_timeout,
-        prices: RequestPrices {
-            put: settings.s3_prices.put,
-            get: settings.s3_prices.get,
-            delete: settings.s3_prices.delete,
-        },
     }
 }

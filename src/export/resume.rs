@@ -17,6 +17,7 @@ use super::{
 use crate::{
     bundle::Destination,
     catalog::{ExportState, StoredBundle},
+    store::PartUpload,
     telemetry::names::{self, NONE},
 };
 
@@ -46,7 +47,13 @@ pub(super) async fn resume(shared: &Arc<Shared>) -> Result<(), JournalError> {
         Ok(expired) => tracing::debug!(expired, "receipts expired"),
         Err(error) => tracing::warn!(%error, "old receipts can't be removed"),
     }
-    shared.tasks.spawn(abort_unfinished_parts(shared.clone()));
+    if let Some(notes) = shared.transfers.notes() {
+        // Asked before anything begins: what this process has in the making is not left behind.
+        let left = notes.left_behind().await;
+        if !left.is_empty() {
+            shared.tasks.spawn(abort_unfinished_parts(shared.clone(), left));
+        }
+    }
     shared.tasks.spawn(shared.uploads.clone().watch_expiry(shared.draining.clone()));
     shared.tasks.spawn(drain::work(shared.clone()));
     shared.tasks.spawn(status::report(shared.clone()));
@@ -59,21 +66,23 @@ pub(super) async fn resume(shared: &Arc<Shared>) -> Result<(), JournalError> {
     Ok(())
 }
 
-/// Aborts what an earlier process left of objects in the making; until S3 answers.
-async fn abort_unfinished_parts(shared: Arc<Shared>) {
+/// Aborts what an earlier process left of objects in the making; tries again until S3 takes it.
+async fn abort_unfinished_parts(shared: Arc<Shared>, mut left: Vec<PartUpload>) {
     let (Some(s3), Some(notes)) = (&shared.stores.s3, shared.transfers.notes()) else { return };
     let Some(parts) = s3.parts() else { return };
+    let count = left.len();
     loop {
-        match notes.abort_all(parts).await {
-            Ok(0) => return,
-            Ok(aborted) => {
-                tracing::info!(
-                    aborted,
-                    "uploads in parts that a crash left unfinished are aborted"
-                );
-                return;
+        let mut stays = Vec::new();
+        for upload in left {
+            if let Err(error) = notes.abort(parts, &upload).await {
+                tracing::debug!(key = %upload.key, %error, "unfinished parts stay for now");
+                stays.push(upload);
             }
-            Err(error) => tracing::debug!(%error, "unfinished uploads in parts stay for now"),
+        }
+        left = stays;
+        if left.is_empty() {
+            tracing::info!(count, "uploads in parts that a crash left unfinished are aborted");
+            return;
         }
         tokio::select! {
             () = time::sleep(LOOK_AGAIN) => {}

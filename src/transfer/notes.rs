@@ -55,29 +55,63 @@ impl PartNotes {
         }
     }
 
-    /// Aborts what an earlier process left unfinished. How many there were.
-    ///
-    /// # Errors
-    /// The store's first failure; what was not aborted stays noted.
-    pub async fn abort_all(&self, parts: &dyn PartStore) -> Result<usize, StoreError> {
-        let Ok(mut entries) = fs::read_dir(&self.folder).await else { return Ok(0) };
-        let mut aborted = 0;
+    /// What an earlier process left unfinished. To be asked before this one begins anything, whose notes
+    /// lie in the same folder.
+    pub async fn left_behind(&self) -> Vec<PartUpload> {
+        let mut left = Vec::new();
+        let Ok(mut entries) = fs::read_dir(&self.folder).await else { return left };
         while let Ok(Some(entry)) = entries.next_entry().await {
             let note = fs::read(entry.path()).await;
             let note = note.ok().and_then(|json| serde_json::from_slice::<Note>(&json).ok());
             let Some(Note { key, upload_id }) = note else { continue };
             let Ok(key) = ObjectKey::new(key) else { continue };
-            let upload = PartUpload { key, upload_id, keeps: WholeChecksum::None };
-            parts.abort(&upload).await?;
-            self.remove(&upload).await;
-            aborted += 1;
+            left.push(PartUpload { key, upload_id, keeps: WholeChecksum::None });
         }
-        Ok(aborted)
+        left
+    }
+
+    /// Aborts one that was left behind, and forgets it.
+    ///
+    /// # Errors
+    /// The store's; then it stays noted.
+    pub async fn abort(
+        &self,
+        parts: &dyn PartStore,
+        upload: &PartUpload,
+    ) -> Result<(), StoreError> {
+        parts.abort(upload).await?;
+        self.remove(upload).await;
+        Ok(())
     }
 
     fn path(&self, upload: &PartUpload) -> PathBuf {
         // An upload's id can be of any characters and length.
         let name = Sha256::of(format!("{}\n{}", upload.key, upload.upload_id).as_bytes());
         self.folder.join(format!("{name}.json"))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn upload(name: &str) -> PartUpload {
+        let key = ObjectKey::new(format!("a/{name}")).unwrap();
+        PartUpload { key, upload_id: format!("{name}/\u{e4}?"), keeps: WholeChecksum::None }
+    }
+
+    #[tokio::test]
+    async fn what_is_noted_is_left_behind_until_it_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let notes = PartNotes::new(folder.path().join("parts"));
+        assert_eq!(notes.left_behind().await, []);
+        notes.add(&upload("one")).await;
+        notes.add(&upload("two")).await;
+        notes.remove(&upload("one")).await;
+        notes.remove(&upload("three")).await;
+        tokio::fs::write(folder.path().join("parts/x.json"), b"{").await.unwrap();
+        let next = PartNotes::new(folder.path().join("parts"));
+        assert_eq!(next.left_behind().await, [upload("two")]);
     }
 }

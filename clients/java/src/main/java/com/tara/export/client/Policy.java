@@ -33,7 +33,9 @@ public record Policy(
           Duration.ofMillis(200),
           Duration.ofSeconds(10),
           Duration.ofSeconds(30),
-          4);
+          // grpc-java connects again a second after a connection was refused or cut in its beginning,
+          // and fails calls until then: fewer attempts could all come too early.
+          5);
 
   /**
    * The slowest line that is waited for: what is sent may take a second more for each of these

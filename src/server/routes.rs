@@ -1,0 +1,122 @@
+//! What answers at the port: gRPC, gRPC-Web and `/healthz`, and what each call passes on its way.
+
+use std::{any::Any, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{self, Next},
+    response::IntoResponse as _,
+    routing::get,
+};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use tokio::time;
+use tokio_util::sync::CancellationToken;
+use tonic::{body::Body, service::Routes};
+use tonic_health::{ServingStatus, server::HealthReporter};
+use tonic_web::GrpcWebLayer;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    cors::{AllowOrigin, CorsLayer},
+};
+
+use super::{ListenError, Service};
+use crate::{
+    auth::Authenticator,
+    config::ListenSettings,
+    grpc::{AdmissionService, authenticate, end_at, internal_fault, observe},
+    proto::{self, export_service_server::SERVICE_NAME},
+};
+
+/// Everything that is served, and what tells its health.
+///
+/// # Errors
+/// Where the API can't be described.
+pub(super) async fn routes(
+    service: &Service,
+    settings: &ListenSettings,
+    authenticator: Option<Arc<Authenticator>>,
+    draining: CancellationToken,
+) -> Result<(HealthReporter, Routes), ListenError> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    for name in ["", SERVICE_NAME] {
+        health.set_service_status(name, ServingStatus::Serving).await;
+    }
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // grpcurl prints the details of errors with it.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+    };
+    let longest = settings.max_stream_time.limit();
+    let end_in_time = middleware::from_fn(move |request: Request, next: Next| async move {
+        // Counted from the request's first bytes on, as platforms do.
+        let until = longest.map(|longest| time::Instant::now() + longest);
+        let response = next.run(request).await;
+        match until {
+            Some(until) => end_at(response, until).into_response(),
+            None => response,
+        }
+    });
+    let grpc = Routes::new(AdmissionService::new(&service.api, service.request_limits))
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .into_axum_router()
+        .layer(CatchPanicLayer::custom(panic_response))
+        .layer(end_in_time);
+    let grpc = match authenticator {
+        Some(authenticator) => {
+            grpc.layer(middleware::from_fn_with_state(authenticator, authenticate))
+        }
+        None => grpc,
+    };
+    let grpc = grpc
+        .layer(middleware::from_fn(observe))
+        // Not around /healthz: it answers plain HTTP/1.1 with 400.
+        .layer(GrpcWebLayer::new())
+        .layer(cors(&settings.cors_allowed_origins));
+    let healthz = get(move || async move {
+        if draining.is_cancelled() {
+            (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
+        } else {
+            (StatusCode::OK, "ok\n")
+        }
+    });
+    let router = Router::new().route("/healthz", healthz).merge(grpc);
+    Ok((health, Routes::from(router)))
+}
+
+/// What web pages of these origins may do.
+fn cors(origins: &[String]) -> CorsLayer {
+    let origin = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
+    };
+    let names = |names: &[&'static str]| -> Vec<HeaderName> {
+        names.iter().map(|name| HeaderName::from_static(name)).collect()
+    };
+    CorsLayer::new()
+        .allow_origin(origin)
+        .allow_methods([Method::POST])
+        .allow_headers(names(&[
+            "content-type",
+            "x-grpc-web",
+            "x-user-agent",
+            "grpc-timeout",
+            "authorization",
+            "traceparent",
+            "tracestate",
+        ]))
+        // gRPC-Web reads the status from these where an answer has headers only.
+        .expose_headers(names(&["grpc-status", "grpc-message", "grpc-status-details-bin"]))
+        .max_age(Duration::from_secs(3600))
+}
+
+/// A panic in one call is that call's INTERNAL.
+fn panic_response(_: Box<dyn Any + Send + 'static>) -> Response<Body> {
+    tracing::error!("a call panicked");
+    internal_fault().into_http()
+}
