@@ -33,9 +33,8 @@ public record Policy(
           Duration.ofMillis(200),
           Duration.ofSeconds(10),
           Duration.ofSeconds(30),
-          // grpc-java connects again a second after a connection was refused or cut in its
-          // beginning,
-          // and fails calls until then: fewer attempts could all come too early.
+          // grpc-java connects again a second after a connection broke in its beginning, and fails
+          // calls until then: fewer attempts could all come too early.
           5);
 
   /**
