@@ -65,8 +65,10 @@ export class World {
     await this.do("release");
   }
 
+  /** With its commands the world ends, its server and its folder too; killed, it would leave both. */
   async stop(): Promise<void> {
-    await this.program.stop();
+    const { child } = this.program;
+    await whenEnded(child, () => child.stdin?.end());
   }
 }
 
@@ -99,14 +101,13 @@ export async function startProgram(
     child.once("error", reject);
     child.once("exit", (code) => reject(new Error(`${command} ended with ${code}:\n${said.join("\n")}`)));
   });
-  return { child, lines, found, stop: () => end(child) };
+  return { child, lines, found, stop: () => whenEnded(child, () => child.kill()) };
 }
 
-/** Ends a program: one that takes commands ends with them. */
-async function end(child: ChildProcess): Promise<void> {
+/** Does what ends a program, and waits for it. */
+async function whenEnded(child: ChildProcess, end: () => void): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const ended = new Promise((resolve) => child.once("exit", resolve));
-  child.stdin?.end();
-  child.kill();
+  end();
   await ended;
 }
