@@ -1,14 +1,28 @@
-//! What the fuzz targets share: an accepted export made of a fuzzer's bytes.
+//! What the fuzz targets share: an accepted export made of a fuzzer's bytes, and what JSON must keep.
 
 use libfuzzer_sys::arbitrary::{Arbitrary, Result, Unstructured};
-use tara_export::bundle::{
-    AcceptedExport, AcceptedTime, Destination, Document, DocumentKind, ExportContent, Fallback,
-    FeedbackItem, FeedbackSection, FiniteNumber, FolderBase, FormatVersion, Json, JsonObject,
-    Review,
+use prost::Message as _;
+use tara_export::{
+    bundle::{
+        AcceptedExport, AcceptedTime, Destination, Document, DocumentKind, ExportContent, Fallback,
+        FeedbackItem, FeedbackSection, FiniteNumber, FolderBase, FormatVersion, Json, JsonObject,
+        Review,
+    },
+    client::{request_from_json, to_json, to_json_pretty},
+    proto::StartExportRequest,
 };
 
 /// How deep the service lets free fields be nested, their own object being the first level.
 const DEEPEST_LEVEL: usize = 30;
+
+/// In both forms of proto3 JSON a request is read again as the same one.
+pub fn check_json(request: &StartExportRequest) {
+    for json in [to_json(request), to_json_pretty(request)] {
+        let again = request_from_json(&json).expect("this release wrote it");
+        // A `NaN` is a number that differs from itself; its bytes don't.
+        assert_eq!(again.encode_to_vec(), request.encode_to_vec(), "{json}");
+    }
+}
 
 /// An accepted export, as any request could lead to it.
 pub fn accepted_export(input: &mut Unstructured<'_>) -> Result<AcceptedExport> {
