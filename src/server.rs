@@ -17,8 +17,8 @@ pub use self::{security::ListenError, settings::open_stores};
 use self::{
     connections::bounded,
     routes::routes,
-    security::{auth_settings, refresh, tls_files},
-    settings::{engine_settings, uploads},
+    security::refresh,
+    settings::{auth_settings, engine_settings, tls_files, uploads},
 };
 use crate::{
     auth::Authenticator,

@@ -1,13 +1,12 @@
-//! The listener's TLS and callers: from settings, and kept as their files and issuers have them.
+//! The listener's TLS and callers, kept as their files and issuers have them.
 
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::{sync::Notify, time};
 
 use crate::{
-    auth::{AuthSettings, AuthSetupError, Authenticator, JwtSettings, KeySource},
-    config::{SecuritySettings, value},
-    tls::{TlsError, TlsFiles, TlsServer},
+    auth::{AuthSetupError, Authenticator},
+    tls::{TlsError, TlsServer},
 };
 
 /// How often the files of certificates, tokens and keys are compared with what was read, and issuers' keys
@@ -53,35 +52,5 @@ pub(super) async fn refresh(
         if let Some(authenticator) = &authenticator {
             authenticator.refresh().await;
         }
-    }
-}
-
-pub(super) fn tls_files(settings: &SecuritySettings) -> Option<TlsFiles> {
-    Some(TlsFiles {
-        certificates: value(&settings.tls_cert_file)?,
-        key: value(&settings.tls_key_file)?,
-        client_authorities: value(&settings.tls_client_ca_file),
-    })
-}
-
-pub(super) fn auth_settings(settings: &SecuritySettings) -> AuthSettings {
-    let jwt = || {
-        let keys = match (value(&settings.jwt_jwks_file), value(&settings.jwt_jwks_url)) {
-            (Some(file), _) => KeySource::File(file),
-            (None, url) => KeySource::Url { url: url?, refresh: settings.jwt_jwks_refresh },
-        };
-        Some(JwtSettings {
-            issuer: value(&settings.jwt_issuer)?,
-            audience: value(&settings.jwt_audience)?,
-            keys,
-            leeway: settings.jwt_leeway,
-            roles_claim: settings.jwt_roles_claim.clone(),
-            role_prefix: value(&settings.jwt_role_prefix).unwrap_or_default(),
-        })
-    };
-    AuthSettings {
-        tokens_file: value(&settings.auth_tokens_file),
-        jwt: jwt(),
-        client_certificates: value(&settings.tls_client_ca_file).is_some(),
     }
 }

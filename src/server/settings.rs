@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use super::Access;
 use crate::{
+    auth::{AuthSettings, JwtSettings, KeySource},
     bundle::FormatVersion,
     catalog::layout,
     clock::Clock,
-    config::{self, Encryption, Settings, value},
+    config::{self, Encryption, SecuritySettings, Settings, value},
     export::{AdmissionLimits, AllowedSource, EngineSettings, JournalPlace, Stores},
     store::{
         Store, StoreError,
@@ -15,6 +16,7 @@ use crate::{
         s3::{ObjectLock, ObjectLockMode, S3Settings, S3Store, ServerSideEncryption},
     },
     telemetry::prices::RequestPrices,
+    tls::TlsFiles,
     transfer::{PartNotes, TransferLimits, Transfers},
     upload::{UploadSettings, Uploads},
 };
@@ -139,5 +141,35 @@ fn s3_settings(settings: &Settings, bucket: String) -> S3Settings {
             get: settings.s3_prices.get,
             delete: settings.s3_prices.delete,
         },
+    }
+}
+
+pub(super) fn tls_files(settings: &SecuritySettings) -> Option<TlsFiles> {
+    Some(TlsFiles {
+        certificates: value(&settings.tls_cert_file)?,
+        key: value(&settings.tls_key_file)?,
+        client_authorities: value(&settings.tls_client_ca_file),
+    })
+}
+
+pub(super) fn auth_settings(settings: &SecuritySettings) -> AuthSettings {
+    let jwt = || {
+        let keys = match (value(&settings.jwt_jwks_file), value(&settings.jwt_jwks_url)) {
+            (Some(file), _) => KeySource::File(file),
+            (None, url) => KeySource::Url { url: url?, refresh: settings.jwt_jwks_refresh },
+        };
+        Some(JwtSettings {
+            issuer: value(&settings.jwt_issuer)?,
+            audience: value(&settings.jwt_audience)?,
+            keys,
+            leeway: settings.jwt_leeway,
+            roles_claim: settings.jwt_roles_claim.clone(),
+            role_prefix: value(&settings.jwt_role_prefix).unwrap_or_default(),
+        })
+    };
+    AuthSettings {
+        tokens_file: value(&settings.auth_tokens_file),
+        jwt: jwt(),
+        client_certificates: value(&settings.tls_client_ca_file).is_some(),
     }
 }
