@@ -74,7 +74,11 @@ async fn abort_unfinished_parts(shared: Arc<Shared>, mut left: Vec<PartUpload>) 
     loop {
         let mut stays = Vec::new();
         for upload in left {
-            if let Err(error) = notes.abort(parts, &upload).await {
+            let aborted = tokio::select! {
+                aborted = notes.abort(parts, &upload) => aborted,
+                () = shared.draining.cancelled() => return,
+            };
+            if let Err(error) = aborted {
                 tracing::debug!(key = %upload.key, %error, "unfinished parts stay for now");
                 stays.push(upload);
             }
