@@ -1,0 +1,14 @@
+//! Limits that every part of the server shares: who a limit counts for, semaphores that share fairly
+//! between callers, and thread pools of a fixed size for blocking work.
+//!
+//! Knows nothing of exports, stores or gRPC.
+
+mod caller;
+mod fair;
+mod pool;
+
+pub use self::{
+    caller::CallerKey,
+    fair::{FairPermit, FairSemaphore, Unavailable},
+    pool::{Pool, PoolState, WorkFailed},
+};

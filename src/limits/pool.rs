@@ -1,0 +1,233 @@
+//! A pool of threads of its own for one kind of blocking work.
+//!
+//! Work of one kind never waits for a thread that another kind occupies: the journal's writes do not
+//! queue behind reads for a slow disk. Each pool reports whether it makes progress.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures::future::BoxFuture;
+use tokio::runtime::{Builder, Runtime};
+
+/// Threads for blocking work. Cheap to clone; the threads end when the last clone is dropped.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    inner: Arc<Inner>,
+}
+
+/// The work panicked, or the pool is shutting down.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("work in the pool {pool} did not finish: {message}")]
+pub struct WorkFailed {
+    /// The pool's name.
+    pub pool: &'static str,
+    /// What happened.
+    pub message: String,
+}
+
+/// What a pool is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolState {
+    /// Work that a thread is on.
+    pub running: u64,
+    /// Work that waits for a thread.
+    pub queued: u64,
+    /// How long the pool has had work in its queue without starting or finishing any. `None` if its
+    /// queue is empty.
+    pub stalled_for: Option<Duration>,
+}
+
+struct Inner {
+    name: &'static str,
+    threads: usize,
+    /// Absent only while it is dropped.
+    runtime: Option<Runtime>,
+    progress: Arc<Progress>,
+}
+
+struct Progress {
+    submitted: AtomicU64,
+    started: AtomicU64,
+    finished: AtomicU64,
+    /// When the queue was last empty, or work was last started or finished.
+    last: Mutex<Instant>,
+}
+
+impl Pool {
+    /// A pool with at most this many threads, which start when they are needed and end after ten
+    /// seconds without work.
+    ///
+    /// # Errors
+    /// If the system gives no resources for it.
+    pub fn new(name: &'static str, threads: usize) -> std::io::Result<Self> {
+        // A runtime is the well-tested queue and threads behind `spawn_blocking`; nothing async runs
+        // on this one.
+        let runtime = Builder::new_current_thread()
+            .max_blocking_threads(threads)
+            .thread_name(name)
+            .build()?;
+        let progress = Progress {
+            submitted: AtomicU64::new(0),
+            started: AtomicU64::new(0),
+            finished: AtomicU64::new(0),
+            last: Mutex::new(Instant::now()),
+        };
+        let inner = Inner { name, threads, runtime: Some(runtime), progress: Arc::new(progress) };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The pool's name, in logs, metrics and checks.
+    pub fn name(&self) -> &'static str {
+        self.inner.name
+    }
+
+    /// The most threads it has.
+    pub fn threads(&self) -> usize {
+        self.inner.threads
+    }
+
+    /// Runs blocking work to its end, even if the returned future is dropped.
+    pub fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, WorkFailed>> {
+        let Inner { name, runtime, progress, .. } = &*self.inner;
+        let name = *name;
+        let progress = progress.clone();
+        progress.submit();
+        let running = runtime.as_ref().map(|runtime| {
+            runtime.spawn_blocking(move || {
+                let _running = Running::start(progress);
+                work()
+            })
+        });
+        Box::pin(async move {
+            let failed = |message: String| WorkFailed { pool: name, message };
+            match running {
+                Some(running) => running.await.map_err(|error| failed(error.to_string())),
+                None => Err(failed("the pool is shutting down".to_owned())),
+            }
+        })
+    }
+
+    /// What it is doing now.
+    pub fn state(&self) -> PoolState {
+        let progress = &self.inner.progress;
+        let last = progress.lock();
+        let finished = progress.finished.load(Ordering::SeqCst);
+        let started = progress.started.load(Ordering::SeqCst);
+        let submitted = progress.submitted.load(Ordering::SeqCst);
+        let queued = submitted.saturating_sub(started);
+        PoolState {
+            running: started.saturating_sub(finished),
+            queued,
+            stalled_for: (queued > 0).then(|| last.elapsed()),
+        }
+    }
+}
+
+impl Progress {
+    fn lock(&self) -> MutexGuard<'_, Instant> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn submit(&self) {
+        let mut last = self.lock();
+        if self.submitted.load(Ordering::SeqCst) == self.started.load(Ordering::SeqCst) {
+            *last = Instant::now();
+        }
+        self.submitted.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn advance(&self, counter: &AtomicU64) {
+        let mut last = self.lock();
+        counter.fetch_add(1, Ordering::SeqCst);
+        *last = Instant::now();
+    }
+}
+
+/// Work that a thread is on.
+struct Running(Arc<Progress>);
+
+impl Running {
+    fn start(progress: Arc<Progress>) -> Self {
+        progress.advance(&progress.started);
+        Self(progress)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.advance(&self.0.finished);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Waiting for threads is forbidden in async code, and a thread may hang on a disk. Whoever
+        // needs the work's end awaits it.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, threads, .. } = self;
+        formatter.debug_struct("Pool").field("name", name).field("threads", threads).finish()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_runs_although_its_future_is_dropped() {
+        let pool = Pool::new("test", 1).unwrap();
+        let (sender, receiver) = mpsc::channel();
+        drop(pool.run(move || sender.send(7).unwrap()));
+        assert_eq!(pool.run(move || receiver.recv().unwrap()).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn occupied_pool_with_a_queue_is_stalled_until_it_goes_on() {
+        let pool = Pool::new("test", 1).unwrap();
+        let (release, released) = mpsc::channel::<()>();
+        let (started, has_started) = mpsc::channel();
+        let occupying = pool.run(move || {
+            started.send(()).unwrap();
+            released.recv().unwrap();
+        });
+        has_started.recv().unwrap();
+        // Occupied, and nothing waits: that is no stall.
+        assert_eq!(pool.state(), PoolState { running: 1, queued: 0, stalled_for: None });
+        let waiting = pool.run(|| ());
+        let state = pool.state();
+        assert_eq!((state.running, state.queued), (1, 1));
+        assert!(state.stalled_for.is_some());
+        release.send(()).unwrap();
+        occupying.await.unwrap();
+        waiting.await.unwrap();
+        assert_eq!(pool.state().stalled_for, None);
+    }
+
+    #[tokio::test]
+    async fn panic_is_reported_and_the_pool_goes_on() {
+        let pool = Pool::new("test", 1).unwrap();
+        let failed = pool.run(|| assert_eq!(1, 2)).await.unwrap_err();
+        assert_eq!(failed.pool, "test");
+        assert_eq!(pool.run(|| 1).await, Ok(1));
+        assert_eq!(pool.state(), PoolState { running: 0, queued: 0, stalled_for: None });
+    }
+}
