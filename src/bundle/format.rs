@@ -26,6 +26,8 @@ fn to_json(value: &impl Serialize, formatter: impl Formatter) -> Vec<u8> {
     // Writing to memory does not fail, and serde_json itself refuses only keys that are no texts.
     #[allow(clippy::expect_used, reason = "the values of this room have text keys only")]
     result.expect("a value with text keys is JSON");
+    // Files are kept while they are stored; their buffers grew to up to twice their sizes.
+    bytes.shrink_to_fit();
     bytes
 }
 
