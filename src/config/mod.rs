@@ -180,7 +180,7 @@ pub struct Settings {
     #[arg(long, env = "MAX_REQUEST_SIZE", default_value = "32MiB", value_parser = size("MAX_REQUEST_SIZE", 64 * KIB..=GIB))]
     pub max_request_size: ByteSize,
 
-    /// All requests in memory together; at least the largest request
+    /// Memory of all requests together, counted as what they become; at least the largest request
     #[arg(long, env = "MAX_REQUEST_MEMORY", default_value = "512MiB",
           value_parser = size("MAX_REQUEST_MEMORY", 64 * KIB..=1024 * GIB))]
     pub max_request_memory: ByteSize,

@@ -52,6 +52,17 @@ pub struct RequestedContent {
     pub fallback: Fallback,
 }
 
+impl RequestedContent {
+    /// Bytes of the documents that came with the request.
+    pub fn inline_bytes(&self) -> u64 {
+        let inline = |document: &RequestedDocument| match document {
+            RequestedDocument::Here(document) => document.content.size_bytes(),
+            RequestedDocument::Elsewhere(_) => 0,
+        };
+        self.documents.iter().map(inline).sum()
+    }
+}
+
 /// Accepts requests and carries them to committed bundles. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Engine {
@@ -116,7 +127,7 @@ impl Engine {
         request_id: Option<Uuid>,
         requested: RequestedContent,
         requested_by: String,
-        permit: Permit,
+        mut permit: Permit,
     ) -> Result<Subscription, StartError> {
         let shared = &self.shared;
         if shared.draining.is_cancelled() {
@@ -132,12 +143,14 @@ impl Engine {
         let content = ExportContent { review, documents, destination, fallback };
         let format_version = shared.settings.format_version;
         // In the background: a large review takes a while.
-        let digested =
-            tokio::task::spawn_blocking(move || (content.digest(format_version), content)).await;
-        let (content_digest, content) = digested.map_err(|error| {
+        let digested = tokio::task::spawn_blocking(move || {
+            (content.digest(format_version), content.footprint_bytes(), content)
+        });
+        let (content_digest, footprint_bytes, content) = digested.await.map_err(|error| {
             tracing::error!(%error, "digesting a request panicked");
             StartError::Internal
         })?;
+        permit.shrink_to(footprint_bytes);
         let accepted_time = AcceptedTime::new(shared.clock.now());
         let export = AcceptedExport {
             export_id,

@@ -30,7 +30,7 @@ mod tally;
 mod watchdog;
 
 pub use self::{
-    admission::{Admission, AdmissionLimits, Overloaded, Permit},
+    admission::{Admission, AdmissionLimits, NoRoom, Overloaded, Permit, Room},
     documents::{AllowedSource, NamedDocument, NamedPlace, RequestedDocument},
     engine::Engine,
     engine::RequestedContent,

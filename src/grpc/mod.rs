@@ -14,9 +14,10 @@ mod status;
 mod stream_limit;
 mod upload;
 mod waiting;
+mod wire_scan;
 
 pub use self::{
-    admission::{AdmissionService, RequestLimits},
+    admission::{RequestAdmission, RequestLimits, admit, request_memory_bytes},
     authentication::authenticate,
     observe::observe,
     service::{ExportApi, Replica},

@@ -1,4 +1,4 @@
-//! Bounds on a request's body while it is read: its size, and the time that it takes.
+//! A bound on the time that a request's body takes to arrive.
 
 use std::{
     future::Future as _,
@@ -9,25 +9,10 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::{Sleep, sleep};
-use tonic::{Code, Status, body::Body};
+use tonic::{Status, body::Body};
 
-use super::status::{REQUEST_TOO_LARGE, REQUEST_TOO_SLOW, status};
-
-/// The same body, of at most so many bytes.
-pub(super) fn limited(body: Body, limit_bytes: usize) -> Body {
-    Body::new(Limited::new(body, limit_bytes).map_err(
-        move |error: Box<dyn std::error::Error + Send + Sync>| {
-            if error.is::<LengthLimitError>() {
-                let message = format!("requests of this method have at most {limit_bytes} bytes");
-                status(Code::ResourceExhausted, REQUEST_TOO_LARGE, message)
-            } else {
-                Status::from_error(error)
-            }
-        },
-    ))
-}
+use super::admission::too_slow;
 
 /// The same body, which is whole within this time, or fails: what a request holds, it holds no longer because
 /// its sender is slow.
@@ -52,16 +37,7 @@ impl HttpBody for TimedBody {
         let this = &mut *self;
         // Asked first: a body without an end must end too.
         if this.end.as_mut().poll(context).is_ready() {
-            let message = format!(
-                "the request did not arrive within {:?} (REQUEST_TIMEOUT): upload its large documents first \
-                 (CreateUpload)",
-                this.timeout
-            );
-            return Poll::Ready(Some(Err(status(
-                Code::DeadlineExceeded,
-                REQUEST_TOO_SLOW,
-                message,
-            ))));
+            return Poll::Ready(Some(Err(too_slow(this.timeout))));
         }
         Pin::new(&mut this.body).poll_frame(context)
     }

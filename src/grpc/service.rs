@@ -2,12 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures::future::join_all;
 use prost::Message as _;
 use tokio::time;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{
+    admission::{AdmittedReview, undecodable},
     admitted::Admitted,
     authentication::{caller, log_access},
     convert::{
@@ -27,7 +29,7 @@ use crate::{
         Catalog, Export, ExportState, Filter, ListQuery, PagePosition, ReadError, StoredBundle,
     },
     clock::Clock,
-    export::{Engine, Permit},
+    export::Engine,
     proto::{
         self, export_option, export_service_server::ExportService, get_report_request::View,
         get_report_response,
@@ -124,14 +126,6 @@ impl ExportApi {
         export
     }
 
-    /// The room the admission layer took for this request; taken now where there is no such layer.
-    async fn permit<T>(&self, request: &Request<T>) -> Result<Permit, Status> {
-        match Admitted::<Permit>::take(request) {
-            Some(permit) => Ok(permit),
-            None => Ok(self.engine.admission().admit().await?),
-        }
-    }
-
     /// Why a page can't be had, and what can.
     fn unlisted(&self, error: ReadError) -> Status {
         match error {
@@ -223,10 +217,10 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::PreviewExportRequest>,
     ) -> Result<Response<proto::PreviewExportResponse>, Status> {
-        let _permit = self.permit(&request).await?;
+        let AdmittedReview { message, permit: _permit } = admitted(&request)?;
         let accepted_time = AcceptedTime::new(self.clock.now());
         let (planned, warnings) = in_background(move || {
-            let PreviewRequest { review, documents } = preview_request(request.into_inner())?;
+            let PreviewRequest { review, documents } = preview_request(decode(message)?)?;
             let warnings = warnings(&review, !documents.is_empty());
             Ok((preview(&review, &documents, accepted_time), warnings))
         })
@@ -261,15 +255,16 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::StartExportRequest>,
     ) -> Result<Response<Self::StartExportStream>, Status> {
-        let mut permit = self.permit(&request).await?;
+        let AdmittedReview { message, mut permit } = admitted(&request)?;
         let caller = caller(&request);
-        let (size_bytes, StartRequest { request_id, content }) = in_background(move || {
-            let request = request.into_inner();
-            let size_bytes = request.encoded_len() as u64;
-            Ok((size_bytes, start_request(request)?))
-        })
-        .await?;
-        permit.shrink_to(size_bytes);
+        let message_bytes = message.len() as u64;
+        let StartRequest { request_id, content } =
+            in_background(move || start_request(decode(message)?)).await?;
+        // Inline documents are parts of the message, and keep the whole of it.
+        let inline_bytes = content.inline_bytes();
+        if inline_bytes > 0 {
+            permit.keep_beside(message_bytes.saturating_sub(inline_bytes));
+        }
         let requested_by = caller.to_string();
         let subscription = self.engine.start(request_id, content, requested_by, permit).await?;
         log_access(
@@ -529,8 +524,21 @@ impl ExportService for ExportApi {
     }
 }
 
+/// What the admission layer read and took for this request.
+fn admitted<T>(request: &Request<T>) -> Result<AdmittedReview, Status> {
+    Admitted::take(request).ok_or_else(|| {
+        tracing::error!("a request came past the admission layer");
+        internal_fault()
+    })
+}
+
+/// Decodes a message that the admission layer scanned. Its documents share its bytes.
+fn decode<T: prost::Message + Default>(message: Bytes) -> Result<T, Status> {
+    T::decode(message).map_err(|_| undecodable())
+}
+
 /// Does work that takes a while for large requests where it holds up no other.
-async fn in_background<T: Send + 'static>(
+pub(super) async fn in_background<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Status> + Send + 'static,
 ) -> Result<T, Status> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {

@@ -211,5 +211,3 @@ fn broke_off(reason: String) -> UploadError {
 
 /// So many bytes of a stream come within the patience for it, or it ends.
 const HEADWAY_BYTES: usize = 64 * 1024;
-/// Bytes of one message of a stream at most.
-pub(super) const MESSAGE_BYTES: usize = 4 * 1024 * 1024;

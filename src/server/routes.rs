@@ -24,8 +24,11 @@ use super::{ListenError, Service};
 use crate::{
     auth::Authenticator,
     config::ListenSettings,
-    grpc::{AdmissionService, authenticate, end_at, internal_fault, observe},
-    proto::{self, export_service_server::SERVICE_NAME},
+    grpc::{RequestAdmission, admit, authenticate, end_at, internal_fault, observe},
+    proto::{
+        self,
+        export_service_server::{ExportServiceServer, SERVICE_NAME},
+    },
 };
 
 /// Everything that is served, and what tells its health.
@@ -59,11 +62,16 @@ pub(super) async fn routes(
             None => response,
         }
     });
-    let grpc = Routes::new(AdmissionService::new(&service.api, service.request_limits))
+    // Sizes are the admission layer's matter.
+    let exports =
+        ExportServiceServer::new(service.api.clone()).max_decoding_message_size(usize::MAX);
+    let admission = RequestAdmission::new(&service.api, service.request_limits);
+    let grpc = Routes::new(exports)
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .into_axum_router()
+        .layer(middleware::from_fn_with_state(admission, admit))
         .layer(CatchPanicLayer::custom(panic_response))
         .layer(end_in_time);
     let grpc = match authenticator {

@@ -7,6 +7,7 @@ pub(crate) mod bundles;
 pub(crate) mod catalogue;
 pub(crate) mod following;
 pub(crate) mod http;
+pub(crate) mod raw;
 pub(crate) mod requests;
 pub(crate) mod s3;
 pub(crate) mod statuses;
