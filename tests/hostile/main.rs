@@ -8,6 +8,7 @@ use harness::{following, requests, statuses, uploads};
 
 mod peer;
 
+mod announced;
 mod connections;
 mod half_open;
 mod headers;

@@ -11,6 +11,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 #[allow(unused_imports, reason = "paths that the harness's modules use")]
-use harness::{following, requests, statuses, uploads};
+use harness::{following, raw, requests, statuses, uploads};
 
 mod allocator;
+mod messages;
