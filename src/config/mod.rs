@@ -182,7 +182,7 @@ pub struct Settings {
 
     /// Memory of all requests together, counted as what they become; at least the largest request
     #[arg(long, env = "MAX_REQUEST_MEMORY", default_value = "512MiB",
-          value_parser = size("MAX_REQUEST_MEMORY", 64 * KIB..=1024 * GIB))]
+          value_parser = size("MAX_REQUEST_MEMORY", 256 * KIB..=1024 * GIB))]
     pub max_request_memory: ByteSize,
 
     /// Exports at once

@@ -98,6 +98,29 @@ pub(crate) async fn call(
         return (status, head.headers);
     }
     let body = within("the answer's end", body.collect()).await.unwrap().to_bytes();
-    let code = if head.status.is_success() && !body.is_empty() { Code::Ok } else { Code::Unknown };
-    (Status::new(code, ""), head.headers)
+    if protocol == Protocol::GrpcWebText {
+        // Its trailers are in base64, too: enough to tell an answer from none.
+        let code = if body.is_empty() { Code::Unknown } else { Code::Ok };
+        return (Status::new(code, ""), head.headers);
+    }
+    (web_status(&body), head.headers)
+}
+
+/// The status in the trailers that end an answer over gRPC-Web.
+fn web_status(mut body: &[u8]) -> Status {
+    while let [flag, a, b, c, d, rest @ ..] = body {
+        let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+        let (frame, rest) = rest.split_at(length);
+        if flag & 0x80 != 0 {
+            let lines = std::str::from_utf8(frame).unwrap().lines();
+            let trailers = lines.filter_map(|line| line.split_once(':')).map(|(name, value)| {
+                let name: http::HeaderName = name.trim().parse().unwrap();
+                (name, value.trim().parse().unwrap())
+            });
+            let trailers: HeaderMap = trailers.collect();
+            return Status::from_header_map(&trailers).expect("a status in the trailers");
+        }
+        body = rest;
+    }
+    Status::unknown("no trailers")
 }

@@ -173,18 +173,15 @@ fn struct_bytes(message: &MessageDescriptor, depth: u32) -> u64 {
     if depth > STRUCT_DEPTH_LIMIT {
         return 8;
     }
-    let field_bytes =
-        |field: &FieldDescriptor| match field.kind() {
-            _ if field.is_list() || field.is_map() => VEC_BYTES,
-            // A tag beside it.
-            Kind::Message(inner) => struct_bytes(&inner, depth + 1) + 8,
-            Kind::String => VEC_BYTES,
-            Kind::Bytes => BYTES_BYTES,
-            Kind::Double | Kind::Int64 | Kind::Uint64 | Kind::Sint64 => {
-                if field.supports_presence() { 16 } else { 8 }
-            }
-            _ => 8,
-        };
+    let field_bytes = |field: &FieldDescriptor| match field.kind() {
+        _ if field.is_list() || field.is_map() => VEC_BYTES,
+        // A tag beside it.
+        Kind::Message(inner) => struct_bytes(&inner, depth + 1) + 8,
+        Kind::String => VEC_BYTES,
+        Kind::Bytes => BYTES_BYTES,
+        _ if field.supports_presence() => 16,
+        _ => 8,
+    };
     let in_no_oneof =
         |field: &FieldDescriptor| field.containing_oneof().is_none_or(|oneof| oneof.is_synthetic());
     let plain: u64 = message.fields().filter(in_no_oneof).map(|field| field_bytes(&field)).sum();
