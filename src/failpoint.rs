@@ -42,9 +42,12 @@ pub(crate) fn disk_error(name: &str, path: &std::path::Path) -> Option<std::io::
     fail::fail_point!(name, |argument: Option<String>| {
         let Some(argument) = argument else { kill() };
         let (number, part) = argument.split_once(' ').unwrap_or((&argument, ""));
-        // A number that is none is a test's mistake, which must not look as if all went well.
-        let Ok(number) = number.parse() else { kill() };
         let is_meant = path.to_string_lossy().contains(part);
+        if number == "kill" && !is_meant {
+            return None;
+        }
+        // `kill`; or a test's mistake, which must not look as if all went well.
+        let Ok(number) = number.parse() else { kill() };
         is_meant.then(|| std::io::Error::from_raw_os_error(number))
     });
     None

@@ -5,11 +5,15 @@ use std::{io, process::ExitCode, sync::Arc};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tara_export::{
     adopt::Adoption,
-    cli::{ADOPT_HELP, AdoptCommand, ClientCommand, ExitStatus, HealthCommand, Output},
+    cli::{
+        ADOPT_HELP, AdoptCommand, ClientCommand, ExitStatus, HealthCommand, JournalAction,
+        JournalCommand, Output, RetryCommand,
+    },
     client::Client,
     clock::SystemClock,
     config::{ListenSettings, LogSettings, Settings, TelemetrySettings, value},
     data_dir::DataDirLock,
+    export::journal::retry,
     server::{Access, RunningServer, Service, open_stores},
     store::local::LocalStore,
     telemetry::{Telemetry, start_logging},
@@ -40,6 +44,8 @@ enum Command {
     /// Make bundles of folders that the review application wrote before this service existed
     #[command(after_help = ADOPT_HELP)]
     Adopt(AdoptCommand),
+    /// Work on the journal of DATA_DIR, beside a running server or without one
+    Journal(JournalCommand),
     /// Ask whether a server takes calls, for health checks: exit code 0 where it does
     Health(HealthCommand),
 }
@@ -98,6 +104,10 @@ fn main() -> ExitCode {
         Command::Adopt(command) => {
             start_logging(&cli.log);
             ended(runtime.block_on(run_adopt(command, &cli.settings)))
+        }
+        Command::Journal(JournalCommand { action: JournalAction::Retry(command) }) => {
+            start_logging(&cli.log);
+            ended(retry_entry(&command, &cli.settings))
         }
         Command::Health(command) => {
             start_logging(&cli.log);
@@ -222,6 +232,20 @@ async fn run_adopt(
     let result = command.run(adoption, stop_signal.wait(), &mut Output::of_process()).await;
     drop(lock);
     told(result)
+}
+
+/// Takes an entry out of quarantine. A server that has the data directory may run beside it.
+fn retry_entry(
+    command: &RetryCommand,
+    settings: &Settings,
+) -> Result<ExitStatus, (String, ExitStatus)> {
+    let export_id = command.export_id().parse().map_err(|_| {
+        let message = format!("{:?} is no export: exports/{{id}}, or the id alone", command.export);
+        (message, ExitStatus::Usage)
+    })?;
+    let retried = retry(&settings.data_dir, export_id)
+        .map_err(|error| (error.to_string(), ExitStatus::Failed))?;
+    told(command.report(&retried.reason, &mut Output::of_process()))
 }
 
 fn told(

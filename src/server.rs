@@ -208,6 +208,7 @@ impl RunningServer {
 
     /// Stops in order: no new exports, running ones get their time, streams end, connections close.
     pub async fn shut_down(mut self) {
+        self.engine.announce_stop().await;
         self.draining.cancel();
         for service in ["", SERVICE_NAME] {
             self.health.set_service_status(service, ServingStatus::NotServing).await;

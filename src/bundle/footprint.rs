@@ -36,24 +36,31 @@ pub(super) const fn text_bytes(length: usize) -> u64 {
 
 /// Bytes of a list on the heap, without what its elements own. A list that grows has up to twice
 /// the room it needs, and room for four at least.
-pub(super) const fn list_bytes<T>(length: usize) -> u64 {
+const fn list_bytes<T>(length: usize) -> u64 {
+    list_bytes_of(size_of::<T>(), length)
+}
+
+/// The same of elements of this size.
+pub(super) const fn list_bytes_of(element_bytes: usize, length: usize) -> u64 {
     if length == 0 {
         return 0;
     }
     let places = if length < 2 { 4 } else { 2 * length as u64 };
-    places * size_of::<T>() as u64 + BLOCK_BYTES
+    places * element_bytes as u64 + BLOCK_BYTES
 }
 
 /// Bytes of an ordered map on the heap, without what its entries own.
-pub(super) const fn map_bytes<K, V>(length: usize) -> u64 {
+const fn map_bytes<K, V>(length: usize) -> u64 {
+    map_bytes_of(size_of::<K>() + size_of::<V>(), length)
+}
+
+/// The same of entries of this size.
+pub(super) const fn map_bytes_of(entry_bytes: usize, length: usize) -> u64 {
     if length == 0 {
         return 0;
     }
-    (1 + length as u64 / NODE_MIN_ENTRIES) * node_bytes::<K, V>()
-}
-
-const fn node_bytes<K, V>() -> u64 {
-    NODE_ENTRIES * (size_of::<K>() + size_of::<V>()) as u64 + NODE_OVERHEAD_BYTES + BLOCK_BYTES
+    let node_bytes = NODE_ENTRIES * entry_bytes as u64 + NODE_OVERHEAD_BYTES + BLOCK_BYTES;
+    (1 + length as u64 / NODE_MIN_ENTRIES) * node_bytes
 }
 
 impl ExportContent {

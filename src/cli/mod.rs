@@ -1,8 +1,8 @@
 //! The client commands: arguments, runs, and what a person sees of them.
 //!
 //! Each command runs against a connected [`Client`]. Who composes them connects to the server that
-//! [`ClientCommand::server`] names, or to one of its own. [`AdoptCommand`] works on a store, and
-//! [`HealthCommand`] asks only a server that is there.
+//! [`ClientCommand::server`] names, or to one of its own. [`AdoptCommand`] works on a store,
+//! [`JournalCommand`] on a data directory, and [`HealthCommand`] asks only a server that is there.
 
 mod adopt;
 mod check;
@@ -10,6 +10,7 @@ mod download;
 mod export;
 mod format;
 mod health;
+mod journal;
 mod link;
 mod list;
 mod output;
@@ -29,6 +30,7 @@ pub use check::CheckCommand;
 pub use download::DownloadCommand;
 pub use export::ExportCommand;
 pub use health::HealthCommand;
+pub use journal::{JournalAction, JournalCommand, RetryCommand};
 pub use link::LinkCommand;
 pub use list::ListCommand;
 pub use output::{Captured, Output};

@@ -73,6 +73,7 @@ impl Job {
             budget: Arc::new(RetryBudget::new(settings.retry_budget)),
             parallel_puts: settings.parallel_puts,
             manifest_sent,
+            attempt: self.attempt.as_ref(),
             documents: Documents::new(
                 &self.shared,
                 self.run.export_id(),

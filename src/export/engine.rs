@@ -132,9 +132,10 @@ impl Engine {
         let content = ExportContent { review, documents, destination, fallback };
         let format_version = shared.settings.format_version;
         // In the background: a large review takes a while.
-        let digested =
-            tokio::task::spawn_blocking(move || (content.digest(format_version), content)).await;
-        let (content_digest, content) = digested.map_err(|error| {
+        let digested = tokio::task::spawn_blocking(move || {
+            (content.digest(format_version), content.footprint_bytes(), content)
+        });
+        let (content_digest, memory_bytes, content) = digested.await.map_err(|error| {
             tracing::error!(%error, "digesting a request panicked");
             StartError::Internal
         })?;
@@ -167,8 +168,8 @@ impl Engine {
             shared.registry.forget_run(&run);
         };
         if is_new {
-            let job = Job { shared: shared.clone(), run: run.clone(), _permit: permit };
-            self.spawn(job, export, attachments);
+            let job = Job::new(shared.clone(), run.clone(), permit);
+            self.spawn(job, export, memory_bytes, attachments);
         }
         run.acceptance().await?;
         Ok(self.subscribe(run, 0))
@@ -252,8 +253,17 @@ impl Engine {
         self.shared.ending.clone()
     }
 
+    /// The process is about to stop: however it ends from now on, that is no death of an entry of the
+    /// journal. To be called before anything is waited for.
+    pub async fn announce_stop(&self) {
+        if let Ok(journal) = self.shared.journal() {
+            journal.close_attempts().await;
+        }
+    }
+
     /// Takes no more requests, gives running exports this long to end, then lets listeners go.
     pub async fn shut_down(&self, patience: Duration) {
+        self.announce_stop().await;
         self.shared.draining.cancel();
         self.shared.tasks.close();
         if time::timeout(patience, self.shared.tasks.wait()).await.is_err() {
@@ -282,12 +292,18 @@ impl Engine {
         )
     }
 
-    fn spawn(&self, job: Job, export: AcceptedExport, attachments: Vec<(DocumentKind, PathBuf)>) {
+    fn spawn(
+        &self,
+        job: Job,
+        export: AcceptedExport,
+        memory_bytes: u64,
+        attachments: Vec<(DocumentKind, PathBuf)>,
+    ) {
         let (shared, run) = (self.shared.clone(), job.run.clone());
         let documents = export.content.documents.iter();
         let inline = documents.filter_map(|document| document.content.inline());
         let size_bytes = inline.map(|bytes| bytes.len() as u64).sum();
-        let entry = JournalEntry { header: export.header(), size_bytes };
+        let entry = JournalEntry { header: export.header(), size_bytes, memory_bytes };
         // Below the call that started it, whose trace it belongs to.
         let work = job.start(export, attachments).instrument(spans::export(run.export_id()));
         self.shared.tasks.spawn(async move {

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use super::{
@@ -75,9 +76,13 @@ impl Job {
                 failpoint!("journal.recorded");
                 self.carry(&export, &entry, Origin::Request).await;
             }
-            // It was never taken out of the journal, though it has ended.
-            Err(JournalError::RecordedBefore(header)) => {
-                self.resume(JournalEntry { header: *header, size_bytes: 0 }).await;
+            // It is in the journal and not in this process's memory. The backlog reserves what the
+            // entry takes; this request's memory is returned.
+            Err(JournalError::RecordedBefore(entry)) => {
+                drop(export);
+                self.run.update(|export| export.state = ExportState::Pending);
+                self.run.resume(entry.header.accepted_time, Durability::LocalDisk);
+                self.shared.backlog.push(*entry, Task::Carry, Duration::ZERO);
             }
             Err(error) => {
                 tracing::error!(export_id = %export.export_id, %error, "not accepted");
@@ -87,7 +92,7 @@ impl Job {
     }
 
     /// Carries an export of the journal to its end.
-    pub(super) async fn resume(self, entry: JournalEntry) {
+    pub(super) async fn resume(mut self, entry: JournalEntry) {
         self.run.resume(entry.header.accepted_time, Durability::LocalDisk);
         self.run.update(|export| {
             export.state = ExportState::Running;

@@ -1,7 +1,10 @@
 //! What the engine and all its runs share.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -78,6 +81,34 @@ pub struct Stores {
     pub local: Arc<dyn Store>,
 }
 
+/// Counts the exports that are worked on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct InProgress(Arc<AtomicUsize>);
+
+/// One export that is worked on, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Counted(InProgress);
+
+impl InProgress {
+    pub(super) fn count(&self) -> Counted {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Counted(self.clone())
+    }
+}
+
+impl Counted {
+    /// Whether others are worked on, too.
+    pub(super) fn has_company(&self) -> bool {
+        self.0.0.load(Ordering::Relaxed) > 1
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// One for each engine.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -94,6 +125,8 @@ pub(super) struct Shared {
     pub uploads: Uploads,
     pub transfers: Transfers,
     pub tasks: TaskTracker,
+    /// Exports that are worked on, whatever they came from.
+    pub in_progress: InProgress,
     /// No new exports.
     pub draining: CancellationToken,
     /// What still runs is left to the next process.
@@ -123,6 +156,7 @@ impl Shared {
             breaker: Breaker::new(settings.outage_pause),
             tally: Arc::default(),
             tasks: TaskTracker::new(),
+            in_progress: InProgress::default(),
             draining: CancellationToken::new(),
             aborting: CancellationToken::new(),
             ending: CancellationToken::new(),

@@ -4,7 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time;
 
-use super::{FailureReason, backlog::Task, journal::JournalSize, shared::Shared, tally::Counts};
+use super::{
+    FailureReason,
+    backlog::Task,
+    journal::{JournalSize, Suspect},
+    shared::Shared,
+    tally::Counts,
+};
 use crate::{
     bundle::ExportId,
     telemetry::names::{self, NONE},
@@ -24,6 +30,8 @@ pub struct Status {
     pub journal_limit_bytes: u64,
     /// What lies in quarantine: file names and reasons, the first of them.
     pub quarantined: Vec<(String, String)>,
+    /// The first of the entries that were in progress when a process died, and are tried one at a time.
+    pub suspects: Vec<Suspect>,
     /// How long the oldest export waits that is not where it was asked for.
     pub oldest_unsynced_age: Option<Duration>,
     /// The oldest exports that could not be finished, and why.
@@ -68,6 +76,7 @@ pub(super) async fn status(shared: &Shared) -> Option<Status> {
         journal: journal.size(),
         journal_limit_bytes: journal.limits().max_bytes,
         quarantined,
+        suspects: journal.suspects().into_iter().take(MOST_SETBACKS).collect(),
         oldest_unsynced_age: oldest.into_iter().flatten().min().map(|oldest| {
             // A clock that was set back makes nothing younger than new.
             (now - oldest.as_datetime()).to_std().unwrap_or_default()

@@ -307,7 +307,8 @@ pub async fn read_small(
     if info.size_bytes > limit_bytes {
         return Err(too_large());
     }
-    let mut bytes = Vec::new();
+    // One that grew would take up to three times as much meanwhile.
+    let mut bytes = Vec::with_capacity(usize::try_from(info.size_bytes).unwrap_or_default());
     while let Some(piece) = body.try_next().await? {
         if (bytes.len() + piece.len()) as u64 > limit_bytes {
             return Err(too_large());

@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `journal/<export_id>-<content_digest>.export` | an accepted export, whole |
 //! | `journal/documents/` | documents that entries name and do not hold |
-//! | `journal/quarantine/` | entries that can't be read, each with its reason beside it |
+//! | `journal/quarantine/` | entries that this machine can't work on, each with its reason beside it |
+//! | `journal/retry/` | entries that `tara-export journal retry` took out of quarantine |
+//! | `journal/attempts/`, `journal/suspects/` | which entries were in progress when a process died |
 //! | `journal/tmp/` | files being written |
 //! | `failed/<export_id>.json` | an export that ended without a bundle |
 //! | `receipts/<export_id>.json` | a short note of an export whose entry is gone |
@@ -16,6 +18,7 @@
 //! Times come from the caller. Each step that a crash can come between is a function of its own.
 
 mod attachments;
+mod attempts;
 mod entries;
 mod error;
 mod failed;
@@ -25,6 +28,7 @@ mod notes;
 mod quarantine;
 mod receipts;
 mod record;
+mod retry;
 mod summary;
 mod usage;
 
@@ -36,15 +40,17 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use tokio_util::task::TaskTracker;
 
+use self::{attempts::Attempts, names::EntryName, usage::Usage};
 pub use self::{
+    attempts::{Attempt, Suspect},
     entries::{JournalEntry, JournalListing, LaterEntry, UnreadEntry},
     error::{JournalError, JournalErrorKind, LoadError},
     failed::{FailedExport, Failures, MAX_FAILURES_LISTED},
     quarantine::{MAX_QUARANTINED_LISTED, Quarantine, Quarantined},
     receipts::Receipt,
+    retry::{Retried, RetryError, retry},
     usage::JournalSize,
 };
-use self::{names::EntryName, usage::Usage};
 use crate::{
     bundle::{AcceptedExport, DocumentKind, ExportId},
     digest::Sha256,
@@ -75,10 +81,12 @@ struct Files {
     journal: PathBuf,
     attachments: PathBuf,
     quarantine: PathBuf,
+    retry: PathBuf,
     failed: PathBuf,
     receipts: PathBuf,
     limits: JournalLimits,
     usage: Usage,
+    attempts: Attempts,
 }
 
 impl Journal {
@@ -151,11 +159,37 @@ impl Journal {
         self.run(move |files| files.entries(limit)).await
     }
 
-    /// Reads an entry whole: takes as much memory as the entry has bytes.
-    pub async fn load(&self, entry: &JournalEntry) -> Result<AcceptedExport, LoadError> {
+    /// Reads an entry whole. The export takes at most `budget_bytes` of memory, whatever its entry
+    /// says; the caller has reserved them, usually [`JournalEntry::memory_bytes`].
+    ///
+    /// # Errors
+    /// [`LoadError`]; [`LoadError::OverBudget`] before more memory is taken.
+    pub async fn load(
+        &self,
+        entry: &JournalEntry,
+        budget_bytes: u64,
+    ) -> Result<AcceptedExport, LoadError> {
         let (files, name) = (self.files.clone(), entry.name());
-        let loaded = self.work.spawn_blocking(move || files.load(name)).await;
+        let loaded = self.work.spawn_blocking(move || files.load(name, budget_bytes)).await;
         loaded.unwrap_or(Err(LoadError::BrokeOff))
+    }
+
+    /// Moves an entry to quarantine that this machine can't work on, with this reason.
+    ///
+    /// # Errors
+    /// [`LoadError::Disk`] if it can't be moved, and [`LoadError::Gone`] if it is not there.
+    pub async fn set_aside(&self, entry: &JournalEntry, reason: String) -> Result<(), LoadError> {
+        let (files, name) = (self.files.clone(), entry.name());
+        let moved = self.work.spawn_blocking(move || files.set_aside(name, &reason)).await;
+        moved.unwrap_or(Err(LoadError::BrokeOff))
+    }
+
+    /// Takes back the entries that `tara-export journal retry` took out of quarantine.
+    ///
+    /// # Errors
+    /// Where the folder can't be looked through.
+    pub async fn take_retried(&self) -> Result<Vec<JournalEntry>, JournalError> {
+        self.run(Files::take_retried).await
     }
 
     /// What lies in quarantine: how much, and the first [`MAX_QUARANTINED_LISTED`] by name.
@@ -253,11 +287,13 @@ impl Files {
             disk: Disk::new(root, ".tara-export/journal/tmp"),
             attachments: journal.join("documents"),
             quarantine: journal.join("quarantine"),
+            retry: journal.join("retry"),
             journal,
             failed: own.join("failed"),
             receipts: own.join("receipts"),
             limits,
             usage: Usage::default(),
+            attempts: Attempts::default(),
         })
     }
 
@@ -268,6 +304,12 @@ impl Files {
             tracing::warn!(%error, "unfinished files of the journal stay");
         }
         self.remove_entries_of_failed()?;
+        if let Err(error) = self.take_retried() {
+            tracing::warn!(%error, "entries that are to be retried stay where they are for now");
+        }
+        if let Err(error) = self.judge_attempts() {
+            tracing::warn!(%error, "the journal's notes of attempts can't be read");
+        }
         if let Err(error) = self.remove_stray_attachments() {
             tracing::warn!(%error, "documents stay that no entry of the journal names");
         }
