@@ -14,3 +14,4 @@ mod harness;
 use harness::{following, requests, statuses, uploads};
 
 mod allocator;
+mod journal;
