@@ -85,13 +85,9 @@ async fn entry_that_kills_is_quarantined_and_others_are_committed() {
         }
         deaths += 1;
         assert!(deaths < MOST_STARTS, "it kills each process");
-        if deaths == 2 {
-            // With the others out of the way; it is alone from now on.
-            assert_eq!(world.journal().len(), 1, "others wait behind it");
-        }
     };
-    // The first may have been with others in progress, and counts for none then.
-    assert!((3..=4).contains(&deaths), "{deaths}");
+    // Those with others in progress count for none.
+    assert!(deaths >= 3, "{deaths}");
     let quarantined = files(&world, "quarantine");
     assert!(matches!(&quarantined[..], [name] if name.starts_with(&guilty)), "{quarantined:?}");
     let url = process.url().await.unwrap();

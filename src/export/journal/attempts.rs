@@ -59,6 +59,8 @@ struct Inner {
     is_closed: bool,
     notes: HashMap<EntryName, Note>,
     suspects: HashMap<EntryName, u32>,
+    /// Notes of attempts that are over, which the disk did not let go.
+    stale: Vec<PathBuf>,
     /// Quarantined at the start of this process, until a listing reports them.
     quarantined: Vec<Quarantined>,
 }
@@ -213,14 +215,25 @@ impl Files {
         let note = inner.notes.remove(&name);
         let was_suspect = is_progress && inner.suspects.remove(&name).is_some();
         drop(inner);
-        let removed = note.map_or(Ok(false), |note| self.disk.remove(&note.path));
-        let removed = removed.and_then(|_| match was_suspect {
-            true => self.disk.remove(&self.suspect_path(name)),
-            false => Ok(false),
-        });
-        if let Err(error) = removed {
-            tracing::warn!(export_id = %name.export_id, %error, "the note of an attempt stays");
+        let suspect = was_suspect.then(|| self.suspect_path(name));
+        self.remove_notes(note.map(|note| note.path).into_iter().chain(suspect));
+    }
+
+    /// Removes notes. What the disk does not let go is tried again later: left alone, it would look
+    /// like an entry in progress.
+    fn remove_notes(&self, paths: impl IntoIterator<Item = PathBuf>) {
+        for path in paths {
+            if let Err(error) = self.disk.remove(&path) {
+                tracing::warn!(%error, "the note of an attempt stays for now");
+                self.attempts.lock().stale.push(path);
+            }
         }
+    }
+
+    /// Removes the notes again that the disk did not let go.
+    pub(super) fn remove_stale_notes(&self) {
+        let stale = std::mem::take(&mut self.attempts.lock().stale);
+        self.remove_notes(stale);
     }
 
     /// Other work is in progress: a death would not be that of an entry alone. Survives the process
@@ -257,20 +270,15 @@ impl Files {
             inner.suspects.remove(name);
         }
         drop(inner);
-        for (name, note) in notes {
-            let removed = self.disk.remove(&note.path);
-            if let Err(error) = removed.and_then(|_| self.disk.remove(&self.suspect_path(name))) {
-                tracing::warn!(export_id = %name.export_id, %error, "the note of an attempt stays");
-            }
-        }
+        let paths = notes.into_iter().flat_map(|(name, note)| [note.path, self.suspect_path(name)]);
+        self.remove_notes(paths);
+        self.remove_stale_notes();
     }
 
     /// An entry is gone, or comes back from quarantine: nothing counts against it.
     pub(super) fn forget_suspect(&self, name: EntryName) {
         let was_suspect = self.attempts.lock().suspects.remove(&name).is_some();
-        if was_suspect && let Err(error) = self.disk.remove(&self.suspect_path(name)) {
-            tracing::warn!(export_id = %name.export_id, %error, "the note of a suspect stays");
-        }
+        self.remove_notes(was_suspect.then(|| self.suspect_path(name)));
     }
 
     /// Done at a start, before anything is loaded: makes suspects of the entries that were in progress

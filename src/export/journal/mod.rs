@@ -184,12 +184,17 @@ impl Journal {
         moved.unwrap_or(Err(LoadError::BrokeOff))
     }
 
-    /// Takes back the entries that `tara-export journal retry` took out of quarantine.
+    /// Takes back the entries that `tara-export journal retry` took out of quarantine. Called every few
+    /// seconds, it also removes the notes of attempts that the disk did not let go before.
     ///
     /// # Errors
     /// Where the folder can't be looked through.
     pub async fn take_retried(&self) -> Result<Vec<JournalEntry>, JournalError> {
-        self.run(Files::take_retried).await
+        self.run(|files| {
+            files.remove_stale_notes();
+            files.take_retried()
+        })
+        .await
     }
 
     /// What lies in quarantine: how much, and the first [`MAX_QUARANTINED_LISTED`] by name.
