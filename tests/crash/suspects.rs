@@ -267,7 +267,8 @@ fn hostile(export: &AcceptedExport, items: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn entries_that_take_all_memory_do_not_end_the_process() {
-    const ITEMS: usize = 1_000_000;
+    // A request of 6 MB each.
+    const ITEMS: usize = 3_000_000;
     const ENTRIES: u32 = 4;
     let world = World::new("5s").await;
     let first = accepted(&world).await;
