@@ -1,9 +1,11 @@
 //! Puts the rooms together and listens: gRPC, gRPC-Web and `/healthz` on one port.
 
 mod connections;
+mod http;
 mod routes;
 mod security;
 mod settings;
+mod unread;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,9 +18,10 @@ pub use self::{security::ListenError, settings::open_stores};
 
 use self::{
     connections::bounded,
+    http::{HttpLimits, serve},
     routes::routes,
     security::refresh,
-    settings::{auth_settings, engine_settings, tls_files, uploads},
+    settings::{auth_settings, engine_settings, read_limits, tls_files, uploads},
 };
 use crate::{
     auth::Authenticator,
@@ -26,7 +29,7 @@ use crate::{
     clock::Clock,
     config::{ListenSettings, Settings, value},
     export::{Engine, Journal, JournalError, JournalLimits, Stores},
-    grpc::{ExportApi, RequestLimits},
+    grpc::{ExportApi, Readers, RequestLimits},
     proto::export_service_server::SERVICE_NAME,
     store::StoreError,
     tls::TlsServer,
@@ -34,15 +37,6 @@ use crate::{
 
 /// How long open calls may take to end after everything else has.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(2);
-/// Largest block of request headers; HTTP/2 peers are told it.
-const HEADER_LIST_LIMIT_BYTES: u32 = 64 * 1024;
-/// What a peer may send before it is read: with HTTP/2's own 64 KiB an upload would wait for each round
-/// trip. Bounds what unread streams and connections hold in memory.
-const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
-/// How long a peer may take to answer a keepalive.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-
 /// What a process may do with its data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -61,6 +55,9 @@ pub enum SetupError {
     /// The journal can't be looked through, so that what was accepted before is not known.
     #[error("{0}: without it this server would forget what it accepted")]
     Journal(#[from] JournalError),
+    /// The system gives no resources for threads.
+    #[error("cannot start threads: {0}")]
+    Threads(#[from] std::io::Error),
 }
 
 /// The engine and the catalog over the stores that the settings name.
@@ -106,7 +103,8 @@ impl Service {
         engine.resume().await?;
         let replica = value(&settings.replica_name)
             .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned());
-        let api = ExportApi::new(engine.clone(), catalog, clock, replica.into());
+        let readers = Readers::new(read_limits(settings), engine.ending())?;
+        let api = ExportApi::new(engine.clone(), catalog, clock, replica.into(), readers);
         let request_limits = RequestLimits {
             size_bytes: settings.max_request_size.as_u64(),
             timeout: settings.request_timeout,
@@ -128,7 +126,7 @@ pub struct RunningServer {
     health: HealthReporter,
     draining: CancellationToken,
     stopping: CancellationToken,
-    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    serving: JoinHandle<()>,
     shutdown_timeout: Duration,
     look_again: Arc<Notify>,
 }
@@ -157,24 +155,20 @@ impl RunningServer {
             // Without it, a small answer waits up to 40 ms for the peer's delayed acknowledgement.
             .with_nodelay(Some(true))
             .with_keepalive(Some(settings.keepalive_interval));
-        let server = tonic::transport::Server::builder()
-            .accept_http1(true)
-            .max_concurrent_streams(settings.max_concurrent_streams)
-            .http2_keepalive_interval(Some(settings.keepalive_interval))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .http2_max_header_list_size(HEADER_LIST_LIMIT_BYTES)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .add_routes(routes);
-        let stopped = stopping.clone().cancelled_owned();
+        let limits = HttpLimits {
+            concurrent_streams: settings.max_concurrent_streams,
+            keepalive_interval: settings.keepalive_interval,
+            idle_timeout: settings.read_idle_timeout,
+        };
+        let stopped = stopping.clone();
         let serving = match tls {
             Some(tls) => {
-                let incoming = Box::pin(bounded(tls.accept(incoming), settings.max_connections));
-                tokio::spawn(server.serve_with_incoming_shutdown(incoming, stopped))
+                let incoming = bounded(tls.accept(incoming), settings.max_connections);
+                tokio::spawn(serve(incoming, routes, limits, stopped))
             }
             None => {
-                let incoming = Box::pin(bounded(incoming, settings.max_connections));
-                tokio::spawn(server.serve_with_incoming_shutdown(incoming, stopped))
+                let incoming = bounded(incoming, settings.max_connections);
+                tokio::spawn(serve(incoming, routes, limits, stopped))
             }
         };
         let engine = service.engine;

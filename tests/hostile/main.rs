@@ -6,10 +6,13 @@
 mod harness;
 use harness::{following, requests, statuses, uploads};
 
+mod built;
 mod peer;
 
 mod connections;
 mod half_open;
 mod headers;
+mod readers;
 mod slow_bodies;
 mod streams;
+mod unread;
