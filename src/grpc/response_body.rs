@@ -344,3 +344,7 @@ fn ended_early(ending: Ending, idle_timeout: Duration) -> HeaderMap {
     }
     trailers
 }
+
+#[cfg(test)]
+#[path = "response_body_tests.rs"]
+mod tests;

@@ -40,7 +40,7 @@ use crate::{
 /// A unary answer's size: clients accept 4 MiB by default, and some of it is framing.
 const UNARY_LIMIT_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;
 /// What is reserved for one export before it is read: its manifest, and what is made of it.
-const EXPORT_BYTES: u64 = 512 * 1024;
+const EXPORT_BYTES: u64 = 128 * 1024;
 /// The same for one of a page, which has no files in the answer.
 const LISTED_BYTES: u64 = 16 * 1024;
 /// The same for the checks of the stores.
@@ -410,6 +410,8 @@ impl ExportService for ExportApi {
         if size_bytes > UNARY_LIMIT_BYTES as u64 {
             return Err(too_large());
         }
+        // While it waits for the report's room, it holds the manifest only.
+        permit.shrink_to(PARSED_FACTOR * bundle.manifest_artifact().size_bytes);
         permit.grow_to(EXPORT_BYTES + PARSED_FACTOR * size_bytes).await?;
         let (artifact, bytes) = self.catalog.read_file(&bundle, &path).await?;
         if matches!(view, View::Unspecified | View::Structured) {
