@@ -28,7 +28,7 @@ const GIB: u64 = 1024 * MIB;
 /// What a download reserves of `MAX_READ_MEMORY`.
 pub const DOWNLOAD_BYTES: u64 = MIB;
 /// What downloads must leave of it for other answers: a page of the most exports.
-const OTHER_ANSWERS_BYTES: u64 = 16 * MIB;
+const OTHER_ANSWERS_BYTES: u64 = 32 * MIB;
 
 /// What a server of tara-export can be told. Every setting is a flag and an environment variable.
 #[derive(Debug, Clone, Args)]
@@ -241,10 +241,10 @@ pub struct Settings {
 
     /// Memory for answers that are being read: downloads, reports, listings
     #[arg(long, env = "MAX_READ_MEMORY", default_value = "128MiB",
-          value_parser = size("MAX_READ_MEMORY", 32 * MIB..=64 * GIB))]
+          value_parser = size("MAX_READ_MEMORY", 8 * MIB..=64 * GIB))]
     pub max_read_memory: ByteSize,
 
-    /// Downloads at once; each may hold 1 MiB of MAX_READ_MEMORY, of which 16 MiB must be left for other answers
+    /// Downloads at once; each reserves 1 MiB of MAX_READ_MEMORY, and all of them at most three quarters of it
     #[arg(long, env = "MAX_CONCURRENT_DOWNLOADS", default_value = "64",
           value_parser = number("MAX_CONCURRENT_DOWNLOADS", 1..=10_000))]
     pub max_concurrent_downloads: u32,
@@ -427,10 +427,10 @@ impl Settings {
             ));
         }
         let downloads = u64::from(self.max_concurrent_downloads) * DOWNLOAD_BYTES;
-        if downloads + OTHER_ANSWERS_BYTES > self.max_read_memory.as_u64() {
+        if downloads > self.max_read_memory.as_u64() / 4 * 3 {
             return Err(format!(
-                "MAX_READ_MEMORY is {} and MAX_CONCURRENT_DOWNLOADS is {}: the first must be at least 1 MiB for each \
-                 download, and 16 MiB for other answers",
+                "MAX_READ_MEMORY is {} and MAX_CONCURRENT_DOWNLOADS is {}: each download reserves 1 MiB, and all of \
+                 them at most three quarters of the memory",
                 self.max_read_memory, self.max_concurrent_downloads
             ));
         }
@@ -556,6 +556,8 @@ mod tests {
         assert!(settings.check().unwrap_err().contains("S3_SERVER_SIDE_ENCRYPTION"));
         let settings = parse(&["--s3-object-lock-mode", "compliance"]).unwrap().settings;
         assert!(settings.check().unwrap_err().contains("S3_OBJECT_LOCK_DAYS"));
+        let settings = parse(&["--max-read-memory", "64MiB"]).unwrap().settings;
+        assert!(settings.check().unwrap_err().contains("MAX_CONCURRENT_DOWNLOADS"));
     }
 
     #[test]

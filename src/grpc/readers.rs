@@ -44,18 +44,6 @@ const CONTENDED_IDLE: Duration = Duration::from_secs(1);
 /// How long an answer is read undisturbed while other callers wait.
 const SHARE_TIME: Duration = Duration::from_secs(30);
 
-impl Standing {
-    /// Of an answer that began and was last read this long ago. `None` if it must not be ended.
-    pub(super) fn of(age: Duration, idle: Duration, ended: bool) -> Option<Self> {
-        match (idle >= CONTENDED_IDLE, age >= SHARE_TIME) {
-            (true, _) if ended => Some(Self::Ended),
-            (true, _) => Some(Self::Idle(idle)),
-            (false, true) if !ended => Some(Self::Served(age)),
-            (false, _) => None,
-        }
-    }
-}
-
 /// Limits on all answers that are read at once.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadLimits {
@@ -130,6 +118,18 @@ pub(super) enum Standing {
     Idle(Duration),
     /// It ended early, and its reader has not noticed.
     Ended,
+}
+
+impl Standing {
+    /// Of an answer that began and was last read this long ago. `None` if it must not be ended.
+    pub(super) fn of(age: Duration, idle: Duration, ended: bool) -> Option<Self> {
+        match (idle >= CONTENDED_IDLE, age >= SHARE_TIME) {
+            (true, _) if ended => Some(Self::Ended),
+            (true, _) => Some(Self::Idle(idle)),
+            (false, true) if !ended => Some(Self::Served(age)),
+            (false, _) => None,
+        }
+    }
 }
 
 /// Why an answer ends early.
