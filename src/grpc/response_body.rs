@@ -42,6 +42,10 @@ use crate::telemetry::names;
 /// The most that is handed over at once: the size of HTTP/2's frames, and what a connection holds of
 /// a stream whose window is closed.
 const PIECE_BYTES: usize = 16 * 1024;
+/// The most of a frame that is handed over last. The connection accepts a piece whole when the reader's
+/// window has room for one byte of it, and so can keep the last one for good, after the answer has ended
+/// and its room was returned.
+const LAST_PIECE_BYTES: usize = 256;
 /// The most of a message that is kept for a reader that does not read, so that it gets whole messages.
 const KEPT_BYTES: usize = 128 * 1024;
 /// How long a stream that ended early may stay unread at least before it is reset; a longer idle timeout
@@ -197,7 +201,7 @@ impl State {
         let polled = Pin::new(source).poll_frame(context);
         match polled {
             Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                Ok(data) if data.len() > PIECE_BYTES => {
+                Ok(data) if data.len() > LAST_PIECE_BYTES => {
                     self.rest = data;
                     Poll::Ready(Some(Ok(self.next_piece())))
                 }
@@ -218,7 +222,10 @@ impl State {
     /// A copy, because a slice would keep the whole frame in memory for as long as the connection has
     /// it.
     fn next_piece(&mut self) -> Frame<Bytes> {
-        let size_bytes = self.rest.len().min(PIECE_BYTES);
+        let size_bytes = match self.rest.len().checked_sub(LAST_PIECE_BYTES) {
+            Some(before_last @ 1..) => before_last.min(PIECE_BYTES),
+            _ => self.rest.len(),
+        };
         let piece = Bytes::copy_from_slice(&self.rest[..size_bytes]);
         self.rest.advance(size_bytes);
         if self.rest.is_empty() {

@@ -80,12 +80,17 @@ async fn answers_arrive_whole_in_small_pieces() {
     let frames = stream::iter(frames.map(|data| Ok::<_, Status>(Frame::data(data))));
     let response = http::Response::new(StreamBody::new(frames));
     let mut body = guard(response, limits()).into_body();
-    let mut received = Vec::new();
+    let (mut received, mut pieces) = (Vec::new(), Vec::new());
     while let Some(frame) = body.frame().await {
         let data = frame.unwrap().into_data().unwrap();
-        assert!(data.len() <= PIECE_BYTES);
+        pieces.push(data.len());
         received.extend_from_slice(&data);
     }
+    // The end of each message stays behind until its reader has room for all before it.
+    let last = content.len() - LAST_PIECE_BYTES;
+    let rest = last % PIECE_BYTES;
+    let whole = vec![PIECE_BYTES; last / PIECE_BYTES];
+    assert_eq!(pieces, [&whole[..], &[rest, LAST_PIECE_BYTES, 3]].concat());
     assert!(received == [&content[..], b"end"].concat());
 }
 
