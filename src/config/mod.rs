@@ -27,8 +27,6 @@ const GIB: u64 = 1024 * MIB;
 
 /// What a download reserves of `MAX_READ_MEMORY`.
 pub const DOWNLOAD_BYTES: u64 = MIB;
-/// What downloads must leave of it for other answers: a page of the most exports.
-const OTHER_ANSWERS_BYTES: u64 = 32 * MIB;
 
 /// What a server of tara-export can be told. Every setting is a flag and an environment variable.
 #[derive(Debug, Clone, Args)]

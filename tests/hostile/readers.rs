@@ -12,6 +12,7 @@ use tonic::{Code, Status, Streaming};
 use crate::{
     following::committed,
     harness::{Client, Host, endpoint, within},
+    peer::{GOAWAY, HEADERS, RST_STREAM, connect_with_window, framed},
     requests::{document, name, request},
     statuses::expect_status,
 };
@@ -109,20 +110,25 @@ async fn reader_that_comes_back_too_late_resumes_at_its_offset() {
 
 #[tokio::test]
 async fn stream_that_is_never_read_again_is_reset_and_its_connection_stays() {
-    let flags = ["--read-idle-timeout=100ms"];
-    let host = Host::new().flags(&flags);
+    let host = Host::new().flags(&["--read-idle-timeout=100ms"]);
     let mut server = host.start().await;
     let path = export_document(&mut server.client).await;
-    let mut client = client(server.address).await;
-    let mut unread = start(&mut client, &path, 0).await;
-    let mut whole = Vec::new();
-    // A reset is all that can end it; whoever reads, reads on.
-    sleep(Duration::from_secs(6)).await;
-    let mut other = start(&mut client, &path, 0).await;
-    read(&mut other, &mut whole, usize::MAX).await.unwrap();
-    assert!(whole == content());
-    let status = read(&mut unread, &mut Vec::new(), usize::MAX).await.unwrap_err();
-    assert_eq!(status.code(), Code::Cancelled, "{status:?}");
+    let message = framed(&DownloadArtifactRequest { name: name(1), path, offset: 0 });
+    let (mut sender, mut receiver) = connect_with_window(server.address, 0).await;
+    sender.call(1, "DownloadArtifact", &message).await;
+    let mut next_of = async |stream, kind| {
+        while let Some(frame) = receiver.next().await {
+            if (frame.stream, frame.kind) == (stream, kind) {
+                return;
+            }
+            assert_ne!(frame.kind, GOAWAY, "{frame:?}");
+        }
+        panic!("the connection ended");
+    };
+    within("an answer", next_of(1, HEADERS)).await;
+    within("its reset", next_of(1, RST_STREAM)).await;
+    sender.call(3, "DownloadArtifact", &message).await;
+    within("another answer", next_of(3, HEADERS)).await;
 }
 
 #[tokio::test]
