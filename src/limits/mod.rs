@@ -10,5 +10,5 @@ mod pool;
 pub use self::{
     caller::CallerKey,
     fair::{FairPermit, FairSemaphore, Unavailable},
-    pool::{Pool, PoolState, WorkFailed},
+    pool::{Pool, PoolState, Pools, WorkFailed},
 };
