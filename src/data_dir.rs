@@ -37,6 +37,11 @@ pub enum DataDirError {
 }
 
 impl DataDirLock {
+    /// Holds the lock until the process ends: a thread that hangs on the disk may write until then.
+    pub fn hold_until_exit(self) {
+        std::mem::forget(self);
+    }
+
     /// Takes the lock, making the directory where it is missing.
     pub fn acquire(data_dir: &Path) -> Result<Self, DataDirError> {
         let unusable = |source| DataDirError::Unusable { path: data_dir.to_owned(), source };

@@ -19,6 +19,7 @@ pub mod digest;
 pub mod disk;
 pub mod export;
 pub mod grpc;
+pub mod health;
 pub mod limits;
 #[allow(clippy::all, missing_docs, unreachable_pub)]
 pub mod proto;

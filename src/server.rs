@@ -1,24 +1,31 @@
 //! Puts the rooms together and listens: gRPC, gRPC-Web and `/healthz` on one port.
 
 mod connections;
+mod health;
 mod routes;
 mod security;
 mod settings;
+mod shutdown;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
-use tonic_health::{ServingStatus, server::HealthReporter};
 
-pub use self::{security::ListenError, settings::open_stores};
+pub use self::{
+    health::{ACCEPTING, LIVENESS},
+    security::ListenError,
+    settings::open_stores,
+    shutdown::{Deadline, HUNG, StopSignal, Stopping},
+};
 
 use self::{
     connections::bounded,
+    health::HealthProbes,
     routes::routes,
     security::refresh,
-    settings::{auth_settings, engine_settings, tls_files, uploads},
+    settings::{auth_settings, computing_threads, engine_settings, tls_files, uploads},
 };
 use crate::{
     auth::Authenticator,
@@ -27,7 +34,8 @@ use crate::{
     config::{ListenSettings, Settings, value},
     export::{Engine, Journal, JournalError, JournalLimits, Stores},
     grpc::{ExportApi, RequestLimits},
-    proto::export_service_server::SERVICE_NAME,
+    health::{Health, Monitor, MonitorSettings},
+    limits::{Pool, Pools},
     store::StoreError,
     tls::TlsServer,
 };
@@ -61,6 +69,9 @@ pub enum SetupError {
     /// The journal can't be looked through, so that what was accepted before is not known.
     #[error("{0}: without it this server would forget what it accepted")]
     Journal(#[from] JournalError),
+    /// The system gives no threads.
+    #[error("could not start threads: {0}")]
+    Threads(#[from] io::Error),
 }
 
 /// The engine and the catalog over the stores that the settings name.
@@ -68,6 +79,7 @@ pub enum SetupError {
 pub struct Service {
     engine: Engine,
     api: ExportApi,
+    health: Health,
     request_limits: RequestLimits,
 }
 
@@ -100,18 +112,29 @@ impl Service {
             settings.catalog_cache_size.as_u64(),
             clock.clone(),
         );
-        let uploads = uploads(settings, &stores, access, clock.clone());
-        let engine =
-            Engine::new(engine_settings(settings), stores, journal, uploads, clock.clone());
+        let uploads = uploads(settings, &stores, access, clock.clone())?;
+        let computing = Pool::new("computing", computing_threads())?;
+        let engine_settings = engine_settings(settings);
+        let health = Health::default();
+        let acceptance = health.acceptance.clone();
+        let engine = Engine::new(
+            engine_settings,
+            stores,
+            journal,
+            uploads,
+            computing,
+            acceptance,
+            clock.clone(),
+        );
         engine.resume().await?;
         let replica = value(&settings.replica_name)
             .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned());
-        let api = ExportApi::new(engine.clone(), catalog, clock, replica.into());
+        let api = ExportApi::new(engine.clone(), catalog, clock, replica.into(), health.clone());
         let request_limits = RequestLimits {
             size_bytes: settings.max_request_size.as_u64(),
             timeout: settings.request_timeout,
         };
-        Ok(Self { engine, api, request_limits })
+        Ok(Self { engine, api, health, request_limits })
     }
 
     /// The engine, for what is done with it beside serving.
@@ -125,7 +148,8 @@ impl Service {
 pub struct RunningServer {
     address: SocketAddr,
     engine: Engine,
-    health: HealthReporter,
+    health: HealthProbes,
+    _monitor: Monitor,
     draining: CancellationToken,
     stopping: CancellationToken,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
@@ -150,8 +174,20 @@ impl RunningServer {
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
         let (health, routes) =
             routes(&service, settings, authenticator.clone(), draining.clone()).await?;
+        let engine = service.engine.clone();
+        let monitor = Monitor::start(
+            service.health.clone(),
+            MonitorSettings {
+                stall_threshold: settings.stall_threshold,
+                pools: engine.pools(),
+                check: Box::new(move || Box::pin(engine.check_acceptance())),
+            },
+        )
+        .map_err(ListenError::Threads)?;
+        tokio::spawn(stopping.clone().run_until_cancelled_owned(health.clone().follow()));
         let look_again = Arc::new(Notify::new());
-        let refreshing = refresh(tls.clone(), authenticator, look_again.clone());
+        let reader = Pool::new("security-files", 1).map_err(ListenError::Threads)?;
+        let refreshing = refresh(tls.clone(), authenticator, look_again.clone(), reader);
         tokio::spawn(stopping.clone().run_until_cancelled_owned(refreshing));
         let incoming = TcpIncoming::from(listener)
             // Without it, a small answer waits up to 40 ms for the peer's delayed acknowledgement.
@@ -183,6 +219,7 @@ impl RunningServer {
             address,
             engine,
             health,
+            _monitor: monitor,
             draining,
             stopping,
             serving,
@@ -206,17 +243,38 @@ impl RunningServer {
         &self.engine
     }
 
-    /// Stops in order: no new exports, running ones get their time, streams end, connections close.
-    pub async fn shut_down(mut self) {
+    /// The threads that do its blocking work.
+    pub fn pools(&self) -> Pools {
+        self.engine.pools()
+    }
+
+    /// Stops in order, within the setting `SHUTDOWN_TIMEOUT` from now on.
+    pub async fn shut_down(self) {
+        let deadline = Deadline::from_now(self.shutdown_timeout);
+        self.shut_down_by(deadline, &Stopping::default()).await;
+    }
+
+    /// Stops in order: no new exports, running ones get their time, streams end, connections close, and what
+    /// is being written to the disk is written. Whether all of that was done; the log says what was not.
+    pub async fn shut_down_by(mut self, deadline: Deadline, stopping: &Stopping) -> bool {
+        let pools = self.pools();
+        stopping.watch(pools.clone());
         self.draining.cancel();
-        for service in ["", SERVICE_NAME] {
-            self.health.set_service_status(service, ServingStatus::NotServing).await;
-        }
-        self.engine.shut_down(self.shutdown_timeout).await;
+        self.health.drain().await;
+        stopping.waits_for("running exports");
+        let exports_ended =
+            self.engine.shut_down(deadline.of_exports().into(), deadline.end().into()).await;
+        stopping.waits_for("open calls and connections");
         self.stopping.cancel();
-        if time::timeout(CLOSING_PATIENCE, &mut self.serving).await.is_err() {
+        // What is written to the disk needs the rest.
+        let patience = CLOSING_PATIENCE.min(deadline.rest() / 2);
+        if time::timeout(patience, &mut self.serving).await.is_err() {
             tracing::info!("closing connections with calls still open");
             self.serving.abort();
         }
+        stopping.waits_for("disk work");
+        let writes_ended = self.engine.finish_writes(deadline.end().into()).await;
+        stopping.waits_for("the process to end");
+        exports_ended && writes_ended
     }
 }

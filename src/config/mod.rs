@@ -275,7 +275,13 @@ pub struct ListenSettings {
     #[arg(long, env = "MAX_STREAM_TIME", default_value = "0s", value_parser = stream_time("MAX_STREAM_TIME"))]
     pub max_stream_time: StreamTime,
 
-    /// How long running exports have to end when the server is stopped
+    /// How long a pool of threads, or the async runtime, may have work waiting without starting or finishing any
+    /// until the health name liveness and /livez fail
+    #[arg(long, env = "STALL_THRESHOLD", default_value = "60s",
+          value_parser = duration("STALL_THRESHOLD", 1_000..=3_600_000))]
+    pub stall_threshold: Duration,
+
+    /// How long the server may take to end when it is stopped; running exports have most of it
     #[arg(long, env = "SHUTDOWN_TIMEOUT", default_value = "20s",
           value_parser = duration("SHUTDOWN_TIMEOUT", 0..=600_000))]
     pub shutdown_timeout: Duration,
@@ -296,6 +302,7 @@ impl ListenSettings {
             max_concurrent_streams: 256,
             keepalive_interval: Duration::from_secs(30),
             max_stream_time: StreamTime::UNLIMITED,
+            stall_threshold: Duration::from_secs(60),
             shutdown_timeout: Duration::from_secs(20),
             security: SecuritySettings::none(),
         }
@@ -502,6 +509,7 @@ mod tests {
             ("--max-document-size", "65GiB", "MAX_DOCUMENT_SIZE", "from 1.0 MiB to 64.0 GiB"),
             ("--transfer-memory", "1MiB", "TRANSFER_MEMORY", "from 8.0 MiB"),
             ("--upload-retention", "1s", "UPLOAD_RETENTION", "from 1m"),
+            ("--stall-threshold", "500ms", "STALL_THRESHOLD", "from 1s to 1h"),
             ("--max-stream-time", "500ms", "MAX_STREAM_TIME", "0s for no limit"),
             ("--max-stream-time", "25h", "MAX_STREAM_TIME", "1s to 1d"),
             ("--s3-expected-bucket-owner", "acme", "S3_EXPECTED_BUCKET_OWNER", "twelve digits"),

@@ -3,6 +3,7 @@
 //! An export runs in a task of its own, apart from the stream that started it: a client that goes
 //! away or reads slowly stops nothing.
 
+mod acceptance;
 mod account;
 mod admission;
 mod attempt;

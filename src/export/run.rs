@@ -9,7 +9,9 @@ use std::{
 };
 
 use super::{
-    Durability, EventKind, FailureReason, StartError, account,
+    Durability, EventKind, FailureReason, StartError,
+    acceptance::refusal_of,
+    account,
     attempt::Made,
     backlog::Task,
     documents::need_s3,
@@ -67,11 +69,13 @@ impl Job {
             let (export_id, digest) = (export.export_id, export.content_digest);
             if let Err(error) = journal.attach(export_id, digest, kind, file).await {
                 tracing::error!(%export_id, %error, "not accepted");
+                self.note_refusal(&error);
                 return self.run.refuse(error.into());
             }
         }
         match journal.record(&export).await {
             Ok(entry) => {
+                self.shared.acceptance.accepted();
                 failpoint!("journal.recorded");
                 self.carry(&export, &entry, Origin::Request).await;
             }
@@ -81,8 +85,16 @@ impl Job {
             }
             Err(error) => {
                 tracing::error!(export_id = %export.export_id, %error, "not accepted");
+                self.note_refusal(&error);
                 self.run.refuse(error.into());
             }
+        }
+    }
+
+    /// What refuses this export may refuse all.
+    fn note_refusal(&self, error: &JournalError) {
+        if let Some(refusal) = refusal_of(error) {
+            self.shared.acceptance.set(Some(refusal));
         }
     }
 
@@ -125,6 +137,7 @@ impl Job {
         if !self.run.is_accepted() {
             let Failure { reason, message } = failure;
             tracing::warn!(export_id = %accepted.export_id, %reason, error = message, "not accepted");
+            self.shared.acceptance.check_soon();
             return self.refuse(entry, StartError::Store { reason, message }).await;
         }
         // Nobody can make this bundle any more. What was made of it before has been looked for.

@@ -14,6 +14,8 @@ use super::{
 use crate::{
     bundle::FormatVersion,
     clock::Clock,
+    health::Acceptance,
+    limits::Pool,
     store::{Store, StoreError, honours_conditional_put},
     transfer::Transfers,
     upload::Uploads,
@@ -93,6 +95,9 @@ pub(super) struct Shared {
     pub tally: Arc<Tally>,
     pub uploads: Uploads,
     pub transfers: Transfers,
+    /// Threads for what computes for a while: digests, rendering, encoding.
+    pub computing: Pool,
+    pub acceptance: Acceptance,
     pub tasks: TaskTracker,
     /// No new exports.
     pub draining: CancellationToken,
@@ -109,6 +114,8 @@ impl Shared {
         stores: Stores,
         journal: Option<Journal>,
         uploads: Uploads,
+        computing: Pool,
+        acceptance: Acceptance,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
@@ -117,6 +124,8 @@ impl Shared {
             admission: Admission::new(settings.admission),
             transfers: uploads.transfers().clone(),
             uploads,
+            computing,
+            acceptance,
             registry: Registry::new(KEEP_ENDED_RUNS),
             journal,
             backlog: Backlog::default(),

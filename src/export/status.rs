@@ -10,6 +10,8 @@ use crate::{
     telemetry::names::{self, NONE},
 };
 
+/// How long the disk may take for what is no number: the numbers must not wait for a disk that hangs.
+const DISK_PATIENCE: Duration = Duration::from_secs(5);
 /// The most setbacks that are told.
 const MOST_SETBACKS: usize = 10;
 
@@ -47,12 +49,13 @@ pub struct Setback {
 
 pub(super) async fn status(shared: &Shared) -> Option<Status> {
     let journal = shared.journal().ok()?;
-    let quarantined = match journal.quarantined().await {
-        Ok(found) => {
+    let quarantined = match time::timeout(DISK_PATIENCE, journal.quarantined()).await {
+        Err(_) => vec![("the quarantine".to_owned(), "the disk does not answer".to_owned())],
+        Ok(Ok(found)) => {
             let files = found.files.into_iter().take(MOST_SETBACKS);
             files.map(|file| (file.name, file.reason)).collect()
         }
-        Err(error) => vec![("the quarantine".to_owned(), error.to_string())],
+        Ok(Err(error)) => vec![("the quarantine".to_owned(), error.to_string())],
     };
     let now = shared.clock.now();
     let setbacks = shared.backlog.set_back(MOST_SETBACKS).into_iter().filter_map(|waiting| {

@@ -13,6 +13,7 @@ mod service;
 mod status;
 mod stream_limit;
 mod upload;
+mod vitals;
 mod waiting;
 
 pub use self::{

@@ -19,7 +19,7 @@ use super::{
     follow::{StoreFollower, ended_stream, failed_stream, run_stream},
     status::{export_not_found, internal_fault, invalid, status},
     upload::{self, upload_message},
-    waiting,
+    vitals, waiting,
 };
 use crate::{
     bundle::{AcceptedTime, ArtifactPath, Destination, ExportId, preview, warnings},
@@ -28,6 +28,7 @@ use crate::{
     },
     clock::Clock,
     export::{Engine, Permit},
+    health::Health,
     proto::{
         self, export_option, export_service_server::ExportService, get_report_request::View,
         get_report_response,
@@ -48,12 +49,19 @@ pub struct ExportApi {
     catalog: Catalog,
     clock: Arc<dyn Clock>,
     replica: Replica,
+    health: Health,
 }
 
 impl ExportApi {
     /// The service of this server.
-    pub fn new(engine: Engine, catalog: Catalog, clock: Arc<dyn Clock>, replica: Replica) -> Self {
-        Self { engine, catalog, clock, replica }
+    pub fn new(
+        engine: Engine,
+        catalog: Catalog,
+        clock: Arc<dyn Clock>,
+        replica: Replica,
+        health: Health,
+    ) -> Self {
+        Self { engine, catalog, clock, replica, health }
     }
 
     /// The engine behind it.
@@ -225,7 +233,7 @@ impl ExportService for ExportApi {
     ) -> Result<Response<proto::PreviewExportResponse>, Status> {
         let _permit = self.permit(&request).await?;
         let accepted_time = AcceptedTime::new(self.clock.now());
-        let (planned, warnings) = in_background(move || {
+        let (planned, warnings) = in_background(&self.engine, move || {
             let PreviewRequest { review, documents } = preview_request(request.into_inner())?;
             let warnings = warnings(&review, !documents.is_empty());
             Ok((preview(&review, &documents, accepted_time), warnings))
@@ -263,12 +271,12 @@ impl ExportService for ExportApi {
     ) -> Result<Response<Self::StartExportStream>, Status> {
         let mut permit = self.permit(&request).await?;
         let caller = caller(&request);
-        let (size_bytes, StartRequest { request_id, content }) = in_background(move || {
+        let converting = in_background(&self.engine, move || {
             let request = request.into_inner();
             let size_bytes = request.encoded_len() as u64;
             Ok((size_bytes, start_request(request)?))
-        })
-        .await?;
+        });
+        let (size_bytes, StartRequest { request_id, content }) = converting.await?;
         permit.shrink_to(size_bytes);
         let requested_by = caller.to_string();
         let subscription = self.engine.start(request_id, content, requested_by, permit).await?;
@@ -459,6 +467,7 @@ impl ExportService for ExportApi {
         results.extend(probes.into_iter().flatten());
         if let Some(status) = self.engine.status().await {
             results.extend(waiting::rows(&status));
+            results.extend(vitals::rows(&self.health));
         }
         let checks = results.into_iter().map(check_message).collect();
         Ok(Response::new(proto::CheckStorageResponse { checks }))
@@ -531,9 +540,10 @@ impl ExportService for ExportApi {
 
 /// Does work that takes a while for large requests where it holds up no other.
 async fn in_background<T: Send + 'static>(
+    engine: &Engine,
     work: impl FnOnce() -> Result<T, Status> + Send + 'static,
 ) -> Result<T, Status> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+    engine.computing().run(work).await.unwrap_or_else(|error| {
         tracing::error!(%error, "converting a request panicked");
         Err(internal_fault())
     })

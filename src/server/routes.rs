@@ -1,4 +1,4 @@
-//! What answers at the port: gRPC, gRPC-Web and `/healthz`, and what each call passes on its way.
+//! What answers at the port: gRPC, gRPC-Web, `/healthz` and `/livez`, and what each call passes on its way.
 
 use std::{any::Any, sync::Arc, time::Duration};
 
@@ -9,23 +9,22 @@ use axum::{
     response::IntoResponse as _,
     routing::get,
 };
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Response};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, service::Routes};
-use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_web::GrpcWebLayer;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowOrigin, CorsLayer},
 };
 
-use super::{ListenError, Service};
+use super::{ListenError, Service, health::HealthProbes};
 use crate::{
     auth::Authenticator,
     config::ListenSettings,
     grpc::{AdmissionService, authenticate, end_at, internal_fault, observe},
-    proto::{self, export_service_server::SERVICE_NAME},
+    proto,
 };
 
 /// Everything that is served, and what tells its health.
@@ -37,11 +36,9 @@ pub(super) async fn routes(
     settings: &ListenSettings,
     authenticator: Option<Arc<Authenticator>>,
     draining: CancellationToken,
-) -> Result<(HealthReporter, Routes), ListenError> {
-    let (health, health_service) = tonic_health::server::health_reporter();
-    for name in ["", SERVICE_NAME] {
-        health.set_service_status(name, ServingStatus::Serving).await;
-    }
+) -> Result<(HealthProbes, Routes), ListenError> {
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    let probes = HealthProbes::start(reporter, service.health.clone(), draining).await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
@@ -74,18 +71,14 @@ pub(super) async fn routes(
     };
     let grpc = grpc
         .layer(middleware::from_fn(observe))
-        // Not around /healthz: it answers plain HTTP/1.1 with 400.
+        // Not around /healthz and /livez: it answers plain HTTP/1.1 with 400.
         .layer(GrpcWebLayer::new())
         .layer(cors(&settings.cors_allowed_origins));
-    let healthz = get(move || async move {
-        if draining.is_cancelled() {
-            (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
-        } else {
-            (StatusCode::OK, "ok\n")
-        }
-    });
-    let router = Router::new().route("/healthz", healthz).merge(grpc);
-    Ok((health, Routes::from(router)))
+    let (readiness, liveness) = (probes.clone(), probes.clone());
+    let healthz = get(move || async move { readiness.readiness() });
+    let livez = get(move || async move { liveness.liveness() });
+    let router = Router::new().route("/healthz", healthz).route("/livez", livez).merge(grpc);
+    Ok((probes, Routes::from(router)))
 }
 
 /// What web pages of these origins may do.

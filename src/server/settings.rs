@@ -1,6 +1,6 @@
 //! What the settings mean to each room.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use super::Access;
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     clock::Clock,
     config::{self, Encryption, SecuritySettings, Settings, value},
     export::{AdmissionLimits, AllowedSource, EngineSettings, JournalPlace, Stores},
+    limits::Pool,
     store::{
         Store, StoreError,
         local::LocalStore,
@@ -20,6 +21,16 @@ use crate::{
     transfer::{PartNotes, TransferLimits, Transfers},
     upload::{UploadSettings, Uploads},
 };
+
+/// Threads for documents on this machine's disk: uploads that are written there, and documents that are
+/// read from there on their way to S3. As many as local reads have.
+const DOCUMENT_THREADS: usize = 16;
+
+/// Threads for what computes for a while. More than processors would not make it faster; at least two, so that
+/// one large request does not keep all others waiting.
+pub(super) fn computing_threads() -> usize {
+    std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2))
+}
 
 /// The stores that the settings name. Asks nobody over the network.
 ///
@@ -87,9 +98,10 @@ pub(super) fn uploads(
     stores: &Stores,
     access: Access,
     clock: Arc<dyn Clock>,
-) -> Uploads {
+) -> io::Result<Uploads> {
     let notes = settings.data_dir.join(".tara-export/parts");
-    let notes = (access == Access::Write).then(|| PartNotes::new(notes));
+    let documents = Pool::new("documents", DOCUMENT_THREADS)?;
+    let notes = (access == Access::Write).then(|| PartNotes::new(notes, documents.clone()));
     let limits = TransferLimits {
         memory_bytes: settings.transfer_memory.as_u64(),
         parallel_parts: settings.s3_parallel_parts as usize,
@@ -104,9 +116,9 @@ pub(super) fn uploads(
         patience: settings.admission_timeout,
         disk_bytes: settings.max_local_uploads.as_u64(),
     };
-    let transfers = Transfers::new(limits, notes);
+    let transfers = Transfers::new(limits, notes, documents.clone());
     let data_dir = settings.data_dir.clone();
-    Uploads::new(upload_settings, stores.s3.clone(), data_dir, transfers, clock)
+    Ok(Uploads::new(upload_settings, stores.s3.clone(), data_dir, transfers, clock, documents))
 }
 
 fn s3_settings(settings: &Settings, bucket: String) -> S3Settings {

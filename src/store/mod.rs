@@ -29,7 +29,10 @@ pub use self::{
     },
     probe::honours_conditional_put,
 };
-use crate::digest::{ContentChecksums, ContentHasher, Crc64Nvme, Sha256};
+use crate::{
+    digest::{ContentChecksums, ContentHasher, Crc64Nvme, Sha256},
+    limits::Pools,
+};
 
 /// A place for objects. One contract suite (`tests/store_contract/`) holds for every backend.
 ///
@@ -123,6 +126,20 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Tries everything an export needs, in order, and says what to do about each failure. Writes
     /// nothing but fixed probe objects below `.tara-export/probe/`.
     async fn probe(&self) -> Vec<ProbeResult>;
+
+    /// Whether this machine's disk takes writes, where the store is on it: one small write, durable, of
+    /// which nothing stays. Cheap enough to be repeated every few seconds.
+    ///
+    /// # Errors
+    /// As those of a put.
+    async fn check_writable(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// The threads that do its blocking work.
+    fn pools(&self) -> Pools {
+        Pools::default()
+    }
 
     /// Links to objects, where the store can make them.
     fn links(&self) -> Option<&dyn LinkObjects> {

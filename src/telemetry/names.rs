@@ -148,6 +148,10 @@ declare! {
     JOURNAL_LIMIT: Gauge "tara_export_journal_limit_bytes", Bytes, [];
     /// Whether S3 is left alone at the moment, because an export could not reach it (1) or not (0).
     S3_OUTAGE: Gauge "tara_export_s3_outage", Count, [];
+    /// Whether work makes no progress (1) or does (0), by pool: runtime, journal, local-reads, local-writes, documents, computing.
+    STALLED: Gauge "tara_export_stalled", Count, ["pool"];
+    /// Whether no export would be accepted (1) or one would be (0), by reason.
+    NOT_ACCEPTING: Gauge "tara_export_not_accepting", Count, ["reason"];
     /// Answers that were found not to be what the manifest says.
     DATA_LOSS: Counter "tara_export_data_loss_total", Count, [];
     /// Calls of the export service that ended, by method and gRPC code.

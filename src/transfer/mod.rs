@@ -25,6 +25,7 @@ pub use self::{
     retry::RetryBudget,
     source::{ContentSource, checksums_of},
 };
+use crate::limits::Pool;
 
 /// Bytes of every part but the last. With S3's ten thousand parts, objects have at most 78 GiB.
 pub const PART_BYTES: u64 = 8 * 1024 * 1024;
@@ -51,17 +52,20 @@ pub struct Transfers {
     notes: Option<PartNotes>,
     /// Found out by the first copy: this server computes no checksum of what it copies.
     copies_keep_no_checksum: Arc<AtomicBool>,
+    /// Reads files of this machine.
+    files: Pool,
 }
 
 impl Transfers {
-    /// Transfers within these limits.
-    pub fn new(limits: TransferLimits, notes: Option<PartNotes>) -> Self {
+    /// Transfers within these limits. These threads read files of this machine.
+    pub fn new(limits: TransferLimits, notes: Option<PartNotes>, files: Pool) -> Self {
         let parts = usize::try_from((limits.memory_bytes / PART_BYTES).max(1));
         Self {
             limits,
             parts_in_memory: Arc::new(Semaphore::new(parts.unwrap_or(usize::MAX >> 3))),
             notes,
             copies_keep_no_checksum: Arc::default(),
+            files,
         }
     }
 
@@ -73,6 +77,11 @@ impl Transfers {
     /// Parts of one object that are sent side by side.
     pub fn parallel_parts(&self) -> usize {
         self.limits.parallel_parts
+    }
+
+    /// Threads that read files of this machine.
+    pub fn files(&self) -> &Pool {
+        &self.files
     }
 
     /// The notes of unfinished objects.

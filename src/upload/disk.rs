@@ -23,6 +23,7 @@ use crate::{
     bundle::to_json_pretty,
     digest::ContentHasher,
     disk::{Disk, DiskError, sync_directory, sync_file, write_bytes},
+    limits::Pool,
     store::{StoreError, StoreErrorKind},
 };
 
@@ -34,6 +35,7 @@ const LEAST_COUNTED_BYTES: u64 = 256 * 1024;
 #[derive(Debug, Clone)]
 pub(super) struct DiskUploads {
     files: Arc<Files>,
+    pool: Pool,
 }
 
 #[derive(Debug)]
@@ -61,14 +63,14 @@ impl Drop for InUse {
 }
 
 impl DiskUploads {
-    pub(super) fn new(data_dir: PathBuf, limit_bytes: u64) -> Self {
+    pub(super) fn new(data_dir: PathBuf, limit_bytes: u64, pool: Pool) -> Self {
         // As the local store's own: a relative path is meant from where the process started.
         let root = std::path::absolute(&data_dir).unwrap_or(data_dir);
         let folder = root.join(".tara-export/uploads");
         let disk = Disk::new(root, ".tara-export/uploads/tmp");
         let (counted_bytes, in_use) = (Mutex::default(), Mutex::default());
         let files = Files { disk, folder, limit_bytes, counted_bytes, in_use };
-        Self { files: Arc::new(files) }
+        Self { files: Arc::new(files), pool }
     }
 
     /// Makes an upload, or finds the one that was made under this id before.
@@ -213,7 +215,7 @@ impl DiskUploads {
         work: impl FnOnce(&Files) -> Result<T, UploadError> + Send + 'static,
     ) -> Result<T, UploadError> {
         let files = self.files.clone();
-        tokio::task::spawn_blocking(move || work(&files)).await.unwrap_or_else(|_| {
+        self.pool.run(move || work(&files)).await.unwrap_or_else(|_| {
             let reason = "the service is shutting down".to_owned();
             Err(UploadError::BrokeOff { reason })
         })

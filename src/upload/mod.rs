@@ -32,6 +32,7 @@ use crate::{
     bundle::AcceptedTime,
     clock::Clock,
     digest::{ContentChecksums, Sha256},
+    limits::Pool,
     store::Store,
     transfer::{PART_BYTES, Transfers},
 };
@@ -150,20 +151,22 @@ struct Remembered {
 }
 
 impl Uploads {
-    /// Uploads into this store, if there is one, and below this data directory.
+    /// Uploads into this store, if there is one, and below this data directory, whose files these threads
+    /// read and write.
     pub fn new(
         settings: UploadSettings,
         s3: Option<Arc<dyn Store>>,
         data_dir: PathBuf,
         transfers: Transfers,
         clock: Arc<dyn Clock>,
+        pool: Pool,
     ) -> Self {
         let store = s3.map(|store| StoreUploads {
             store,
             transfers: transfers.clone(),
             retry_budget: settings.retry_budget,
         });
-        let disk = DiskUploads::new(data_dir, settings.disk_bytes);
+        let disk = DiskUploads::new(data_dir, settings.disk_bytes, pool);
         let turns = Arc::new(Semaphore::new(settings.concurrent_uploads));
         let inner =
             Inner { settings, store, disk, transfers, clock, turns, finished: Mutex::default() };

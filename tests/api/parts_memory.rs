@@ -4,6 +4,7 @@ use std::{fs, sync::Arc, time::Duration};
 
 use tara_export::{
     digest::ContentChecksums,
+    limits::Pool,
     store::{ObjectKey, PutOutcome},
     transfer::{ContentSource, LargeContent, PART_BYTES, RetryBudget, TransferLimits, Transfers},
 };
@@ -27,7 +28,7 @@ async fn a_part_s_memory_is_taken_until_the_part_is_stored() {
     let document = bytes(4 * PART + 1, 1);
     fs::write(&file, &document).unwrap();
     let limits = TransferLimits { memory_bytes: PARTS as u64 * PART_BYTES, parallel_parts: PARTS };
-    let transfers = Transfers::new(limits, None);
+    let transfers = Transfers::new(limits, None, Pool::new("documents", 2).unwrap());
     let content = LargeContent {
         key: ObjectKey::new("folder/document").unwrap(),
         expected: ContentChecksums::of(&document),

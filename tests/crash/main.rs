@@ -21,3 +21,4 @@ mod disk_errors;
 mod full_disk;
 mod large_backlog;
 mod named;
+mod refusals;

@@ -27,11 +27,16 @@ mod receipts;
 mod record;
 mod summary;
 mod usage;
+mod writable;
 
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use tokio_util::task::TaskTracker;
@@ -49,7 +54,12 @@ use crate::{
     bundle::{AcceptedExport, DocumentKind, ExportId},
     digest::Sha256,
     disk::{Disk, DiskError},
+    limits::Pool,
 };
+
+/// Threads for the journal. Most of its work waits for an fsync, of which a disk does a few at once; a
+/// listing or a large entry occupies one for longer.
+const THREADS: usize = 8;
 
 /// How much the journal may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +76,7 @@ pub struct Journal {
     files: Arc<Files>,
     /// What is being done, also for callers that are gone.
     work: TaskTracker,
+    pool: Pool,
 }
 
 /// The journal's files; everything here blocks.
@@ -79,6 +90,8 @@ struct Files {
     receipts: PathBuf,
     limits: JournalLimits,
     usage: Usage,
+    /// Bytes of the entry that was refused for want of room since one was last recorded; 0: none was.
+    refused_bytes: AtomicU64,
 }
 
 impl Journal {
@@ -89,12 +102,20 @@ impl Journal {
     /// # Errors
     /// Where the folder can't be looked through, so that what was accepted before is not known.
     pub async fn open(data_dir: PathBuf, limits: JournalLimits) -> Result<Self, JournalError> {
-        blocking(move || {
+        let pool = Pool::new("journal", THREADS)
+            .map_err(|error| DiskError::of_read("start threads for", &data_dir, error))?;
+        let opened = pool.run(move || -> Result<Files, JournalError> {
             let files = Files::new(data_dir, limits)?;
             files.finish_crashed_work()?;
-            Ok(Self { files: Arc::new(files), work: TaskTracker::new() })
-        })
-        .await
+            Ok(files)
+        });
+        let files = Arc::new(opened.await.unwrap_or(Err(JournalError::BrokeOff))?);
+        Ok(Self { files, work: TaskTracker::new(), pool })
+    }
+
+    /// The threads that do its work.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     /// Keeps an accepted export. It survives a power cut when this returns: one fsync of a file and
@@ -106,7 +127,7 @@ impl Journal {
     /// still does anything.
     pub async fn record(&self, export: &AcceptedExport) -> Result<JournalEntry, JournalError> {
         let export = export.clone();
-        self.run(move |files| files.record(&export)).await
+        self.run(move |files| files.record_and_note(&export)).await
     }
 
     /// Keeps a finished file of this disk as a document of an entry that is to be recorded. It survives a
@@ -154,8 +175,12 @@ impl Journal {
     /// Reads an entry whole: takes as much memory as the entry has bytes.
     pub async fn load(&self, entry: &JournalEntry) -> Result<AcceptedExport, LoadError> {
         let (files, name) = (self.files.clone(), entry.name());
-        let loaded = self.work.spawn_blocking(move || files.load(name)).await;
-        loaded.unwrap_or(Err(LoadError::BrokeOff))
+        let under_way = self.work.token();
+        let loaded = self.pool.run(move || {
+            let _under_way = under_way;
+            files.load(name)
+        });
+        loaded.await.unwrap_or(Err(LoadError::BrokeOff))
     }
 
     /// What lies in quarantine: how much, and the first [`MAX_QUARANTINED_LISTED`] by name.
@@ -220,6 +245,12 @@ impl Journal {
         self.run(move |files| files.expire_receipts(keep, now)).await
     }
 
+    /// Whether an export could be recorded now: the disk takes a small write, and there is room. Room is
+    /// what the smallest entry takes, or the one that was last refused for want of it.
+    pub async fn check_writable(&self) -> Result<(), JournalError> {
+        self.run(Files::check_writable).await
+    }
+
     /// Waits until everything is done that was begun, whoever waited for it: afterwards another process
     /// can have the journal.
     pub async fn finish(&self) {
@@ -232,15 +263,13 @@ impl Journal {
         work: impl FnOnce(&Files) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {
         let files = self.files.clone();
-        let done = self.work.spawn_blocking(move || work(&files)).await;
-        done.unwrap_or(Err(JournalError::BrokeOff))
+        let under_way = self.work.token();
+        let done = self.pool.run(move || {
+            let _under_way = under_way;
+            work(&files)
+        });
+        done.await.unwrap_or(Err(JournalError::BrokeOff))
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, JournalError> + Send + 'static,
-) -> Result<T, JournalError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(JournalError::BrokeOff))
 }
 
 impl Files {
@@ -258,6 +287,7 @@ impl Files {
             receipts: own.join("receipts"),
             limits,
             usage: Usage::default(),
+            refused_bytes: AtomicU64::new(0),
         })
     }
 
