@@ -8,6 +8,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use clap::Args;
+use ipnet::IpNet;
 
 pub use self::{
     security::SecuritySettings,
@@ -16,8 +17,8 @@ pub use self::{
 
 use self::parse::{
     account, any_text, base_path, boolean, bucket_name, checked, data_dir, duration, encryption,
-    endpoint_url, ip_address, journal, lock_mode, number, optional, origin, prices, region,
-    replica_name, size, source, stream_time,
+    endpoint_url, ip_address, journal, lock_mode, network, number, optional, origin, prices,
+    region, replica_name, size, source, stream_time,
 };
 
 /// A kibibyte, mebibyte, gibibyte.
@@ -260,6 +261,11 @@ pub struct ListenSettings {
     #[arg(long, env = "MAX_CONNECTIONS", default_value = "512", value_parser = number("MAX_CONNECTIONS", 1..=100_000))]
     pub max_connections: u32,
 
+    /// Proxies whose X-Forwarded-For header gives the client's address, as IP addresses and networks (CIDR)
+    /// separated by commas; unset: no proxy, the header is ignored
+    #[arg(long, env = "TRUSTED_PROXIES", value_delimiter = ',', value_parser = checked("TRUSTED_PROXIES", network))]
+    pub trusted_proxies: Vec<IpNet>,
+
     /// Calls at once on one HTTP/2 connection
     #[arg(long, env = "MAX_CONCURRENT_STREAMS", default_value = "256",
           value_parser = number("MAX_CONCURRENT_STREAMS", 1..=10_000))]
@@ -293,6 +299,7 @@ impl ListenSettings {
             bind_address: IpAddr::from([127, 0, 0, 1]),
             cors_allowed_origins: Vec::new(),
             max_connections: 512,
+            trusted_proxies: Vec::new(),
             max_concurrent_streams: 256,
             keepalive_interval: Duration::from_secs(30),
             max_stream_time: StreamTime::UNLIMITED,
@@ -488,6 +495,9 @@ mod tests {
             ("--s3-parallel-puts", "0", "S3_PARALLEL_PUTS", "from 1 to 256"),
             ("--bind-address", "localhost", "BIND_ADDRESS", "IP address"),
             ("--cors-allowed-origins", "example.com", "CORS_ALLOWED_ORIGINS", "origins"),
+            ("--trusted-proxies", "proxy.internal", "TRUSTED_PROXIES", "10.0.0.0/8"),
+            ("--trusted-proxies", "10.0.0.0/33", "TRUSTED_PROXIES", "10.0.0.0/8"),
+            ("--trusted-proxies", "0.0.0.0/0", "TRUSTED_PROXIES", "more than 0 bits"),
             ("--log-format", "xml", "LOG_FORMAT", "auto, human or json"),
             ("--metrics-listen-addr", "9464", "METRICS_LISTEN_ADDR", "127.0.0.1:9464"),
             ("--metrics-emf-namespace", "AWS/S3", "METRICS_EMF_NAMESPACE", "TaraExport"),
@@ -557,6 +567,20 @@ mod tests {
         assert_eq!(prices("delete=0.002, put=0.01, get=0"), expected);
         let standard = RequestPrices { put: 0.005, get: 0.0004, delete: 0.0 };
         assert_eq!(parse(&[]).unwrap().settings.s3_prices, standard);
+    }
+
+    #[test]
+    fn trusted_proxies_are_addresses_and_networks() {
+        let parsed = |text| {
+            let listen = parse(&["--trusted-proxies", text]).unwrap().listen;
+            listen.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            parsed("10.0.0.0/8, 192.0.2.7,fd00::/8"),
+            ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"]
+        );
+        assert_eq!(parsed("::ffff:10.0.0.0/104,::ffff:192.0.2.7"), ["10.0.0.0/8", "192.0.2.7/32"]);
+        assert!(parse(&[]).unwrap().listen.trusted_proxies.is_empty());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod admission;
 mod admitted;
 mod authentication;
+mod caller;
 mod convert;
 mod download;
 mod follow;
@@ -18,6 +19,7 @@ mod waiting;
 pub use self::{
     admission::{AdmissionService, RequestLimits},
     authentication::authenticate,
+    caller::{TrustedProxies, locate},
     observe::observe,
     service::{ExportApi, Replica},
     status::{DOMAIN, internal_fault},

@@ -24,7 +24,9 @@ use super::{ListenError, Service};
 use crate::{
     auth::Authenticator,
     config::ListenSettings,
-    grpc::{AdmissionService, authenticate, end_at, internal_fault, observe},
+    grpc::{
+        AdmissionService, TrustedProxies, authenticate, end_at, internal_fault, locate, observe,
+    },
     proto::{self, export_service_server::SERVICE_NAME},
 };
 
@@ -59,6 +61,7 @@ pub(super) async fn routes(
             None => response,
         }
     });
+    let proxies = TrustedProxies::new(&settings.trusted_proxies);
     let grpc = Routes::new(AdmissionService::new(&service.api, service.request_limits))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
@@ -74,6 +77,7 @@ pub(super) async fn routes(
     };
     let grpc = grpc
         .layer(middleware::from_fn(observe))
+        .layer(middleware::from_fn_with_state(proxies, locate))
         // Not around /healthz: it answers plain HTTP/1.1 with 400.
         .layer(GrpcWebLayer::new())
         .layer(cors(&settings.cors_allowed_origins));
