@@ -1,21 +1,30 @@
 //! Puts the rooms together and listens: gRPC, gRPC-Web and `/healthz` on one port.
 
+mod accept;
 mod connections;
+mod descriptors;
 mod routes;
 mod security;
 mod settings;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use futures::StreamExt as _;
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-pub use self::{security::ListenError, settings::open_stores};
+pub use self::{
+    descriptors::TooFewDescriptors,
+    security::ListenError,
+    settings::{OpenStoresError, open_stores},
+};
 
 use self::{
-    connections::bounded,
+    accept::accepted,
+    connections::{Connection, bounded},
+    descriptors::DescriptorPlan,
     routes::routes,
     security::refresh,
     settings::{auth_settings, engine_settings, tls_files, uploads},
@@ -26,9 +35,9 @@ use crate::{
     clock::Clock,
     config::{ListenSettings, Settings, value},
     export::{Engine, Journal, JournalError, JournalLimits, Stores},
-    grpc::{ExportApi, RequestLimits},
+    grpc::{CallLimits, ExportApi, RequestLimits},
+    limits::{ConnectionPlace, Connections},
     proto::export_service_server::SERVICE_NAME,
-    store::StoreError,
     tls::TlsServer,
 };
 
@@ -55,9 +64,9 @@ pub enum Access {
 /// Why a service can't be built.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The local store can't be used.
+    /// The stores can't be used.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Stores(#[from] OpenStoresError),
     /// The journal can't be looked through, so that what was accepted before is not known.
     #[error("{0}: without it this server would forget what it accepted")]
     Journal(#[from] JournalError),
@@ -69,6 +78,7 @@ pub struct Service {
     engine: Engine,
     api: ExportApi,
     request_limits: RequestLimits,
+    call_limits: CallLimits,
 }
 
 impl Service {
@@ -111,7 +121,9 @@ impl Service {
             size_bytes: settings.max_request_size.as_u64(),
             timeout: settings.request_timeout,
         };
-        Ok(Self { engine, api, request_limits })
+        let call_limits =
+            CallLimits::new(settings.max_concurrent_calls, settings.admission_timeout);
+        Ok(Self { engine, api, request_limits, call_limits })
     }
 
     /// The engine, for what is done with it beside serving.
@@ -147,6 +159,9 @@ impl RunningServer {
         let failed = |source| ListenError::Bind { address: settings.bind_address, port, source };
         let listener = TcpListener::bind((settings.bind_address, port)).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        let descriptors = DescriptorPlan::of_process()?;
+        let max_connections = descriptors.clamp_connections(settings.max_connections);
+        let connections = Connections::new(max_connections as usize);
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
         let (health, routes) =
             routes(&service, settings, authenticator.clone(), draining.clone()).await?;
@@ -167,14 +182,15 @@ impl RunningServer {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .add_routes(routes);
         let stopped = stopping.clone().cancelled_owned();
+        let incoming = bounded(accepted(incoming), connections, descriptors.waiting as usize);
         let serving = match tls {
             Some(tls) => {
-                let incoming = Box::pin(bounded(tls.accept(incoming), settings.max_connections));
-                tokio::spawn(server.serve_with_incoming_shutdown(incoming, stopped))
+                let incoming = tls.accept(incoming).map(|(stream, place)| open(stream, place));
+                tokio::spawn(server.serve_with_incoming_shutdown(Box::pin(incoming), stopped))
             }
             None => {
-                let incoming = Box::pin(bounded(incoming, settings.max_connections));
-                tokio::spawn(server.serve_with_incoming_shutdown(incoming, stopped))
+                let incoming = incoming.map(|(stream, place)| open(stream, place));
+                tokio::spawn(server.serve_with_incoming_shutdown(Box::pin(incoming), stopped))
             }
         };
         let engine = service.engine;
@@ -219,4 +235,8 @@ impl RunningServer {
             self.serving.abort();
         }
     }
+}
+
+fn open<C>(stream: C, place: ConnectionPlace) -> io::Result<Connection<C>> {
+    Ok(Connection::new(stream, place))
 }

@@ -1,6 +1,7 @@
 //! TLS of the listener: files to a configuration, read again when they change, and handshakes.
 
 use std::{
+    future::Future,
     io,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
@@ -23,8 +24,6 @@ use tracing::field::display;
 
 /// How long a client may take for its handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Handshakes at once; more wait to be accepted.
-const HANDSHAKES_AT_ONCE: usize = 256;
 /// More is no file of certificates.
 const LIMIT_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -103,25 +102,27 @@ impl TlsServer {
         }
     }
 
-    /// Connections whose handshake is done. Those that fail or take too long are dropped, and hold up
-    /// nobody else.
-    pub fn accept(
+    /// Connections whose handshake is done, each with its place among all connections. Those that fail, take
+    /// too long, or must close for others are dropped, and do not delay others.
+    pub fn accept<P: Place>(
         self: Arc<Self>,
-        connections: impl Stream<Item = io::Result<TcpStream>> + Send + 'static,
-    ) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> + Send + 'static {
+        connections: impl Stream<Item = (TcpStream, P)> + Send + 'static,
+    ) -> impl Stream<Item = (TlsStream<TcpStream>, P)> + Send + 'static {
         connections
-            .map(move |connection| {
+            .map(move |(connection, place)| {
                 let config =
                     self.current.read().unwrap_or_else(PoisonError::into_inner).config.clone();
                 // A task of its own: handshakes take milliseconds of a processor each.
                 tokio::spawn(async move {
-                    match connection {
-                        Ok(connection) => handshake(connection, config).await.map(Ok),
-                        Err(error) => Some(Err(error)),
-                    }
+                    let stream = tokio::select! {
+                        stream = handshake(connection, config) => stream?,
+                        () = place.closing() => return None,
+                    };
+                    Some((stream, place))
                 })
             })
-            .buffer_unordered(HANDSHAKES_AT_ONCE)
+            // As many as there are places: a handshake that stands still does not delay others.
+            .buffer_unordered(usize::MAX)
             .filter_map(async |handshake| match handshake {
                 Ok(connection) => connection,
                 Err(error) => {
@@ -130,6 +131,12 @@ impl TlsServer {
                 }
             })
     }
+}
+
+/// What a connection needs to stay open.
+pub trait Place: Send + Sync + 'static {
+    /// Waits until the connection must close.
+    fn closing(&self) -> impl Future<Output = ()> + Send;
 }
 
 async fn handshake(

@@ -186,6 +186,11 @@ pub struct Settings {
           value_parser = size("MAX_REQUEST_MEMORY", 64 * KIB..=1024 * GIB))]
     pub max_request_memory: ByteSize,
 
+    /// Calls at once, their streams included and health checks aside; shared fairly between callers
+    #[arg(long, env = "MAX_CONCURRENT_CALLS", default_value = "1024",
+          value_parser = number("MAX_CONCURRENT_CALLS", 1..=100_000))]
+    pub max_concurrent_calls: u32,
+
     /// Exports at once
     #[arg(long, env = "MAX_CONCURRENT_EXPORTS", default_value = "64",
           value_parser = number("MAX_CONCURRENT_EXPORTS", 1..=10_000))]

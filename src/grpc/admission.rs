@@ -12,13 +12,14 @@ use tower::Service;
 
 use super::{
     admitted::Admitted,
-    request_body::{in_time, limited},
+    request_body::{in_time, limited, revocable},
     service::ExportApi,
     status::{REQUEST_TOO_LARGE, status},
     upload::MESSAGE_BYTES,
 };
 use crate::{
     export::Engine,
+    limits::CallerKey,
     proto::export_service_server::{ExportServiceServer, SERVICE_NAME},
     upload::CHUNK_BYTES,
 };
@@ -97,8 +98,13 @@ impl Service<http::Request<Body>> for AdmissionService {
                     Err(overloaded) => return Ok(Status::from(overloaded).into_http()),
                 }
             } else if is_chunk || is_stream {
-                match engine.uploads().turn(is_chunk).await {
-                    Ok(turn) => drop(request.extensions_mut().insert(Admitted::new(turn))),
+                let caller = request.extensions().get::<CallerKey>().cloned();
+                let caller = caller.unwrap_or_else(CallerKey::server);
+                match engine.uploads().turn(&caller, is_chunk).await {
+                    Ok(turn) => {
+                        request = request.map(|body| revocable(body, &turn));
+                        request.extensions_mut().insert(Admitted::new(turn));
+                    }
                     Err(overloaded) => return Ok(Status::from(overloaded).into_http()),
                 }
                 inner = if is_chunk { chunks } else { streams };

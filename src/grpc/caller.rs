@@ -52,6 +52,11 @@ pub async fn locate(
     next.run(request).await
 }
 
+/// The caller that limits count for. The server itself if there is no other.
+pub(super) fn key(extensions: &Extensions) -> CallerKey {
+    extensions.get::<CallerKey>().cloned().unwrap_or_else(CallerKey::server)
+}
+
 impl ClientAddress {
     /// What logs show of the client that sent a request with these extensions. `None` if its address is
     /// unknown.

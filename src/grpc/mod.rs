@@ -4,6 +4,7 @@ mod admission;
 mod admitted;
 mod authentication;
 mod caller;
+mod calls;
 mod convert;
 mod download;
 mod follow;
@@ -20,6 +21,7 @@ pub use self::{
     admission::{AdmissionService, RequestLimits},
     authentication::authenticate,
     caller::{TrustedProxies, locate},
+    calls::{CallLimits, limit_calls},
     observe::observe,
     service::{ExportApi, Replica},
     status::{DOMAIN, internal_fault},

@@ -10,6 +10,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use super::{
     admitted::Admitted,
     authentication::{caller, log_access},
+    caller::key,
     convert::{
         PreviewRequest, StartRequest, artifact_path, check_message, completed_event, export_id,
         export_message, page_size, preview_request, report_message, start_request, time_to_live,
@@ -468,8 +469,8 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::CreateUploadRequest>,
     ) -> Result<Response<proto::CreateUploadResponse>, Status> {
-        let caller = caller(&request);
-        let status = upload::create(self.engine.uploads(), request.into_inner()).await?;
+        let (caller, key) = (caller(&request), key(request.extensions()));
+        let status = upload::create(self.engine.uploads(), &key, request.into_inner()).await?;
         log_access(&caller, "CreateUpload", &format!("uploads/{}", status.upload_id), "");
         let upload = Some(upload_message(&status, &self.replica));
         Ok(Response::new(proto::CreateUploadResponse { upload }))

@@ -157,6 +157,12 @@ pub(super) fn role_missing(method: &str, roles: &[Role]) -> Status {
     with_metadata(Code::PermissionDenied, "ROLE_MISSING", message, metadata)
 }
 
+/// All places of this setting are in use, also after a while.
+pub(super) fn overloaded(setting: &str, message: impl Into<String>) -> Status {
+    let metadata = [("setting", setting.to_owned())];
+    with_metadata(Code::ResourceExhausted, "OVERLOADED", message, metadata)
+}
+
 /// The stream ends before the export does.
 pub(super) fn stream_ended_early(message: &str) -> Status {
     status(Code::Unavailable, "STREAM_ENDED_EARLY", message)

@@ -20,12 +20,13 @@ use tower_http::{
     cors::{AllowOrigin, CorsLayer},
 };
 
-use super::{ListenError, Service};
+use super::{ListenError, Service, connections::track_call};
 use crate::{
     auth::Authenticator,
     config::ListenSettings,
     grpc::{
-        AdmissionService, TrustedProxies, authenticate, end_at, internal_fault, locate, observe,
+        AdmissionService, TrustedProxies, authenticate, end_at, internal_fault, limit_calls,
+        locate, observe,
     },
     proto::{self, export_service_server::SERVICE_NAME},
 };
@@ -68,6 +69,8 @@ pub(super) async fn routes(
         .add_service(reflection().build_v1alpha()?)
         .into_axum_router()
         .layer(CatchPanicLayer::custom(panic_response))
+        // Outside of what runs the call, so that its place is returned also when that panics or ends early.
+        .layer(middleware::from_fn_with_state(service.call_limits.clone(), limit_calls))
         .layer(end_in_time);
     let grpc = match authenticator {
         Some(authenticator) => {
@@ -88,7 +91,11 @@ pub(super) async fn routes(
             (StatusCode::OK, "ok\n")
         }
     });
-    let router = Router::new().route("/healthz", healthz).merge(grpc);
+    let router = Router::new()
+        .route("/healthz", healthz)
+        .merge(grpc)
+        // Outermost: a connection is idle if nothing of a call is left.
+        .layer(middleware::from_fn(track_call));
     Ok((health, Routes::from(router)))
 }
 

@@ -4,6 +4,7 @@ use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::{sync::Notify, time};
 
+use super::TooFewDescriptors;
 use crate::{
     auth::{AuthSetupError, Authenticator},
     tls::{TlsError, TlsServer},
@@ -26,6 +27,9 @@ pub enum ListenError {
         /// Why.
         source: io::Error,
     },
+    /// Too few files may be open.
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
     /// There can be no TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::Access;
+use super::{Access, TooFewDescriptors, descriptors::DescriptorPlan};
 use crate::{
     auth::{AuthSettings, JwtSettings, KeySource},
     bundle::FormatVersion,
@@ -21,13 +21,28 @@ use crate::{
     upload::{UploadSettings, Uploads},
 };
 
+/// Why the stores can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenStoresError {
+    /// The local store can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Too few files may be open.
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
+}
+
 /// The stores that the settings name. Asks nobody over the network.
 ///
 /// # Errors
 /// Where the local store can't be used.
-pub async fn open_stores(settings: &Settings) -> Result<Stores, StoreError> {
+pub async fn open_stores(settings: &Settings) -> Result<Stores, OpenStoresError> {
+    let descriptors = DescriptorPlan::of_process()?;
     let s3: Option<Arc<dyn Store>> = match value(&settings.s3_bucket_name) {
-        Some(bucket) => Some(Arc::new(S3Store::connect(s3_settings(settings, bucket)).await)),
+        Some(bucket) => {
+            let s3_settings = s3_settings(settings, bucket, descriptors.s3_requests);
+            Some(Arc::new(S3Store::connect(s3_settings).await))
+        }
         None => None,
     };
     let local: Arc<dyn Store> = Arc::new(LocalStore::open(settings.data_dir.clone())?);
@@ -109,7 +124,7 @@ pub(super) fn uploads(
     Uploads::new(upload_settings, stores.s3.clone(), data_dir, transfers, clock)
 }
 
-fn s3_settings(settings: &Settings, bucket: String) -> S3Settings {
+fn s3_settings(settings: &Settings, bucket: String, concurrent_requests: u32) -> S3Settings {
     S3Settings {
         bucket,
         base_path: settings.s3_base_path.clone(),
@@ -136,6 +151,7 @@ fn s3_settings(settings: &Settings, bucket: String) -> S3Settings {
         connect_timeout: settings.s3_connect_timeout,
         read_timeout: settings.s3_read_timeout,
         operation_timeout: settings.s3_operation_timeout,
+        concurrent_requests: concurrent_requests as usize,
         prices: RequestPrices {
             put: settings.s3_prices.put,
             get: settings.s3_prices.get,

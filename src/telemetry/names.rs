@@ -156,6 +156,12 @@ declare! {
     CALLS_IN_FLIGHT: Gauge "tara_export_calls_in_flight", Count, ["method"];
     /// Calls that were answered with an error and nothing else, by method and reason (of ErrorInfo).
     REJECTED: Counter "tara_export_rejected_total", Count, ["method", "reason"];
+    /// Requests for a place that had to wait, by limit (the setting's name).
+    SHARES_WAITED: Counter "tara_export_limit_waits_total", Count, ["limit"];
+    /// Requests for a place that were refused, because none became free in time, by limit (the setting's name).
+    SHARES_REFUSED: Counter "tara_export_limit_refusals_total", Count, ["limit"];
+    /// Times that the server paused because it could not accept a connection, by reason (descriptors, memory, other).
+    ACCEPT_PAUSES: Counter "tara_export_accept_pauses_total", Count, ["reason"];
     /// Requests sent to S3, by operation and result.
     S3_REQUESTS: Counter "tara_export_s3_requests_total", Count, ["operation", "result"];
     /// Time from sending a request to S3 until its answer was read, of a download until it began.

@@ -7,6 +7,7 @@
 mod copy;
 mod headway;
 mod notes;
+mod part_memory;
 mod part_reader;
 mod proof;
 mod put;
@@ -15,10 +16,9 @@ mod source;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use tokio::sync::Semaphore;
-
 pub use self::{
     notes::PartNotes,
+    part_memory::PartMemory,
     part_reader::{PartReader, ReadPart},
     proof::{is_content, is_copy},
     put::LargeContent,
@@ -45,8 +45,7 @@ pub struct TransferLimits {
 #[derive(Debug, Clone)]
 pub struct Transfers {
     limits: TransferLimits,
-    /// One permit for each part in memory.
-    parts_in_memory: Arc<Semaphore>,
+    part_memory: PartMemory,
     /// Where unfinished objects are noted; nowhere in a process that only reads.
     notes: Option<PartNotes>,
     /// Found out by the first copy: this server computes no checksum of what it copies.
@@ -56,18 +55,17 @@ pub struct Transfers {
 impl Transfers {
     /// Transfers within these limits.
     pub fn new(limits: TransferLimits, notes: Option<PartNotes>) -> Self {
-        let parts = usize::try_from((limits.memory_bytes / PART_BYTES).max(1));
         Self {
             limits,
-            parts_in_memory: Arc::new(Semaphore::new(parts.unwrap_or(usize::MAX >> 3))),
+            part_memory: PartMemory::new((limits.memory_bytes / PART_BYTES).max(1)),
             notes,
             copies_keep_no_checksum: Arc::default(),
         }
     }
 
-    /// Memory for parts, one permit each.
-    pub fn parts_in_memory(&self) -> &Arc<Semaphore> {
-        &self.parts_in_memory
+    /// Memory for parts.
+    pub fn part_memory(&self) -> &PartMemory {
+        &self.part_memory
     }
 
     /// Parts of one object that are sent side by side.

@@ -150,7 +150,7 @@ impl Transfers {
             let stored = puts.try_collect().await?;
             return Ok((stored, content.expected));
         }
-        let memory = self.parts_in_memory().clone();
+        let memory = self.part_memory().clone();
         let reader =
             PartReader::new(content.source.open().await?, ContentHasher::default(), memory);
         let sent = AtomicU64::new(0);

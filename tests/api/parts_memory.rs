@@ -43,9 +43,9 @@ async fn a_part_s_memory_is_taken_until_the_part_is_stored() {
         tokio::spawn(async move { transfers.put(&*store, &content).await })
     };
     until("the first parts to be sent", || s3.fault_hits(held) == PARTS).await;
-    assert_eq!(transfers.parts_in_memory().available_permits(), 0);
+    assert_eq!(transfers.part_memory().free(), 0);
     s3.clear_fault(held);
     assert_eq!(putting.await.unwrap().unwrap(), PutOutcome::Created);
-    assert_eq!(transfers.parts_in_memory().available_permits(), PARTS);
+    assert_eq!(transfers.part_memory().free(), PARTS);
     assert!(s3.objects().values().any(|object| object.bytes == document));
 }

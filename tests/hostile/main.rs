@@ -9,7 +9,9 @@ use harness::{following, requests, statuses, uploads};
 mod peer;
 
 mod connections;
+mod descriptors;
 mod half_open;
 mod headers;
+mod shares;
 mod slow_bodies;
 mod streams;
