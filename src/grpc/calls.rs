@@ -18,7 +18,7 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{Extensions, HeaderMap};
 use http_body::{Body as HttpBody, Frame};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
@@ -110,12 +110,14 @@ pub async fn limit_calls(
 
 /// Runs a call that has a place.
 async fn run(
-    request: Request,
+    mut request: Request,
     next: Next,
     place: FairPermit,
     timeout: Option<Duration>,
 ) -> Response {
     let call = Call::new(place);
+    let holder: Weak<Call> = Arc::downgrade(&call);
+    request.extensions_mut().insert(CallHolder(holder));
     let running = async {
         match timeout {
             Some(timeout) => tokio::time::timeout(timeout, next.run(request)).await.ok(),
@@ -152,10 +154,22 @@ fn ended_early() -> Status {
     overloaded(
         SETTING,
         format!(
-            "this call's place was needed for another caller, since yours have more than their share of all \
+            "what this call holds was needed for another caller, since yours have more than their share \
              ({SETTING}): try again in a moment"
         ),
     )
+}
+
+/// In the extensions of each request: ends its call early. Permits that a call holds besides its place can be
+/// made revocable with it, as long as nothing but the call holds them.
+#[derive(Clone)]
+pub(super) struct CallHolder(Weak<dyn Revoke>);
+
+impl CallHolder {
+    /// What ends the call of a request with these extensions.
+    pub(super) fn of(extensions: &Extensions) -> Option<Weak<dyn Revoke>> {
+        extensions.get::<Self>().map(|holder| holder.0.clone())
+    }
 }
 
 /// A call with its place.
@@ -175,11 +189,16 @@ struct CallState {
 
 impl Call {
     fn new(mut place: FairPermit) -> Arc<Self> {
-        Arc::new_cyclic(|call: &Weak<Self>| {
-            place.make_revocable(call.clone());
-            let state = CallState { place: Some(place), ..CallState::default() };
-            Self { state: Mutex::new(state), revoked: CancellationToken::new() }
-        })
+        let call = Arc::new(Self { state: Mutex::default(), revoked: CancellationToken::new() });
+        let holder: Weak<Self> = Arc::downgrade(&call);
+        place.make_revocable(holder);
+        let mut state = call.lock();
+        // Else it was revoked in between.
+        if !state.is_revoked {
+            state.place = Some(place);
+        }
+        drop(state);
+        call
     }
 
     fn lock(&self) -> MutexGuard<'_, CallState> {

@@ -2,11 +2,13 @@
 //!
 //! One address may have all places. Once they are taken, a connection of an address that has fewer gets the
 //! place of the connection that was idle longest, of the address that has most. A connection of an address
-//! that has as many gets one that was idle for long. Connections with calls in progress are not closed for
-//! others.
+//! that has as many gets one that was idle for long. Connections with calls in progress are closed for others
+//! only as far as their address has more than its fair share (the places divided by the addresses), only if
+//! none is idle, and not at once: otherwise whoever has one call on each connection keeps out everybody else.
 
 use std::{
-    collections::HashMap,
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -22,6 +24,13 @@ use super::CallerKey;
 
 /// How long a connection is idle before it makes room for any other.
 const IDLE_FOR_LONG: Duration = Duration::from_secs(30);
+
+/// How long a connection is idle at least before it is closed for one of an address that has fewer: a client
+/// that just connected is about to call.
+const IDLE_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a connection waits before one with calls in progress is closed for it.
+const BUSY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// All connections of a listener. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -98,9 +107,13 @@ impl Connections {
         self.shared.lock().open.len()
     }
 
-    /// Connections of this address that are open now.
-    pub fn open_of(&self, address: &CallerKey) -> usize {
-        self.shared.lock().count(address)
+    /// How many connections each address has open now, without those that are closing.
+    pub fn open_by_address(&self) -> HashMap<CallerKey, usize> {
+        let mut counts = HashMap::new();
+        for open in self.shared.lock().open.values().filter(|open| !open.is_closing) {
+            *counts.entry(open.address.clone()).or_default() += 1;
+        }
+        counts
     }
 
     /// A place for a connection of this address, if one is free.
@@ -124,19 +137,24 @@ impl Connections {
         Some(ConnectionPlace { activity })
     }
 
-    /// Closes connections until this many places become free, as far as these addresses have fewer
-    /// connections than others that are idle. Returns how many it told to close.
-    pub fn make_room<'a>(&self, waiting: impl Iterator<Item = &'a CallerKey>) -> usize {
+    /// Closes connections for those that wait, of these addresses and since these times. Returns how many it
+    /// told to close.
+    pub fn make_room<'a>(&self, waiting: impl Iterator<Item = (&'a CallerKey, Instant)>) -> usize {
         let mut lines = Vec::new();
         {
             let mut state = self.shared.lock();
             let mut on_their_way = state.closing;
-            for address in waiting {
+            let mut in_vain = HashSet::new();
+            for (address, since) in waiting {
                 // A place that becomes free already is for the first that waits.
                 if on_their_way > 0 {
                     on_their_way -= 1;
-                } else if let Some(line) = state.close_for(address) {
-                    lines.push(line);
+                } else if !in_vain.contains(address) {
+                    let is_urgent = since.elapsed() >= BUSY_PATIENCE;
+                    match state.close_for(address, is_urgent, self.shared.limit) {
+                        Some(line) => lines.push(line),
+                        None => drop(in_vain.insert(address)),
+                    }
                 }
             }
         }
@@ -161,25 +179,37 @@ impl Shared {
 }
 
 impl State {
-    fn count(&self, address: &CallerKey) -> usize {
-        self.open.values().filter(|open| !open.is_closing && open.address == *address).count()
-    }
-
     /// Marks the connection that makes room for this address.
-    fn close_for(&mut self, address: &CallerKey) -> Option<Arc<Line>> {
-        let mut counts: HashMap<&CallerKey, usize> = HashMap::new();
+    fn close_for(
+        &mut self,
+        address: &CallerKey,
+        is_urgent: bool,
+        limit: usize,
+    ) -> Option<Arc<Line>> {
+        let mut counts: HashMap<&CallerKey, usize> = HashMap::from([(address, 0)]);
         for open in self.open.values().filter(|open| !open.is_closing) {
             *counts.entry(&open.address).or_default() += 1;
         }
-        let own = counts.get(address).copied().unwrap_or(0);
-        let idle = self.open.iter().filter(|(_, open)| open.calls == 0 && !open.is_closing);
-        let (count, _, id) = idle
-            .map(|(id, open)| (counts[&open.address], std::cmp::Reverse(open.idle_since), *id))
-            .max()?;
-        // Of the same address, or of one that has no more: only what is hardly used.
-        if count <= own && self.open[&id].idle_since.elapsed() < IDLE_FOR_LONG {
-            return None;
-        }
+        let own = counts[address];
+        let fair_share = (limit / counts.len()).max(1);
+        let victim = self
+            .open
+            .iter()
+            .filter(|(_, open)| !open.is_closing)
+            .filter(|(_, open)| {
+                let count = counts[&open.address];
+                if open.calls > 0 {
+                    is_urgent && count > fair_share && own < fair_share
+                } else {
+                    // Of the same address, or of one that has no more: only what is hardly used.
+                    let least = if count > own { IDLE_GRACE } else { IDLE_FOR_LONG };
+                    open.idle_since.elapsed() >= least
+                }
+            })
+            .max_by_key(|(_, open)| {
+                (open.calls == 0, counts[&open.address], Reverse(open.idle_since))
+            });
+        let id = *victim?.0;
         let open = self.open.get_mut(&id)?;
         open.is_closing = true;
         self.closing += 1;
@@ -257,6 +287,11 @@ mod tests {
         CallerKey::address([127, 0, 0, number].into())
     }
 
+    /// These addresses wait since now.
+    fn now(addresses: &[CallerKey]) -> impl Iterator<Item = (&CallerKey, Instant)> {
+        addresses.iter().map(|address| (address, Instant::now()))
+    }
+
     fn is_closing(place: &ConnectionPlace) -> bool {
         place.closing().now_or_never().is_some()
     }
@@ -277,29 +312,32 @@ mod tests {
         let _call = places[0].activity().enter();
         advance(Duration::from_secs(1)).await;
         drop(places[1].activity().enter());
-        assert_eq!(connections.make_room([&new].into_iter()), 1);
+        assert_eq!(connections.make_room(now(&[new.clone()])), 1);
         let closing: Vec<bool> = places.iter().map(is_closing).collect();
         assert_eq!(closing, [false, false, true]);
         assert!(!is_closing(&modest));
         // One is on its way: no other is closed for the same.
-        assert_eq!(connections.make_room([&new].into_iter()), 0);
+        assert_eq!(connections.make_room(now(&[new.clone()])), 0);
         drop(places.pop());
         assert!(connections.try_take(&new).is_some());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn address_with_as_many_or_busy_ones_only_closes_nothing() {
         let connections = Connections::new(2);
         let places = [address(1), address(2)].map(|one| connections.try_take(&one).unwrap());
+        advance(IDLE_GRACE).await;
         for one in [address(1), address(2)] {
-            assert_eq!(connections.make_room([&one].into_iter()), 0);
+            assert_eq!(connections.make_room(now(&[one.clone()])), 0);
         }
         let calls = places.each_ref().map(|place| place.activity().enter());
         let new = address(3);
-        assert_eq!(connections.make_room([&new].into_iter()), 0);
+        assert_eq!(connections.make_room(now(&[new.clone()])), 0);
         drop(calls);
         connections.changed().now_or_never().unwrap();
-        assert_eq!(connections.make_room([&new].into_iter()), 1);
+        assert_eq!(connections.make_room(now(&[new.clone()])), 0, "it was in use a moment ago");
+        advance(IDLE_GRACE).await;
+        assert_eq!(connections.make_room(now(&[new.clone()])), 1);
     }
 
     #[tokio::test(start_paused = true)]
@@ -308,21 +346,39 @@ mod tests {
         let place = connections.try_take(&address(1)).unwrap();
         let again = [address(1)];
         advance(IDLE_FOR_LONG - Duration::from_secs(1)).await;
-        assert_eq!(connections.make_room(again.iter()), 0);
+        assert_eq!(connections.make_room(now(&again)), 0);
         advance(Duration::from_secs(1)).await;
-        assert_eq!(connections.make_room(again.iter()), 1);
+        assert_eq!(connections.make_room(now(&again)), 1);
         assert!(is_closing(&place));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
+    async fn busy_connection_beyond_a_fair_share_closes_after_a_while_if_none_is_idle() {
+        let connections = Connections::new(4);
+        let (greedy, new) = (address(1), [address(2)]);
+        let places: Vec<_> = (0..4).map(|_| connections.try_take(&greedy).unwrap()).collect();
+        let calls: Vec<_> = places.iter().map(|place| place.activity().enter()).collect();
+        let since = Instant::now();
+        let make_room = || connections.make_room([(&new[0], since)].into_iter());
+        assert_eq!(make_room(), 0);
+        advance(BUSY_PATIENCE).await;
+        assert_eq!(make_room(), 1);
+        assert_eq!(places.iter().filter(|place| is_closing(place)).count(), 1);
+        // Its own address waits in vain.
+        assert_eq!(connections.make_room([(&greedy, since)].into_iter()), 0);
+        drop(calls);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn each_of_several_that_wait_gets_a_place_of_its_own() {
         let connections = Connections::new(4);
         let greedy = address(1);
         let places: Vec<_> = (0..4).map(|_| connections.try_take(&greedy).unwrap()).collect();
+        advance(IDLE_GRACE).await;
         let new = [address(2), address(3)];
-        assert_eq!(connections.make_room(new.iter()), 2);
-        assert_eq!(connections.make_room(new.iter()), 0);
+        assert_eq!(connections.make_room(now(&new)), 2);
+        assert_eq!(connections.make_room(now(&new)), 0);
         assert_eq!(places.iter().filter(|place| is_closing(place)).count(), 2);
-        assert_eq!(connections.open_of(&greedy), 2);
+        assert_eq!(connections.open_by_address()[&greedy], 2);
     }
 }

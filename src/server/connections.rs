@@ -19,6 +19,7 @@ use tonic::transport::server::{Connected, TcpConnectInfo, TlsConnectInfo};
 
 use crate::{
     limits::{CallInProgress, CallerKey, ConnectionActivity, ConnectionPlace, Connections},
+    telemetry::names,
     tls::Place,
 };
 
@@ -27,14 +28,16 @@ const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(10);
 /// The length of HTTP/2's preface: with so many bytes, or fewer, it is known. hyper waits for them, however
 /// long; for everything that follows it has times of its own.
 const FIRST_BYTES: usize = 24;
+/// The setting, and the label of its metrics.
+const SETTING: &str = "MAX_CONNECTIONS";
 /// How often connections that wait are compared with those that are idle.
-const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// A server that is full says so, but not for each connection that waits.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The same connections with a place each. Others wait: accepted, so that their addresses are known, or in the
 /// system's queue. Of those that are accepted, the one whose address has fewest connections is next. If
-/// `waiting_limit` wait, and another arrives, the last of the address with most of them is closed.
+/// `waiting_limit` wait, and another arrives, the last of the address with most connections is closed.
 pub(super) fn bounded<C: Send + 'static>(
     incoming: impl Stream<Item = (C, SocketAddr)> + Send + 'static,
     connections: Connections,
@@ -62,37 +65,50 @@ pub(super) fn bounded<C: Send + 'static>(
 struct Queue<C> {
     connections: Connections,
     /// In the order of their arrival.
-    waiting: Vec<(C, CallerKey)>,
+    waiting: Vec<Waiting<C>>,
     waiting_limit: usize,
     warned: Option<Instant>,
+}
+
+struct Waiting<C> {
+    connection: C,
+    address: CallerKey,
+    since: Instant,
 }
 
 impl<C> Queue<C> {
     /// The next connection that has a place. Without one, those that may are made to close.
     fn next(&mut self) -> Option<(C, ConnectionPlace)> {
-        let fewest = self
-            .waiting
-            .iter()
-            .enumerate()
-            .min_by_key(|(position, (_, address))| (self.connections.open_of(address), *position))
-            .map(|(position, _)| position)?;
-        if let Some(place) = self.connections.try_take(&self.waiting[fewest].1) {
-            return Some((self.waiting.remove(fewest).0, place));
+        let open = self.connections.open_by_address();
+        let count = |address| open.get(address).copied().unwrap_or(0);
+        let waiting = self.waiting.iter().enumerate();
+        let (fewest, _) =
+            waiting.min_by_key(|(position, waiting)| (count(&waiting.address), *position))?;
+        if let Some(place) = self.connections.try_take(&self.waiting[fewest].address) {
+            return Some((self.waiting.remove(fewest).connection, place));
         }
         self.warn();
-        self.connections.make_room(self.waiting.iter().map(|(_, address)| address));
+        let waiting = self.waiting.iter().map(|waiting| (&waiting.address, waiting.since));
+        self.connections.make_room(waiting);
         None
     }
 
     fn push(&mut self, connection: C, address: CallerKey) {
-        self.waiting.push((connection, address));
+        if self.connections.open() >= self.connections.limit() {
+            names::SHARES_WAITED.add(1, [SETTING]);
+        }
+        self.waiting.push(Waiting { connection, address, since: Instant::now() });
         if self.waiting.len() <= self.waiting_limit {
             return;
         }
-        let count = |address| self.waiting.iter().filter(|(_, other)| other == address).count();
-        let most = self.waiting.iter().map(|(_, address)| count(address)).max().unwrap_or(0);
-        let last = self.waiting.iter().rposition(|(_, address)| count(address) == most);
-        if let Some(last) = last {
+        let mut counts = self.connections.open_by_address();
+        for waiting in &self.waiting {
+            *counts.entry(waiting.address.clone()).or_default() += 1;
+        }
+        let count = |waiting: &Waiting<C>| counts.get(&waiting.address).copied().unwrap_or(0);
+        let most = self.waiting.iter().map(count).max().unwrap_or(0);
+        if let Some(last) = self.waiting.iter().rposition(|waiting| count(waiting) == most) {
+            names::SHARES_REFUSED.add(1, [SETTING]);
             self.waiting.remove(last);
         }
     }
@@ -353,20 +369,20 @@ mod tests {
         drop(calls);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn idle_connection_of_a_greedy_address_closes_for_another() {
         let (all, mut connections) = arriving(&[1, 1, 2], 2, 8);
         let first = connections.next().await.unwrap();
         let _second = connections.next().await.unwrap();
         let mut first = Connection::new(duplex(8).0, first.1);
-        let third = connections.next();
-        tokio::pin!(third);
-        assert!(futures::poll!(&mut third).is_pending());
-        let error = first.read_u8().await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
-        assert_eq!(first.write_u8(1).await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
-        drop(first);
-        assert_eq!(third.await.unwrap().0, 2);
+        let closed = async move {
+            let error = first.read_u8().await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+            let error = first.write_u8(1).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+        };
+        let (third, ()) = tokio::join!(connections.next(), closed);
+        assert_eq!(third.unwrap().0, 2);
         assert_eq!(all.open(), 1, "the third is dropped already");
     }
 

@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Fewer files than this are too few to serve at all.
 const LEAST: u64 = 64;
 /// What the process has open without any caller: its logs, lock, listeners, signals, and the runtimes' own.
-const BASE: u64 = 24;
+const BASE: u64 = 20;
 
 /// How many open files there may be of each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl DescriptorPlan {
         let disk = eighth.clamp(12, 256);
         // Each download has a file or a connection to S3 open.
         let downloads = eighth.clamp(4, 1024);
-        let waiting = (limit / 16).clamp(2, 64);
+        let waiting = (limit / 16).clamp(6, 64);
         // At least `LEAST`, of which each share is small.
         let connections =
             limit.saturating_sub(BASE + s3_requests + disk + downloads + waiting).max(1);

@@ -27,6 +27,8 @@ use crate::{
     requests::{request, s3_or_nothing},
 };
 
+/// A server that does not spin takes less.
+const BUSY_PERCENT: u64 = 20;
 const HOSTILE: [u8; 4] = [127, 0, 0, 2];
 const OTHER: [u8; 4] = [127, 0, 0, 3];
 
@@ -80,13 +82,21 @@ impl Server {
         rest.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
     }
 
-    /// Of one processor, over a few seconds.
+    /// What it takes of a processor in three seconds; the least of some, since it is busy at first with the
+    /// connections that arrived.
     async fn percent_of_a_processor(&self) -> u64 {
         const SECONDS: u64 = 3;
-        let before = self.processor_time();
-        // It is this time that is measured.
-        sleep(Duration::from_secs(SECONDS)).await;
-        (self.processor_time() - before) / SECONDS
+        let mut least = u64::MAX;
+        for _ in 0..5 {
+            let before = self.processor_time();
+            // It is this time that is measured.
+            sleep(Duration::from_secs(SECONDS)).await;
+            least = least.min((self.processor_time() - before) / SECONDS);
+            if least < BUSY_PERCENT {
+                break;
+            }
+        }
+        least
     }
 
     fn open_files(&self) -> u64 {
@@ -125,7 +135,7 @@ async fn exports_succeed_with_all_connections_taken_and_few_files() {
         let server = Server::start(limit, &[]);
         let held = connections(server.address, limit as usize).await;
         let percent = server.percent_of_a_processor().await;
-        assert!(percent < 30, "{percent} % of a processor with {limit} files");
+        assert!(percent < BUSY_PERCENT, "{percent} % of a processor with {limit} files");
         let export = committed(&mut server.client().await, request(1, "while.docx")).await;
         assert_eq!(export.state(), State::Committed);
         drop(held);
@@ -144,10 +154,10 @@ async fn exports_to_s3_succeed_with_all_connections_taken_and_few_files() {
         .into_iter()
         .map(|(name, value)| (name.to_string(), value.to_string()))
         .collect();
-    for limit in [64, 256] {
+    for (limit, exports) in [(64, 4), (256, 8)] {
         let server = Server::start(limit, &environment);
         let _held = connections(server.address, limit as usize).await;
-        let exports = (1..=8).map(|number| {
+        let exports = (1..=exports).map(|number| {
             let number = number + limit;
             let server = &server;
             async move {
@@ -170,7 +180,7 @@ async fn server_without_descriptors_waits_and_goes_on() {
     let held = connections(server.address, 50).await;
     until("a line in the log", || server.logged("cannot accept connections") > 0).await;
     let percent = server.percent_of_a_processor().await;
-    assert!(percent < 30, "{percent} % of a processor");
+    assert!(percent < BUSY_PERCENT, "{percent} % of a processor");
     assert_eq!(server.logged("cannot accept connections"), 1);
     drop(held);
     prlimit(pid, Resource::Nofile, before).unwrap();

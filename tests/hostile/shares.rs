@@ -223,8 +223,8 @@ async fn uploads_of_one_caller_do_not_keep_out_another() {
 
 #[tokio::test]
 async fn chunks_that_do_not_arrive_leave_memory_for_those_of_others() {
-    // Memory for one part.
-    let host = Host::new().flags(&["--transfer-memory=8MiB", "--admission-timeout=5s"]);
+    // Memory for two parts.
+    let host = Host::new().flags(&["--transfer-memory=16MiB", "--admission-timeout=5s"]);
     let (server, _disk) = host.serve(&[]).await;
     let greedy = channel_from(GREEDY, server.address()).await;
     let path = "/tara.export.v1.ExportService/UploadChunk";
@@ -288,7 +288,25 @@ async fn connections_of_one_address_do_not_keep_out_another() {
     let mut modest = connect_from(MODEST, server.address()).await;
     let started = std::time::Instant::now();
     committed(&mut modest, request(1, "incident report.docx")).await;
-    // Without waiting for those that say nothing to be cut off.
+    // Without waiting for those that are silent to be cut off.
     assert!(started.elapsed() < Duration::from_secs(9), "{:?}", started.elapsed());
     drop::<Vec<TcpStream>>(held);
+}
+
+#[tokio::test]
+async fn connections_with_a_call_each_do_not_keep_out_another_address() {
+    let host = Host::new().flags(&["--max-connections=4"]);
+    let (server, _disk) = host.serve(&[]).await;
+    let mut greedy = Vec::new();
+    for _ in 0..4 {
+        let channel = channel_from(GREEDY, server.address()).await;
+        let call = unsent_call(&channel, GET_EXPORT, &[]);
+        greedy.push((channel, call));
+    }
+    let mut modest = within("a place", connect_from(MODEST, server.address())).await;
+    for number in 1..=3 {
+        committed(&mut modest, request(number, "incident report.docx")).await;
+    }
+    let open = greedy.iter().filter(|(_, call)| !call.is_finished()).count();
+    assert!(open >= 2, "it keeps its share");
 }
