@@ -3,9 +3,11 @@
 mod accept;
 mod connections;
 mod descriptors;
+mod http;
 mod routes;
 mod security;
 mod settings;
+mod unread;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -25,9 +27,10 @@ use self::{
     accept::accepted,
     connections::{Connection, bounded},
     descriptors::DescriptorPlan,
+    http::{HttpLimits, serve},
     routes::routes,
     security::refresh,
-    settings::{auth_settings, engine_settings, tls_files, uploads},
+    settings::{auth_settings, engine_settings, read_limits, tls_files, uploads},
 };
 use crate::{
     auth::Authenticator,
@@ -35,7 +38,7 @@ use crate::{
     clock::Clock,
     config::{ListenSettings, Settings, value},
     export::{Engine, Journal, JournalError, JournalLimits, Stores},
-    grpc::{CallLimits, ExportApi, RequestLimits},
+    grpc::{CallLimits, ExportApi, Readers, RequestLimits},
     limits::{ConnectionPlace, Connections},
     proto::export_service_server::SERVICE_NAME,
     tls::TlsServer,
@@ -43,15 +46,6 @@ use crate::{
 
 /// How long open calls may take to end after everything else has.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(2);
-/// Largest block of request headers; HTTP/2 peers are told it.
-const HEADER_LIST_LIMIT_BYTES: u32 = 64 * 1024;
-/// What a peer may send before it is read: with HTTP/2's own 64 KiB an upload would wait for each round
-/// trip. Bounds what unread streams and connections hold in memory.
-const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
-/// How long a peer may take to answer a keepalive.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-
 /// What a process may do with its data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -67,9 +61,15 @@ pub enum SetupError {
     /// The stores can't be used.
     #[error(transparent)]
     Stores(#[from] OpenStoresError),
+    /// Too few files may be open.
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
     /// The journal can't be looked through, so that what was accepted before is not known.
     #[error("{0}: without it this server would forget what it accepted")]
     Journal(#[from] JournalError),
+    /// The system gives no resources for threads.
+    #[error("cannot start threads: {0}")]
+    Threads(#[from] std::io::Error),
 }
 
 /// The engine and the catalog over the stores that the settings name.
@@ -99,6 +99,7 @@ impl Service {
         access: Access,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SetupError> {
+        let descriptors = DescriptorPlan::of_process()?;
         let limits = JournalLimits { max_bytes: settings.max_journal_bytes.as_u64() };
         let journal = match access {
             Access::Write => Some(Journal::open(settings.data_dir.clone(), limits).await?),
@@ -116,7 +117,8 @@ impl Service {
         engine.resume().await?;
         let replica = value(&settings.replica_name)
             .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned());
-        let api = ExportApi::new(engine.clone(), catalog, clock, replica.into());
+        let readers = Readers::new(read_limits(settings, descriptors), engine.ending())?;
+        let api = ExportApi::new(engine.clone(), catalog, clock, replica.into(), readers);
         let request_limits = RequestLimits {
             size_bytes: settings.max_request_size.as_u64(),
             timeout: settings.request_timeout,
@@ -140,7 +142,7 @@ pub struct RunningServer {
     health: HealthReporter,
     draining: CancellationToken,
     stopping: CancellationToken,
-    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    serving: JoinHandle<()>,
     shutdown_timeout: Duration,
     look_again: Arc<Notify>,
 }
@@ -172,25 +174,21 @@ impl RunningServer {
             // Without it, a small answer waits up to 40 ms for the peer's delayed acknowledgement.
             .with_nodelay(Some(true))
             .with_keepalive(Some(settings.keepalive_interval));
-        let server = tonic::transport::Server::builder()
-            .accept_http1(true)
-            .max_concurrent_streams(settings.max_concurrent_streams)
-            .http2_keepalive_interval(Some(settings.keepalive_interval))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .http2_max_header_list_size(HEADER_LIST_LIMIT_BYTES)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .add_routes(routes);
-        let stopped = stopping.clone().cancelled_owned();
+        let limits = HttpLimits {
+            concurrent_streams: settings.max_concurrent_streams,
+            keepalive_interval: settings.keepalive_interval,
+            idle_timeout: settings.read_idle_timeout,
+        };
+        let stopped = stopping.clone();
         let incoming = bounded(accepted(incoming), connections, descriptors.waiting as usize);
         let serving = match tls {
             Some(tls) => {
                 let incoming = tls.accept(incoming).map(|(stream, place)| open(stream, place));
-                tokio::spawn(server.serve_with_incoming_shutdown(Box::pin(incoming), stopped))
+                tokio::spawn(serve(incoming, routes, limits, stopped))
             }
             None => {
                 let incoming = incoming.map(|(stream, place)| open(stream, place));
-                tokio::spawn(server.serve_with_incoming_shutdown(Box::pin(incoming), stopped))
+                tokio::spawn(serve(incoming, routes, limits, stopped))
             }
         };
         let engine = service.engine;

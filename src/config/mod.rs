@@ -26,6 +26,11 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 
+/// What a download reserves of `MAX_READ_MEMORY`.
+pub const DOWNLOAD_BYTES: u64 = MIB;
+/// What downloads must leave of it for other answers: a page of the most exports.
+const OTHER_ANSWERS_BYTES: u64 = 16 * MIB;
+
 /// What a server of tara-export can be told. Every setting is a flag and an environment variable.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Server settings")]
@@ -240,6 +245,16 @@ pub struct Settings {
           value_parser = duration("ADMISSION_TIMEOUT", 0..=60_000))]
     pub admission_timeout: Duration,
 
+    /// Memory for answers that are being read: downloads, reports, listings
+    #[arg(long, env = "MAX_READ_MEMORY", default_value = "128MiB",
+          value_parser = size("MAX_READ_MEMORY", 32 * MIB..=64 * GIB))]
+    pub max_read_memory: ByteSize,
+
+    /// Downloads at once; each may hold 1 MiB of MAX_READ_MEMORY, of which 16 MiB must be left for other answers
+    #[arg(long, env = "MAX_CONCURRENT_DOWNLOADS", default_value = "64",
+          value_parser = number("MAX_CONCURRENT_DOWNLOADS", 1..=10_000))]
+    pub max_concurrent_downloads: u32,
+
     /// How long a request may take to arrive whole; an upload's stream has UPLOAD_IDLE_TIMEOUT instead
     #[arg(long, env = "REQUEST_TIMEOUT", default_value = "2m",
           value_parser = duration("REQUEST_TIMEOUT", 1_000..=3_600_000))]
@@ -286,6 +301,11 @@ pub struct ListenSettings {
     #[arg(long, env = "MAX_STREAM_TIME", default_value = "0s", value_parser = stream_time("MAX_STREAM_TIME"))]
     pub max_stream_time: StreamTime,
 
+    /// How long the reader of an answer may take nothing before the answer ends with STREAM_ENDED_EARLY
+    #[arg(long, env = "READ_IDLE_TIMEOUT", default_value = "30s",
+          value_parser = duration("READ_IDLE_TIMEOUT", 100..=600_000))]
+    pub read_idle_timeout: Duration,
+
     /// How long running exports have to end when the server is stopped
     #[arg(long, env = "SHUTDOWN_TIMEOUT", default_value = "20s",
           value_parser = duration("SHUTDOWN_TIMEOUT", 0..=600_000))]
@@ -308,6 +328,7 @@ impl ListenSettings {
             max_concurrent_streams: 256,
             keepalive_interval: Duration::from_secs(30),
             max_stream_time: StreamTime::UNLIMITED,
+            read_idle_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(20),
             security: SecuritySettings::none(),
         }
@@ -415,6 +436,14 @@ impl Settings {
             return Err(format!(
                 "MAX_REQUEST_MEMORY is {} and MAX_REQUEST_SIZE is {}: the first must be at least the second",
                 self.max_request_memory, self.max_request_size
+            ));
+        }
+        let downloads = u64::from(self.max_concurrent_downloads) * DOWNLOAD_BYTES;
+        if downloads + OTHER_ANSWERS_BYTES > self.max_read_memory.as_u64() {
+            return Err(format!(
+                "MAX_READ_MEMORY is {} and MAX_CONCURRENT_DOWNLOADS is {}: the first must be at least 1 MiB for each \
+                 download, and 16 MiB for other answers",
+                self.max_read_memory, self.max_concurrent_downloads
             ));
         }
         if self.journal == JournalPlace::Store && value(&self.s3_bucket_name).is_none() {

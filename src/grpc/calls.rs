@@ -163,10 +163,12 @@ fn ended_early() -> Status {
 /// In the extensions of each request: ends its call early. Permits that a call holds besides its place can be
 /// made revocable with it, as long as nothing but the call holds them.
 #[derive(Clone)]
+#[allow(dead_code, reason = "for the memory of requests, in the admission of all methods")]
 pub(super) struct CallHolder(Weak<dyn Revoke>);
 
 impl CallHolder {
     /// What ends the call of a request with these extensions.
+    #[allow(dead_code, reason = "for the memory of requests, in the admission of all methods")]
     pub(super) fn of(extensions: &Extensions) -> Option<Weak<dyn Revoke>> {
         extensions.get::<Self>().map(|holder| holder.0.clone())
     }

@@ -267,8 +267,12 @@ impl Drop for CallInProgress {
         let mut state = shared.lock();
         let Some(open) = state.open.get_mut(id) else { return };
         open.calls -= 1;
-        if open.calls == 0 {
-            open.idle_since = Instant::now();
+        if open.calls > 0 {
+            return;
+        }
+        open.idle_since = Instant::now();
+        // Else there is nothing that waits.
+        if state.open.len() >= shared.limit {
             drop(state);
             shared.changed.notify_one();
         }

@@ -487,6 +487,34 @@ impl FairPermit {
         account.revocable.insert(id, Revocable { amount: self.amount, holder: Some(holder) });
     }
 
+    /// Keeps this permit from being revoked, from here on. `false` if it was revoked already: its holder has
+    /// been told, and must drop it.
+    pub fn make_irrevocable(&mut self) -> bool {
+        let Some(id) = self.revocable else { return true };
+        let mut state = self.shared.lock();
+        let Some(account) = state.callers.get_mut(&self.caller) else { return true };
+        if account.revocable.get(&id).is_some_and(|permit| permit.holder.is_none()) {
+            return false;
+        }
+        account.forget_revocable(Some(id));
+        self.revocable = None;
+        true
+    }
+
+    /// Notes what this permit would return if it were revoked.
+    fn note_amount(&self) {
+        let Some(id) = self.revocable else { return };
+        let mut state = self.shared.lock();
+        let account = state.callers.get_mut(&self.caller);
+        let Some(permit) = account.and_then(|account| account.revocable.get_mut(&id)) else {
+            return;
+        };
+        // What is revoked already stays counted as it was then.
+        if permit.holder.is_some() {
+            permit.amount = self.amount;
+        }
+    }
+
     /// Places that this permit holds.
     pub fn amount(&self) -> u64 {
         self.amount
@@ -498,6 +526,7 @@ impl FairPermit {
         if surplus > 0 {
             self.amount -= surplus;
             self.shared.release(&self.caller, surplus, None);
+            self.note_amount();
         }
     }
 
@@ -517,6 +546,7 @@ impl FairPermit {
         let more = semaphore.acquire_within(&self.caller, missing, patience).await?;
         let (_, more) = more.disarm();
         self.amount += more;
+        self.note_amount();
         Ok(())
     }
 

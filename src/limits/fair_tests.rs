@@ -231,6 +231,24 @@ async fn displacing_ends_the_oldest_of_the_greediest() {
     assert!(semaphore.shared.lock().callers.is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn permits_that_grew_are_revoked_for_what_they_hold() {
+    let semaphore = FairSemaphore::new(100, 100);
+    let mut greedy = Vec::new();
+    for _ in 0..5 {
+        let holder = hold(semaphore.acquire(&caller("greedy"), 1).await.unwrap());
+        let mut permit = holder.0.lock().unwrap().take().unwrap();
+        permit.grow_to(20, Duration::ZERO).await.unwrap();
+        *holder.0.lock().unwrap() = Some(permit);
+        greedy.push(holder);
+    }
+    // The oldest is needed no more by its call, but by what its call began.
+    assert!(greedy[0].0.lock().unwrap().as_mut().unwrap().make_irrevocable());
+    let modest = semaphore.acquire_within(&caller("modest"), 30, Duration::from_secs(2)).await;
+    assert_eq!((modest.unwrap().amount(), held(&greedy)), (30, 3));
+    assert!(greedy[0].0.lock().unwrap().is_some());
+}
+
 proptest! {
     /// Whatever is asked for, dropped and returned: places are neither lost nor made, and nobody
     /// waits for what is free.

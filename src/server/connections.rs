@@ -30,6 +30,8 @@ const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_BYTES: usize = 24;
 /// The setting, and the label of its metrics.
 const SETTING: &str = "MAX_CONNECTIONS";
+/// The least time between two comparisons while there is no place.
+const CHECK_PAUSE: Duration = Duration::from_millis(50);
 /// How often connections that wait are compared with those that are idle.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// A server that is full says so, but not for each connection that waits.
@@ -43,7 +45,8 @@ pub(super) fn bounded<C: Send + 'static>(
     connections: Connections,
     waiting_limit: usize,
 ) -> impl Stream<Item = (C, ConnectionPlace)> + Send + 'static {
-    let queue = Queue { connections, waiting: Vec::new(), waiting_limit, warned: None };
+    let queue =
+        Queue { connections, waiting: Vec::new(), waiting_limit, warned: None, checked: None };
     stream::unfold((Box::pin(incoming), queue), |(mut incoming, mut queue)| async move {
         loop {
             if let Some(next) = queue.next() {
@@ -68,6 +71,7 @@ struct Queue<C> {
     waiting: Vec<Waiting<C>>,
     waiting_limit: usize,
     warned: Option<Instant>,
+    checked: Option<Instant>,
 }
 
 struct Waiting<C> {
@@ -79,6 +83,15 @@ struct Waiting<C> {
 impl<C> Queue<C> {
     /// The next connection that has a place. Without one, those that may are made to close.
     fn next(&mut self) -> Option<(C, ConnectionPlace)> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        // Comparing all of them takes a while, and calls end all the time.
+        let is_full = self.connections.open() >= self.connections.limit();
+        if is_full && self.checked.is_some_and(|checked| checked.elapsed() < CHECK_PAUSE) {
+            return None;
+        }
+        self.checked = Some(Instant::now());
         let open = self.connections.open_by_address();
         let count = |address| open.get(address).copied().unwrap_or(0);
         let waiting = self.waiting.iter().enumerate();

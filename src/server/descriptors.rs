@@ -21,6 +21,8 @@ pub(super) struct DescriptorPlan {
     pub(super) waiting: u32,
     /// Requests to S3 at once.
     pub(super) s3_requests: u32,
+    /// Downloads at once: each has a file or a connection to S3 open.
+    pub(super) downloads: u32,
 }
 
 /// The process may have too few files open.
@@ -48,7 +50,6 @@ impl DescriptorPlan {
         let s3_requests = eighth.clamp(6, 256);
         // Writes and reads of the local store, the journal, and uploads on disk: their pools have some fifty threads.
         let disk = eighth.clamp(12, 256);
-        // Each download has a file or a connection to S3 open.
         let downloads = eighth.clamp(4, 1024);
         let waiting = (limit / 16).clamp(6, 64);
         // At least `LEAST`, of which each share is small.
@@ -60,22 +61,31 @@ impl DescriptorPlan {
             connections: small(connections),
             waiting: small(waiting),
             s3_requests: small(s3_requests),
+            downloads: small(downloads),
         })
     }
 
     /// As many connections as the setting says, if there are files for them. Warns if there are not.
     pub(super) fn clamp_connections(&self, max_connections: u32) -> u32 {
-        if max_connections <= self.connections {
-            return max_connections;
+        self.clamp("MAX_CONNECTIONS", max_connections, self.connections)
+    }
+
+    /// As many downloads as the setting says, if there are files for them. Warns if there are not.
+    pub(super) fn clamp_downloads(&self, max_downloads: u32) -> u32 {
+        self.clamp("MAX_CONCURRENT_DOWNLOADS", max_downloads, self.downloads)
+    }
+
+    fn clamp(&self, setting: &'static str, value: u32, most: u32) -> u32 {
+        if value > most {
+            tracing::warn!(
+                value,
+                clamped_to = most,
+                open_files_limit = self.limit,
+                "{setting} is more than the limit of open files allows: raise that (ulimit -n, or LimitNOFILE of \
+                 systemd) or lower {setting}"
+            );
         }
-        tracing::warn!(
-            max_connections,
-            clamped_to = self.connections,
-            open_files_limit = self.limit,
-            "MAX_CONNECTIONS is more than the limit of open files allows: raise that (ulimit -n, or LimitNOFILE of \
-             systemd) or lower MAX_CONNECTIONS"
-        );
-        self.connections
+        value.min(most)
     }
 }
 
@@ -99,6 +109,7 @@ mod tests {
     fn default_of_connections_fits_into_the_usual_limit() {
         let plan = DescriptorPlan::new(1024).unwrap();
         assert_eq!(plan.clamp_connections(512), 512);
+        assert_eq!(plan.clamp_downloads(64), 64);
         assert_eq!(DescriptorPlan::new(u64::MAX).unwrap().clamp_connections(100_000), 100_000);
         assert_eq!(DescriptorPlan::new(20_000).unwrap().s3_requests, 256);
     }
@@ -107,7 +118,7 @@ mod tests {
     fn shares_never_exceed_the_limit() {
         for limit in (LEAST..5_000).chain([65_536, 1 << 20]) {
             let plan = DescriptorPlan::new(limit).unwrap();
-            let shares = plan.connections + plan.waiting + plan.s3_requests;
+            let shares = plan.connections + plan.waiting + plan.s3_requests + plan.downloads;
             assert!(plan.connections >= 1 && u64::from(shares) + BASE < limit, "{plan:?}");
             assert_eq!(plan.clamp_connections(u32::MAX), plan.connections);
         }

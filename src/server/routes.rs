@@ -25,8 +25,8 @@ use crate::{
     auth::Authenticator,
     config::ListenSettings,
     grpc::{
-        AdmissionService, TrustedProxies, authenticate, end_at, internal_fault, limit_calls,
-        locate, observe,
+        AdmissionService, AnswerLimits, TrustedProxies, authenticate, end_at_deadline, guard,
+        internal_fault, limit_calls, locate, observe,
     },
     proto::{self, export_service_server::SERVICE_NAME},
 };
@@ -52,15 +52,15 @@ pub(super) async fn routes(
             // grpcurl prints the details of errors with it.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
-    let longest = settings.max_stream_time.limit();
-    let end_in_time = middleware::from_fn(move |request: Request, next: Next| async move {
-        // Counted from the request's first bytes on, as platforms do.
-        let until = longest.map(|longest| time::Instant::now() + longest);
-        let response = next.run(request).await;
-        match until {
-            Some(until) => end_at(response, until).into_response(),
-            None => response,
-        }
+    let (longest, idle_timeout) = (settings.max_stream_time.limit(), settings.read_idle_timeout);
+    let guard_answer = middleware::from_fn(move |request: Request, next: Next| async move {
+        let limits = AnswerLimits {
+            idle_timeout,
+            // Counted from the request's first bytes on, as platforms do.
+            until: longest.map(|longest| time::Instant::now() + longest),
+            unsent: request.extensions().get().cloned(),
+        };
+        guard(next.run(request).await, limits).into_response()
     });
     let proxies = TrustedProxies::new(&settings.trusted_proxies);
     let grpc = Routes::new(AdmissionService::new(&service.api, service.request_limits))
@@ -71,7 +71,7 @@ pub(super) async fn routes(
         .layer(CatchPanicLayer::custom(panic_response))
         // Outside of what runs the call, so that its place is returned also when that panics or ends early.
         .layer(middleware::from_fn_with_state(service.call_limits.clone(), limit_calls))
-        .layer(end_in_time);
+        .layer(guard_answer);
     let grpc = match authenticator {
         Some(authenticator) => {
             grpc.layer(middleware::from_fn_with_state(authenticator, authenticate))
@@ -79,6 +79,7 @@ pub(super) async fn routes(
         None => grpc,
     };
     let grpc = grpc
+        .layer(middleware::from_fn(end_at_deadline))
         .layer(middleware::from_fn(observe))
         .layer(middleware::from_fn_with_state(proxies, locate))
         // Not around /healthz: it answers plain HTTP/1.1 with 400.

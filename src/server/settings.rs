@@ -10,6 +10,7 @@ use crate::{
     clock::Clock,
     config::{self, Encryption, SecuritySettings, Settings, value},
     export::{AdmissionLimits, AllowedSource, EngineSettings, JournalPlace, Stores},
+    grpc::ReadLimits,
     store::{
         Store, StoreError,
         local::LocalStore,
@@ -82,6 +83,15 @@ pub(super) fn engine_settings(settings: &Settings) -> EngineSettings {
             request_size_bytes: settings.max_request_size.as_u64(),
             patience: settings.admission_timeout,
         },
+    }
+}
+
+pub(super) fn read_limits(settings: &Settings, descriptors: DescriptorPlan) -> ReadLimits {
+    ReadLimits {
+        memory_bytes: settings.max_read_memory.as_u64(),
+        download_bytes: config::DOWNLOAD_BYTES,
+        downloads: descriptors.clamp_downloads(settings.max_concurrent_downloads),
+        patience: settings.admission_timeout,
     }
 }
 

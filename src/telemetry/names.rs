@@ -162,6 +162,12 @@ declare! {
     SHARES_REFUSED: Counter "tara_export_limit_refusals_total", Count, ["limit"];
     /// Times that the server paused because it could not accept a connection, by reason (descriptors, memory, other).
     ACCEPT_PAUSES: Counter "tara_export_accept_pauses_total", Count, ["reason"];
+    /// Downloads that are being read now.
+    DOWNLOADS: Gauge "tara_export_downloads", Count, [];
+    /// Bytes that are reserved for answers being read (of MAX_READ_MEMORY).
+    READ_MEMORY: Gauge "tara_export_read_memory_bytes", Bytes, [];
+    /// Answers that the server ended early, by cause (idle, contended, stream_time, shutdown).
+    ANSWERS_ENDED_EARLY: Counter "tara_export_answers_ended_early_total", Count, ["cause"];
     /// Requests sent to S3, by operation and result.
     S3_REQUESTS: Counter "tara_export_s3_requests_total", Count, ["operation", "result"];
     /// Time from sending a request to S3 until its answer was read, of a download until it began.

@@ -3,7 +3,7 @@
 //! A lone caller may use all of it. If another caller needs room that is within its fair share, the oldest uploads of
 //! the caller that has most are removed, as far as they are beyond its own share.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -72,25 +72,26 @@ impl Room {
         if used[&new.caller] > share {
             return None;
         }
-        let mut oldest: Vec<(&Uuid, &Counted)> = self
+        let mut uploads: Vec<(&Uuid, &Counted)> = self
             .uploads
             .iter()
             .filter(|(id, upload)| upload.caller != new.caller && !in_use.contains(id))
             .collect();
-        oldest.sort_by_key(|(id, upload)| (upload.created_time, **id));
+        uploads.sort_by_key(|(id, upload)| (upload.created_time, **id));
+        let mut oldest: HashMap<Option<Sha256>, VecDeque<(Uuid, u64)>> = HashMap::new();
+        for (id, upload) in uploads {
+            oldest.entry(upload.caller).or_default().push_back((*id, upload.bytes));
+        }
         let mut removed = Vec::new();
         while missing > 0 {
-            let greediest = used
-                .iter()
-                .filter(|(caller, _)| oldest.iter().any(|(_, upload)| upload.caller == **caller));
-            let (caller, _) =
-                greediest.max_by_key(|(_, bytes)| **bytes).filter(|(_, bytes)| **bytes > share)?;
-            let caller = *caller;
-            let position = oldest.iter().position(|(_, upload)| upload.caller == caller)?;
-            let (id, upload) = oldest.remove(position);
-            missing = missing.saturating_sub(upload.bytes);
-            *used.entry(caller).or_default() -= upload.bytes;
-            removed.push(*id);
+            let (caller, greediest) = oldest
+                .iter_mut()
+                .filter(|(caller, uploads)| !uploads.is_empty() && used[caller] > share)
+                .max_by_key(|(caller, _)| used[caller])?;
+            let (id, bytes) = greediest.pop_front()?;
+            missing = missing.saturating_sub(bytes);
+            *used.entry(*caller).or_default() -= bytes;
+            removed.push(id);
         }
         Some(removed)
     }
