@@ -316,12 +316,12 @@ mod tests {
         let _call = places[0].activity().enter();
         advance(Duration::from_secs(1)).await;
         drop(places[1].activity().enter());
-        assert_eq!(connections.make_room(now(&[new.clone()])), 1);
+        assert_eq!(connections.make_room(now(std::slice::from_ref(&new))), 1);
         let closing: Vec<bool> = places.iter().map(is_closing).collect();
         assert_eq!(closing, [false, false, true]);
         assert!(!is_closing(&modest));
         // One is on its way: no other is closed for the same.
-        assert_eq!(connections.make_room(now(&[new.clone()])), 0);
+        assert_eq!(connections.make_room(now(std::slice::from_ref(&new))), 0);
         drop(places.pop());
         assert!(connections.try_take(&new).is_some());
     }
@@ -332,16 +332,20 @@ mod tests {
         let places = [address(1), address(2)].map(|one| connections.try_take(&one).unwrap());
         advance(IDLE_GRACE).await;
         for one in [address(1), address(2)] {
-            assert_eq!(connections.make_room(now(&[one.clone()])), 0);
+            assert_eq!(connections.make_room(now(std::slice::from_ref(&one))), 0);
         }
         let calls = places.each_ref().map(|place| place.activity().enter());
         let new = address(3);
-        assert_eq!(connections.make_room(now(&[new.clone()])), 0);
+        assert_eq!(connections.make_room(now(std::slice::from_ref(&new))), 0);
         drop(calls);
         connections.changed().now_or_never().unwrap();
-        assert_eq!(connections.make_room(now(&[new.clone()])), 0, "it was in use a moment ago");
+        assert_eq!(
+            connections.make_room(now(std::slice::from_ref(&new))),
+            0,
+            "it was in use a moment ago"
+        );
         advance(IDLE_GRACE).await;
-        assert_eq!(connections.make_room(now(&[new.clone()])), 1);
+        assert_eq!(connections.make_room(now(std::slice::from_ref(&new))), 1);
     }
 
     #[tokio::test(start_paused = true)]

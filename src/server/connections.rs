@@ -387,7 +387,8 @@ mod tests {
         let (all, mut connections) = arriving(&[1, 1, 2], 2, 8);
         let first = connections.next().await.unwrap();
         let _second = connections.next().await.unwrap();
-        let mut first = Connection::new(duplex(8).0, first.1);
+        let (ours, _theirs) = duplex(8);
+        let mut first = Connection::new(ours, first.1);
         let closed = async move {
             let error = first.read_u8().await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);

@@ -46,6 +46,6 @@ async fn a_part_s_memory_is_taken_until_the_part_is_stored() {
     assert_eq!(transfers.part_memory().free(), 0);
     s3.clear_fault(held);
     assert_eq!(putting.await.unwrap().unwrap(), PutOutcome::Created);
-    assert_eq!(transfers.part_memory().free(), PARTS);
+    assert_eq!(transfers.part_memory().free(), PARTS as u64);
     assert!(s3.objects().values().any(|object| object.bytes == document));
 }
