@@ -13,4 +13,9 @@ mod harness;
 #[allow(unused_imports, reason = "paths that the harness's modules use")]
 use harness::{following, requests, statuses, uploads};
 
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "../store_contract/raw_server.rs"]
+mod raw_server;
+
 mod allocator;
+mod s3_answers;

@@ -1,5 +1,6 @@
 //! Objects in an S3 bucket, below a base path.
 
+mod answers;
 mod body;
 mod client;
 mod delete;

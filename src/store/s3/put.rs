@@ -89,6 +89,7 @@ impl S3Store {
     }
 }
 
-fn time_on_slowest_line(size_bytes: u64) -> Duration {
+/// How long so many bytes take on the slowest line.
+pub(super) fn time_on_slowest_line(size_bytes: u64) -> Duration {
     Duration::from_secs(size_bytes / SLOWEST_BYTES_A_SECOND)
 }
