@@ -74,6 +74,9 @@ fn main() -> ExitCode {
             if let Err(message) = listen.check() {
                 return fail(&message, ExitStatus::Usage);
             }
+            if let Err(error) = tara_export_memory::start() {
+                return fail(&format!("no thread: {error}"), ExitStatus::Failed);
+            }
             let served = runtime.block_on(async {
                 let telemetry = Telemetry::start(&cli.log, &telemetry).await;
                 let telemetry = telemetry.map_err(|error| error.to_string())?;

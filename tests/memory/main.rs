@@ -18,4 +18,5 @@ use harness::{following, requests, statuses, uploads};
 mod raw_server;
 
 mod allocator;
+mod returned;
 mod s3_answers;
