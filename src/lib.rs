@@ -23,6 +23,7 @@ pub mod limits;
 #[allow(clippy::all, missing_docs, unreachable_pub)]
 pub mod proto;
 pub mod server;
+mod small_file;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

@@ -1,7 +1,8 @@
 //! TLS of the listener: files to a configuration, read again when they change, and handshakes.
 
 use std::{
-    io,
+    fs::File,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -169,14 +170,16 @@ impl FileContents {
 }
 
 fn read(setting: &str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    let size = std::fs::metadata(path).map(|metadata| metadata.len());
-    let read = size.and_then(|size_bytes| {
-        if size_bytes > LIMIT_BYTES {
+    let read = || {
+        let mut bytes = Vec::new();
+        // What the system reports as the size is none of a pipe's or a device's.
+        File::open(path)?.take(LIMIT_BYTES + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > LIMIT_BYTES {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 4 MiB"));
         }
-        std::fs::read(path)
-    });
-    read.map_err(|error| fault(setting, path, format!("can't be read: {error}")))
+        Ok(bytes)
+    };
+    read().map_err(|error| fault(setting, path, format!("can't be read: {error}")))
 }
 
 fn fault(setting: &str, path: &Path, why: impl std::fmt::Display) -> TlsError {

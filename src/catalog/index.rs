@@ -17,6 +17,9 @@ const PARALLEL_READS: usize = 32;
 const ENTRIES_PER_PAGE: usize = 2_000;
 /// Entries whose manifests are read before the next are looked at.
 const LARGEST_BATCH: usize = 256;
+/// Manifests of one batch have at most about so many bytes; the first batch, of sizes unknown, has at
+/// most [`PARALLEL_READS`].
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Keys asked of a store at once, S3's own limit.
 const LARGEST_LISTING: usize = 1_000;
 
@@ -40,6 +43,8 @@ pub(super) struct IndexReader {
     more: bool,
     /// The least number of entries that the next batch has.
     batch_size: usize,
+    /// The most entries that the next batch has, by the size of the manifests before.
+    affordable: usize,
     entries_left: usize,
     reached: Option<AcceptedTime>,
 }
@@ -60,6 +65,14 @@ impl Found {
                 PagePosition::at(manifest.accepted_time, manifest.export_id)
             }
             Self::Described(export) => PagePosition::of(export),
+        }
+    }
+
+    /// The size of the manifest that was read for it.
+    fn manifest_bytes(&self) -> usize {
+        match self {
+            Self::Bundle(bundle) => bundle.manifest_artifact().size_bytes as usize,
+            Self::Described(_) => 0,
         }
     }
 
@@ -96,6 +109,7 @@ impl IndexReader {
             listing_size: page_size.saturating_add(2).min(LARGEST_LISTING),
             more: true,
             batch_size: 1,
+            affordable: PARALLEL_READS,
             entries_left: ENTRIES_PER_PAGE,
             reached: None,
         }
@@ -119,7 +133,7 @@ impl IndexReader {
     /// What the next entries lead to, in order: of the first batch as many entries as are wanted, since
     /// nearly always each leads to an export that matches; then more and more.
     pub(super) async fn next_batch(&mut self, wanted: usize) -> Result<Vec<Found>, ReadError> {
-        let wanted = wanted.max(self.batch_size).min(self.entries_left);
+        let wanted = wanted.max(self.batch_size).min(self.affordable).min(self.entries_left);
         self.batch_size = (self.batch_size * 2).clamp(PARALLEL_READS, LARGEST_BATCH);
         let count = loop {
             if let Some(count) = self.whole_microseconds(wanted) {
@@ -140,6 +154,8 @@ impl IndexReader {
             .try_collect()
             .await?;
         let mut found: Vec<Found> = found.into_iter().flatten().collect();
+        let bytes: usize = found.iter().map(Found::manifest_bytes).sum();
+        self.affordable = (BATCH_BYTES / (bytes / count.max(1)).max(1)).clamp(1, LARGEST_BATCH);
         found.sort_by_key(Found::position);
         Ok(found)
     }

@@ -80,6 +80,9 @@ impl ReportCommand {
     }
 }
 
+/// No report is larger: a request has at most 64 MiB.
+const LARGEST_REPORT_BYTES: usize = 256 * 1024 * 1024;
+
 /// A report too large for one answer comes as a file instead.
 async fn download(
     client: &Client,
@@ -91,6 +94,9 @@ async fn download(
     let mut bytes = Vec::new();
     // Held back until it was checked as a whole.
     while let Some(data) = report.next().await? {
+        if bytes.len() + data.len() > LARGEST_REPORT_BYTES {
+            return Err(ClientError::Protocol("a report of more than 256 MiB").into());
+        }
         bytes.extend_from_slice(&data);
     }
     print(&bytes, out)?;

@@ -53,8 +53,11 @@ use crate::proto::{
     get_report_request::View,
 };
 
-/// The largest message that is sent or taken, in bytes. Servers have lower limits of their own.
+/// The largest message that is sent, in bytes. Servers have lower limits of their own.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+/// The largest message that is taken. Servers send at most 4 MiB; of tiny parts, an answer takes some
+/// fifty times its bytes in memory.
+const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
 /// A connection to a tara-export server. Cloning it is cheap and shares the connection, which is
 /// made again by itself when it was lost.
@@ -101,7 +104,7 @@ impl Client {
         let service = InterceptedService::new(transport, Authorization(token));
         let service = ExportServiceClient::with_origin(service, origin)
             .max_encoding_message_size(MAX_MESSAGE_BYTES)
-            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+            .max_decoding_message_size(MAX_ANSWER_BYTES);
         Self { service, protocol, follow_policy: FollowPolicy::default() }
     }
 

@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::{TryStreamExt as _, stream::BoxStream};
+use tokio::sync::Semaphore;
 
 pub use self::{
     error::{FailureCause, StoreError, StoreErrorKind},
@@ -284,6 +285,10 @@ pub enum ProbeStatus {
     Skipped,
 }
 
+/// Small objects that are read at the same time have at most so many bytes, whoever asks for them.
+const SMALL_READS_BYTES: u32 = 32 * 1024 * 1024;
+static SMALL_READS: Semaphore = Semaphore::const_new(SMALL_READS_BYTES as usize);
+
 /// Reads a small object whole.
 ///
 /// # Errors
@@ -307,6 +312,12 @@ pub async fn read_small(
     if info.size_bytes > limit_bytes {
         return Err(too_large());
     }
+    // What is larger than all small objects together has a reservation of its caller's.
+    let share = u32::try_from(info.size_bytes).unwrap_or(u32::MAX);
+    let _share = match share {
+        ..=SMALL_READS_BYTES => SMALL_READS.acquire_many(share).await.ok(),
+        _ => None,
+    };
     let mut bytes = Vec::new();
     while let Some(piece) = body.try_next().await? {
         if (bytes.len() + piece.len()) as u64 > limit_bytes {

@@ -11,8 +11,12 @@ use tokio::fs;
 
 use crate::{
     digest::Sha256,
+    small_file,
     store::{ObjectKey, PartStore, PartUpload, StoreError, WholeChecksum},
 };
+
+/// A note has some hundred bytes; more is not ours.
+const LIMIT_BYTES: u64 = 64 * 1024;
 
 /// Notes of unfinished objects in a folder of this machine.
 #[derive(Debug, Clone)]
@@ -61,8 +65,10 @@ impl PartNotes {
         let mut left = Vec::new();
         let Ok(mut entries) = fs::read_dir(&self.folder).await else { return left };
         while let Ok(Some(entry)) = entries.next_entry().await {
-            let note = fs::read(entry.path()).await;
-            let note = note.ok().and_then(|json| serde_json::from_slice::<Note>(&json).ok());
+            let path = entry.path();
+            let note = tokio::task::spawn_blocking(move || small_file::read(&path, LIMIT_BYTES));
+            let note = note.await.ok().and_then(Result::ok);
+            let note = note.and_then(|json| serde_json::from_slice::<Note>(&json).ok());
             let Some(Note { key, upload_id }) = note else { continue };
             let Ok(key) = ObjectKey::new(key) else { continue };
             left.push(PartUpload { key, upload_id, keeps: WholeChecksum::None });

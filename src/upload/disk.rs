@@ -23,12 +23,16 @@ use crate::{
     bundle::to_json_pretty,
     digest::ContentHasher,
     disk::{Disk, DiskError, sync_directory, sync_file, write_bytes},
+    small_file,
     store::{StoreError, StoreErrorKind},
 };
 
 /// What an upload counts at least: its folder and records take room too, and looking through all of them
 /// takes time.
 const LEAST_COUNTED_BYTES: u64 = 256 * 1024;
+
+/// A record has some hundred bytes; more is not ours.
+const RECORD_LIMIT_BYTES: u64 = 64 * 1024;
 
 /// Uploads below a data directory.
 #[derive(Debug, Clone)]
@@ -299,7 +303,7 @@ impl Files {
         name: &str,
     ) -> Result<Option<T>, UploadError> {
         let path = self.path(upload_id, name);
-        let bytes = match fs::read(&path) {
+        let bytes = match small_file::read(&path, RECORD_LIMIT_BYTES) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {

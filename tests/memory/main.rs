@@ -18,5 +18,6 @@ use harness::{following, requests, statuses, uploads};
 mod raw_server;
 
 mod allocator;
+mod files;
 mod returned;
 mod s3_answers;
