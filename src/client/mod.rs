@@ -55,9 +55,9 @@ use crate::proto::{
 
 /// The largest message that is sent, in bytes. Servers have lower limits of their own.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
-/// The largest message that is taken. Servers send at most 4 MiB; of tiny parts, an answer takes some
-/// fifty times its bytes in memory.
-const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
+/// The largest message that is taken. Servers send at most 4 MiB; of tiny parts, an answer takes up
+/// to a hundred times its bytes in memory.
+const MAX_ANSWER_BYTES: usize = 5 * 1024 * 1024;
 
 /// A connection to a tara-export server. Cloning it is cheap and shares the connection, which is
 /// made again by itself when it was lost.
