@@ -17,8 +17,7 @@ const PARALLEL_READS: usize = 32;
 const ENTRIES_PER_PAGE: usize = 2_000;
 /// Entries whose manifests are read before the next are looked at.
 const LARGEST_BATCH: usize = 256;
-/// Manifests of one batch have at most about so many bytes; the first batch, of sizes unknown, has at
-/// most [`PARALLEL_READS`].
+/// A batch ends once its manifests have so many bytes.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Keys asked of a store at once, S3's own limit.
 const LARGEST_LISTING: usize = 1_000;
@@ -43,8 +42,6 @@ pub(super) struct IndexReader {
     more: bool,
     /// The least number of entries that the next batch has.
     batch_size: usize,
-    /// The most entries that the next batch has, by the size of the manifests before.
-    affordable: usize,
     entries_left: usize,
     reached: Option<AcceptedTime>,
 }
@@ -109,7 +106,6 @@ impl IndexReader {
             listing_size: page_size.saturating_add(2).min(LARGEST_LISTING),
             more: true,
             batch_size: 1,
-            affordable: PARALLEL_READS,
             entries_left: ENTRIES_PER_PAGE,
             reached: None,
         }
@@ -133,7 +129,7 @@ impl IndexReader {
     /// What the next entries lead to, in order: of the first batch as many entries as are wanted, since
     /// nearly always each leads to an export that matches; then more and more.
     pub(super) async fn next_batch(&mut self, wanted: usize) -> Result<Vec<Found>, ReadError> {
-        let wanted = wanted.max(self.batch_size).min(self.affordable).min(self.entries_left);
+        let wanted = wanted.max(self.batch_size).min(self.entries_left);
         self.batch_size = (self.batch_size * 2).clamp(PARALLEL_READS, LARGEST_BATCH);
         let count = loop {
             if let Some(count) = self.whole_microseconds(wanted) {
@@ -144,18 +140,24 @@ impl IndexReader {
             }
             self.list().await?;
         };
-        let entries: Vec<(AcceptedTime, FolderName)> = self.listed.drain(..count).collect();
-        self.entries_left = self.entries_left.saturating_sub(count);
-        self.reached = entries.last().map(|(time, _)| *time).or(self.reached);
+        let mut entries: VecDeque<(AcceptedTime, FolderName)> =
+            self.listed.drain(..count).collect();
         let (catalog, store) = (&self.catalog, &self.store);
-        let found: Vec<Option<Found>> = stream::iter(entries)
-            .map(|(time, folder)| indexed(catalog, store, time, folder))
-            .buffered(PARALLEL_READS)
-            .try_collect()
-            .await?;
-        let mut found: Vec<Found> = found.into_iter().flatten().collect();
-        let bytes: usize = found.iter().map(Found::manifest_bytes).sum();
-        self.affordable = (BATCH_BYTES / (bytes / count.max(1)).max(1)).clamp(1, LARGEST_BATCH);
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        while !entries.is_empty() && bytes <= BATCH_BYTES {
+            let chunk: Vec<_> = entries.drain(..whole_chunk(&entries)).collect();
+            self.entries_left = self.entries_left.saturating_sub(chunk.len());
+            self.reached = chunk.last().map(|(time, _)| *time).or(self.reached);
+            let read: Vec<Option<Found>> = stream::iter(chunk)
+                .map(|(time, folder)| indexed(catalog, store, time, folder))
+                .buffered(PARALLEL_READS)
+                .try_collect()
+                .await?;
+            let read = read.into_iter().flatten();
+            found.extend(read.inspect(|found| bytes += found.manifest_bytes()));
+        }
+        // What is left is the next batch's.
+        entries.into_iter().rev().for_each(|entry| self.listed.push_front(entry));
         found.sort_by_key(Found::position);
         Ok(found)
     }
@@ -195,6 +197,15 @@ impl IndexReader {
         }
         Ok(())
     }
+}
+
+/// How many of these entries are read before their size is looked at. All entries of one microsecond are
+/// read together, since they are ordered by id.
+fn whole_chunk(entries: &VecDeque<(AcceptedTime, FolderName)>) -> usize {
+    let time = |index: usize| entries.get(index).map(|(time, _)| *time);
+    (PARALLEL_READS..entries.len())
+        .find(|index| time(*index) != time(*index - 1))
+        .unwrap_or(entries.len())
 }
 
 /// What an index entry leads to; none where it leads nowhere. A bundle whose manifest is damaged is
