@@ -24,14 +24,13 @@ async fn store(head: &str, start: &str, piece: String, bytes: u64) -> Arc<dyn St
     let endpoint = serve(move |mut connection| {
         let (head, start, piece) = (head.clone(), start.clone(), piece.clone());
         async move {
-            while let Some(request) = connection.head().await {
+            if let Some(request) = connection.head().await {
                 connection.body(request.content_length()).await;
                 connection.send(format!("{head}\r\n\r\n{start}")).await;
                 let mut sent = start.len() as u64;
                 while sent < bytes && connection.try_send(piece.as_bytes()).await {
                     sent += piece.len() as u64;
                 }
-                return;
             }
         }
     })
