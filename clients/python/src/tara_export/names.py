@@ -203,3 +203,5 @@ def check_upload(upload: upload_pb2.Upload, asked_name: str, size_bytes: int) ->
     committed = upload.committed_size_bytes
     if not 0 <= committed <= size_bytes:
         raise UntrustedAnswer(of, f"committed_size_bytes {committed} is not between 0 and {size_bytes}")
+    if upload.chunk_size_bytes < 0:
+        raise UntrustedAnswer(of, f"chunk_size_bytes {upload.chunk_size_bytes} is below 0")
