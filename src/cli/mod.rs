@@ -178,6 +178,16 @@ pub enum CliError {
     /// A file is in the way of what is to be written.
     #[error("{0} exists already; choose another name with --output")]
     Exists(String),
+    /// The server's name for a file can't be used on this system.
+    #[error(
+        "cannot write a file named \"{name}\": the name {reason}; choose another with --output"
+    )]
+    FileName {
+        /// The name, printable.
+        name: String,
+        /// The violated rule.
+        reason: &'static str,
+    },
     /// Contact to a running export was lost.
     #[error(
         "{source}\nWhether there is a bundle is not known. To find out, or to finish it, run:\n  {command}"
@@ -205,9 +215,11 @@ impl CliError {
                 ExitStatus::Usage
             }
             Self::Client(error) if error.code() == Some(Code::InvalidArgument) => ExitStatus::Usage,
-            Self::Client(_) | Self::Write(_) | Self::Exists(_) | Self::Internal(_) => {
-                ExitStatus::Failed
-            }
+            Self::Client(_)
+            | Self::Write(_)
+            | Self::Exists(_)
+            | Self::FileName { .. }
+            | Self::Internal(_) => ExitStatus::Failed,
         }
     }
 }

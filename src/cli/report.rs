@@ -3,7 +3,9 @@
 use clap::{Args, ValueEnum};
 
 use super::{
-    CliError, ExitStatus, Output, ServerArguments, format::printable_lines, resource_name,
+    CliError, ExitStatus, Output, ServerArguments,
+    format::{printable_json, printable_lines},
+    resource_name,
 };
 use crate::{
     client::{Client, ClientError, to_json, to_json_pretty},
@@ -67,13 +69,15 @@ impl ReportCommand {
             (response, _) => response?,
         };
         if self.json {
-            out.line(&to_json(&response))?;
+            out.line(&printable_json(&to_json(&response)))?;
             return Ok(ExitStatus::Done);
         }
         match response.report {
             Some(Report::Text(text)) => print(text.as_bytes(), out)?,
             Some(Report::Json(json)) => print(&json, out)?,
-            Some(Report::Structured(report)) => out.line(&to_json_pretty(&report))?,
+            Some(Report::Structured(report)) => {
+                out.line(&printable_json(&to_json_pretty(&report)))?
+            }
             None => return Err(ClientError::Protocol("an answer without a report").into()),
         }
         Ok(ExitStatus::Done)
