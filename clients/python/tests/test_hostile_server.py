@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from google.protobuf import json_format
 from google.protobuf.message_factory import GetMessageClass
 from world import client_at
 
-from tara_export import TaraExportError, methods
+from tara_export import CallError, TaraExportError, methods
 
 #: Methods that this client has no call of.
 _NOT_CALLED = ("CreateDownloadLink",)
@@ -73,3 +74,18 @@ def honest_artifact() -> list[Any]:
     sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     described = {"artifact": {"path": HOSTILE["path"], "sizeBytes": 3, "sha256": sha256}}
     return [json_format.ParseDict(part, message_class()) for part in (described, {"data": "YWJj"})]
+
+
+@pytest.mark.parametrize("mode", ["grpc", "asyncio"])
+def test_a_traceback_has_no_control_characters_of_the_server(mode: str) -> None:
+    def fail(*_: Any) -> list[Any]:
+        raise ValueError("\x1b[2J\x9b31m\u202e")
+
+    with (
+        fake_server(fail) as server,
+        client_at(mode, server) as client,
+        pytest.raises(CallError) as raised,
+    ):
+        client.get_export(HOSTILE["export"])
+    printed = "".join(traceback.format_exception(None, raised.value, None))
+    assert "\\u{1b}" in printed and not {"\x1b", "\x9b", "\u202e"} & set(printed)

@@ -49,7 +49,8 @@ class Client:
         try:
             return await native.multi_callable(self._channel, name)(request, timeout=deadline_seconds)
         except grpc.RpcError as error:
-            raise CallError.from_rpc(error) from error
+            # The cause has the server's text as it came, which a traceback would print.
+            raise CallError.from_rpc(error) from None
 
     async def _stream(self, asked: StreamCall) -> AsyncGenerator[Any, None]:
         stream = native.multi_callable(self._channel, asked.method)(asked.request)
@@ -64,7 +65,8 @@ class Client:
         except asyncio.TimeoutError as error:
             raise native.silence() from error
         except grpc.RpcError as error:
-            raise CallError.from_rpc(error) from error
+            # The cause has the server's text as it came, which a traceback would print.
+            raise CallError.from_rpc(error) from None
         finally:
             stream.cancel()
 
