@@ -86,7 +86,8 @@ export class TaraExportError extends Error {
         .map(({ field, description }) => ({ field, description })),
       retryDelayMs: retry && Number(retry.seconds) * 1000 + retry.nanos / 1_000_000,
       isAnswer,
-      cause: failure,
+      // It has the server's text as it came, which Node prints with the error.
+      cause: printable(error.rawMessage) === error.rawMessage ? failure : undefined,
     });
   }
 }

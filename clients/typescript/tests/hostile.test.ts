@@ -6,9 +6,10 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { inspect } from "node:util";
 
 import { create, type DescMethod, fromJson, type JsonValue, type Message } from "@bufbuild/protobuf";
-import type { ConnectRouter } from "@connectrpc/connect";
+import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { ExportSchema } from "../src/gen/tara/export/v1/export_pb.js";
 import { ExportService } from "../src/gen/tara/export/v1/service_pb.js";
@@ -140,6 +141,13 @@ for (const lie of shared.answers) {
     }
   });
 }
+
+test("an error is printed without control characters of the server", () => {
+  const error = TaraExportError.from(new ConnectError("\u001b[2J\u009b31m\u202e", Code.NotFound));
+  const printed = inspect(error);
+  assert.ok(printed.includes("\\u{1b}[2J\\u{9b}31m\\u{202e}"), printed);
+  for (const raw of ["\u001b", "\u009b", "\u202e"]) assert.ok(!printed.includes(raw), JSON.stringify(printed));
+});
 
 test("a link at the target is replaced and not followed", async () => {
   const folder = newFolder();

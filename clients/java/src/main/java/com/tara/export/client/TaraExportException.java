@@ -158,8 +158,12 @@ public final class TaraExportException extends RuntimeException {
     }
     String message = status.getDescription();
     Details details = new Details(status.getCode(), reason, metadata, violations, retryDelay);
-    return new TaraExportException(
-        message == null ? status.getCode().toString() : message, details, failure);
+    if (message == null) {
+      return new TaraExportException(status.getCode().toString(), details, failure);
+    }
+    // The cause has the server's text as it came, which a stack trace would print.
+    boolean isPrintable = ServerNames.printable(message).equals(message);
+    return new TaraExportException(message, details, isPrintable ? failure : null);
   }
 
   /** The gRPC code. A connection that was cut has UNAVAILABLE, or a code without a reason. */

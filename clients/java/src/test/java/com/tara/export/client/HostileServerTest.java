@@ -19,8 +19,11 @@ import io.grpc.InsecureServerCredentials;
 import io.grpc.MethodDescriptor;
 import io.grpc.Server;
 import io.grpc.ServerServiceDefinition;
+import io.grpc.Status;
 import io.grpc.stub.ServerCalls;
 import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -162,6 +165,17 @@ class HostileServerTest {
     }
     assertEquals("abc", Files.readString(target));
     assertFalse(Files.exists(outside));
+  }
+
+  @Test
+  void aStackTraceHasNoControlCharactersOfTheServer() {
+    String hostile = "\u001b[2J\u009b31m\u202e";
+    Status refused = Status.NOT_FOUND.withDescription(hostile);
+    StringWriter printed = new StringWriter();
+    TaraExportException.from(refused.asRuntimeException())
+        .printStackTrace(new PrintWriter(printed));
+    assertTrue(printed.toString().contains("\\u{1b}[2J\\u{9b}31m\\u{202e}"), printed.toString());
+    assertFalse(hostile.chars().limit(1).anyMatch(each -> printed.toString().indexOf(each) >= 0));
   }
 
   /** A server whose method gives these answers. */
