@@ -11,8 +11,11 @@ import sys
 import yaml
 from cfnlint.decode import cfn_yaml
 
-# How long connections may take to close after SHUTDOWN_TIMEOUT (CLOSING_PATIENCE of src/server.rs).
-CLOSING_SECONDS = 2
+# How long after SHUTDOWN_TIMEOUT a process is ended at the latest (src/server/shutdown.rs).
+CLOSING_SECONDS = 1
+# Health names of src/server/health.rs: what restarts, and what is sent no more calls.
+LIVENESS = "liveness"
+READINESS = "tara.export.v1.ExportService"
 # App Runner's limit of a request.
 PLATFORM_SECONDS = 120
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
@@ -63,6 +66,8 @@ def check_ecs() -> None:
     check_names("ecs.yaml", environment)
     shutdown = seconds(environment, "SHUTDOWN_TIMEOUT") + CLOSING_SECONDS
     expect(container["StopTimeout"] > shutdown, "ecs.yaml: StopTimeout kills what would end in order")
+    command = container["HealthCheck"]["Command"]
+    expect(command[2:] == ["health", "--service", LIVENESS], "ecs.yaml: tasks are replaced for something else")
     idle = attributes(resources["LoadBalancer"], "LoadBalancerAttributes")["idle_timeout.timeout_seconds"]
     heartbeat = seconds(environment, "HEARTBEAT_INTERVAL")
     expect(float(idle) > 2 * heartbeat, "ecs.yaml: the idle timeout cuts streams between heartbeats")
@@ -83,6 +88,7 @@ def check_app_runner() -> None:
     stack = pairs(image["RuntimeEnvironmentVariables"])
     source = yaml.safe_load(pathlib.Path("apprunner.yaml").read_text())["run"]
     file = {variable["name"]: variable["value"] for variable in source["env"]}
+    expect(service["HealthCheckConfiguration"]["Path"] == "/livez", "cloudformation/apprunner.yaml: no liveness")
     for where, environment in (("cloudformation/apprunner.yaml", stack), ("apprunner.yaml", file)):
         check_names(where, environment)
         longest = seconds(environment, "MAX_STREAM_TIME")
@@ -119,6 +125,9 @@ def check_kubernetes() -> None:
     pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
     needed = pause + seconds(environment, "SHUTDOWN_TIMEOUT") + CLOSING_SECONDS
     expect(pod["terminationGracePeriodSeconds"] > needed, "statefulset.yaml: pods are killed before they end")
+    liveness, readiness = (container[f"{kind}Probe"]["grpc"].get("service") for kind in ("liveness", "readiness"))
+    expect(liveness == LIVENESS, "statefulset.yaml: pods are restarted for something else")
+    expect(readiness == READINESS, "statefulset.yaml: pods are unready for something else")
     mounts = [mount["mountPath"] for mount in container["volumeMounts"]]
     expect(environment["DATA_DIR"] in mounts, "statefulset.yaml: DATA_DIR is on no volume")
     kustomization = load("kustomization")

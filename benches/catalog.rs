@@ -407,6 +407,7 @@ fn s3_settings(server: &TestS3) -> S3Settings {
         connect_timeout: Duration::from_secs(2),
         read_timeout: Duration::from_secs(5),
         operation_timeout: Duration::from_secs(60),
+        concurrent_requests: 256,
         prices: Default::default(),
     }
 }

@@ -6,6 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// What a holder writes about itself has some fifty bytes; more is not read.
+const HOLDER_LIMIT_BYTES: u64 = 1024;
+
 /// Holds the lock of a data directory until dropped, or until the process ends.
 #[derive(Debug)]
 pub struct DataDirLock {
@@ -37,6 +40,11 @@ pub enum DataDirError {
 }
 
 impl DataDirLock {
+    /// Holds the lock until the process ends: a thread that hangs on the disk may write until then.
+    pub fn hold_until_exit(self) {
+        std::mem::forget(self);
+    }
+
     /// Takes the lock, making the directory where it is missing.
     pub fn acquire(data_dir: &Path) -> Result<Self, DataDirError> {
         let unusable = |source| DataDirError::Unusable { path: data_dir.to_owned(), source };
@@ -54,7 +62,7 @@ impl DataDirLock {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
-                let _ = file.read_to_string(&mut holder);
+                let _ = file.take(HOLDER_LIMIT_BYTES).read_to_string(&mut holder);
                 return Err(DataDirError::Held {
                     path: data_dir.to_owned(),
                     holder: holder.trim().to_owned(),

@@ -30,6 +30,21 @@ macro_rules! failpoint {
     }};
 }
 
+/// The same for a check of the disk, which nobody asked for: it sees an error that the disk is to give each
+/// time, and neither dies nor counts as a pass.
+macro_rules! standing_failpoint {
+    ($name:literal, $path:expr, $operation:expr) => {{
+        #[cfg(feature = "failpoints")]
+        let result = match $crate::failpoint::standing_error($name, $path) {
+            Some(error) => Err(error),
+            None => $operation,
+        };
+        #[cfg(not(feature = "failpoints"))]
+        let result = $operation;
+        result
+    }};
+}
+
 /// Does what the environment says of this place.
 #[cfg(feature = "failpoints")]
 pub(crate) fn reached(name: &str) {
@@ -42,12 +57,25 @@ pub(crate) fn disk_error(name: &str, path: &std::path::Path) -> Option<std::io::
     fail::fail_point!(name, |argument: Option<String>| {
         let Some(argument) = argument else { kill() };
         let (number, part) = argument.split_once(' ').unwrap_or((&argument, ""));
-        // A number that is none is a test's mistake, which must not look as if all went well.
-        let Ok(number) = number.parse() else { kill() };
         let is_meant = path.to_string_lossy().contains(part);
+        if number == "kill" && !is_meant {
+            return None;
+        }
+        // `kill`; or a test's mistake, which must not look as if all went well.
+        let Ok(number) = number.parse() else { kill() };
         is_meant.then(|| std::io::Error::from_raw_os_error(number))
     });
     None
+}
+
+/// The error that the disk gives at this place each time it touches this path.
+#[cfg(feature = "failpoints")]
+pub(crate) fn standing_error(name: &str, path: &std::path::Path) -> Option<std::io::Error> {
+    let (_, action) = fail::list().into_iter().find(|(point, _)| point == name)?;
+    let argument = action.strip_prefix("return(")?.strip_suffix(')')?;
+    let (number, part) = argument.split_once(' ').unwrap_or((argument, ""));
+    let is_meant = path.to_string_lossy().contains(part);
+    Some(std::io::Error::from_raw_os_error(number.parse().ok()?)).filter(|_| is_meant)
 }
 
 #[cfg(feature = "failpoints")]

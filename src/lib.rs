@@ -19,10 +19,12 @@ pub mod digest;
 pub mod disk;
 pub mod export;
 pub mod grpc;
+pub mod health;
 pub mod limits;
 #[allow(clippy::all, missing_docs, unreachable_pub)]
 pub mod proto;
 pub mod server;
+mod small_file;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

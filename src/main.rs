@@ -5,16 +5,24 @@ use std::{io, process::ExitCode, sync::Arc};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tara_export::{
     adopt::Adoption,
-    cli::{ADOPT_HELP, AdoptCommand, ClientCommand, ExitStatus, HealthCommand, Output},
+    cli::{
+        ADOPT_HELP, AdoptCommand, ClientCommand, ExitStatus, HealthCommand, JournalAction,
+        JournalCommand, Output, RetryCommand,
+    },
     client::Client,
     clock::SystemClock,
     config::{ListenSettings, LogSettings, Settings, TelemetrySettings, value},
     data_dir::DataDirLock,
-    server::{Access, RunningServer, Service, open_stores},
+    export::journal::retry,
+    server::{Access, Deadline, HUNG, RunningServer, Service, StopSignal, Stopping, open_stores},
     store::local::LocalStore,
     telemetry::{Telemetry, start_logging},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Returns the memory that a load took to the system; glibc's own keeps most of it (docs/adr/0017).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Turns a completed document review into an audit bundle in S3 or on local disk
 ///
@@ -33,16 +41,27 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve gRPC, gRPC-Web and /healthz
+    /// Serve gRPC, gRPC-Web, /healthz and /livez
+    #[command(after_help = SERVE_EXIT_CODES)]
     Serve(Box<Serve>),
     #[command(flatten)]
     Client(ClientCommand),
     /// Make bundles of folders that the review application wrote before this service existed
     #[command(after_help = ADOPT_HELP)]
     Adopt(AdoptCommand),
-    /// Ask whether a server takes calls, for health checks: exit code 0 where it does
+    /// Work on the journal of DATA_DIR, beside a running server or without one
+    Journal(JournalCommand),
+    /// Ask whether a server takes calls, or whether it makes progress, for health checks: exit code 0 if it does
     Health(HealthCommand),
 }
+
+/// What the exit codes of `serve` mean; for the end of its help.
+const SERVE_EXIT_CODES: &str = "\
+Exit codes:
+  0  stopped in order
+  1  could not start
+  2  wrong usage
+  5  stopped at the end of SHUTDOWN_TIMEOUT while work hung; the log says which. Nothing accepted is lost";
 
 #[derive(Debug, Args)]
 struct Serve {
@@ -74,34 +93,54 @@ fn main() -> ExitCode {
             if let Err(message) = listen.check() {
                 return fail(&message, ExitStatus::Usage);
             }
+            // Before anybody can know of the server: a signal ends it in order.
+            let stop_signal = match StopSignal::receive(listen.shutdown_timeout) {
+                Ok(stop_signal) => stop_signal,
+                Err(error) => {
+                    let message = format!("signals can't be received: {error}");
+                    return fail(&message, ExitStatus::Failed);
+                }
+            };
             let served = runtime.block_on(async {
                 let telemetry = Telemetry::start(&cli.log, &telemetry).await;
                 let telemetry = telemetry.map_err(|error| error.to_string())?;
-                let served = serve(&listen, &cli.settings, &telemetry).await;
-                telemetry.shut_down().await;
+                let served = serve(&listen, &cli.settings, &telemetry, &stop_signal).await;
+                let patience = match &served {
+                    Ok(stopped) => stopped.deadline.rest(),
+                    Err(_) => listen.shutdown_timeout,
+                };
+                telemetry.shut_down(patience).await;
                 served
             });
+            // What must be done was waited for, and a thread that hangs must not keep the process.
+            runtime.shutdown_background();
             match served {
-                Ok(lock) => {
-                    // Waits for what the disk is still doing, so that the next process finds it done.
-                    drop(runtime);
-                    drop(lock);
-                    ExitCode::SUCCESS
-                }
+                Ok(Stopped { in_order: true, .. }) => ExitCode::SUCCESS,
+                Ok(_) => HUNG.into(),
                 Err(message) => fail(&message, ExitStatus::Failed),
             }
         }
         Command::Client(command) => {
             start_logging(&cli.log);
-            ended(runtime.block_on(run_client(command, &cli.settings)))
+            let result = runtime.block_on(run_client(command, &cli.settings));
+            runtime.shutdown_background();
+            ended(result)
         }
         Command::Adopt(command) => {
             start_logging(&cli.log);
-            ended(runtime.block_on(run_adopt(command, &cli.settings)))
+            let result = runtime.block_on(run_adopt(command, &cli.settings));
+            runtime.shutdown_background();
+            ended(result)
+        }
+        Command::Journal(JournalCommand { action: JournalAction::Retry(command) }) => {
+            start_logging(&cli.log);
+            ended(retry_entry(&command, &cli.settings))
         }
         Command::Health(command) => {
             start_logging(&cli.log);
-            ended(told(runtime.block_on(command.run(&mut Output::of_process()))))
+            let result = runtime.block_on(command.run(&mut Output::of_process()));
+            runtime.shutdown_background();
+            ended(told(result))
         }
     }
 }
@@ -118,19 +157,34 @@ fn fail(message: &str, status: ExitStatus) -> ExitCode {
     status.into()
 }
 
-/// Serves until it is told to stop. The data directory stays locked for the caller.
+/// How a server stopped.
+struct Stopped {
+    deadline: Deadline,
+    /// Whether nothing hung.
+    in_order: bool,
+}
+
+/// Serves until it is told to stop. The data directory stays locked until the process ends.
 async fn serve(
     listen: &ListenSettings,
     settings: &Settings,
     telemetry: &Telemetry,
-) -> Result<DataDirLock, String> {
-    // From here on, before anybody can know of the server: a signal ends it in order.
-    let stop_signal =
-        StopSignal::receive().map_err(|error| format!("signals can't be received: {error}"))?;
+    stop_signal: &StopSignal,
+) -> Result<Stopped, String> {
+    stop_signal.stopping().waits_for("the start");
     let mut hang_up = signal(SignalKind::hangup())
         .map_err(|error| format!("signals can't be received: {error}"))?;
-    let lock = lock_data_dir(settings).await?;
-    let server = start_server(listen, settings, Access::Write).await?;
+    let starting = async {
+        lock_data_dir(settings).await?.hold_until_exit();
+        start_server(listen, settings, Access::Write).await
+    };
+    let server = tokio::select! {
+        started = starting => started?,
+        deadline = stop_signal.wait() => {
+            tracing::info!("stopping before the start was done");
+            return Ok(Stopped { deadline, in_order: true });
+        }
+    };
     let metrics = telemetry.metrics_address().map(tracing::field::display);
     match value(&settings.s3_bucket_name) {
         Some(bucket) => {
@@ -156,10 +210,10 @@ async fn serve(
             look_again.notify_one();
         }
     });
-    stop_signal.wait().await;
+    let deadline = stop_signal.wait().await;
     tracing::info!("stopping");
-    server.shut_down().await;
-    Ok(lock)
+    let in_order = server.shut_down_by(deadline, stop_signal.stopping()).await;
+    Ok(Stopped { deadline, in_order })
 }
 
 /// Runs a command against the server it names, or against one in this process.
@@ -175,10 +229,9 @@ async fn run_client(
         Err(error) => return told(Err(error)),
     }
     // Commands that only read leave the directory to whoever writes.
-    let lock = match command.writes() {
-        true => Some(lock_data_dir(settings).await.map_err(failed)?),
-        false => None,
-    };
+    if command.writes() {
+        lock_data_dir(settings).await.map_err(failed)?.hold_until_exit();
+    }
     if command.writes() && value(&settings.s3_bucket_name).is_none() {
         eprintln!(
             "no S3 bucket is set (S3_BUCKET_NAME): the bundle goes to {} on this machine",
@@ -186,14 +239,21 @@ async fn run_client(
         );
     }
     let access = if command.writes() { Access::Write } else { Access::Read };
-    let server =
-        start_server(&ListenSettings::embedded(), settings, access).await.map_err(failed)?;
+    let listen = ListenSettings::embedded();
+    let server = start_server(&listen, settings, access).await.map_err(failed)?;
     let url = format!("http://{}", server.address());
     let client = Client::connect(&url).await.map_err(|error| failed(error.to_string()))?;
-    let result = command.run(client, &mut output).await;
-    server.shut_down().await;
-    drop(lock);
-    told(result)
+    let result = told(command.run(client, &mut output).await);
+    // The result is known: what hangs from here on must not keep the command.
+    let status = match &result {
+        Ok(status) | Err((_, status)) => *status,
+    };
+    let (deadline, stopping) = (Deadline::from_now(listen.shutdown_timeout), Stopping::default());
+    if let Err(error) = stopping.end_at(deadline, status.code()) {
+        tracing::debug!(%error, "the process has no last resort");
+    }
+    server.shut_down_by(deadline, &stopping).await;
+    result
 }
 
 /// Adopts what lies in the store itself; there is no server in between.
@@ -205,10 +265,9 @@ async fn run_adopt(
     let stores = open_stores(settings).await.map_err(|error| failed(error.to_string()))?;
     let s3 = stores.s3.filter(|_| !command.local);
     // In S3 any number of replicas write side by side.
-    let lock = match s3.is_none() && command.write {
-        true => Some(lock_data_dir(settings).await.map_err(failed)?),
-        false => None,
-    };
+    if s3.is_none() && command.write {
+        lock_data_dir(settings).await.map_err(failed)?.hold_until_exit();
+    }
     let adoption = Adoption::new(
         s3.unwrap_or(stores.local),
         Arc::new(SystemClock),
@@ -217,11 +276,24 @@ async fn run_adopt(
     .await
     .map_err(|error| failed(error.to_string()))?;
     // From here on, a signal ends it with what was done so far.
-    let stop_signal = StopSignal::receive()
+    let stop_signal = AdoptionSignal::receive()
         .map_err(|error| failed(format!("signals can't be received: {error}")))?;
     let result = command.run(adoption, stop_signal.wait(), &mut Output::of_process()).await;
-    drop(lock);
     told(result)
+}
+
+/// Takes an entry out of quarantine. A server that has the data directory may run beside it.
+fn retry_entry(
+    command: &RetryCommand,
+    settings: &Settings,
+) -> Result<ExitStatus, (String, ExitStatus)> {
+    let export_id = command.export_id().parse().map_err(|_| {
+        let message = format!("{:?} is no export: exports/{{id}}, or the id alone", command.export);
+        (message, ExitStatus::Usage)
+    })?;
+    let retried = retry(&settings.data_dir, export_id)
+        .map_err(|error| (error.to_string(), ExitStatus::Failed))?;
+    told(command.report(&retried.reason, &mut Output::of_process()))
 }
 
 fn told(
@@ -249,13 +321,13 @@ async fn lock_data_dir(settings: &Settings) -> Result<DataDirLock, String> {
     Ok(lock)
 }
 
-/// SIGTERM or SIGINT.
-struct StopSignal {
+/// SIGTERM or SIGINT, which end an adoption after the folders that it is at.
+struct AdoptionSignal {
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl StopSignal {
+impl AdoptionSignal {
     /// Takes the signals, which end the process otherwise.
     fn receive() -> io::Result<Self> {
         Ok(Self {

@@ -1,24 +1,42 @@
 //! Puts the rooms together and listens: gRPC, gRPC-Web and `/healthz` on one port.
 
+mod accept;
 mod connections;
+mod descriptors;
+mod health;
+mod http;
 mod routes;
 mod security;
 mod settings;
+mod shutdown;
+mod unread;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use futures::StreamExt as _;
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
-use tonic_health::{ServingStatus, server::HealthReporter};
 
-pub use self::{security::ListenError, settings::open_stores};
+pub use self::{
+    descriptors::TooFewDescriptors,
+    health::{ACCEPTING, LIVENESS},
+    security::ListenError,
+    settings::{OpenStoresError, open_stores},
+    shutdown::{Deadline, HUNG, StopSignal, Stopping},
+};
 
 use self::{
-    connections::bounded,
+    accept::accepted,
+    connections::{Connection, bounded},
+    descriptors::DescriptorPlan,
+    health::HealthProbes,
+    http::{HttpLimits, serve},
     routes::routes,
     security::refresh,
-    settings::{auth_settings, engine_settings, tls_files, uploads},
+    settings::{
+        auth_settings, computing_threads, engine_settings, read_limits, tls_files, uploads,
+    },
 };
 use crate::{
     auth::Authenticator,
@@ -26,23 +44,14 @@ use crate::{
     clock::Clock,
     config::{ListenSettings, Settings, value},
     export::{Engine, Journal, JournalError, JournalLimits, Stores},
-    grpc::{ExportApi, RequestLimits},
-    proto::export_service_server::SERVICE_NAME,
-    store::StoreError,
+    grpc::{CallLimits, ExportApi, Readers, RequestLimits},
+    health::{Health, Monitor, MonitorSettings},
+    limits::{ConnectionPlace, Connections, Pool, Pools},
     tls::TlsServer,
 };
 
 /// How long open calls may take to end after everything else has.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(2);
-/// Largest block of request headers; HTTP/2 peers are told it.
-const HEADER_LIST_LIMIT_BYTES: u32 = 64 * 1024;
-/// What a peer may send before it is read: with HTTP/2's own 64 KiB an upload would wait for each round
-/// trip. Bounds what unread streams and connections hold in memory.
-const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
-/// How long a peer may take to answer a keepalive.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-
 /// What a process may do with its data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -55,12 +64,18 @@ pub enum Access {
 /// Why a service can't be built.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The local store can't be used.
+    /// The stores can't be used.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Stores(#[from] OpenStoresError),
+    /// Too few files may be open.
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
     /// The journal can't be looked through, so that what was accepted before is not known.
     #[error("{0}: without it this server would forget what it accepted")]
     Journal(#[from] JournalError),
+    /// The system gives no resources for threads.
+    #[error("cannot start threads: {0}")]
+    Threads(#[from] io::Error),
 }
 
 /// The engine and the catalog over the stores that the settings name.
@@ -68,7 +83,9 @@ pub enum SetupError {
 pub struct Service {
     engine: Engine,
     api: ExportApi,
+    health: Health,
     request_limits: RequestLimits,
+    call_limits: CallLimits,
 }
 
 impl Service {
@@ -89,6 +106,7 @@ impl Service {
         access: Access,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SetupError> {
+        let descriptors = DescriptorPlan::of_process()?;
         let limits = JournalLimits { max_bytes: settings.max_journal_bytes.as_u64() };
         let journal = match access {
             Access::Write => Some(Journal::open(settings.data_dir.clone(), limits).await?),
@@ -100,18 +118,33 @@ impl Service {
             settings.catalog_cache_size.as_u64(),
             clock.clone(),
         );
-        let uploads = uploads(settings, &stores, access, clock.clone());
-        let engine =
-            Engine::new(engine_settings(settings), stores, journal, uploads, clock.clone());
+        let uploads = uploads(settings, &stores, access, clock.clone())?;
+        let computing = Pool::new("computing", computing_threads())?;
+        let engine_settings = engine_settings(settings);
+        let health = Health::default();
+        let acceptance = health.acceptance.clone();
+        let engine = Engine::new(
+            engine_settings,
+            stores,
+            journal,
+            uploads,
+            computing,
+            acceptance,
+            clock.clone(),
+        );
         engine.resume().await?;
         let replica = value(&settings.replica_name)
             .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned());
-        let api = ExportApi::new(engine.clone(), catalog, clock, replica.into());
+        let readers = Readers::new(read_limits(settings, descriptors), engine.ending())?;
+        let api =
+            ExportApi::new(engine.clone(), catalog, clock, replica.into(), health.clone(), readers);
         let request_limits = RequestLimits {
             size_bytes: settings.max_request_size.as_u64(),
             timeout: settings.request_timeout,
         };
-        Ok(Self { engine, api, request_limits })
+        let call_limits =
+            CallLimits::new(settings.max_concurrent_calls, settings.admission_timeout);
+        Ok(Self { engine, api, health, request_limits, call_limits })
     }
 
     /// The engine, for what is done with it beside serving.
@@ -125,10 +158,11 @@ impl Service {
 pub struct RunningServer {
     address: SocketAddr,
     engine: Engine,
-    health: HealthReporter,
+    health: HealthProbes,
+    _monitor: Monitor,
     draining: CancellationToken,
     stopping: CancellationToken,
-    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    serving: JoinHandle<()>,
     shutdown_timeout: Duration,
     look_again: Arc<Notify>,
 }
@@ -147,34 +181,48 @@ impl RunningServer {
         let failed = |source| ListenError::Bind { address: settings.bind_address, port, source };
         let listener = TcpListener::bind((settings.bind_address, port)).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        let descriptors = DescriptorPlan::of_process()?;
+        let max_connections = descriptors.clamp_connections(settings.max_connections);
+        let connections = Connections::new(max_connections as usize);
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
         let (health, routes) =
             routes(&service, settings, authenticator.clone(), draining.clone()).await?;
+        let engine = service.engine.clone();
+        let mut pools = engine.pools();
+        pools.other.push(service.api.archives());
+        let monitor = Monitor::start(
+            service.health.clone(),
+            MonitorSettings {
+                stall_threshold: settings.stall_threshold,
+                pools,
+                check: Box::new(move || Box::pin(engine.check_acceptance())),
+            },
+        )
+        .map_err(ListenError::Threads)?;
+        tokio::spawn(stopping.clone().run_until_cancelled_owned(health.clone().follow()));
         let look_again = Arc::new(Notify::new());
-        let refreshing = refresh(tls.clone(), authenticator, look_again.clone());
+        let reader = Pool::new("security-files", 1).map_err(ListenError::Threads)?;
+        let refreshing = refresh(tls.clone(), authenticator, look_again.clone(), reader);
         tokio::spawn(stopping.clone().run_until_cancelled_owned(refreshing));
         let incoming = TcpIncoming::from(listener)
             // Without it, a small answer waits up to 40 ms for the peer's delayed acknowledgement.
             .with_nodelay(Some(true))
             .with_keepalive(Some(settings.keepalive_interval));
-        let server = tonic::transport::Server::builder()
-            .accept_http1(true)
-            .max_concurrent_streams(settings.max_concurrent_streams)
-            .http2_keepalive_interval(Some(settings.keepalive_interval))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .http2_max_header_list_size(HEADER_LIST_LIMIT_BYTES)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .add_routes(routes);
-        let stopped = stopping.clone().cancelled_owned();
+        let limits = HttpLimits {
+            concurrent_streams: settings.max_concurrent_streams,
+            keepalive_interval: settings.keepalive_interval,
+            idle_timeout: settings.read_idle_timeout,
+        };
+        let stopped = stopping.clone();
+        let incoming = bounded(accepted(incoming), connections, descriptors.waiting as usize);
         let serving = match tls {
             Some(tls) => {
-                let incoming = Box::pin(bounded(tls.accept(incoming), settings.max_connections));
-                tokio::spawn(server.serve_with_incoming_shutdown(incoming, stopped))
+                let incoming = tls.accept(incoming).map(|(stream, place)| open(stream, place));
+                tokio::spawn(serve(incoming, routes, limits, stopped))
             }
             None => {
-                let incoming = Box::pin(bounded(incoming, settings.max_connections));
-                tokio::spawn(server.serve_with_incoming_shutdown(incoming, stopped))
+                let incoming = incoming.map(|(stream, place)| open(stream, place));
+                tokio::spawn(serve(incoming, routes, limits, stopped))
             }
         };
         let engine = service.engine;
@@ -183,6 +231,7 @@ impl RunningServer {
             address,
             engine,
             health,
+            _monitor: monitor,
             draining,
             stopping,
             serving,
@@ -206,17 +255,44 @@ impl RunningServer {
         &self.engine
     }
 
-    /// Stops in order: no new exports, running ones get their time, streams end, connections close.
-    pub async fn shut_down(mut self) {
+    /// The threads that do its blocking work.
+    pub fn pools(&self) -> Pools {
+        self.engine.pools()
+    }
+
+    /// Stops in order, within the setting `SHUTDOWN_TIMEOUT` from now on.
+    pub async fn shut_down(self) {
+        let deadline = Deadline::from_now(self.shutdown_timeout);
+        self.shut_down_by(deadline, &Stopping::default()).await;
+    }
+
+    /// Stops in order: no new exports, running ones get their time, streams end, connections close, and what
+    /// is being written to the disk is written. Whether all of that was done; the log says what was not.
+    pub async fn shut_down_by(mut self, deadline: Deadline, stopping: &Stopping) -> bool {
+        let pools = self.pools();
+        stopping.watch(pools.clone());
+        stopping.waits_for("the notes of the journal");
+        self.engine.announce_stop().await;
         self.draining.cancel();
-        for service in ["", SERVICE_NAME] {
-            self.health.set_service_status(service, ServingStatus::NotServing).await;
-        }
-        self.engine.shut_down(self.shutdown_timeout).await;
+        self.health.drain().await;
+        stopping.waits_for("running exports");
+        let exports_ended =
+            self.engine.shut_down(deadline.of_exports().into(), deadline.end().into()).await;
+        stopping.waits_for("open calls and connections");
         self.stopping.cancel();
-        if time::timeout(CLOSING_PATIENCE, &mut self.serving).await.is_err() {
+        // What is written to the disk needs the rest.
+        let patience = CLOSING_PATIENCE.min(deadline.rest() / 2);
+        if time::timeout(patience, &mut self.serving).await.is_err() {
             tracing::info!("closing connections with calls still open");
             self.serving.abort();
         }
+        stopping.waits_for("disk work");
+        let writes_ended = self.engine.finish_writes(deadline.end().into()).await;
+        stopping.waits_for("the process to end");
+        exports_ended && writes_ended
     }
+}
+
+fn open<C>(stream: C, place: ConnectionPlace) -> io::Result<Connection<C>> {
+    Ok(Connection::new(stream, place))
 }

@@ -1,7 +1,9 @@
 //! TLS of the listener: files to a configuration, read again when they change, and handshakes.
 
 use std::{
-    io,
+    fs::File,
+    future::Future,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -23,8 +25,6 @@ use tracing::field::display;
 
 /// How long a client may take for its handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Handshakes at once; more wait to be accepted.
-const HANDSHAKES_AT_ONCE: usize = 256;
 /// More is no file of certificates.
 const LIMIT_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -103,25 +103,27 @@ impl TlsServer {
         }
     }
 
-    /// Connections whose handshake is done. Those that fail or take too long are dropped, and hold up
-    /// nobody else.
-    pub fn accept(
+    /// Connections whose handshake is done, each with its place among all connections. Those that fail, take
+    /// too long, or must close for others are dropped, and do not delay others.
+    pub fn accept<P: Place>(
         self: Arc<Self>,
-        connections: impl Stream<Item = io::Result<TcpStream>> + Send + 'static,
-    ) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> + Send + 'static {
+        connections: impl Stream<Item = (TcpStream, P)> + Send + 'static,
+    ) -> impl Stream<Item = (TlsStream<TcpStream>, P)> + Send + 'static {
         connections
-            .map(move |connection| {
+            .map(move |(connection, place)| {
                 let config =
                     self.current.read().unwrap_or_else(PoisonError::into_inner).config.clone();
                 // A task of its own: handshakes take milliseconds of a processor each.
                 tokio::spawn(async move {
-                    match connection {
-                        Ok(connection) => handshake(connection, config).await.map(Ok),
-                        Err(error) => Some(Err(error)),
-                    }
+                    let stream = tokio::select! {
+                        stream = handshake(connection, config) => stream?,
+                        () = place.closing() => return None,
+                    };
+                    Some((stream, place))
                 })
             })
-            .buffer_unordered(HANDSHAKES_AT_ONCE)
+            // As many as there are places: a handshake that stands still does not delay others.
+            .buffer_unordered(usize::MAX)
             .filter_map(async |handshake| match handshake {
                 Ok(connection) => connection,
                 Err(error) => {
@@ -130,6 +132,12 @@ impl TlsServer {
                 }
             })
     }
+}
+
+/// What a connection needs to stay open.
+pub trait Place: Send + Sync + 'static {
+    /// Waits until the connection must close.
+    fn closing(&self) -> impl Future<Output = ()> + Send;
 }
 
 async fn handshake(
@@ -169,14 +177,16 @@ impl FileContents {
 }
 
 fn read(setting: &str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    let size = std::fs::metadata(path).map(|metadata| metadata.len());
-    let read = size.and_then(|size_bytes| {
-        if size_bytes > LIMIT_BYTES {
+    let read = || {
+        let mut bytes = Vec::new();
+        // What the system reports as the size is none of a pipe's or a device's.
+        File::open(path)?.take(LIMIT_BYTES + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > LIMIT_BYTES {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 4 MiB"));
         }
-        std::fs::read(path)
-    });
-    read.map_err(|error| fault(setting, path, format!("can't be read: {error}")))
+        Ok(bytes)
+    };
+    read().map_err(|error| fault(setting, path, format!("can't be read: {error}")))
 }
 
 fn fault(setting: &str, path: &Path, why: impl std::fmt::Display) -> TlsError {

@@ -153,7 +153,7 @@ async fn a_failure_says_why_and_where_the_content_is() {
         kept_as: "exports/other".to_owned(),
     });
     let server = server(vec![accepted(), event(2, failed)], End::Ok).await;
-    let ran = run(&server, &["export", REVIEW]).await;
+    let ran = run(&server, &["export", REVIEW, "--request-id", ID]).await;
     assert_eq!(ran.result.unwrap().code(), 1);
     assert!(ran.stdout.is_empty(), "{}", ran.stdout);
     let expected = format!(

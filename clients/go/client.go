@@ -134,7 +134,13 @@ func (client *Client) Preview(
 // GetExport reads one export with its artifacts.
 func (client *Client) GetExport(ctx context.Context, name string) (*exportv1.Export, error) {
 	answer, err := answered(ctx, client.service.GetExport, &exportv1.GetExportRequest{Name: name})
-	return answer.GetExport(), err
+	if err != nil {
+		return nil, err
+	}
+	if failure := checkExport(answer.GetExport(), name); failure != nil {
+		return nil, failure
+	}
+	return answer.GetExport(), nil
 }
 
 // GetReport reads a bundle's report in one of its forms.
@@ -155,7 +161,14 @@ func (client *Client) CheckStorage(ctx context.Context) ([]*exportv1.StorageChec
 func (client *Client) CreateDownloadLink(
 	ctx context.Context, request *exportv1.CreateDownloadLinkRequest,
 ) (*exportv1.CreateDownloadLinkResponse, error) {
-	return answered(ctx, client.service.CreateDownloadLink, request)
+	answer, err := answered(ctx, client.service.CreateDownloadLink, request)
+	if err != nil {
+		return nil, err
+	}
+	if violation := linkViolation(answer.GetUri()); violation != "" {
+		return nil, untrusted(request.GetName(), "uri %s %s", quoted(answer.GetUri()), violation)
+	}
+	return answer, nil
 }
 
 // answered makes a call that gives one answer, with this package's errors.

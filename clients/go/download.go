@@ -76,11 +76,17 @@ func (client *Client) WriteArtifact(
 		}
 		err := readParts(ctx, client.policy, open, func(part *exportv1.DownloadArtifactResponse) error {
 			if described := part.GetArtifact(); described != nil {
+				if failure := checkArtifact(described, name, path); failure != nil {
+					return failure
+				}
 				artifact = described
 				return nil
 			}
 			patience.progressed()
 			received += int64(len(part.GetData()))
+			if received > artifact.GetSizeBytes() {
+				return check(artifact, received, "")
+			}
 			digest.Write(part.GetData())
 			_, err := writer.Write(part.GetData())
 			return err
@@ -127,6 +133,9 @@ func (client *Client) WriteBundle(
 	for {
 		err := readParts(ctx, client.policy, open, func(part *exportv1.DownloadBundleResponse) error {
 			if described := part.GetArchive(); described != nil {
+				if failure := checkArchive(described, name); failure != nil {
+					return failure
+				}
 				archive = described
 				return nil
 			}

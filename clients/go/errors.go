@@ -19,6 +19,9 @@ const (
 	ReasonLostContact = "LOST_CONTACT"
 	// ReasonDamaged: other bytes arrived than the server says the file has.
 	ReasonDamaged = "DAMAGED"
+	// ReasonUntrusted: an answer that no tara-export server gives, such as a path that leads out of its
+	// folder. Nothing of it was used.
+	ReasonUntrusted = "UNTRUSTED_ANSWER"
 	// ReasonNotExact: the request has a number that can't be sent without rounding it.
 	ReasonNotExact = "NOT_EXACT"
 	// ReasonRequestTooLarge: the request is larger than any server takes.
@@ -56,13 +59,13 @@ type FieldViolation struct {
 
 func (failure *Error) Error() string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "%s (%s", failure.Message, failure.Code)
+	fmt.Fprintf(&text, "%s (%s", Printable(failure.Message), failure.Code)
 	if failure.Reason != "" {
-		fmt.Fprintf(&text, ", %s", failure.Reason)
+		fmt.Fprintf(&text, ", %s", Printable(failure.Reason))
 	}
 	text.WriteString(")")
 	for _, violation := range failure.FieldViolations {
-		fmt.Fprintf(&text, "; %s: %s", violation.Field, violation.Description)
+		fmt.Fprintf(&text, "; %s: %s", Printable(violation.Field), Printable(violation.Description))
 	}
 	if cause := (*Error)(nil); errors.As(failure.Err, &cause) {
 		fmt.Fprintf(&text, ": %s", cause)

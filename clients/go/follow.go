@@ -87,6 +87,10 @@ func (follower *follower) next(ctx context.Context) (*exportv1.ExportEvent, erro
 			}
 			continue
 		}
+		if failure := checkEvent(event, follower.name); failure != nil {
+			follower.close()
+			return nil, failure
+		}
 		if !follower.seen.isNew(event) {
 			continue
 		}

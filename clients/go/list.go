@@ -24,6 +24,10 @@ func (client *Client) ListExports(
 				return
 			}
 			for _, export := range page.GetExports() {
+				if failure := checkListed(export); failure != nil {
+					yield(nil, failure)
+					return
+				}
 				if !yield(export, nil) {
 					return
 				}

@@ -172,6 +172,9 @@ func (upload *uploader) learn(known *exportv1.Upload, err error) error {
 	if known == nil {
 		return protocolError("an answer without an upload")
 	}
+	if failure := checkUpload(known, upload.known.GetName(), upload.content.Size()); failure != nil {
+		return failure
+	}
 	upload.known = known
 	return nil
 }

@@ -60,7 +60,7 @@ fn decode_redigested(data: &[u8]) {
     header.insert("body_size_bytes".to_owned(), body.len().into());
     header.insert("body_sha256".to_owned(), Sha256::of(body).to_string().into());
     let header = format!("{}\n", serde_json::Value::Object(header));
-    for version in [1, 2] {
+    for version in [1, 2, 3] {
         let prefix = format!("tara-export/accepted v{version:04} {:020} ", header.len());
         let digest = Sha256::of(format!("{prefix}{header}").as_bytes());
         let mut bytes = format!("{prefix}{digest}\n{header}").into_bytes();

@@ -5,9 +5,15 @@ use jsonwebtoken::{
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse},
 };
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 /// More keys are no issuer's.
 const KEYS_LIMIT: usize = 100;
+/// The longest key, its chain of certificates (`x5c`) included.
+const KEY_LIMIT_BYTES: usize = 32 * 1024;
+/// Keys that are tried for one token; checking a signature of RSA takes up to a millisecond, and forged
+/// tokens cost their sender nothing. Tokens of issuers with more keys must name theirs (`kid`).
+const CANDIDATES_LIMIT: usize = 10;
 
 /// One public key.
 pub(super) struct Key {
@@ -32,15 +38,19 @@ impl KeySet {
     /// them: with those, whoever can check a token can make one.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
-        struct Set {
-            keys: Vec<serde_json::Value>,
+        struct Set<'a> {
+            #[serde(borrow)]
+            keys: Vec<&'a RawValue>,
         }
-        let set: Set = serde_json::from_slice(bytes)
+        let set: Set<'_> = serde_json::from_slice(bytes)
             .map_err(|error| format!("is no JWK set ({{\"keys\": […]}}): line {}", error.line()))?;
         if set.keys.len() > KEYS_LIMIT {
             return Err(format!("has more than {KEYS_LIMIT} keys"));
         }
-        let keys: Vec<Key> = set.keys.into_iter().filter_map(Key::of).collect();
+        // What is longer is passed over unread: it may become a hundred times its size in memory.
+        let read =
+            set.keys.into_iter().map(RawValue::get).filter(|key| key.len() <= KEY_LIMIT_BYTES);
+        let keys: Vec<Key> = read.filter_map(Key::of).collect();
         if keys.is_empty() {
             return Err("has no public key for RS, PS, ES or EdDSA signatures".to_owned());
         }
@@ -57,12 +67,13 @@ impl KeySet {
             .iter()
             .filter(move |key| key.algorithms.contains(&algorithm))
             .filter(move |key| id.is_none() || key.id.as_deref() == id)
+            .take(CANDIDATES_LIMIT)
     }
 }
 
 impl Key {
-    fn of(value: serde_json::Value) -> Option<Self> {
-        let jwk: Jwk = serde_json::from_value(value).ok()?;
+    fn of(json: &str) -> Option<Self> {
+        let jwk: Jwk = serde_json::from_str(json).ok()?;
         if !matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature)) {
             return None;
         }
@@ -134,6 +145,27 @@ mod tests {
                 assert_eq!(set.candidates(id, algorithm).count(), 0);
             }
         }
+    }
+
+    #[test]
+    fn few_keys_are_tried_for_one_token_and_long_ones_are_passed_over() {
+        let key = |id: &str, more: &str| {
+            json!({
+                "kty": "EC", "crv": "P-256", "kid": id, "more": more,
+                "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+                "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+            })
+        };
+        let same: Vec<_> = (0..KEYS_LIMIT).map(|_| key("a", "")).collect();
+        let set = parse(json!(same)).unwrap();
+        for id in [None, Some("a")] {
+            assert_eq!(set.candidates(id, Algorithm::ES256).count(), CANDIDATES_LIMIT);
+        }
+        let long = key("long", &"x".repeat(KEY_LIMIT_BYTES));
+        let set = parse(json!([long, key("a", "")])).unwrap();
+        assert_eq!(set.candidates(Some("long"), Algorithm::ES256).count(), 0);
+        assert_eq!(set.candidates(Some("a"), Algorithm::ES256).count(), 1);
+        assert!(parse(json!(vec![0; 500_000])).unwrap_err().contains("more than 100 keys"));
     }
 
     #[test]

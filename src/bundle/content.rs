@@ -1,26 +1,36 @@
 //! What makes two requests the same: the digest of a canonical encoding.
 
+use std::io::{self, BufWriter, Write};
+
 use serde::Serialize;
 
 use super::{
     Content, Destination, ExportContent, Fallback, FeedbackSection, FormatVersion, JsonObject,
-    Reference, Review, format::to_json_compact,
+    Reference, Review, format::write_json_compact,
 };
-use crate::digest::Sha256;
+use crate::digest::{Sha256, Sha256Hasher};
 
 impl ExportContent {
     /// The digest of the content: equal for equal contents, whatever way documents travelled and
     /// whether an item's value came typed or free. The version pins the encoding.
     pub fn digest(&self, version: FormatVersion) -> Sha256 {
         match version {
-            FormatVersion::V1 => Sha256::of(&self.encode_v1()),
+            FormatVersion::V1 => {
+                let mut digest = Digest(Sha256Hasher::default());
+                self.write_v1(&mut BufWriter::with_capacity(BUFFER_BYTES, &mut digest));
+                digest.0.finish()
+            }
             #[cfg(feature = "next-format")]
-            FormatVersion::Next => super::next_format::digest(&self.encode_v1()),
+            FormatVersion::Next => {
+                let mut encoded = Vec::new();
+                self.write_v1(&mut encoded);
+                super::next_format::digest(&encoded)
+            }
         }
     }
 
     /// Compact JSON with every field in a fixed order, and nothing left out that could differ.
-    fn encode_v1(&self) -> Vec<u8> {
+    fn write_v1(&self, writer: &mut impl Write) {
         let documents = self.documents.iter().map(|document| EncodedDocument {
             kind: document.kind.as_str(),
             file_name: &document.file_name,
@@ -32,13 +42,32 @@ impl ExportContent {
             },
             size_bytes: document.content.size_bytes(),
         });
-        to_json_compact(&EncodedContent {
+        let encoded = EncodedContent {
             version: 1,
             destination: self.destination,
             fallback: self.fallback,
             documents: documents.collect(),
             review: EncodedReview::from(&self.review),
-        })
+        };
+        write_json_compact(&encoded, &mut *writer);
+        // Neither a digest nor memory fails.
+        let _ = writer.flush();
+    }
+}
+
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// A digest over what is written: the encoding is never in memory as a whole.
+struct Digest(Sha256Hasher);
+
+impl Write for Digest {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

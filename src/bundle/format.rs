@@ -20,13 +20,24 @@ pub fn to_json_compact(value: &impl Serialize) -> Vec<u8> {
     to_json(value, PinnedNumbers(CompactFormatter))
 }
 
+/// Writes the same to a writer that does not fail.
+pub(super) fn write_json_compact(value: &impl Serialize, writer: impl Write) {
+    write_json(value, writer, PinnedNumbers(CompactFormatter));
+}
+
 fn to_json(value: &impl Serialize, formatter: impl Formatter) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let result = value.serialize(&mut Serializer::with_formatter(&mut bytes, formatter));
-    // Writing to memory does not fail, and serde_json itself refuses only keys that are no texts.
+    write_json(value, &mut bytes, formatter);
+    // Files are kept while they are stored; their buffers grew to up to twice their sizes.
+    bytes.shrink_to_fit();
+    bytes
+}
+
+fn write_json(value: &impl Serialize, writer: impl Write, formatter: impl Formatter) {
+    let result = value.serialize(&mut Serializer::with_formatter(writer, formatter));
+    // The writer does not fail, and serde_json itself refuses only keys that are no texts.
     #[allow(clippy::expect_used, reason = "the values of this room have text keys only")]
     result.expect("a value with text keys is JSON");
-    bytes
 }
 
 /// Writes doubles its own way, since serde_json may change how it prints them, and leaves the rest

@@ -57,7 +57,8 @@ impl FiniteNumber {
 impl Serialize for Json {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Null => serializer.serialize_unit(),
+            // CBOR has its null here; of a unit it makes an empty list.
+            Self::Null => serializer.serialize_none(),
             Self::Bool(value) => serializer.serialize_bool(*value),
             Self::Number(number) => match number.as_integer() {
                 Some(integer) => serializer.serialize_i64(integer),
@@ -114,6 +115,10 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Json, E> {
         Ok(Json::Null)
     }
 

@@ -12,6 +12,7 @@ mod content;
 mod document;
 pub mod encoding;
 mod feedback;
+mod footprint;
 mod format;
 mod identity;
 mod json;

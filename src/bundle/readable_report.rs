@@ -30,6 +30,7 @@ pub(super) fn render(
     write_categories(&mut text, report);
     write_sections(&mut text, review, report);
     write_performance(&mut text, report);
+    text.0.shrink_to_fit();
     text.0
 }
 

@@ -17,6 +17,8 @@ const PARALLEL_READS: usize = 32;
 const ENTRIES_PER_PAGE: usize = 2_000;
 /// Entries whose manifests are read before the next are looked at.
 const LARGEST_BATCH: usize = 256;
+/// A batch ends once its manifests have so many bytes.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Keys asked of a store at once, S3's own limit.
 const LARGEST_LISTING: usize = 1_000;
 
@@ -60,6 +62,14 @@ impl Found {
                 PagePosition::at(manifest.accepted_time, manifest.export_id)
             }
             Self::Described(export) => PagePosition::of(export),
+        }
+    }
+
+    /// The size of the manifest that was read for it.
+    fn manifest_bytes(&self) -> usize {
+        match self {
+            Self::Bundle(bundle) => bundle.manifest_artifact().size_bytes as usize,
+            Self::Described(_) => 0,
         }
     }
 
@@ -130,16 +140,24 @@ impl IndexReader {
             }
             self.list().await?;
         };
-        let entries: Vec<(AcceptedTime, FolderName)> = self.listed.drain(..count).collect();
-        self.entries_left = self.entries_left.saturating_sub(count);
-        self.reached = entries.last().map(|(time, _)| *time).or(self.reached);
+        let mut entries: VecDeque<(AcceptedTime, FolderName)> =
+            self.listed.drain(..count).collect();
         let (catalog, store) = (&self.catalog, &self.store);
-        let found: Vec<Option<Found>> = stream::iter(entries)
-            .map(|(time, folder)| indexed(catalog, store, time, folder))
-            .buffered(PARALLEL_READS)
-            .try_collect()
-            .await?;
-        let mut found: Vec<Found> = found.into_iter().flatten().collect();
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        while !entries.is_empty() && bytes <= BATCH_BYTES {
+            let chunk: Vec<_> = entries.drain(..whole_chunk(&entries)).collect();
+            self.entries_left = self.entries_left.saturating_sub(chunk.len());
+            self.reached = chunk.last().map(|(time, _)| *time).or(self.reached);
+            let read: Vec<Option<Found>> = stream::iter(chunk)
+                .map(|(time, folder)| indexed(catalog, store, time, folder))
+                .buffered(PARALLEL_READS)
+                .try_collect()
+                .await?;
+            let read = read.into_iter().flatten();
+            found.extend(read.inspect(|found| bytes += found.manifest_bytes()));
+        }
+        // What is left is the next batch's.
+        entries.into_iter().rev().for_each(|entry| self.listed.push_front(entry));
         found.sort_by_key(Found::position);
         Ok(found)
     }
@@ -179,6 +197,15 @@ impl IndexReader {
         }
         Ok(())
     }
+}
+
+/// How many of these entries are read before their size is looked at. All entries of one microsecond are
+/// read together, since they are ordered by id.
+fn whole_chunk(entries: &VecDeque<(AcceptedTime, FolderName)>) -> usize {
+    let time = |index: usize| entries.get(index).map(|(time, _)| *time);
+    (PARALLEL_READS..entries.len())
+        .find(|index| time(*index) != time(*index - 1))
+        .unwrap_or(entries.len())
 }
 
 /// What an index entry leads to; none where it leads nowhere. A bundle whose manifest is damaged is

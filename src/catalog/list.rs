@@ -9,6 +9,10 @@ use super::{
     index::{Found, IndexReader},
 };
 
+/// A page ends behind the export with which it has more files than this: each takes some three hundred
+/// bytes in memory. A bundle of this service has some dozen; adopted ones may have thousands.
+const FILES_PER_PAGE: usize = 50_000;
+
 /// Which exports to list.
 #[derive(Debug, Clone)]
 pub struct ListQuery {
@@ -42,8 +46,10 @@ impl Catalog {
         let mut page = Page { exports: Vec::new(), next: None };
         let mut last = query.after;
         loop {
+            let files = page.exports.iter().map(|export: &Export| export.artifacts.len());
+            let is_full = files.sum::<usize>() > FILES_PER_PAGE;
             let wanted = query.page_size - page.exports.len();
-            if wanted == 0 {
+            if wanted == 0 || is_full {
                 let has_more = sources.iter().any(|source| source.has_more_than(last));
                 page.next = last.filter(|_| has_more);
                 return Ok(page);

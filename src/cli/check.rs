@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{
     CliError, ExitStatus, Output, ServerArguments,
-    format::{Table, printable},
+    format::{Table, printable, printable_json},
 };
 use crate::{
     client::{Client, to_json},
@@ -30,7 +30,7 @@ impl CheckCommand {
     pub async fn run(self, client: Client, out: &mut Output) -> Result<ExitStatus, CliError> {
         let response = client.check_storage().await?;
         if self.json {
-            out.line(&to_json(&response))?;
+            out.line(&printable_json(&to_json(&response)))?;
         } else {
             print(&response, out)?;
         }

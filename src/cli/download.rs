@@ -15,7 +15,7 @@ use super::{
     CliError, ExitStatus, Output, ServerArguments, format::printable, format::size,
     progress::style, resource_name,
 };
-use crate::client::{ArtifactDownload, BundleDownload, Client, ClientError};
+use crate::client::{ArtifactDownload, BundleDownload, Client, ClientError, file_name_violation};
 
 /// Arguments of `download`.
 #[derive(Debug, Args)]
@@ -68,16 +68,11 @@ impl DownloadCommand {
     }
 }
 
-/// The server's name for a file, if it is one: it must not lead out of the folder.
+/// The server's name for a file, if it can be one: it must not lead out of the folder.
 fn plain_file_name(name: &str) -> Result<&str, CliError> {
-    let is_plain = !name.is_empty()
-        && !matches!(name, "." | "..")
-        && !name.contains(['/', '\\'])
-        && !name.contains(char::is_control);
-    if is_plain {
-        Ok(name)
-    } else {
-        Err(ClientError::Protocol("a file's name that is none; choose one with --output").into())
+    match file_name_violation(name) {
+        None => Ok(name),
+        Some(reason) => Err(CliError::FileName { name: printable(name), reason }),
     }
 }
 

@@ -5,25 +5,29 @@ use indicatif::HumanBytes;
 use prost_types::Timestamp;
 use unicode_width::UnicodeWidthStr as _;
 
+use crate::client::is_unprintable;
 use crate::proto::{Destination, Export, ExportEvent, Progress, export::State};
 
-/// A text of somebody else's, safe to print: control characters, which a terminal obeys, are
-/// written out, and so are those that turn the direction of writing.
-pub(super) fn printable(text: &str) -> String {
-    escape(text, |_| false)
-}
+pub(super) use crate::client::printable;
 
 /// As [`printable`], with line ends and tabs kept.
 pub(super) fn printable_lines(text: &str) -> String {
-    escape(text, |character| matches!(character, '\n' | '\t'))
+    let is_kept = |character| matches!(character, '\n' | '\t');
+    let mut lines = String::with_capacity(text.len());
+    for piece in text.split_inclusive(is_kept) {
+        let (text, end) = piece.split_at(piece.trim_end_matches(is_kept).len());
+        lines.push_str(&printable(text));
+        lines.push_str(end);
+    }
+    lines
 }
 
-fn escape(text: &str, keep: fn(char) -> bool) -> String {
-    let turns_direction = |character| matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let mut printable = String::with_capacity(text.len());
-    for character in text.chars() {
-        if !keep(character) && (character.is_control() || turns_direction(character)) {
-            printable.extend(character.escape_unicode());
+/// JSON of the same value, safe to print: what a terminal obeys can only be in its strings.
+pub(super) fn printable_json(json: &str) -> String {
+    let mut printable = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character != '\n' && is_unprintable(character) {
+            printable.push_str(&format!("\\u{:04x}", u32::from(character)));
         } else {
             printable.push(character);
         }
@@ -119,7 +123,8 @@ mod tests {
     #[test]
     fn what_a_terminal_would_obey_is_written_out() {
         assert_eq!(printable("a\u{1b}[31m\n\u{202e}ä 文"), "a\\u{1b}[31m\\u{a}\\u{202e}ä 文");
-        assert_eq!(printable_lines("a\n\tb\r"), "a\n\tb\\u{d}");
+        assert_eq!(printable_lines("a\n\tb\r\n\n"), "a\n\tb\\u{d}\n\n");
+        assert_eq!(printable_json("{\n\"a\u{9b}\u{202e}\"}"), "{\n\"a\\u009b\\u202e\"}");
     }
 
     #[test]

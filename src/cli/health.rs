@@ -1,4 +1,4 @@
-//! `health`: is a server there that takes calls? For health checks in containers without a shell.
+//! `health`: is a server there that takes calls, or makes progress? For health checks in containers without a shell.
 
 use clap::Args;
 
@@ -14,6 +14,10 @@ pub struct HealthCommand {
     /// Port of the server on this machine, where no other is named
     #[arg(long, env = "PORT", default_value_t = 8080)]
     pub port: u16,
+    /// What to ask for: without it, whether the server takes calls; `liveness`: whether it makes progress, or
+    /// needs a restart; `accepting`: whether it would accept an export
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub service: String,
 }
 
 impl HealthCommand {
@@ -24,12 +28,25 @@ impl HealthCommand {
     pub async fn run(self, out: &mut Output) -> Result<ExitStatus, CliError> {
         let options = self.server.options()?;
         let url = self.server.server.unwrap_or_else(|| format!("http://127.0.0.1:{}", self.port));
-        if is_serving(&url, options).await? {
+        if is_serving(&url, &self.service, options).await? {
             out.line("serving")?;
             Ok(ExitStatus::Done)
         } else {
-            out.line("not serving: shutting down")?;
+            out.line(&format!("not serving: {}", reason(&self.service)))?;
             Ok(ExitStatus::Failed)
         }
+    }
+}
+
+/// What NOT_SERVING means under this name.
+fn reason(service: &str) -> &'static str {
+    match service {
+        "liveness" => {
+            "it makes no progress; `tara-export check` and its log say which threads, a restart may help"
+        }
+        "accepting" => {
+            "it accepts no export now; `tara-export check` and its log say why, a restart does not help"
+        }
+        _ => "shutting down",
     }
 }

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{
     CliError, ExitStatus, Output, ServerArguments,
-    format::{printable, time},
+    format::{printable, printable_json, time},
     resource_name,
 };
 use crate::client::{Client, to_json};
@@ -39,7 +39,7 @@ impl LinkCommand {
         let name = resource_name(&self.name);
         let link = client.create_download_link(name, self.path, self.ttl).await?;
         if self.json {
-            out.line(&to_json(&link))?;
+            out.line(&printable_json(&to_json(&link)))?;
         } else {
             out.line(&printable(&link.uri))?;
             out.note(&format!(

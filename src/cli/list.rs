@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{
     CliError, ExitStatus, Output, ServerArguments,
-    format::{Table, printable, size, state, stored_in, time},
+    format::{Table, printable, printable_json, size, state, stored_in, time},
 };
 use crate::{
     client::{Client, to_json},
@@ -47,7 +47,7 @@ impl ListCommand {
             let page = client.list_page(request.clone()).await?;
             left = left.saturating_sub(page.exports.len());
             if self.json {
-                out.line(&to_json(&page))?;
+                out.line(&printable_json(&to_json(&page)))?;
             } else {
                 // The head goes with the first row, so that an empty list prints nothing.
                 let head = if page.exports.is_empty() { None } else { head.take() };

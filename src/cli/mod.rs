@@ -1,8 +1,8 @@
 //! The client commands: arguments, runs, and what a person sees of them.
 //!
 //! Each command runs against a connected [`Client`]. Who composes them connects to the server that
-//! [`ClientCommand::server`] names, or to one of its own. [`AdoptCommand`] works on a store, and
-//! [`HealthCommand`] asks only a server that is there.
+//! [`ClientCommand::server`] names, or to one of its own. [`AdoptCommand`] works on a store,
+//! [`JournalCommand`] on a data directory, and [`HealthCommand`] asks only a server that is there.
 
 mod adopt;
 mod check;
@@ -10,6 +10,7 @@ mod download;
 mod export;
 mod format;
 mod health;
+mod journal;
 mod link;
 mod list;
 mod output;
@@ -29,6 +30,7 @@ pub use check::CheckCommand;
 pub use download::DownloadCommand;
 pub use export::ExportCommand;
 pub use health::HealthCommand;
+pub use journal::{JournalAction, JournalCommand, RetryCommand};
 pub use link::LinkCommand;
 pub use list::ListCommand;
 pub use output::{Captured, Output};
@@ -178,6 +180,16 @@ pub enum CliError {
     /// A file is in the way of what is to be written.
     #[error("{0} exists already; choose another name with --output")]
     Exists(String),
+    /// The server's name for a file can't be used on this system.
+    #[error(
+        "cannot write a file named \"{name}\": the name {reason}; choose another with --output"
+    )]
+    FileName {
+        /// The name, printable.
+        name: String,
+        /// The violated rule.
+        reason: &'static str,
+    },
     /// Contact to a running export was lost.
     #[error(
         "{source}\nWhether there is a bundle is not known. To find out, or to finish it, run:\n  {command}"
@@ -205,9 +217,11 @@ impl CliError {
                 ExitStatus::Usage
             }
             Self::Client(error) if error.code() == Some(Code::InvalidArgument) => ExitStatus::Usage,
-            Self::Client(_) | Self::Write(_) | Self::Exists(_) | Self::Internal(_) => {
-                ExitStatus::Failed
-            }
+            Self::Client(_)
+            | Self::Write(_)
+            | Self::Exists(_)
+            | Self::FileName { .. }
+            | Self::Internal(_) => ExitStatus::Failed,
         }
     }
 }

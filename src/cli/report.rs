@@ -3,7 +3,9 @@
 use clap::{Args, ValueEnum};
 
 use super::{
-    CliError, ExitStatus, Output, ServerArguments, format::printable_lines, resource_name,
+    CliError, ExitStatus, Output, ServerArguments,
+    format::{printable_json, printable_lines},
+    resource_name,
 };
 use crate::{
     client::{Client, ClientError, to_json, to_json_pretty},
@@ -67,18 +69,23 @@ impl ReportCommand {
             (response, _) => response?,
         };
         if self.json {
-            out.line(&to_json(&response))?;
+            out.line(&printable_json(&to_json(&response)))?;
             return Ok(ExitStatus::Done);
         }
         match response.report {
             Some(Report::Text(text)) => print(text.as_bytes(), out)?,
             Some(Report::Json(json)) => print(&json, out)?,
-            Some(Report::Structured(report)) => out.line(&to_json_pretty(&report))?,
+            Some(Report::Structured(report)) => {
+                out.line(&printable_json(&to_json_pretty(&report)))?
+            }
             None => return Err(ClientError::Protocol("an answer without a report").into()),
         }
         Ok(ExitStatus::Done)
     }
 }
+
+/// No report is larger: a request has at most 64 MiB.
+const LARGEST_REPORT_BYTES: usize = 256 * 1024 * 1024;
 
 /// A report too large for one answer comes as a file instead.
 async fn download(
@@ -91,6 +98,9 @@ async fn download(
     let mut bytes = Vec::new();
     // Held back until it was checked as a whole.
     while let Some(data) = report.next().await? {
+        if bytes.len() + data.len() > LARGEST_REPORT_BYTES {
+            return Err(ClientError::Protocol("a report of more than 256 MiB").into());
+        }
         bytes.extend_from_slice(&data);
     }
     print(&bytes, out)?;

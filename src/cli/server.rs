@@ -1,14 +1,17 @@
 //! Which server a command speaks to, and how.
 
 use std::{
-    env, fs,
+    env, io,
     path::{Path, PathBuf},
 };
 
 use clap::Args;
 
 use super::CliError;
-use crate::client::{Client, ClientIdentity, ConnectOptions, Protocol, Token};
+use crate::{
+    client::{Client, ClientIdentity, ConnectOptions, Protocol, Token},
+    small_file,
+};
 
 /// A token itself. No flag: everybody on a machine sees the flags of its processes.
 const TOKEN_VARIABLE: &str = "TARA_EXPORT_TOKEN";
@@ -89,10 +92,21 @@ impl ServerArguments {
     }
 }
 
+/// Certificates and keys: an operating system's whole set of authorities has some hundred kilobytes.
+const PEM_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
+/// A token travels in a header; no server takes as much there.
+const TOKEN_LIMIT_BYTES: u64 = 64 * 1024;
+
 fn bytes(path: &Path) -> Result<Vec<u8>, CliError> {
-    fs::read(path).map_err(|source| CliError::ReadFile { path: path.to_owned(), source })
+    small_file::read(path, PEM_LIMIT_BYTES)
+        .map_err(|source| CliError::ReadFile { path: path.to_owned(), source })
 }
 
 fn text(path: &Path) -> Result<String, CliError> {
-    fs::read_to_string(path).map_err(|source| CliError::ReadFile { path: path.to_owned(), source })
+    let bytes = small_file::read(path, TOKEN_LIMIT_BYTES);
+    let text = bytes.and_then(|bytes| {
+        String::from_utf8(bytes)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
+    });
+    text.map_err(|source| CliError::ReadFile { path: path.to_owned(), source })
 }

@@ -5,7 +5,7 @@ use futures::StreamExt as _;
 
 use super::{
     CliError, ExitStatus, Output, ServerArguments,
-    format::{self, printable, size},
+    format::{self, printable, printable_json, size},
     progress::ProgressView,
     resource_name,
 };
@@ -83,7 +83,7 @@ pub(super) async fn follow(
             }
         };
         if json {
-            out.line(&to_json(&event))?;
+            out.line(&printable_json(&to_json(&event)))?;
         }
         view.show(&event, out);
         match event.event {

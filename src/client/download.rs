@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tonic::Streaming;
 
-use super::{Client, ClientError};
+use super::{Client, ClientError, names};
 use crate::{
     digest::{Sha256, Sha256Hasher},
     proto::{
@@ -69,15 +69,19 @@ impl Client {
     ) -> Result<CreateDownloadLinkResponse, ClientError> {
         // Only lives of 292 billion years don't fit; as long as can be is as wrong, and the server says so.
         let longest = prost_types::Duration { seconds: i64::MAX, nanos: 0 };
+        let name = name.into();
         let request = CreateDownloadLinkRequest {
-            name: name.into(),
+            name: name.clone(),
             path: path.into(),
             time_to_live: time_to_live.map(|wished| wished.try_into().unwrap_or(longest)),
         };
-        self.call(request, |mut service, request| async move {
-            service.create_download_link(request).await
-        })
-        .await
+        let link: CreateDownloadLinkResponse = self
+            .call(request, |mut service, request| async move {
+                service.create_download_link(request).await
+            })
+            .await?;
+        names::check_link(&link.uri, &name)?;
+        Ok(link)
     }
 
     /// Begins to read one file of a bundle.
@@ -89,15 +93,15 @@ impl Client {
         name: impl Into<String>,
         path: impl Into<String>,
     ) -> Result<ArtifactDownload, ClientError> {
-        let request = DownloadArtifactRequest { name: name.into(), path: path.into(), offset: 0 };
+        let (name, path) = (name.into(), path.into());
+        let request = DownloadArtifactRequest { name: name.clone(), path: path.clone(), offset: 0 };
         let mut stream = self.service.clone().download_artifact(request).await?.into_inner();
         match stream.message().await?.and_then(|first| first.part) {
-            Some(artifact_part::Part::Artifact(artifact)) => Ok(ArtifactDownload {
-                artifact,
-                stream,
-                hasher: Sha256Hasher::default(),
-                received_bytes: 0,
-            }),
+            Some(artifact_part::Part::Artifact(artifact)) => {
+                names::check_artifact(&artifact, &name, &path)?;
+                let hasher = Sha256Hasher::default();
+                Ok(ArtifactDownload { artifact, stream, hasher, received_bytes: 0 })
+            }
             _ => Err(ClientError::Protocol("a download that doesn't begin with its artifact")),
         }
     }
@@ -110,10 +114,14 @@ impl Client {
         &self,
         name: impl Into<String>,
     ) -> Result<BundleDownload, ClientError> {
-        let request = DownloadBundleRequest { name: name.into() };
+        let name = name.into();
+        let request = DownloadBundleRequest { name: name.clone() };
         let mut stream = self.service.clone().download_bundle(request).await?.into_inner();
         match stream.message().await?.and_then(|first| first.part) {
-            Some(bundle_part::Part::Archive(archive)) => Ok(BundleDownload { archive, stream }),
+            Some(bundle_part::Part::Archive(archive)) => {
+                names::check_archive(&archive, &name)?;
+                Ok(BundleDownload { archive, stream })
+            }
             _ => Err(ClientError::Protocol("a download that doesn't begin with its archive")),
         }
     }
@@ -140,8 +148,14 @@ impl ArtifactDownload {
     pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
         match self.stream.message().await? {
             Some(DownloadArtifactResponse { part: Some(artifact_part::Part::Data(data)) }) => {
-                self.hasher.update(&data);
                 self.received_bytes += data.len() as u64;
+                let size_bytes = u64::try_from(self.artifact.size_bytes).unwrap_or_default();
+                if self.received_bytes > size_bytes {
+                    let path = self.artifact.path.clone();
+                    let message = format!("more bytes came than the {size_bytes} that it has");
+                    return Err(ClientError::Damaged { path, message });
+                }
+                self.hasher.update(&data);
                 Ok(Some(data))
             }
             Some(_) => Err(ClientError::Protocol("a download with something else than bytes")),

@@ -5,6 +5,8 @@ use std::{fmt, io, path::PathBuf, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use super::printable;
+
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -57,6 +59,18 @@ pub enum ClientError {
     /// The server broke the protocol.
     #[error("the server sent an answer that makes no sense: {0}")]
     Protocol(&'static str),
+    /// An answer that no tara-export server gives, such as a path that leads out of its folder.
+    #[error(
+        "cannot use the server's answer for {}: {problem}; check the server's address, and that no \
+         other program answers there",
+        printable(name)
+    )]
+    Untrusted {
+        /// exports/{export_id} or uploads/{upload_id}, as it was requested.
+        name: String,
+        /// The field, its value, and the violated rule.
+        problem: String,
+    },
     /// A file that is to be sent can't be read.
     #[error("can't read {}: {source}", path.display())]
     Read {
@@ -176,14 +190,14 @@ impl fmt::Display for Rejection {
         if self.message.is_empty() {
             write!(formatter, "{}", self.code.description())?;
         } else {
-            formatter.write_str(&self.message)?;
+            formatter.write_str(&printable(&self.message))?;
         }
         match &self.reason {
-            Some(reason) => write!(formatter, " ({:?}, {reason})", self.code)?,
+            Some(reason) => write!(formatter, " ({:?}, {})", self.code, printable(reason))?,
             None => write!(formatter, " ({:?})", self.code)?,
         }
         for FieldViolation { field, description } in &self.field_violations {
-            write!(formatter, "\n  {field}: {description}")?;
+            write!(formatter, "\n  {}: {}", printable(field), printable(description))?;
         }
         if let Some(delay) = self.retry_delay {
             write!(formatter, "\n  try again in {} s", delay.as_secs_f64().ceil())?;

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Streaming};
 use uuid::Uuid;
 
-use super::{ClientError, Rejection, check_size, connect::ApiClient};
+use super::{ClientError, Rejection, check_size, connect::ApiClient, names};
 use crate::proto::{ExportEvent, StartExportRequest, WatchExportRequest, export_event::Event};
 
 /// How patiently an export is followed when its stream is lost.
@@ -164,7 +164,11 @@ impl Follower {
 
     async fn next(&mut self) -> Result<ExportEvent, ClientError> {
         loop {
-            match self.step().await {
+            let step = self.step().await;
+            if let Ok(Some(event)) = &step {
+                names::check_event(event, &self.name)?;
+            }
+            match step {
                 Ok(Some(event)) if self.seen.is_new(&event) => {
                     if is_of_a_run(&event) {
                         self.last_progress = Instant::now();

@@ -14,19 +14,24 @@ use super::{
 /// Shorter than the pause between two checks of most platforms.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// Whether a server takes calls; one that shuts down does not.
+/// Whether a server is healthy under this name of its health service. Empty: it takes calls, which one that
+/// stops does not. `liveness`: it makes progress. `accepting`: it would accept an export.
 ///
 /// # Errors
-/// [`ClientError::Url`] and [`ClientError::Connect`], and the call's failure.
-pub async fn is_serving(url: &str, options: ConnectOptions) -> Result<bool, ClientError> {
+/// [`ClientError::Url`] and [`ClientError::Connect`], and the call's failure: NOT_FOUND if the server has no
+/// such name.
+pub async fn is_serving(
+    url: &str,
+    service: &str,
+    options: ConnectOptions,
+) -> Result<bool, ClientError> {
     let channel = endpoint(url, &options)?
         .connect_timeout(PATIENCE)
         .timeout(PATIENCE)
         .connect()
         .await
         .map_err(|source| ClientError::Connect { url: url.to_owned(), source: source.into() })?;
-    // Without a name, the whole server is meant.
-    let request = HealthCheckRequest { service: String::new() };
+    let request = HealthCheckRequest { service: service.to_owned() };
     let answer = HealthClient::with_interceptor(channel, Authorization(options.token))
         .check(request)
         .await?;

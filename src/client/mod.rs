@@ -26,6 +26,7 @@ mod file_pieces;
 mod follow;
 mod health;
 mod json;
+mod names;
 pub mod session;
 mod unary;
 mod upload;
@@ -43,7 +44,10 @@ pub use error::{ClientError, FieldViolation, Rejection};
 pub use exact_json::JsonError;
 pub use follow::{EventStream, FollowPolicy};
 pub use health::is_serving;
+pub(crate) use names::is_unprintable;
+
 pub use json::{ApiMessage, request_from_json, to_json, to_json_pretty};
+pub use names::{file_name_violation, printable};
 pub use upload::UploadedFile;
 
 use crate::proto::{
@@ -53,8 +57,11 @@ use crate::proto::{
     get_report_request::View,
 };
 
-/// The largest message that is sent or taken, in bytes. Servers have lower limits of their own.
+/// The largest message that is sent, in bytes. Servers have lower limits of their own.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+/// The largest message that is taken. Servers send at most 4 MiB; of tiny parts, an answer takes up
+/// to a hundred times its bytes in memory.
+const MAX_ANSWER_BYTES: usize = 5 * 1024 * 1024;
 
 /// A connection to a tara-export server. Cloning it is cheap and shares the connection, which is
 /// made again by itself when it was lost.
@@ -101,7 +108,7 @@ impl Client {
         let service = InterceptedService::new(transport, Authorization(token));
         let service = ExportServiceClient::with_origin(service, origin)
             .max_encoding_message_size(MAX_MESSAGE_BYTES)
-            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+            .max_decoding_message_size(MAX_ANSWER_BYTES);
         Self { service, protocol, follow_policy: FollowPolicy::default() }
     }
 
@@ -146,11 +153,15 @@ impl Client {
     /// # Errors
     /// The server's refusal, such as NOT_FOUND.
     pub async fn get_export(&self, name: impl Into<String>) -> Result<Export, ClientError> {
-        let request = GetExportRequest { name: name.into() };
+        let name = name.into();
+        let request = GetExportRequest { name: name.clone() };
         let call =
             |mut service: ApiClient, request| async move { service.get_export(request).await };
         let response = self.call(request, call).await?;
-        response.export.ok_or(ClientError::Protocol("an answer to GetExport without an export"))
+        let missing = ClientError::Protocol("an answer to GetExport without an export");
+        let export = response.export.ok_or(missing)?;
+        names::check_export(&export, &name)?;
+        Ok(export)
     }
 
     /// Reads one page of exports, newest first.
@@ -161,11 +172,11 @@ impl Client {
         &self,
         request: ListExportsRequest,
     ) -> Result<ListExportsResponse, ClientError> {
-        self.call(
-            request,
-            |mut service, request| async move { service.list_exports(request).await },
-        )
-        .await
+        let call =
+            |mut service: ApiClient, request| async move { service.list_exports(request).await };
+        let page: ListExportsResponse = self.call(request, call).await?;
+        page.exports.iter().try_for_each(names::check_listed)?;
+        Ok(page)
     }
 
     /// Lists all exports that match the request, newest first, fetching pages as they are needed. The

@@ -20,7 +20,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use super::{
-    Client, ClientError, Protocol, Rejection, connect::ApiClient, file_pieces::FilePieces,
+    Client, ClientError, Protocol, Rejection, connect::ApiClient, file_pieces::FilePieces, names,
 };
 use crate::{
     digest::Sha256,
@@ -158,14 +158,17 @@ impl Client {
             }
         };
         let current = current.ok_or(ClientError::Protocol("an answer without an upload"))?;
+        names::check_upload(&current, upload.as_ref().map(|known| &*known.name), file.size_bytes)?;
         *upload = Some(current.clone());
         let start = u64::try_from(current.committed_size_bytes).unwrap_or(0);
         progress(start);
+        let name = current.name.clone();
         let done = match current.sha256.is_empty() {
             true if self.protocol == Protocol::Grpc => self.send(file, current, progress).await?,
             true => self.send_chunks(file, current, progress).await?,
             false => current,
         };
+        names::check_upload(&done, Some(&name), file.size_bytes)?;
         *upload = Some(done.clone());
         if done.sha256.is_empty() {
             let lost = Rejection::lost("the upload ended before the file did");
@@ -228,19 +231,22 @@ impl Client {
         let mut service = self.service.clone();
         let chunk_bytes = usize::try_from(upload.chunk_size_bytes).unwrap_or(0).max(1);
         let mut offset = u64::try_from(upload.committed_size_bytes).unwrap_or(0);
+        let name = upload.name.clone();
         while upload.sha256.is_empty() {
             let read = move |pieces: &Mutex<FilePieces>| lock(pieces).read(offset, chunk_bytes);
             let data = file.with_pieces(read).await?;
             let next = offset + data.len() as u64;
             let finish = next >= file.size_bytes;
             let request =
-                UploadChunkRequest { name: upload.name, offset: signed(offset), data, finish };
+                UploadChunkRequest { name: name.clone(), offset: signed(offset), data, finish };
             let answer = timeout(CHUNK_DEADLINE, service.upload_chunk(request)).await;
             let answer = answer
                 .map_err(|_| Status::unavailable("no answer to a chunk"))??
                 .into_inner()
                 .upload;
-            upload = answer.ok_or(ClientError::Protocol("an answer without an upload"))?;
+            let answer = answer.ok_or(ClientError::Protocol("an answer without an upload"))?;
+            names::check_upload(&answer, Some(&name), file.size_bytes)?;
+            upload = answer;
             progress(next);
             offset = next;
             if finish {

@@ -8,6 +8,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use clap::Args;
+use ipnet::IpNet;
 
 pub use self::{
     security::SecuritySettings,
@@ -16,14 +17,17 @@ pub use self::{
 
 use self::parse::{
     account, any_text, base_path, boolean, bucket_name, checked, data_dir, duration, encryption,
-    endpoint_url, ip_address, journal, lock_mode, number, optional, origin, prices, region,
-    replica_name, size, source, stream_time,
+    endpoint_url, ip_address, journal, lock_mode, network, number, optional, origin, prices,
+    region, replica_name, size, source, stream_time,
 };
 
 /// A kibibyte, mebibyte, gibibyte.
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
+
+/// What a download reserves of `MAX_READ_MEMORY`.
+pub const DOWNLOAD_BYTES: u64 = MIB;
 
 /// What a server of tara-export can be told. Every setting is a flag and an environment variable.
 #[derive(Debug, Clone, Args)]
@@ -180,10 +184,15 @@ pub struct Settings {
     #[arg(long, env = "MAX_REQUEST_SIZE", default_value = "32MiB", value_parser = size("MAX_REQUEST_SIZE", 64 * KIB..=GIB))]
     pub max_request_size: ByteSize,
 
-    /// All requests in memory together; at least the largest request
+    /// Memory of all requests together, counted as what they become; at least the largest request
     #[arg(long, env = "MAX_REQUEST_MEMORY", default_value = "512MiB",
-          value_parser = size("MAX_REQUEST_MEMORY", 64 * KIB..=1024 * GIB))]
+          value_parser = size("MAX_REQUEST_MEMORY", 256 * KIB..=1024 * GIB))]
     pub max_request_memory: ByteSize,
+
+    /// Calls at once, their streams included and health checks aside; shared fairly between callers
+    #[arg(long, env = "MAX_CONCURRENT_CALLS", default_value = "1024",
+          value_parser = number("MAX_CONCURRENT_CALLS", 1..=100_000))]
+    pub max_concurrent_calls: u32,
 
     /// Exports at once
     #[arg(long, env = "MAX_CONCURRENT_EXPORTS", default_value = "64",
@@ -234,6 +243,16 @@ pub struct Settings {
           value_parser = duration("ADMISSION_TIMEOUT", 0..=60_000))]
     pub admission_timeout: Duration,
 
+    /// Memory for answers that are being read: downloads, reports, listings
+    #[arg(long, env = "MAX_READ_MEMORY", default_value = "128MiB",
+          value_parser = size("MAX_READ_MEMORY", 8 * MIB..=64 * GIB))]
+    pub max_read_memory: ByteSize,
+
+    /// Downloads at once; each reserves 1 MiB of MAX_READ_MEMORY, and all of them at most three quarters of it
+    #[arg(long, env = "MAX_CONCURRENT_DOWNLOADS", default_value = "64",
+          value_parser = number("MAX_CONCURRENT_DOWNLOADS", 1..=10_000))]
+    pub max_concurrent_downloads: u32,
+
     /// How long a request may take to arrive whole; an upload's stream has UPLOAD_IDLE_TIMEOUT instead
     #[arg(long, env = "REQUEST_TIMEOUT", default_value = "2m",
           value_parser = duration("REQUEST_TIMEOUT", 1_000..=3_600_000))]
@@ -260,6 +279,11 @@ pub struct ListenSettings {
     #[arg(long, env = "MAX_CONNECTIONS", default_value = "512", value_parser = number("MAX_CONNECTIONS", 1..=100_000))]
     pub max_connections: u32,
 
+    /// Proxies whose X-Forwarded-For header gives the client's address, as IP addresses and networks (CIDR)
+    /// separated by commas; unset: no proxy, the header is ignored
+    #[arg(long, env = "TRUSTED_PROXIES", value_delimiter = ',', value_parser = checked("TRUSTED_PROXIES", network))]
+    pub trusted_proxies: Vec<IpNet>,
+
     /// Calls at once on one HTTP/2 connection
     #[arg(long, env = "MAX_CONCURRENT_STREAMS", default_value = "256",
           value_parser = number("MAX_CONCURRENT_STREAMS", 1..=10_000))]
@@ -275,7 +299,18 @@ pub struct ListenSettings {
     #[arg(long, env = "MAX_STREAM_TIME", default_value = "0s", value_parser = stream_time("MAX_STREAM_TIME"))]
     pub max_stream_time: StreamTime,
 
-    /// How long running exports have to end when the server is stopped
+    /// How long the reader of an answer may take nothing before the answer ends with STREAM_ENDED_EARLY
+    #[arg(long, env = "READ_IDLE_TIMEOUT", default_value = "30s",
+          value_parser = duration("READ_IDLE_TIMEOUT", 100..=600_000))]
+    pub read_idle_timeout: Duration,
+
+    /// How long a pool of threads, or the async runtime, may have work waiting without starting or finishing any
+    /// until the health name liveness and /livez fail
+    #[arg(long, env = "STALL_THRESHOLD", default_value = "60s",
+          value_parser = duration("STALL_THRESHOLD", 1_000..=3_600_000))]
+    pub stall_threshold: Duration,
+
+    /// How long the server may take to end when it is stopped; running exports have most of it
     #[arg(long, env = "SHUTDOWN_TIMEOUT", default_value = "20s",
           value_parser = duration("SHUTDOWN_TIMEOUT", 0..=600_000))]
     pub shutdown_timeout: Duration,
@@ -293,9 +328,12 @@ impl ListenSettings {
             bind_address: IpAddr::from([127, 0, 0, 1]),
             cors_allowed_origins: Vec::new(),
             max_connections: 512,
+            trusted_proxies: Vec::new(),
             max_concurrent_streams: 256,
             keepalive_interval: Duration::from_secs(30),
             max_stream_time: StreamTime::UNLIMITED,
+            stall_threshold: Duration::from_secs(60),
+            read_idle_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(20),
             security: SecuritySettings::none(),
         }
@@ -405,6 +443,14 @@ impl Settings {
                 self.max_request_memory, self.max_request_size
             ));
         }
+        let downloads = u64::from(self.max_concurrent_downloads) * DOWNLOAD_BYTES;
+        if downloads > self.max_read_memory.as_u64() / 4 * 3 {
+            return Err(format!(
+                "MAX_READ_MEMORY is {} and MAX_CONCURRENT_DOWNLOADS is {}: each download reserves 1 MiB, and all of \
+                 them at most three quarters of the memory",
+                self.max_read_memory, self.max_concurrent_downloads
+            ));
+        }
         if self.journal == JournalPlace::Store && value(&self.s3_bucket_name).is_none() {
             return Err("JOURNAL is store, but there is no bucket: set S3_BUCKET_NAME".to_owned());
         }
@@ -488,6 +534,9 @@ mod tests {
             ("--s3-parallel-puts", "0", "S3_PARALLEL_PUTS", "from 1 to 256"),
             ("--bind-address", "localhost", "BIND_ADDRESS", "IP address"),
             ("--cors-allowed-origins", "example.com", "CORS_ALLOWED_ORIGINS", "origins"),
+            ("--trusted-proxies", "proxy.internal", "TRUSTED_PROXIES", "10.0.0.0/8"),
+            ("--trusted-proxies", "10.0.0.0/33", "TRUSTED_PROXIES", "10.0.0.0/8"),
+            ("--trusted-proxies", "0.0.0.0/0", "TRUSTED_PROXIES", "more than 0 bits"),
             ("--log-format", "xml", "LOG_FORMAT", "auto, human or json"),
             ("--metrics-listen-addr", "9464", "METRICS_LISTEN_ADDR", "127.0.0.1:9464"),
             ("--metrics-emf-namespace", "AWS/S3", "METRICS_EMF_NAMESPACE", "TaraExport"),
@@ -502,6 +551,7 @@ mod tests {
             ("--max-document-size", "65GiB", "MAX_DOCUMENT_SIZE", "from 1.0 MiB to 64.0 GiB"),
             ("--transfer-memory", "1MiB", "TRANSFER_MEMORY", "from 8.0 MiB"),
             ("--upload-retention", "1s", "UPLOAD_RETENTION", "from 1m"),
+            ("--stall-threshold", "500ms", "STALL_THRESHOLD", "from 1s to 1h"),
             ("--max-stream-time", "500ms", "MAX_STREAM_TIME", "0s for no limit"),
             ("--max-stream-time", "25h", "MAX_STREAM_TIME", "1s to 1d"),
             ("--s3-expected-bucket-owner", "acme", "S3_EXPECTED_BUCKET_OWNER", "twelve digits"),
@@ -527,6 +577,8 @@ mod tests {
         assert!(settings.check().unwrap_err().contains("S3_SERVER_SIDE_ENCRYPTION"));
         let settings = parse(&["--s3-object-lock-mode", "compliance"]).unwrap().settings;
         assert!(settings.check().unwrap_err().contains("S3_OBJECT_LOCK_DAYS"));
+        let settings = parse(&["--max-read-memory", "64MiB"]).unwrap().settings;
+        assert!(settings.check().unwrap_err().contains("MAX_CONCURRENT_DOWNLOADS"));
     }
 
     #[test]
@@ -557,6 +609,20 @@ mod tests {
         assert_eq!(prices("delete=0.002, put=0.01, get=0"), expected);
         let standard = RequestPrices { put: 0.005, get: 0.0004, delete: 0.0 };
         assert_eq!(parse(&[]).unwrap().settings.s3_prices, standard);
+    }
+
+    #[test]
+    fn trusted_proxies_are_addresses_and_networks() {
+        let parsed = |text| {
+            let listen = parse(&["--trusted-proxies", text]).unwrap().listen;
+            listen.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            parsed("10.0.0.0/8, 192.0.2.7,fd00::/8"),
+            ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"]
+        );
+        assert_eq!(parsed("::ffff:10.0.0.0/104,::ffff:192.0.2.7"), ["10.0.0.0/8", "192.0.2.7/32"]);
+        assert!(parse(&[]).unwrap().listen.trusted_proxies.is_empty());
     }
 
     #[test]

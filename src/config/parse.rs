@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytesize::ByteSize;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::{
     Encryption, JournalPlace, LockMode, LogFormat, Optional, RequestPrices, Source, StreamTime,
@@ -232,6 +233,29 @@ pub(super) fn replica_name(text: &str) -> Parsed<String> {
 
 pub(super) fn ip_address(text: &str) -> Parsed<IpAddr> {
     text.parse().map_err(|_| "an IP address such as 127.0.0.1, 0.0.0.0 or ::".to_owned())
+}
+
+/// An address is the network of this address alone.
+pub(super) fn network(text: &str) -> Parsed<IpNet> {
+    let text = text.trim();
+    let address = text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
+    let network = address.ok().or_else(|| text.parse().ok().map(canonical));
+    // Every client could choose its address, if every peer were trusted.
+    network.filter(|network| network.prefix_len() > 0).ok_or_else(|| {
+        "IP addresses and networks such as 10.0.0.0/8 or 2001:db8::7, of more than 0 bits"
+            .to_owned()
+    })
+}
+
+/// A network of IPv4 addresses mapped into IPv6 is that network of IPv4 addresses.
+fn canonical(network: IpNet) -> IpNet {
+    let mapped = match network {
+        IpNet::V6(network) => network.prefix_len().checked_sub(96).and_then(|bits| {
+            Some(IpNet::from(Ipv4Net::new(network.addr().to_ipv4_mapped()?, bits).ok()?))
+        }),
+        IpNet::V4(_) => None,
+    };
+    mapped.unwrap_or(network)
 }
 
 pub(super) fn origin(text: &str) -> Parsed<String> {

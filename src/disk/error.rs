@@ -87,7 +87,7 @@ impl DiskError {
     }
 
     /// Whether it is because nothing is there.
-    pub(super) fn is_not_found(&self) -> bool {
+    pub fn is_not_found(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
     }
 

@@ -7,7 +7,8 @@ mod error;
 mod sync;
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -20,6 +21,9 @@ pub use self::{
     error::{DiskError, DiskErrorKind},
     sync::{sync_directory, sync_file, write_bytes},
 };
+
+/// What is written to see whether a disk can be written: a block of most file systems.
+const PROBE_BYTES: usize = 4096;
 
 /// The files below one folder of this machine. One process writes there at a time; any number may
 /// read.
@@ -87,6 +91,21 @@ impl Disk {
         }
         failpoint!("disk.file.create", &self.temporary, builder.tempfile_in(&self.temporary))
             .map_err(|error| DiskError::of_write("make a file in", &self.temporary, error))
+    }
+
+    /// Whether a file can be made, written and fsynced where unfinished files are written. Makes no
+    /// folder: where that one is missing, the next above it that exists stands for it, up to the
+    /// service's own. The file has no name, so that nothing is left of it.
+    pub fn check_writable(&self) -> Result<(), DiskError> {
+        let own = self.temporary.ancestors().take_while(|folder| *folder != self.root);
+        let Some(folder) = own.into_iter().find(|folder| folder.exists()) else { return Ok(()) };
+        let failed = |action, error| DiskError::of_write(action, folder, error);
+        let file = standing_failpoint!("disk.file.create", folder, tempfile::tempfile_in(folder))
+            .map_err(|error| failed("make a file in", error))?;
+        standing_failpoint!("disk.file.write", folder, (&file).write_all(&[b'.'; PROBE_BYTES]))
+            .map_err(|error| failed("write in", error))?;
+        standing_failpoint!("disk.file.sync", folder, file.sync_all())
+            .map_err(|error| failed("sync a file in", error))
     }
 
     /// Gives a file its name unless the name is taken. Of several at once, one wins. Not durable

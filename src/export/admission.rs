@@ -1,41 +1,77 @@
-//! Bounds on what is held in memory at once, taken before a request's body is read.
+//! Bounds on what is in memory at once: bytes of requests, counted as what they become, and exports.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Weak, time::Duration};
 
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time,
+use tokio::time::Instant;
+
+use crate::{
+    limits::{CallerKey, FairPermit, FairSemaphore, Revoke, Unavailable},
+    telemetry::names,
 };
 
-/// Bytes are counted in units of this, since semaphores count to 2^32 at least.
-const UNIT_BYTES: u64 = 1024;
+/// Requests that wait for memory, and exports that wait for a place, at most. Each holds a connection's
+/// stream and what arrived of it.
+const QUEUE_LIMIT: usize = 1024;
 
 /// How much is admitted.
 #[derive(Debug, Clone, Copy)]
 pub struct AdmissionLimits {
     /// Exports at once, those that wait for a store included.
     pub concurrent_exports: u32,
-    /// Bytes of all requests in memory at once.
+    /// Bytes that all requests together take in memory.
     pub request_memory_bytes: u64,
-    /// Bytes of one request.
+    /// Bytes of one request's message.
     pub request_size_bytes: u64,
-    /// How long a request waits for its turn.
+    /// How long a request waits for room, all its waits together.
     pub patience: Duration,
 }
 
-/// Lets requests in while there is room for them.
-#[derive(Debug)]
+/// Lets requests in while there is room for them, and shares the room between callers. Cheap to clone.
+#[derive(Debug, Clone)]
 pub struct Admission {
     limits: AdmissionLimits,
-    exports: Arc<Semaphore>,
-    memory: Arc<Semaphore>,
+    exports: FairSemaphore,
+    memory: FairSemaphore,
 }
 
-/// The right to hold a request in memory; given back when dropped.
+/// Memory for one request, which grows as the request becomes known. Returned when dropped.
+pub struct Room {
+    admission: Admission,
+    caller: CallerKey,
+    memory: Option<FairPermit>,
+    /// What gives the memory up for other callers; `None` once the request has arrived.
+    holder: Option<Weak<dyn Revoke>>,
+    /// What is left of the limits' patience.
+    patience: Duration,
+}
+
+/// A place among the exports, and memory for a request. Returned when dropped.
 #[derive(Debug)]
 pub struct Permit {
-    _export: OwnedSemaphorePermit,
-    memory: OwnedSemaphorePermit,
+    _export: FairPermit,
+    room: Room,
+    /// Memory that stays taken beside the content's own.
+    beside_bytes: u64,
+}
+
+/// Why a request gets no room.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoom {
+    /// Other requests take it. Waiting helps.
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
+    /// The request takes more memory than all requests together may. Waiting does not help.
+    #[error(
+        "the request takes {needed_bytes} bytes of memory, and this server has {limit_bytes} for all requests \
+         (MAX_REQUEST_MEMORY): send fewer items, log entries or free fields, upload large documents first \
+         (CreateUpload), or raise the setting"
+    )]
+    TooLarge {
+        /// Memory that the request takes.
+        needed_bytes: u64,
+        /// Memory that there is.
+        limit_bytes: u64,
+    },
 }
 
 /// No room, also after a while. Waiting helps.
@@ -52,65 +88,193 @@ impl Admission {
     /// Admits up to these limits.
     pub fn new(limits: AdmissionLimits) -> Self {
         Self {
-            exports: Arc::new(Semaphore::new(limits.concurrent_exports as usize)),
-            memory: Arc::new(Semaphore::new(units(limits.request_memory_bytes) as usize)),
+            exports: FairSemaphore::new(u64::from(limits.concurrent_exports), QUEUE_LIMIT),
+            memory: FairSemaphore::new(limits.request_memory_bytes, QUEUE_LIMIT),
             limits,
         }
     }
 
-    /// Room for one request of the largest size, whose body is not read yet.
+    /// Bytes of one request's message at most.
+    pub fn request_size_bytes(&self) -> u64 {
+        self.limits.request_size_bytes
+    }
+
+    /// Memory that requests hold.
+    pub fn reserved_bytes(&self) -> u64 {
+        self.memory.capacity() - self.memory.free()
+    }
+
+    /// Room for a request of this caller, which takes nothing yet.
+    pub fn room(&self, caller: &CallerKey) -> Room {
+        let (admission, caller) = (self.clone(), caller.clone());
+        Room { patience: self.limits.patience, admission, caller, memory: None, holder: None }
+    }
+
+    /// Room for an export of the journal that takes this much memory. Waits for it, however long.
+    pub(super) async fn admit_journaled(&self, memory_bytes: u64) -> Option<Permit> {
+        // More than there can be would never be there: the settings became smaller since.
+        let memory_bytes = memory_bytes.min(self.memory.capacity());
+        let caller = CallerKey::server();
+        let export = wait_for(&self.exports, &caller, 1).await?;
+        let mut room = self.room(&caller);
+        room.memory = Some(wait_for(&self.memory, &caller, memory_bytes).await?);
+        Some(Permit { _export: export, room, beside_bytes: 0 })
+    }
+
+    /// Why a request ends whose memory was revoked.
+    pub fn revoked(&self) -> NoRoom {
+        self.overloaded(MEMORY_SETTING).into()
+    }
+
+    fn overloaded(&self, setting: &'static str) -> Overloaded {
+        names::SHARES_REFUSED.add(1, [setting]);
+        let AdmissionLimits { concurrent_exports, request_memory_bytes, .. } = self.limits;
+        let limit = match setting {
+            EXPORTS_SETTING => format!("the limit of {concurrent_exports} exports at once"),
+            _ => format!("the limit of {request_memory_bytes} bytes for requests"),
+        };
+        Overloaded { limit, setting }
+    }
+}
+
+const EXPORTS_SETTING: &str = "MAX_CONCURRENT_EXPORTS";
+const MEMORY_SETTING: &str = "MAX_REQUEST_MEMORY";
+
+/// Waits however long, also where the queue is full for now. `None` if there are fewer places than that.
+async fn wait_for(
+    semaphore: &FairSemaphore,
+    caller: &CallerKey,
+    amount: u64,
+) -> Option<FairPermit> {
+    loop {
+        match semaphore.acquire(caller, amount).await {
+            Ok(permit) => return Some(permit),
+            Err(Unavailable::TooMuch) => return None,
+            Err(Unavailable::QueueFull | Unavailable::TimedOut) => {
+                tokio::time::sleep(QUEUE_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// The pause before a work of the server asks for a place in a full queue again.
+const QUEUE_PAUSE: Duration = Duration::from_millis(100);
+
+impl Room {
+    /// Lets the memory be revoked in favour of other callers while the request arrives, whose sender may
+    /// take its time. To be called before any is taken; the holder must drop this room then.
+    pub fn make_revocable(&mut self, holder: Weak<dyn Revoke>) {
+        self.holder = Some(holder);
+    }
+
+    /// Keeps the memory from being revoked, from here on.
     ///
     /// # Errors
-    /// [`Overloaded`] where there is none within the limits' patience.
-    pub async fn admit(&self) -> Result<Permit, Overloaded> {
-        let exports = async {
-            let export = self.exports.clone().acquire_owned().await.ok()?;
-            let memory = self
-                .memory
-                .clone()
-                .acquire_many_owned(units(self.limits.request_size_bytes))
-                .await
-                .ok()?;
-            Some(Permit { _export: export, memory })
+    /// [`NoRoom`] if it was revoked already.
+    pub fn make_irrevocable(&mut self) -> Result<(), NoRoom> {
+        self.holder = None;
+        let is_kept = self.memory.as_mut().is_none_or(FairPermit::make_irrevocable);
+        if is_kept { Ok(()) } else { Err(self.admission.revoked()) }
+    }
+
+    /// Memory that it holds.
+    pub fn bytes(&self) -> u64 {
+        self.memory.as_ref().map_or(0, FairPermit::amount)
+    }
+
+    /// Takes memory until it holds this much. Waits for it as long as the limits' patience lasts.
+    ///
+    /// # Errors
+    /// [`NoRoom`]; it then holds what it held before.
+    pub async fn grow_to(&mut self, bytes: u64) -> Result<(), NoRoom> {
+        let limit_bytes = self.admission.memory.capacity();
+        if bytes > limit_bytes {
+            return Err(NoRoom::TooLarge { needed_bytes: bytes, limit_bytes });
+        }
+        if bytes <= self.bytes() {
+            return Ok(());
+        }
+        if bytes - self.bytes() > self.admission.memory.free() {
+            names::SHARES_WAITED.add(1, [MEMORY_SETTING]);
+        }
+        let begun = Instant::now();
+        let memory = &self.admission.memory;
+        let grown = match &mut self.memory {
+            Some(permit) => permit.grow_to(bytes, self.patience).await,
+            None => match memory.acquire_within(&self.caller, bytes, self.patience).await {
+                Ok(mut permit) => {
+                    if let Some(holder) = self.holder.clone() {
+                        permit.make_revocable(holder);
+                    }
+                    self.memory = Some(permit);
+                    Ok(())
+                }
+                Err(unavailable) => Err(unavailable),
+            },
         };
-        match time::timeout(self.limits.patience, exports).await {
-            Ok(Some(permit)) => Ok(permit),
-            // The semaphores are never closed, so this is the timeout.
-            Ok(None) | Err(_) => Err(self.overloaded()),
+        self.patience = self.patience.saturating_sub(begun.elapsed());
+        grown.map_err(|_| self.admission.overloaded(MEMORY_SETTING).into())
+    }
+
+    /// Returns all but this much.
+    pub fn shrink_to(&mut self, bytes: u64) {
+        if let Some(memory) = &mut self.memory {
+            memory.shrink_to(bytes);
         }
     }
 
-    /// Room for an export of the journal, whose size is known. Waits for it, however long.
-    pub(super) async fn admit_journaled(&self, size_bytes: u64) -> Option<Permit> {
-        // More than there can be is never to be had: the settings became smaller since.
-        let size_bytes = size_bytes.min(self.limits.request_memory_bytes);
-        let export = self.exports.clone().acquire_owned().await.ok()?;
-        let memory = self.memory.clone().acquire_many_owned(units(size_bytes)).await.ok()?;
-        Some(Permit { _export: export, memory })
-    }
-
-    fn overloaded(&self) -> Overloaded {
-        if self.exports.available_permits() == 0 {
-            let limit = format!("the limit of {} exports at once", self.limits.concurrent_exports);
-            Overloaded { limit, setting: "MAX_CONCURRENT_EXPORTS" }
-        } else {
-            let limit =
-                format!("the limit of {} bytes for requests", self.limits.request_memory_bytes);
-            Overloaded { limit, setting: "MAX_REQUEST_MEMORY" }
+    /// Takes a place among the exports. Waits for it as long as the limits' patience lasts.
+    ///
+    /// # Errors
+    /// [`Overloaded`].
+    pub async fn into_permit(mut self) -> Result<Permit, Overloaded> {
+        let begun = Instant::now();
+        let exports = &self.admission.exports;
+        if exports.free() == 0 {
+            names::SHARES_WAITED.add(1, [EXPORTS_SETTING]);
         }
+        match exports.acquire_within(&self.caller, 1, self.patience).await {
+            Ok(export) => {
+                self.patience = self.patience.saturating_sub(begun.elapsed());
+                Ok(Permit { _export: export, room: self, beside_bytes: 0 })
+            }
+            Err(_) => Err(self.admission.overloaded(EXPORTS_SETTING)),
+        }
+    }
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { caller, memory, patience, .. } = self;
+        let mut debug = formatter.debug_struct("Room");
+        debug.field("caller", caller).field("memory", memory).field("patience", patience);
+        debug.finish_non_exhaustive()
     }
 }
 
 impl Permit {
-    /// Gives back what the request, now read, does not take.
-    pub fn shrink_to(&mut self, request_size_bytes: u64) {
-        let surplus = self.memory.num_permits().saturating_sub(units(request_size_bytes) as usize);
-        drop(self.memory.split(surplus));
+    /// Memory that it holds.
+    pub fn bytes(&self) -> u64 {
+        self.room.bytes()
     }
-}
 
-fn units(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX)
+    /// Memory that the request takes beside its content, whatever [`Self::shrink_to`] says.
+    pub fn keep_beside(&mut self, bytes: u64) {
+        self.beside_bytes = bytes;
+    }
+
+    /// Returns all memory but what the content takes from now on.
+    pub fn shrink_to(&mut self, content_bytes: u64) {
+        self.room.shrink_to(content_bytes.saturating_add(self.beside_bytes));
+    }
+
+    /// Takes memory until it holds this much.
+    ///
+    /// # Errors
+    /// [`NoRoom`]; it then holds what it held before.
+    pub async fn grow_to(&mut self, bytes: u64) -> Result<(), NoRoom> {
+        self.room.grow_to(bytes).await
+    }
 }
 
 #[cfg(test)]
@@ -127,26 +291,90 @@ mod tests {
         })
     }
 
+    fn caller(name: &str) -> CallerKey {
+        CallerKey::named(name)
+    }
+
+    async fn admit(admission: &Admission, bytes: u64) -> Result<Permit, NoRoom> {
+        let mut room = admission.room(&caller("one"));
+        room.grow_to(bytes).await?;
+        Ok(room.into_permit().await?)
+    }
+
+    fn setting(error: NoRoom) -> &'static str {
+        match error {
+            NoRoom::Overloaded(overloaded) => overloaded.setting,
+            NoRoom::TooLarge { .. } => "too large",
+        }
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn room_is_reserved_for_the_largest_request_until_its_size_is_known() {
+    async fn memory_is_bounded_and_returned() {
         let admission = admission(10);
-        let mut first = admission.admit().await.unwrap();
-        let second = admission.admit().await.unwrap();
-        assert_eq!(admission.admit().await.unwrap_err().setting, "MAX_REQUEST_MEMORY");
-        first.shrink_to(0);
-        let third = admission.admit().await.unwrap();
-        assert!(admission.admit().await.is_err());
-        drop((second, third));
-        assert!(admission.admit().await.is_ok());
+        let mut first = admit(&admission, 32 * 1024).await.unwrap();
+        let second = admit(&admission, 32 * 1024).await.unwrap();
+        assert_eq!(setting(admit(&admission, 1).await.unwrap_err()), MEMORY_SETTING);
+        first.shrink_to(1024);
+        let third = admit(&admission, 31 * 1024).await.unwrap();
+        assert!(admit(&admission, 1).await.is_err());
+        drop((first, second, third));
+        assert_eq!(admission.reserved_bytes(), 0);
+        assert!(admit(&admission, 64 * 1024).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn request_beyond_all_memory_is_refused_at_once() {
+        let admission = admission(10);
+        let mut room = admission.room(&caller("one"));
+        room.grow_to(1024).await.unwrap();
+        let refused = room.grow_to(64 * 1024 + 1).await.unwrap_err();
+        assert_eq!(
+            refused,
+            NoRoom::TooLarge { needed_bytes: 64 * 1024 + 1, limit_bytes: 64 * 1024 }
+        );
+        assert_eq!(admission.reserved_bytes(), 1024);
     }
 
     #[tokio::test(start_paused = true)]
     async fn exports_are_counted() {
         let admission = admission(1);
-        let mut permit = admission.admit().await.unwrap();
-        permit.shrink_to(0);
-        assert_eq!(admission.admit().await.unwrap_err().setting, "MAX_CONCURRENT_EXPORTS");
+        let permit = admit(&admission, 0).await.unwrap();
+        assert_eq!(setting(admit(&admission, 0).await.unwrap_err()), EXPORTS_SETTING);
         drop(permit);
-        assert!(admission.admit().await.is_ok());
+        assert!(admit(&admission, 0).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn request_that_gets_no_place_returns_its_memory() {
+        let admission = admission(1);
+        let permit = admit(&admission, 1024).await.unwrap();
+        assert!(admit(&admission, 2048).await.is_err());
+        assert_eq!(admission.reserved_bytes(), permit.bytes());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_waits_of_a_request_together_last_as_long_as_one() {
+        let admission = admission(10);
+        let held = admit(&admission, 60 * 1024).await.unwrap();
+        let mut room = admission.room(&caller("two"));
+        room.grow_to(1024).await.unwrap();
+        let begun = tokio::time::Instant::now();
+        for _ in 0..5 {
+            assert!(room.grow_to(32 * 1024).await.is_err());
+        }
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        drop(held);
+        room.grow_to(32 * 1024).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn journaled_export_waits_for_its_memory() {
+        let admission = admission(10);
+        let held = admit(&admission, 40 * 1024).await.unwrap();
+        let journaled = admission.admit_journaled(u64::MAX);
+        tokio::pin!(journaled);
+        assert!(futures::poll!(&mut journaled).is_pending());
+        drop(held);
+        assert_eq!(journaled.await.unwrap().bytes(), 64 * 1024);
     }
 }

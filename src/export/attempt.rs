@@ -18,6 +18,7 @@ use super::{
 use crate::{
     bundle::{AcceptedExport, Bundle, Destination, Fallback, render},
     catalog::{Export, ExportArtifact, ExportState},
+    limits::Pool,
     store::{Store, StoreKind},
     transfer::RetryBudget,
 };
@@ -73,6 +74,7 @@ impl Job {
             budget: Arc::new(RetryBudget::new(settings.retry_budget)),
             parallel_puts: settings.parallel_puts,
             manifest_sent,
+            attempt: self.attempt.as_ref(),
             documents: Documents::new(
                 &self.shared,
                 self.run.export_id(),
@@ -81,7 +83,8 @@ impl Job {
             transfers: &self.shared.transfers,
         };
         let must_be_read = must_be_read(&export.content.documents);
-        let rendering = (!must_be_read).then(|| render_in_background(export.clone()));
+        let rendering =
+            (!must_be_read).then(|| render_in_background(&self.shared.computing, export.clone()));
         let claiming = async {
             if store.kind() == StoreKind::S3 {
                 self.require_safe_s3(&commit).await?;
@@ -113,7 +116,7 @@ impl Job {
         }
         let bundle = match rendering {
             Some(rendering) if is_as_pinned => rendering.await?,
-            _ => render_in_background(claim.export.clone()).await?,
+            _ => render_in_background(&self.shared.computing, claim.export.clone()).await?,
         };
         let accepted = claim.export.clone();
         let committed = commit.write(claim, &bundle).await?;
@@ -132,7 +135,7 @@ impl Job {
         if !is_wanted {
             return Durability::LocalDisk;
         }
-        match store_journal::keep(commit, export).await {
+        match store_journal::keep(commit, &self.shared.computing, export).await {
             Ok(()) => Durability::Store,
             Err(error) => {
                 tracing::warn!(export_id = %export.export_id, %error, "an accepted export is on this machine only");
@@ -195,9 +198,10 @@ impl Job {
 
 /// Renders in the background: a large bundle takes a while.
 pub(super) fn render_in_background(
+    computing: &Pool,
     export: AcceptedExport,
 ) -> impl Future<Output = Result<Bundle, Failure>> + use<> {
-    let rendering = tokio::task::spawn_blocking(move || render(&export));
+    let rendering = computing.run(move || render(&export));
     async move {
         let failed = |error: &dyn std::error::Error| {
             tracing::error!(%error, "rendering failed");

@@ -83,22 +83,58 @@ impl Backlog {
     }
 
     /// The oldest that is due. While S3 is closed, nothing that is only for S3.
-    pub(super) fn take(&self, s3_closed_until: Option<Instant>) -> Taken {
+    ///
+    /// Entries against which deaths of a process may count are taken one at a time, with nothing else in
+    /// work, and only while no other entry is due: the one with the fewest deaths first.
+    pub(super) fn take(
+        &self,
+        s3_closed_until: Option<Instant>,
+        deaths: impl Fn(&JournalEntry) -> Option<u32>,
+    ) -> Taken {
         let now = Instant::now();
         let mut inner = self.lock();
         let mut earliest: Option<Instant> = None;
-        for item in inner.items.values_mut().filter(|item| !item.is_in_work) {
+        let mut suspect: Option<(u32, (AcceptedTime, ExportId))> = None;
+        let mut is_busy = false;
+        for (key, item) in &mut inner.items {
+            let suspicion = deaths(&item.waiting.entry);
+            if item.is_in_work {
+                if suspicion.is_some() {
+                    // Its end wakes whoever waits.
+                    return Taken::Nothing;
+                }
+                is_busy = true;
+                continue;
+            }
             let due = match (item.waiting.task, s3_closed_until) {
                 (Task::Drain, Some(until)) => item.not_before.max(until),
                 _ => item.not_before,
             };
-            if due <= now {
-                item.is_in_work = true;
-                return Taken::Now(item.waiting.entry.clone(), item.waiting.task);
+            match suspicion {
+                Some(deaths) if due <= now => {
+                    if suspect.is_none_or(|(fewest, _)| deaths < fewest) {
+                        suspect = Some((deaths, *key));
+                    }
+                }
+                None if due <= now => {
+                    item.is_in_work = true;
+                    return Taken::Now(item.waiting.entry.clone(), item.waiting.task);
+                }
+                _ => earliest = Some(earliest.map_or(due, |earliest| earliest.min(due))),
             }
-            earliest = Some(earliest.map_or(due, |earliest| earliest.min(due)));
+        }
+        if let Some((_, key)) = suspect.filter(|_| !is_busy)
+            && let Some(item) = inner.items.get_mut(&key)
+        {
+            item.is_in_work = true;
+            return Taken::Now(item.waiting.entry.clone(), item.waiting.task);
         }
         earliest.map_or(Taken::Nothing, Taken::At)
+    }
+
+    /// Some work ended: what waited for that may be taken.
+    pub(super) fn wake(&self) {
+        self.changed.notify_one();
     }
 
     /// Waits until something new came.
@@ -119,6 +155,16 @@ impl Backlog {
             item.not_before = Instant::now() + pause;
             item.is_in_work = false;
             item.waiting.setback = Some(setback);
+        }
+        self.changed.notify_one();
+    }
+
+    /// Gives back an entry that takes this much memory, to be taken again at once.
+    pub(super) fn reserve_more(&self, export_id: ExportId, memory_bytes: u64) {
+        if let Some(item) = self.lock().get_mut(export_id) {
+            item.waiting.entry.memory_bytes = memory_bytes;
+            item.not_before = Instant::now();
+            item.is_in_work = false;
         }
         self.changed.notify_one();
     }

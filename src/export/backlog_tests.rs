@@ -25,6 +25,7 @@ fn entry(second: u32) -> JournalEntry {
             reviewer: String::new(),
         },
         size_bytes: 1,
+        memory_bytes: 1,
     }
 }
 
@@ -39,7 +40,7 @@ fn setback(reason: FailureReason) -> Outage {
 
 /// What is to be done now, if anything is.
 fn take(backlog: &Backlog) -> Option<(ExportId, Task)> {
-    match backlog.take(None) {
+    match backlog.take(None, |_| None) {
         Taken::Now(entry, task) => Some((entry.header.export_id, task)),
         Taken::At(_) | Taken::Nothing => None,
     }
@@ -47,7 +48,7 @@ fn take(backlog: &Backlog) -> Option<(ExportId, Task)> {
 
 /// How long there is nothing to do.
 fn pause(backlog: &Backlog, s3_closed_until: Option<Instant>) -> Duration {
-    match backlog.take(s3_closed_until) {
+    match backlog.take(s3_closed_until, |_| None) {
         Taken::At(time) => time - Instant::now(),
         other => panic!("{other:?}"),
     }
@@ -56,7 +57,7 @@ fn pause(backlog: &Backlog, s3_closed_until: Option<Instant>) -> Duration {
 #[tokio::test(start_paused = true)]
 async fn the_oldest_comes_first_and_each_once() {
     let backlog = Backlog::default();
-    assert!(matches!(backlog.take(None), Taken::Nothing));
+    assert!(matches!(backlog.take(None, |_| None), Taken::Nothing));
     for second in [3, 1, 2] {
         backlog.push(entry(second), Task::Carry, Duration::ZERO);
     }
@@ -65,7 +66,7 @@ async fn the_oldest_comes_first_and_each_once() {
         assert_eq!(take(&backlog), Some((id(second), Task::Carry)));
     }
     // All are being worked on, and known still.
-    assert!(matches!(backlog.take(None), Taken::Nothing));
+    assert!(matches!(backlog.take(None, |_| None), Taken::Nothing));
     assert_eq!(backlog.oldest(), Some(entry(1).header.accepted_time));
     backlog.remove(id(1));
     assert_eq!(backlog.oldest(), Some(entry(2).header.accepted_time));
@@ -93,11 +94,11 @@ async fn while_s3_is_closed_only_what_is_for_s3_alone_waits() {
     backlog.push(entry(2), Task::Carry, Duration::ZERO);
     let closed_until = Some(Instant::now() + Duration::from_secs(7));
     // To carry an export it may go to the local store.
-    assert!(matches!(backlog.take(closed_until), Taken::Now(entry, Task::Carry)
+    assert!(matches!(backlog.take(closed_until, |_| None), Taken::Now(entry, Task::Carry)
         if entry.header.export_id == id(2)));
     assert_eq!(pause(&backlog, closed_until), Duration::from_secs(7));
     time::advance(Duration::from_secs(7)).await;
-    assert!(matches!(backlog.take(closed_until), Taken::Now(_, Task::Drain)));
+    assert!(matches!(backlog.take(closed_until, |_| None), Taken::Now(_, Task::Drain)));
     // Its own pause may be the longer one.
     backlog.push(entry(3), Task::Drain, Duration::from_secs(9));
     let closed_until = Some(Instant::now() + Duration::from_secs(7));
@@ -114,7 +115,7 @@ async fn a_new_task_takes_the_place_of_the_old_one() {
     assert_eq!(backlog.with_bundle(id(1)), Some((Task::Drain, entry(1).header.digest())));
     assert!(backlog.set_back(9).is_empty(), "the old task's setback is not the new one's");
     assert_eq!(take(&backlog), Some((id(1), Task::Drain)));
-    assert!(matches!(backlog.take(None), Taken::Nothing), "it is there twice");
+    assert!(matches!(backlog.take(None, |_| None), Taken::Nothing), "it is there twice");
     // While the old one ends, too.
     backlog.push(entry(1), Task::Drain, Duration::from_secs(5));
     assert_eq!(pause(&backlog, None), Duration::from_secs(5));
@@ -200,4 +201,36 @@ async fn who_waits_hears_of_everything_new_to_do() {
         time::timeout(Duration::from_secs(1), backlog.changed()).await.unwrap();
         assert!(time::timeout(Duration::from_secs(1), backlog.changed()).await.is_err());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspects_come_one_at_a_time_after_all_others() {
+    let backlog = Backlog::default();
+    for second in [1, 2, 3, 4] {
+        backlog.push(entry(second), Task::Carry, Duration::ZERO);
+    }
+    // The oldest has two deaths, the next one none.
+    let deaths = |entry: &JournalEntry| match entry.header.export_id {
+        export_id if export_id == id(1) => Some(2),
+        export_id if export_id == id(2) => Some(0),
+        _ => None,
+    };
+    let take = || match backlog.take(None, deaths) {
+        Taken::Now(entry, _) => Some(entry.header.export_id),
+        _ => None,
+    };
+    assert_eq!(take(), Some(id(3)));
+    assert_eq!(take(), Some(id(4)));
+    assert_eq!(take(), None, "others are in work");
+    backlog.remove(id(3));
+    assert_eq!(take(), None, "another is in work");
+    backlog.remove(id(4));
+    assert_eq!(take(), Some(id(2)), "the one with the fewest deaths");
+    assert_eq!(take(), None, "one at a time");
+    backlog.push(entry(5), Task::Carry, Duration::ZERO);
+    assert_eq!(take(), None, "nothing beside it");
+    backlog.remove(id(2));
+    assert_eq!(take(), Some(id(5)));
+    backlog.remove(id(5));
+    assert_eq!(take(), Some(id(1)));
 }

@@ -16,6 +16,7 @@ use super::{
     documents::Documents,
     events::Run,
     failure::{AttemptError, Failure},
+    journal::Attempt,
 };
 use crate::{
     bundle::{AcceptedExport, Artifact, Bundle, FolderName, FormatVersion, Manifest},
@@ -40,6 +41,8 @@ pub(super) struct Commit<'a> {
     /// Where the content of documents comes from, and how it is moved.
     pub documents: Documents<'a>,
     pub transfers: &'a Transfers,
+    /// The note of the journal's entry, if the export was loaded from there.
+    pub attempt: Option<&'a Attempt>,
 }
 
 /// A folder that belongs to an export.
@@ -296,6 +299,7 @@ impl Commit<'_> {
         };
         failpoint!("artifact.put");
         if stored {
+            self.attempt.inspect(|attempt| attempt.progress());
             self.run.stored(self.update(artifact), artifact.size_bytes());
         }
         Ok(stored)

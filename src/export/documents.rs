@@ -16,6 +16,7 @@ use crate::{
     },
     catalog::{StoredBundle, layout},
     digest::{ContentChecksums, Sha256},
+    limits::Pool,
     store::{ObjectInfo, SourceLocation, SourceObject, Store, StoreError, StoreErrorKind},
     transfer::{ContentSource, RetryBudget, checksums_of},
     upload::{FinishedUpload, UploadPlace},
@@ -273,6 +274,8 @@ fn source_object(location: SourceLocation, e_tag: &str, size_bytes: u64) -> Sour
 pub(super) struct Documents<'a> {
     s3: Option<&'a Arc<dyn Store>>,
     journal: Option<&'a Journal>,
+    /// Threads that read files of this machine.
+    files: &'a Pool,
     /// The export as this machine accepted it, under which the journal keeps its attachments.
     export_id: ExportId,
     content_digest: ContentDigest,
@@ -285,7 +288,7 @@ impl<'a> Documents<'a> {
         content_digest: ContentDigest,
     ) -> Self {
         let (s3, journal) = (shared.stores.s3.as_ref(), shared.journal().ok());
-        Self { s3, journal, export_id, content_digest }
+        Self { s3, journal, files: shared.transfers.files(), export_id, content_digest }
     }
 
     /// Where content comes from.
@@ -341,7 +344,9 @@ impl<'a> Documents<'a> {
         for document in &export.content.documents {
             let Some(object) = object_of(document) else { continue };
             let source = self.source(&document.content)?;
-            let checksums = budget.run(|| read_checksums(&source, budget), |_, _| {}).await?;
+            let read =
+                || async { checksums_of(source.open(self.files).await?, || budget.renew()).await };
+            let checksums = budget.run(read, |_, _| {}).await?;
             let is_other = document.sha256.is_some_and(|claimed| claimed != checksums.sha256);
             if is_other || checksums.size_bytes != document.content.size_bytes() {
                 let message = format!(
@@ -379,13 +384,6 @@ pub(super) async fn digests_of_committed(
         Some((kind, ReadDigest { sha256: artifact.sha256, crc64nvme: None }))
     });
     Ok(digests.collect())
-}
-
-async fn read_checksums(
-    source: &ContentSource,
-    budget: &RetryBudget,
-) -> Result<ContentChecksums, StoreError> {
-    checksums_of(source.open().await?, || budget.renew()).await
 }
 
 fn unreachable_source(why: &str) -> StoreError {

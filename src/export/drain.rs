@@ -38,11 +38,15 @@ pub(super) async fn work(shared: Arc<Shared>) {
             next = next(&shared) => next,
             () = shared.draining.cancelled() => return,
         };
-        let Some(permit) = shared.admission.admit_journaled(entry.size_bytes).await else { return };
+        let Some(permit) = shared.admission.admit_journaled(entry.memory_bytes).await else {
+            return;
+        };
         let worker = shared.clone();
         shared.tasks.spawn(async move {
             let _slot = slot;
             attempt(&worker, &entry, task, permit).await;
+            // What waits for this to end may begin.
+            worker.backlog.wake();
         });
     }
 }
@@ -50,7 +54,8 @@ pub(super) async fn work(shared: Arc<Shared>) {
 /// Waits for something to do.
 async fn next(shared: &Shared) -> (JournalEntry, Task) {
     loop {
-        match shared.backlog.take(shared.breaker.closed_until()) {
+        let Ok(journal) = shared.journal() else { return std::future::pending().await };
+        match shared.backlog.take(shared.breaker.closed_until(), journal.suspicion()) {
             Taken::Now(entry, task) => return (entry, task),
             Taken::At(time) => {
                 tokio::select! {
@@ -72,7 +77,7 @@ async fn attempt(shared: &Arc<Shared>, entry: &JournalEntry, task: Task, permit:
             Run::unheard(running_export(&entry.header), entry.header.digest(), &shared.clock)
         }
     };
-    let job = Job { shared: shared.clone(), run: run.clone(), _permit: permit };
+    let mut job = Job::new(shared.clone(), run.clone(), permit);
     let work = async move {
         match task {
             Task::Carry => job.resume(entry.clone()).await,
@@ -98,7 +103,7 @@ async fn attempt(shared: &Arc<Shared>, entry: &JournalEntry, task: Task, permit:
 impl Job {
     /// Sends a bundle to S3 that is whole in the local store, or finds it there, and tidies up; or sets
     /// it back.
-    async fn finish(&self, entry: &JournalEntry, task: Task) {
+    async fn finish(&mut self, entry: &JournalEntry, task: Task) {
         let Err(failure) = self.send(entry, task).await else { return };
         let what = match task {
             Task::Tidy => "what is left of a committed export can't be removed now",
@@ -112,8 +117,8 @@ impl Job {
         self.shared.backlog.postpone(entry, task, failure.into());
     }
 
-    async fn send(&self, entry: &JournalEntry, task: Task) -> Result<(), Failure> {
-        let shared = &self.shared;
+    async fn send(&mut self, entry: &JournalEntry, task: Task) -> Result<(), Failure> {
+        let shared = &self.shared.clone();
         let export_id = entry.header.export_id;
         let store = match entry.header.destination {
             Destination::Local => &shared.stores.local,
@@ -149,12 +154,41 @@ impl Job {
         Ok(())
     }
 
-    /// Reads an entry; none where there is nothing to go on with now, which was noted.
-    pub(super) async fn load(&self, entry: &JournalEntry) -> Option<AcceptedExport> {
+    /// Reads an entry within the memory that is reserved for it. `None` if it can't be worked on now,
+    /// which was noted.
+    pub(super) async fn load(&mut self, entry: &JournalEntry) -> Option<AcceptedExport> {
         let export_id = entry.header.export_id;
         let journal = self.shared.journal().ok()?;
-        let error = match journal.load(entry).await {
-            Ok(export) => return Some(export),
+        let limit_bytes = self.shared.settings.admission.request_memory_bytes;
+        let reserved_bytes = entry.memory_bytes.min(limit_bytes);
+        let attempt = journal.begin_attempt(entry, self.counted.has_company()).await;
+        let error = match journal.load(entry, reserved_bytes).await {
+            Ok(export) => {
+                failpoint!("journal.loaded");
+                let memory_bytes = export.content.footprint_bytes().max(entry.size_bytes);
+                if memory_bytes > reserved_bytes && reserved_bytes < limit_bytes {
+                    drop(export);
+                    self.reserve_more(entry, memory_bytes);
+                    return None;
+                }
+                self.permit.shrink_to(memory_bytes.min(reserved_bytes));
+                self.attempt = Some(attempt);
+                return Some(export);
+            }
+            Err(LoadError::OverBudget { .. }) if reserved_bytes < limit_bytes => {
+                self.reserve_more(entry, limit_bytes);
+                return None;
+            }
+            Err(LoadError::OverBudget { .. }) => {
+                let reason = format!(
+                    "it takes more memory than the {limit_bytes} bytes of MAX_REQUEST_MEMORY: raise the setting, \
+                     then retry the entry"
+                );
+                match journal.set_aside(entry, reason.clone()).await {
+                    Ok(()) => LoadError::Damaged { reason },
+                    Err(error) => error,
+                }
+            }
             Err(error) => error,
         };
         tracing::error!(%export_id, %error, "an accepted export can't be read from the journal");
@@ -163,11 +197,27 @@ impl Job {
             LoadError::Gone | LoadError::Damaged { .. } => {
                 self.quarantine(entry, message).await;
             }
-            LoadError::LaterRelease(_) | LoadError::Disk(_) | LoadError::BrokeOff => {
+            LoadError::LaterRelease(_)
+            | LoadError::OverBudget { .. }
+            | LoadError::Disk(_)
+            | LoadError::BrokeOff => {
                 self.postpone(entry, Failure { reason: FailureReason::Internal, message });
             }
         }
         None
+    }
+
+    /// Gives an entry back that takes more memory than its header says: the next attempt reserves
+    /// this much.
+    fn reserve_more(&self, entry: &JournalEntry, memory_bytes: u64) {
+        tracing::warn!(
+            export_id = %entry.header.export_id, memory_bytes, reserved_bytes = entry.memory_bytes,
+            "an entry of the journal takes more memory than was reserved for it"
+        );
+        if !self.run.has_ended() {
+            self.run.update(|export| export.state = ExportState::Pending);
+        }
+        self.shared.backlog.reserve_more(entry.header.export_id, memory_bytes);
     }
 
     /// Nothing more can be done for an export here. A bundle it has in the local store stays there.

@@ -7,14 +7,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::time;
+use tokio::time::{self, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
     Admission, EngineSettings, FailureReason, Permit, RequestedDocument, StartError, Status,
-    Stores, Subscription,
+    Stores, Subscription, acceptance,
     documents::{Pinned, pin},
     events::Run,
     job::{Job, running_export},
@@ -32,12 +32,11 @@ use crate::{
     },
     catalog::Export,
     clock::Clock,
+    health::{Acceptance, Refusal},
+    limits::{Pool, PoolState, Pools},
     telemetry::spans,
     upload::Uploads,
 };
-
-/// How long a shutdown waits for the disk.
-const DISK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a caller asks for, its documents as the request has them.
 #[derive(Debug, Clone)]
@@ -52,6 +51,17 @@ pub struct RequestedContent {
     pub fallback: Fallback,
 }
 
+impl RequestedContent {
+    /// Bytes of the documents that came with the request.
+    pub fn inline_bytes(&self) -> u64 {
+        let inline = |document: &RequestedDocument| match document {
+            RequestedDocument::Here(document) => document.content.size_bytes(),
+            RequestedDocument::Elsewhere(_) => 0,
+        };
+        self.documents.iter().map(inline).sum()
+    }
+}
+
 /// Accepts requests and carries them to committed bundles. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Engine {
@@ -59,15 +69,20 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine over these stores. Without a journal it accepts nothing, and is good for reading.
+    /// An engine over these stores. Without a journal it accepts nothing, and is good for reading. The
+    /// pool is for work that computes for a while. What shows whether exports are accepted is noted in
+    /// `acceptance`.
     pub fn new(
         settings: EngineSettings,
         stores: Stores,
         journal: Option<Journal>,
         uploads: Uploads,
+        computing: Pool,
+        acceptance: Acceptance,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { shared: Arc::new(Shared::new(settings, stores, journal, uploads, clock)) }
+        let shared = Shared::new(settings, stores, journal, uploads, computing, acceptance, clock);
+        Self { shared: Arc::new(shared) }
     }
 
     /// Takes up what the journal has of earlier processes, and goes on with it in the background.
@@ -87,6 +102,38 @@ impl Engine {
     /// Documents that come before their requests.
     pub fn uploads(&self) -> &Uploads {
         &self.shared.uploads
+    }
+
+    /// Threads for work that computes for a while.
+    pub fn computing(&self) -> &Pool {
+        &self.shared.computing
+    }
+
+    /// Whether exports are accepted, as the latest write or check shows.
+    pub fn acceptance(&self) -> &Acceptance {
+        &self.shared.acceptance
+    }
+
+    /// Checks whether an export would be accepted: with a small write to the disk, and of S3 only what is
+    /// known. `None` if it would be.
+    pub fn check_acceptance(&self) -> impl Future<Output = Option<Refusal>> + Send + 'static {
+        let shared = self.shared.clone();
+        async move { acceptance::check(&shared).await }
+    }
+
+    /// All threads for blocking work that it uses, those of its stores too.
+    pub fn pools(&self) -> Pools {
+        let shared = &self.shared;
+        let journal = shared.journal().ok().map(|journal| journal.pool().clone());
+        let mut pools = Pools {
+            writing: journal.into_iter().chain([shared.transfers.files().clone()]).collect(),
+            other: vec![shared.computing.clone()],
+        };
+        pools.extend(shared.stores.local.pools());
+        if let Some(s3) = &shared.stores.s3 {
+            pools.extend(s3.pools());
+        }
+        pools
     }
 
     /// Where a bundle goes whose caller does not say.
@@ -116,7 +163,7 @@ impl Engine {
         request_id: Option<Uuid>,
         requested: RequestedContent,
         requested_by: String,
-        permit: Permit,
+        mut permit: Permit,
     ) -> Result<Subscription, StartError> {
         let shared = &self.shared;
         if shared.draining.is_cancelled() {
@@ -132,12 +179,13 @@ impl Engine {
         let content = ExportContent { review, documents, destination, fallback };
         let format_version = shared.settings.format_version;
         // In the background: a large review takes a while.
-        let digested =
-            tokio::task::spawn_blocking(move || (content.digest(format_version), content)).await;
-        let (content_digest, content) = digested.map_err(|error| {
+        let digest = move || (content.digest(format_version), content.footprint_bytes(), content);
+        let digested = shared.computing.run(digest).await;
+        let (content_digest, memory_bytes, content) = digested.map_err(|error| {
             tracing::error!(%error, "digesting a request panicked");
             StartError::Internal
         })?;
+        permit.shrink_to(memory_bytes);
         let accepted_time = AcceptedTime::new(shared.clock.now());
         let export = AcceptedExport {
             export_id,
@@ -167,8 +215,8 @@ impl Engine {
             shared.registry.forget_run(&run);
         };
         if is_new {
-            let job = Job { shared: shared.clone(), run: run.clone(), _permit: permit };
-            self.spawn(job, export, attachments);
+            let job = Job::new(shared.clone(), run.clone(), permit);
+            self.spawn(job, export, memory_bytes, attachments);
         }
         run.acceptance().await?;
         Ok(self.subscribe(run, 0))
@@ -252,25 +300,53 @@ impl Engine {
         self.shared.ending.clone()
     }
 
-    /// Takes no more requests, gives running exports this long to end, then lets listeners go.
-    pub async fn shut_down(&self, patience: Duration) {
-        self.shared.draining.cancel();
-        self.shared.tasks.close();
-        if time::timeout(patience, self.shared.tasks.wait()).await.is_err() {
-            let left = self.shared.tasks.len();
+    /// The process is about to stop: however it ends from now on, that is no death of an entry of the
+    /// journal. To be called before anything is waited for.
+    pub async fn announce_stop(&self) {
+        if let Ok(journal) = self.shared.journal() {
+            journal.close_attempts().await;
+        }
+    }
+
+    /// Takes no more requests, gives running exports until `patience` to end, then lets listeners go. Whether
+    /// all work on exports has ended by `end`.
+    pub async fn shut_down(&self, patience: Instant, end: Instant) -> bool {
+        self.announce_stop().await;
+        let shared = &self.shared;
+        shared.draining.cancel();
+        shared.tasks.close();
+        if time::timeout_at(patience, shared.tasks.wait()).await.is_err() {
+            let left = shared.tasks.len();
             tracing::warn!(
                 left,
                 "exports still run at shutdown: the journal has them, the next start goes on"
             );
-            self.shared.aborting.cancel();
-            self.shared.tasks.wait().await;
+            shared.aborting.cancel();
         }
-        if let Ok(journal) = self.shared.journal()
-            && time::timeout(DISK_PATIENCE, journal.finish()).await.is_err()
-        {
-            tracing::warn!("the journal's disk hangs");
+        let have_ended = time::timeout_at(end, shared.tasks.wait()).await.is_ok();
+        if !have_ended {
+            tracing::error!(left = shared.tasks.len(), "work on exports hangs");
         }
-        self.shared.ending.cancel();
+        shared.ending.cancel();
+        have_ended
+    }
+
+    /// Waits until what was being written to this machine's disk is written, so that the next process
+    /// finds it done. Whether it was by `end`.
+    pub async fn finish_writes(&self, end: Instant) -> bool {
+        if let Ok(journal) = self.shared.journal() {
+            // Also what is to be submitted only now.
+            let _ = time::timeout_at(end, journal.finish()).await;
+        }
+        let mut have_ended = true;
+        for pool in self.pools().writing {
+            if time::timeout_at(end, pool.idle()).await.is_err() {
+                let PoolState { running, queued, .. } = pool.state();
+                tracing::error!(pool = pool.name(), running, queued, "disk work hangs at shutdown");
+                have_ended = false;
+            }
+        }
+        have_ended
     }
 
     fn subscribe(&self, run: Arc<Run>, seen: u64) -> Subscription {
@@ -282,12 +358,18 @@ impl Engine {
         )
     }
 
-    fn spawn(&self, job: Job, export: AcceptedExport, attachments: Vec<(DocumentKind, PathBuf)>) {
+    fn spawn(
+        &self,
+        job: Job,
+        export: AcceptedExport,
+        memory_bytes: u64,
+        attachments: Vec<(DocumentKind, PathBuf)>,
+    ) {
         let (shared, run) = (self.shared.clone(), job.run.clone());
         let documents = export.content.documents.iter();
         let inline = documents.filter_map(|document| document.content.inline());
         let size_bytes = inline.map(|bytes| bytes.len() as u64).sum();
-        let entry = JournalEntry { header: export.header(), size_bytes };
+        let entry = JournalEntry { header: export.header(), size_bytes, memory_bytes };
         // Below the call that started it, whose trace it belongs to.
         let work = job.start(export, attachments).instrument(spans::export(run.export_id()));
         self.shared.tasks.spawn(async move {

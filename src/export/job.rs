@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Durability, Permit, events::Run, journal::JournalEntry, shared::Shared};
+use super::{
+    Durability, Permit,
+    events::Run,
+    journal::{Attempt, JournalEntry},
+    shared::{Counted, Shared},
+};
 use crate::{
     bundle::{AcceptedHeader, ExportId},
     catalog::{Export, ExportState},
@@ -16,7 +21,17 @@ pub(super) struct Job {
     pub shared: Arc<Shared>,
     pub run: Arc<Run>,
     /// The right to hold the request in memory, as long as this is.
-    pub _permit: Permit,
+    pub permit: Permit,
+    /// The note of its entry, if that was loaded from the journal.
+    pub attempt: Option<Attempt>,
+    pub counted: Counted,
+}
+
+impl Job {
+    pub(super) fn new(shared: Arc<Shared>, run: Arc<Run>, permit: Permit) -> Self {
+        let counted = shared.in_progress.count();
+        Self { shared, run, permit, attempt: None, counted }
+    }
 }
 
 /// The run of an export that an earlier process accepted.

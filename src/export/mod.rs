@@ -3,6 +3,7 @@
 //! An export runs in a task of its own, apart from the stream that started it: a client that goes
 //! away or reads slowly stops nothing.
 
+mod acceptance;
 mod account;
 mod admission;
 mod attempt;
@@ -30,7 +31,7 @@ mod tally;
 mod watchdog;
 
 pub use self::{
-    admission::{Admission, AdmissionLimits, Overloaded, Permit},
+    admission::{Admission, AdmissionLimits, NoRoom, Overloaded, Permit, Room},
     documents::{AllowedSource, NamedDocument, NamedPlace, RequestedDocument},
     engine::Engine,
     engine::RequestedContent,

@@ -30,6 +30,9 @@ const PARALLEL_READS: usize = 16;
 /// the disk did not let us read.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
+/// How often the server looks for entries that are to be retried.
+const LOOK_FOR_RETRIED: Duration = Duration::from_secs(2);
+
 /// Takes up the journal's entries, and starts working on them.
 ///
 /// # Errors
@@ -60,6 +63,7 @@ pub(super) async fn resume(shared: &Arc<Shared>) -> Result<(), JournalError> {
     if shared.settings.journal == JournalPlace::Store {
         shared.tasks.spawn(takeover::watch(shared.clone()));
     }
+    shared.tasks.spawn(take_retried(shared.clone()));
     if !is_whole {
         shared.tasks.spawn(look_again(shared.clone()));
     }
@@ -111,6 +115,30 @@ async fn look_again(shared: Arc<Shared>) {
             }
             Err(error) => tracing::warn!(%error, "the journal can't be looked through"),
         }
+    }
+}
+
+/// Takes up the entries that `tara-export journal retry` took out of quarantine, until the server stops.
+async fn take_retried(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = time::sleep(LOOK_FOR_RETRIED) => {}
+            () = shared.draining.cancelled() => return,
+        }
+        let Ok(journal) = shared.journal() else { return };
+        let entries = match journal.take_retried().await {
+            Ok(entries) if entries.is_empty() => continue,
+            Ok(entries) => entries,
+            Err(error) => {
+                tracing::warn!(%error, "entries that are to be retried stay where they are for now");
+                continue;
+            }
+        };
+        for entry in &entries {
+            shared.registry.forget(entry.header.export_id);
+            shared.tally.remove(ExportState::Quarantined);
+        }
+        take_up(&shared, JournalListing { entries, ..JournalListing::default() }).await;
     }
 }
 

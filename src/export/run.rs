@@ -6,10 +6,13 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use super::{
-    Durability, EventKind, FailureReason, StartError, account,
+    Durability, EventKind, FailureReason, StartError,
+    acceptance::refusal_of,
+    account,
     attempt::Made,
     backlog::Task,
     documents::need_s3,
@@ -67,27 +70,41 @@ impl Job {
             let (export_id, digest) = (export.export_id, export.content_digest);
             if let Err(error) = journal.attach(export_id, digest, kind, file).await {
                 tracing::error!(%export_id, %error, "not accepted");
+                self.note_refusal(&error);
                 return self.run.refuse(error.into());
             }
         }
         match journal.record(&export).await {
             Ok(entry) => {
+                self.shared.acceptance.accepted();
                 failpoint!("journal.recorded");
                 self.carry(&export, &entry, Origin::Request).await;
             }
-            // It was never taken out of the journal, though it has ended.
-            Err(JournalError::RecordedBefore(header)) => {
-                self.resume(JournalEntry { header: *header, size_bytes: 0 }).await;
+            // It is in the journal and not in this process's memory. The backlog reserves what the
+            // entry takes; this request's memory is returned.
+            Err(JournalError::RecordedBefore(entry)) => {
+                drop(export);
+                self.run.update(|export| export.state = ExportState::Pending);
+                self.run.resume(entry.header.accepted_time, Durability::LocalDisk);
+                self.shared.backlog.push(*entry, Task::Carry, Duration::ZERO);
             }
             Err(error) => {
                 tracing::error!(export_id = %export.export_id, %error, "not accepted");
+                self.note_refusal(&error);
                 self.run.refuse(error.into());
             }
         }
     }
 
+    /// What refuses this export may refuse all.
+    fn note_refusal(&self, error: &JournalError) {
+        if let Some(refusal) = refusal_of(error) {
+            self.shared.acceptance.set(Some(refusal));
+        }
+    }
+
     /// Carries an export of the journal to its end.
-    pub(super) async fn resume(self, entry: JournalEntry) {
+    pub(super) async fn resume(mut self, entry: JournalEntry) {
         self.run.resume(entry.header.accepted_time, Durability::LocalDisk);
         self.run.update(|export| {
             export.state = ExportState::Running;
@@ -125,6 +142,7 @@ impl Job {
         if !self.run.is_accepted() {
             let Failure { reason, message } = failure;
             tracing::warn!(export_id = %accepted.export_id, %reason, error = message, "not accepted");
+            self.shared.acceptance.check_soon();
             return self.refuse(entry, StartError::Store { reason, message }).await;
         }
         // Nobody can make this bundle any more. What was made of it before has been looked for.

@@ -111,7 +111,7 @@ fn not_whole(store: &dyn Store, key: &ObjectKey) -> Failure {
 /// record, by which the rest is found again.
 async fn remove_local_copy(shared: &Shared, accepted: &AcceptedExport) -> Result<(), Failure> {
     let local = shared.stores.local.as_ref();
-    let bundle = render_in_background(accepted.clone()).await?;
+    let bundle = render_in_background(&shared.computing, accepted.clone()).await?;
     let folders = claimed_folders(local, &accepted.folder_base, accepted.export_id).await?;
     for folder in folders {
         if !shared.settings.keep_local_copies {

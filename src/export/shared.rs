@@ -1,7 +1,10 @@
 //! What the engine and all its runs share.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,6 +17,8 @@ use super::{
 use crate::{
     bundle::FormatVersion,
     clock::Clock,
+    health::Acceptance,
+    limits::Pool,
     store::{Store, StoreError, honours_conditional_put},
     transfer::Transfers,
     upload::Uploads,
@@ -78,6 +83,34 @@ pub struct Stores {
     pub local: Arc<dyn Store>,
 }
 
+/// Counts the exports that are worked on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct InProgress(Arc<AtomicUsize>);
+
+/// One export that is worked on, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Counted(InProgress);
+
+impl InProgress {
+    pub(super) fn count(&self) -> Counted {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Counted(self.clone())
+    }
+}
+
+impl Counted {
+    /// Whether others are worked on, too.
+    pub(super) fn has_company(&self) -> bool {
+        self.0.0.load(Ordering::Relaxed) > 1
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// One for each engine.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -93,7 +126,12 @@ pub(super) struct Shared {
     pub tally: Arc<Tally>,
     pub uploads: Uploads,
     pub transfers: Transfers,
+    /// Threads for what computes for a while: digests, rendering, encoding.
+    pub computing: Pool,
+    pub acceptance: Acceptance,
     pub tasks: TaskTracker,
+    /// Exports that are worked on, whatever they came from.
+    pub in_progress: InProgress,
     /// No new exports.
     pub draining: CancellationToken,
     /// What still runs is left to the next process.
@@ -109,6 +147,8 @@ impl Shared {
         stores: Stores,
         journal: Option<Journal>,
         uploads: Uploads,
+        computing: Pool,
+        acceptance: Acceptance,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
@@ -117,12 +157,15 @@ impl Shared {
             admission: Admission::new(settings.admission),
             transfers: uploads.transfers().clone(),
             uploads,
+            computing,
+            acceptance,
             registry: Registry::new(KEEP_ENDED_RUNS),
             journal,
             backlog: Backlog::default(),
             breaker: Breaker::new(settings.outage_pause),
             tally: Arc::default(),
             tasks: TaskTracker::new(),
+            in_progress: InProgress::default(),
             draining: CancellationToken::new(),
             aborting: CancellationToken::new(),
             ending: CancellationToken::new(),

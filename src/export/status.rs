@@ -4,12 +4,20 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time;
 
-use super::{FailureReason, backlog::Task, journal::JournalSize, shared::Shared, tally::Counts};
+use super::{
+    FailureReason,
+    backlog::Task,
+    journal::{JournalSize, Suspect},
+    shared::Shared,
+    tally::Counts,
+};
 use crate::{
     bundle::ExportId,
     telemetry::names::{self, NONE},
 };
 
+/// How long the disk may take for what is no number: the numbers must not wait for a disk that hangs.
+const DISK_PATIENCE: Duration = Duration::from_secs(5);
 /// The most setbacks that are told.
 const MOST_SETBACKS: usize = 10;
 
@@ -24,6 +32,8 @@ pub struct Status {
     pub journal_limit_bytes: u64,
     /// What lies in quarantine: file names and reasons, the first of them.
     pub quarantined: Vec<(String, String)>,
+    /// The first of the entries that were in progress when a process died, and are tried one at a time.
+    pub suspects: Vec<Suspect>,
     /// How long the oldest export waits that is not where it was asked for.
     pub oldest_unsynced_age: Option<Duration>,
     /// The oldest exports that could not be finished, and why.
@@ -47,12 +57,13 @@ pub struct Setback {
 
 pub(super) async fn status(shared: &Shared) -> Option<Status> {
     let journal = shared.journal().ok()?;
-    let quarantined = match journal.quarantined().await {
-        Ok(found) => {
+    let quarantined = match time::timeout(DISK_PATIENCE, journal.quarantined()).await {
+        Err(_) => vec![("the quarantine".to_owned(), "the disk does not answer".to_owned())],
+        Ok(Ok(found)) => {
             let files = found.files.into_iter().take(MOST_SETBACKS);
             files.map(|file| (file.name, file.reason)).collect()
         }
-        Err(error) => vec![("the quarantine".to_owned(), error.to_string())],
+        Ok(Err(error)) => vec![("the quarantine".to_owned(), error.to_string())],
     };
     let now = shared.clock.now();
     let setbacks = shared.backlog.set_back(MOST_SETBACKS).into_iter().filter_map(|waiting| {
@@ -68,6 +79,7 @@ pub(super) async fn status(shared: &Shared) -> Option<Status> {
         journal: journal.size(),
         journal_limit_bytes: journal.limits().max_bytes,
         quarantined,
+        suspects: journal.suspects().into_iter().take(MOST_SETBACKS).collect(),
         oldest_unsynced_age: oldest.into_iter().flatten().min().map(|oldest| {
             // A clock that was set back makes nothing younger than new.
             (now - oldest.as_datetime()).to_std().unwrap_or_default()

@@ -7,16 +7,21 @@ use crate::{
     bundle::{AcceptedExport, ExportId},
     catalog::layout,
     digest::Sha256,
+    limits::Pool,
     store::{Payload, Store, StoreError, StoreErrorKind},
 };
 
 const MEDIA_TYPE: &str = "application/octet-stream";
 
 /// Keeps an accepted export in the store.
-pub(super) async fn keep(commit: &Commit<'_>, export: &AcceptedExport) -> Result<(), StoreError> {
+pub(super) async fn keep(
+    commit: &Commit<'_>,
+    computing: &Pool,
+    export: &AcceptedExport,
+) -> Result<(), StoreError> {
     let key = layout::journal_entry(export.export_id, export.content_digest);
     let encoding = export.clone();
-    let encoded = tokio::task::spawn_blocking(move || {
+    let encoded = computing.run(move || {
         let mut bytes = BytesMut::new();
         encoding.encode().iter().for_each(|piece| bytes.extend_from_slice(piece));
         let bytes = bytes.freeze();

@@ -6,10 +6,12 @@ use std::{
     time::Duration,
 };
 
+use futures::TryStreamExt as _;
 use tokio::time;
 use tracing::Instrument as _;
 
 use super::{
+    Permit,
     events::Run,
     failure::{AttemptError, Failure},
     job::{Job, running_export},
@@ -17,7 +19,10 @@ use super::{
     store_journal::forget,
 };
 use crate::{
-    bundle::{AcceptedExport, ExportId, FormatVersion, UndecodableExport},
+    bundle::{
+        AcceptedExport, ExportId, FormatVersion, UndecodableExport,
+        encoding::{EncodedHeader, FRAME_BYTES, header_end},
+    },
     catalog::{StoredBundle, layout, records},
     digest::Sha256,
     store::{ListRequest, ObjectKey, Store, StoreError, StoreErrorKind, read_small},
@@ -29,9 +34,6 @@ use crate::{
 
 /// Entries asked of the store at once.
 const LISTED_AT_ONCE: usize = 1_000;
-/// What an entry may have beyond the request it was made of: names of fields, mostly.
-const ENTRY_MARGIN: u64 = 4;
-
 /// Why an entry is left for the next look.
 #[derive(Debug, thiserror::Error)]
 enum TakeoverError {
@@ -116,11 +118,11 @@ async fn finish(
         forget(s3.as_ref(), export_id, content_digest).await;
         return Ok(());
     }
-    let limit = shared.settings.admission.request_size_bytes * ENTRY_MARGIN;
     let size_bytes = s3.head(&key).await?.size_bytes;
-    let Some(permit) = shared.admission.admit_journaled(size_bytes).await else { return Ok(()) };
-    let (_, bytes) = read_small(s3.as_ref(), &key, limit).await?;
-    let export = AcceptedExport::decode(bytes)?;
+    let memory_bytes = read_header(s3.as_ref(), &key).await?.memory_bytes.max(size_bytes);
+    let Some((export, permit)) = load(shared, s3.as_ref(), &key, memory_bytes).await? else {
+        return Ok(());
+    };
     let pinned = FormatVersion::try_from(record.format_version);
     if pinned.is_ok_and(|version| export.digest_in(version) != record.content_digest) {
         // Refused, or accepted under a derived id: the replica that has it knows which.
@@ -128,7 +130,10 @@ async fn finish(
     }
     tracing::warn!(%export_id, "an accepted export was left unfinished by another replica: this one finishes it");
     let run = Run::unheard(running_export(&export.header()), export.digest(), &shared.clock);
-    let job = Job { shared: shared.clone(), run, _permit: permit };
+    let job = Job::new(shared.clone(), run, permit);
+    if let Ok(journal) = shared.journal() {
+        journal.share_attempts().await;
+    }
     let span = spans::export(export_id);
     match job.attempt(s3, &export, &AtomicBool::new(false)).instrument(span).await {
         Ok(made) => {
@@ -141,6 +146,59 @@ async fn finish(
             Err(TakeoverError::Failed(format!("{message} ({reason})")))
         }
         Err(AttemptError::Reused(_)) => Ok(()),
+    }
+}
+
+/// Reads the header of an entry and no more than a little beyond: the rest of the object is not
+/// fetched.
+async fn read_header(s3: &dyn Store, key: &ObjectKey) -> Result<EncodedHeader, TakeoverError> {
+    let mut body = s3.get(key).await?.body;
+    let mut first = Vec::new();
+    let mut missing = FRAME_BYTES;
+    while first.len() < missing {
+        let Some(piece) = body.try_next().await? else { break };
+        first.extend_from_slice(&piece);
+        if first.len() >= FRAME_BYTES {
+            missing = usize::try_from(header_end(&first)?).unwrap_or(usize::MAX);
+        }
+    }
+    Ok(EncodedHeader::decode(&first)?)
+}
+
+/// Reads an entry within memory that is reserved before: what its header says at first, and all there
+/// is if that is not enough. `None` if the server has no room any more.
+async fn load(
+    shared: &Shared,
+    s3: &dyn Store,
+    key: &ObjectKey,
+    memory_bytes: u64,
+) -> Result<Option<(AcceptedExport, Permit)>, TakeoverError> {
+    let limit_bytes = shared.settings.admission.request_memory_bytes;
+    let mut reserved_bytes = memory_bytes.min(limit_bytes);
+    loop {
+        let Some(mut permit) = shared.admission.admit_journaled(reserved_bytes).await else {
+            return Ok(None);
+        };
+        let (_, bytes) = read_small(s3, key, reserved_bytes).await?;
+        let size_bytes = bytes.len() as u64;
+        let decoding =
+            shared.computing.run(move || AcceptedExport::decode_within(bytes, reserved_bytes));
+        let decoded = decoding.await.map_err(|error| TakeoverError::Failed(error.to_string()))?;
+        let needed_bytes = match decoded {
+            Ok(export) => {
+                let needed_bytes = export.content.footprint_bytes().max(size_bytes);
+                if needed_bytes <= reserved_bytes || reserved_bytes == limit_bytes {
+                    permit.shrink_to(needed_bytes.min(reserved_bytes));
+                    return Ok(Some((export, permit)));
+                }
+                needed_bytes.min(limit_bytes)
+            }
+            Err(UndecodableExport::OverBudget { .. }) if reserved_bytes < limit_bytes => {
+                limit_bytes
+            }
+            Err(error) => return Err(error.into()),
+        };
+        reserved_bytes = needed_bytes;
     }
 }
 

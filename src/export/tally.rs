@@ -37,6 +37,16 @@ impl Tally {
         *counts.of(state) += 1;
     }
 
+    /// One less: it is to be counted again.
+    pub(super) fn remove(&self, state: ExportState) {
+        let mut counts = self.lock();
+        let before = counts.of(state);
+        if *before > 0 {
+            *before -= 1;
+            counts.started -= 1;
+        }
+    }
+
     /// One that was in the one state is in the other.
     pub(super) fn change(&self, from: ExportState, to: ExportState) {
         let mut counts = self.lock();

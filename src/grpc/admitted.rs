@@ -1,8 +1,8 @@
-//! What admission hands to the handlers of requests.
+//! What was reserved for a request or its answer, on the way to who holds it: in extensions, which are cloned.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What was taken for an admitted request, for its handler to take over.
+/// What was reserved, for its holder to take over.
 #[derive(Debug)]
 pub(super) struct Admitted<P>(Arc<Mutex<Option<P>>>);
 
@@ -19,7 +19,11 @@ impl<P: Send + 'static> Admitted<P> {
 
     /// Takes what was taken for this request.
     pub(super) fn take<T>(request: &tonic::Request<T>) -> Option<P> {
-        let slot = request.extensions().get::<Self>()?;
-        slot.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        request.extensions().get::<Self>()?.taken()
+    }
+
+    /// Takes it, once.
+    pub(super) fn taken(&self) -> Option<P> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

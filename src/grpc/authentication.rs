@@ -1,6 +1,6 @@
 //! Lets in who may call, before anything of a request's body is read.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     body::Body,
@@ -8,18 +8,21 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use http::{Extensions, header::AUTHORIZATION};
+use http::header::AUTHORIZATION;
 use tonic::{
     Code, Status,
     transport::server::{TcpConnectInfo, TlsConnectInfo},
 };
-use tracing::field::display;
 
 use super::{
+    caller::ClientAddress,
     permissions::{Permission, permission},
     status::{role_missing, status},
 };
-use crate::auth::{Authenticator, Caller, Credentials, Refusal};
+use crate::{
+    auth::{Authenticator, Caller, Credentials, Refusal},
+    limits::CallerKey,
+};
 
 /// What of a name that is no method's gets into the log.
 const METHOD_LIMIT: usize = 100;
@@ -32,18 +35,19 @@ pub async fn authenticate(
     next: Next,
 ) -> Response {
     let method = request.uri().path();
+    let peer = ClientAddress::shown(request.extensions());
     let Some(permission) = permission(method) else {
         // Fail closed: a method without a row in the table is as good as none.
         let method: String = method.chars().take(METHOD_LIMIT).collect();
-        let peer = Peer::of(request.extensions()).address.map(display);
         tracing::warn!(method, peer, reason = "UNIMPLEMENTED", "refused");
         return refuse(Status::unimplemented("there is no such method"));
     };
     let Permission::OneOf(roles) = permission else {
         return next.run(request).await;
     };
-    let peer = Peer::of(request.extensions());
-    let certificates = peer.certificates.as_ref();
+    let tls = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
+    let certificates = tls.and_then(|tls| tls.peer_certs());
+    let certificates = certificates.as_ref();
     let credentials = Credentials {
         authorization: request.headers().get(AUTHORIZATION).map(|header| header.as_bytes()),
         certificate: certificates.and_then(|chain| chain.first()).map(|first| first.as_ref()),
@@ -52,18 +56,18 @@ pub async fn authenticate(
         Ok(caller) => caller,
         Err(refusal) => {
             let status = Status::from(refusal);
-            let (peer, reason) = (peer.address.map(display), reason(refusal));
+            let reason = reason(refusal);
             tracing::warn!(method, peer, reason, why = %refusal, "refused");
             return refuse(status);
         }
     };
     if !caller.roles.has_one_of(roles) {
-        let peer = peer.address.map(display);
         tracing::warn!(method, peer, caller = &*caller.name, reason = "ROLE_MISSING", "refused");
         return refuse(role_missing(method, roles));
     }
     // Nobody behind this needs the token, so nobody can log it.
     request.headers_mut().remove(AUTHORIZATION);
+    request.extensions_mut().insert(CallerKey::named(&caller.name));
     request.extensions_mut().insert(caller);
     next.run(request).await
 }
@@ -88,23 +92,6 @@ impl From<Refusal> for Status {
             Refusal::Missing | Refusal::Invalid(_) | Refusal::Expired => Code::Unauthenticated,
         };
         status(code, reason(refusal), refusal.to_string())
-    }
-}
-
-/// Who is at the other end of a connection.
-struct Peer {
-    address: Option<SocketAddr>,
-    certificates: Option<Arc<Vec<tonic::transport::CertificateDer<'static>>>>,
-}
-
-impl Peer {
-    fn of(extensions: &Extensions) -> Self {
-        if let Some(tls) = extensions.get::<TlsConnectInfo<TcpConnectInfo>>() {
-            let (address, certificates) = (tls.get_ref().remote_addr(), tls.peer_certs());
-            return Self { address, certificates };
-        }
-        let address = extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
-        Self { address, certificates: None }
     }
 }
 

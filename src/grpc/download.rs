@@ -9,11 +9,12 @@ use tonic::Status;
 use super::{convert::artifact_message, status::invalid};
 use crate::{
     catalog::{ReadError, StoredBundle, VerifiedArtifact, zip},
+    limits::Pool,
     proto::{self, download_artifact_response, download_bundle_response},
 };
 
-/// Bytes of a message: within the 4 MiB that clients accept by default.
-const CHUNK_BYTES: usize = 1024 * 1024;
+/// Bytes of a message. A reader that stands still holds one message whole.
+const CHUNK_BYTES: usize = 64 * 1024;
 
 /// A stream of responses.
 pub(super) type ResponseStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -38,6 +39,7 @@ pub(super) fn artifact_stream(
 /// A whole bundle as a ZIP file.
 pub(super) fn bundle_stream(
     bundle: Arc<StoredBundle>,
+    archives: Pool,
 ) -> ResponseStream<proto::DownloadBundleResponse> {
     use download_bundle_response::Part;
 
@@ -46,7 +48,7 @@ pub(super) fn bundle_stream(
         file_name: format!("{}.zip", bundle.folder()),
         media_type: "application/zip".to_owned(),
     }));
-    let data = chunks(zip(bundle)).map_ok(move |data| message(Part::Data(data)));
+    let data = chunks(zip(bundle, archives)).map_ok(move |data| message(Part::Data(data)));
     Box::pin(stream::iter([Ok(description)]).chain(data))
 }
 

@@ -2,14 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures::future::join_all;
 use prost::Message as _;
 use tokio::time;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{
+    admission::{AdmittedReview, undecodable},
     admitted::Admitted,
     authentication::{caller, log_access},
+    caller::key,
     convert::{
         PreviewRequest, StartRequest, artifact_path, check_message, completed_event, export_id,
         export_message, page_size, preview_request, report_message, start_request, time_to_live,
@@ -17,9 +20,10 @@ use super::{
     },
     download::{ResponseStream, artifact_stream, bundle_stream},
     follow::{StoreFollower, ended_stream, failed_stream, run_stream},
+    readers::{ReadPermit, Readers},
     status::{export_not_found, internal_fault, invalid, status},
     upload::{self, upload_message},
-    waiting,
+    vitals, waiting,
 };
 use crate::{
     bundle::{AcceptedTime, ArtifactPath, Destination, ExportId, preview, warnings},
@@ -27,7 +31,9 @@ use crate::{
         Catalog, Export, ExportState, Filter, ListQuery, PagePosition, ReadError, StoredBundle,
     },
     clock::Clock,
-    export::{Engine, Permit},
+    export::Engine,
+    health::Health,
+    limits::{CallerKey, Pool},
     proto::{
         self, export_option, export_service_server::ExportService, get_report_request::View,
         get_report_response,
@@ -37,6 +43,16 @@ use crate::{
 
 /// A unary answer's size: clients accept 4 MiB by default, and some of it is framing.
 const UNARY_LIMIT_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;
+/// What is reserved for one export before it is read: its manifest, and what is made of it.
+const EXPORT_BYTES: u64 = 128 * 1024;
+/// The same for one of a page, which has no files in the answer.
+const LISTED_BYTES: u64 = 16 * 1024;
+/// The same for the checks of the stores.
+const CHECKS_BYTES: u64 = 256 * 1024;
+/// What a manifest or a report becomes in memory, as a multiple of its size.
+const PARSED_FACTOR: u64 = 4;
+/// What each object in a report's JSON becomes in memory beyond that.
+const OBJECT_BYTES: u64 = 512;
 
 /// This server's name in answers.
 pub type Replica = Arc<str>;
@@ -48,17 +64,31 @@ pub struct ExportApi {
     catalog: Catalog,
     clock: Arc<dyn Clock>,
     replica: Replica,
+    health: Health,
+    readers: Readers,
 }
 
 impl ExportApi {
     /// The service of this server.
-    pub fn new(engine: Engine, catalog: Catalog, clock: Arc<dyn Clock>, replica: Replica) -> Self {
-        Self { engine, catalog, clock, replica }
+    pub fn new(
+        engine: Engine,
+        catalog: Catalog,
+        clock: Arc<dyn Clock>,
+        replica: Replica,
+        health: Health,
+        readers: Readers,
+    ) -> Self {
+        Self { engine, catalog, clock, replica, health, readers }
     }
 
     /// The engine behind it.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The threads that compress archives.
+    pub fn archives(&self) -> Pool {
+        self.readers.archives()
     }
 
     /// The bundle of an export, perhaps as it was read lately.
@@ -122,14 +152,6 @@ impl ExportApi {
             export.state_reason = reason.to_string();
         }
         export
-    }
-
-    /// The room the admission layer took for this request; taken now where there is no such layer.
-    async fn permit<T>(&self, request: &Request<T>) -> Result<Permit, Status> {
-        match Admitted::<Permit>::take(request) {
-            Some(permit) => Ok(permit),
-            None => Ok(self.engine.admission().admit().await?),
-        }
     }
 
     /// Why a page can't be had, and what can.
@@ -223,10 +245,10 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::PreviewExportRequest>,
     ) -> Result<Response<proto::PreviewExportResponse>, Status> {
-        let _permit = self.permit(&request).await?;
+        let AdmittedReview { message, permit: _permit } = admitted(&request)?;
         let accepted_time = AcceptedTime::new(self.clock.now());
-        let (planned, warnings) = in_background(move || {
-            let PreviewRequest { review, documents } = preview_request(request.into_inner())?;
+        let (planned, warnings) = in_background(&self.engine, move || {
+            let PreviewRequest { review, documents } = preview_request(decode(message)?)?;
             let warnings = warnings(&review, !documents.is_empty());
             Ok((preview(&review, &documents, accepted_time), warnings))
         })
@@ -261,15 +283,16 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::StartExportRequest>,
     ) -> Result<Response<Self::StartExportStream>, Status> {
-        let mut permit = self.permit(&request).await?;
+        let AdmittedReview { message, mut permit } = admitted(&request)?;
         let caller = caller(&request);
-        let (size_bytes, StartRequest { request_id, content }) = in_background(move || {
-            let request = request.into_inner();
-            let size_bytes = request.encoded_len() as u64;
-            Ok((size_bytes, start_request(request)?))
-        })
-        .await?;
-        permit.shrink_to(size_bytes);
+        let message_bytes = message.len() as u64;
+        let converting = in_background(&self.engine, move || start_request(decode(message)?));
+        let StartRequest { request_id, content } = converting.await?;
+        // Inline documents are parts of the message, and keep the whole of it.
+        let inline_bytes = content.inline_bytes();
+        if inline_bytes > 0 {
+            permit.keep_beside(message_bytes.saturating_sub(inline_bytes));
+        }
         let requested_by = caller.to_string();
         let subscription = self.engine.start(request_id, content, requested_by, permit).await?;
         log_access(
@@ -304,19 +327,23 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::GetExportRequest>,
     ) -> Result<Response<proto::GetExportResponse>, Status> {
-        let caller = caller(&request);
+        let (caller, key) = (caller(&request), caller_key(&request));
         let name = request.into_inner().name;
         let export_id = export_id(&name)?;
         log_access(&caller, "GetExport", &name, "");
+        let mut permit = self.readers.answer(&key, EXPORT_BYTES).await?;
         let export = self.export(export_id).await?;
-        Ok(Response::new(proto::GetExportResponse { export: Some(self.export_message(&export)) }))
+        let files: u64 = export.artifacts.iter().map(|file| file.path.len() as u64 + 128).sum();
+        permit.grow_to(PARSED_FACTOR * files).await?;
+        let export = Some(self.export_message(&export));
+        Ok(read_with(permit, proto::GetExportResponse { export }))
     }
 
     async fn list_exports(
         &self,
         request: Request<proto::ListExportsRequest>,
     ) -> Result<Response<proto::ListExportsResponse>, Status> {
-        let caller = caller(&request);
+        let (caller, key) = (caller(&request), caller_key(&request));
         let request = request.into_inner();
         let page_size = page_size(request.page_size)?;
         log_access(&caller, "ListExports", "", "");
@@ -329,6 +356,7 @@ impl ExportService for ExportApi {
                     .map_err(|error| invalid("page_token", error.to_string()))?,
             ),
         };
+        let permit = self.readers.answer(&key, page_size as u64 * LISTED_BYTES).await?;
         let page = self
             .catalog
             .list(&ListQuery { filter, after, page_size }, self.engine.without_bundle().await)
@@ -355,7 +383,7 @@ impl ExportService for ExportApi {
         }
         response.next_page_token =
             next.map(|position| position.to_token(&request.filter)).unwrap_or_default();
-        Ok(Response::new(response))
+        Ok(read_with(permit, response))
     }
 
     async fn get_report(
@@ -364,10 +392,11 @@ impl ExportService for ExportApi {
     ) -> Result<Response<proto::GetReportResponse>, Status> {
         use get_report_response::Report;
 
-        let caller = caller(&request);
+        let (caller, key) = (caller(&request), caller_key(&request));
         let request = request.into_inner();
         let view = View::try_from(request.view)
             .map_err(|_| invalid("view", "VIEW_STRUCTURED, VIEW_JSON, VIEW_TEXT or unspecified"))?;
+        let mut permit = self.readers.answer(&key, EXPORT_BYTES).await?;
         let bundle = self.bundle(&request.name).await?;
         log_access(&caller, "GetReport", &request.name, "");
         let path = match view {
@@ -381,10 +410,19 @@ impl ExportService for ExportApi {
                 format!("{path} is too large for one message: DownloadArtifact has no such limit");
             status(Code::FailedPrecondition, "REPORT_TOO_LARGE", message)
         };
-        if bundle.artifact(&path)?.size_bytes > UNARY_LIMIT_BYTES as u64 {
+        let size_bytes = bundle.artifact(&path)?.size_bytes;
+        if size_bytes > UNARY_LIMIT_BYTES as u64 {
             return Err(too_large());
         }
+        // While it waits for the report's room, it holds the manifest only.
+        permit.shrink_to(PARSED_FACTOR * bundle.manifest_artifact().size_bytes);
+        permit.grow_to(EXPORT_BYTES + PARSED_FACTOR * size_bytes).await?;
         let (artifact, bytes) = self.catalog.read_file(&bundle, &path).await?;
+        if matches!(view, View::Unspecified | View::Structured) {
+            let objects = bytes.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() as u64;
+            let parsed = PARSED_FACTOR * size_bytes + OBJECT_BYTES * objects;
+            permit.grow_to(EXPORT_BYTES + parsed).await?;
+        }
         let sha256 = artifact.sha256.to_string();
         let unreadable = |error: String| {
             if bundle.manifest().adopted {
@@ -414,36 +452,42 @@ impl ExportService for ExportApi {
         if response.encoded_len() > UNARY_LIMIT_BYTES {
             return Err(too_large());
         }
-        Ok(Response::new(response))
+        Ok(read_with(permit, response))
     }
 
     async fn download_artifact(
         &self,
         request: Request<proto::DownloadArtifactRequest>,
     ) -> Result<Response<Self::DownloadArtifactStream>, Status> {
-        let caller = caller(&request);
+        let (caller, key) = (caller(&request), caller_key(&request));
         let request = request.into_inner();
         let path = artifact_path(&request.path)?;
+        let permit = self.readers.download(&key).await?;
         let artifact = self.bundle_now(&request.name).await?.open(&path).await?;
         log_access(&caller, "DownloadArtifact", &request.name, path.as_str());
-        Ok(Response::new(artifact_stream(artifact, request.offset)?))
+        Ok(read_under(permit, artifact_stream(artifact, request.offset)?))
     }
 
     async fn download_bundle(
         &self,
         request: Request<proto::DownloadBundleRequest>,
     ) -> Result<Response<Self::DownloadBundleStream>, Status> {
-        let caller = caller(&request);
+        let (caller, key) = (caller(&request), caller_key(&request));
         let name = request.into_inner().name;
+        let mut permit = self.readers.download(&key).await?;
         let bundle = self.bundle_now(&name).await?;
+        // The manifest is in memory to the archive's end.
+        let manifest_bytes = PARSED_FACTOR * bundle.manifest_artifact().size_bytes;
+        permit.grow_by(manifest_bytes).await?;
         log_access(&caller, "DownloadBundle", &name, "");
-        Ok(Response::new(bundle_stream(bundle)))
+        Ok(read_under(permit, bundle_stream(bundle, self.readers.archives())))
     }
 
     async fn check_storage(
         &self,
         request: Request<proto::CheckStorageRequest>,
     ) -> Result<Response<proto::CheckStorageResponse>, Status> {
+        let permit = self.readers.answer(&caller_key(&request), CHECKS_BYTES).await?;
         log_access(&caller(&request), "CheckStorage", "", "");
         let mut results = Vec::new();
         if self.catalog.store(StoreKind::S3).is_none() {
@@ -459,17 +503,18 @@ impl ExportService for ExportApi {
         results.extend(probes.into_iter().flatten());
         if let Some(status) = self.engine.status().await {
             results.extend(waiting::rows(&status));
+            results.extend(vitals::rows(&self.health));
         }
         let checks = results.into_iter().map(check_message).collect();
-        Ok(Response::new(proto::CheckStorageResponse { checks }))
+        Ok(read_with(permit, proto::CheckStorageResponse { checks }))
     }
 
     async fn create_upload(
         &self,
         request: Request<proto::CreateUploadRequest>,
     ) -> Result<Response<proto::CreateUploadResponse>, Status> {
-        let caller = caller(&request);
-        let status = upload::create(self.engine.uploads(), request.into_inner()).await?;
+        let (caller, key) = (caller(&request), key(request.extensions()));
+        let status = upload::create(self.engine.uploads(), &key, request.into_inner()).await?;
         log_access(&caller, "CreateUpload", &format!("uploads/{}", status.upload_id), "");
         let upload = Some(upload_message(&status, &self.replica));
         Ok(Response::new(proto::CreateUploadResponse { upload }))
@@ -529,11 +574,43 @@ impl ExportService for ExportApi {
     }
 }
 
+/// What the admission layer read and took for this request.
+fn admitted<T>(request: &Request<T>) -> Result<AdmittedReview, Status> {
+    Admitted::take(request).ok_or_else(|| {
+        tracing::error!("a request came past the admission layer");
+        internal_fault()
+    })
+}
+
+/// Decodes a message that the admission layer scanned. Its documents share its bytes.
+fn decode<T: prost::Message + Default>(message: Bytes) -> Result<T, Status> {
+    T::decode(message).map_err(|_| undecodable())
+}
+
+/// Who the limits count this call for.
+fn caller_key<T>(request: &Request<T>) -> CallerKey {
+    request.extensions().get().cloned().unwrap_or_else(CallerKey::server)
+}
+
+/// An answer that keeps as much room as it needs while it is read: the message, and its encoding.
+fn read_with<T: prost::Message>(mut permit: ReadPermit, message: T) -> Response<T> {
+    permit.shrink_to(2 * message.encoded_len() as u64);
+    read_under(permit, message)
+}
+
+/// An answer that keeps its room until it has been read.
+fn read_under<T>(permit: ReadPermit, answer: T) -> Response<T> {
+    let mut response = Response::new(answer);
+    response.extensions_mut().insert(Admitted::new(permit));
+    response
+}
+
 /// Does work that takes a while for large requests where it holds up no other.
-async fn in_background<T: Send + 'static>(
+pub(super) async fn in_background<T: Send + 'static>(
+    engine: &Engine,
     work: impl FnOnce() -> Result<T, Status> + Send + 'static,
 ) -> Result<T, Status> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+    engine.computing().run(work).await.unwrap_or_else(|error| {
         tracing::error!(%error, "converting a request panicked");
         Err(internal_fault())
     })

@@ -1,6 +1,6 @@
 //! Errors as gRPC statuses: the one table, and the `google.rpc` details every status carries.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, fmt, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -9,7 +9,7 @@ use crate::{
     auth::Role,
     bundle::ExportId,
     catalog::{LinkError, ReadError},
-    export::{DocumentProblem, FailureReason, JournalErrorKind, Overloaded, StartError},
+    export::{DocumentProblem, FailureReason, JournalErrorKind, NoRoom, Overloaded, StartError},
     store::StoreError,
     telemetry::names::{self, NONE},
     upload::UploadError,
@@ -84,36 +84,47 @@ pub fn internal_fault() -> Status {
     failed(FailureReason::Internal, "a fault of this server: its log says more")
 }
 
-/// A request's faults, each with its field.
+/// A request's faults, each with its field: as many as a status carries, and how many there are.
 #[derive(Debug, Default)]
-pub(super) struct Violations(Vec<(String, String)>);
+pub(super) struct Violations {
+    shown: Vec<(String, String)>,
+    shown_bytes: usize,
+    total: usize,
+}
 
 impl Violations {
-    /// Adds a fault of a field, named as in the proto.
-    pub(super) fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        self.0.push((shortened(field.into()), shortened(description.into())));
+    /// Adds a fault of a field, named as in the proto. Beyond what a status carries it is only counted, and
+    /// the field is not even written out.
+    pub(super) fn add(&mut self, field: impl fmt::Display, description: impl fmt::Display) {
+        self.total += 1;
+        if self.shown_bytes > VIOLATIONS_LIMIT_BYTES {
+            return;
+        }
+        let (field, description) = (Shortened::of(field), Shortened::of(description));
+        self.shown_bytes += field.len() + description.len();
+        // The first is always shown.
+        if self.shown_bytes <= VIOLATIONS_LIMIT_BYTES || self.shown.is_empty() {
+            self.shown.push((field, description));
+        }
     }
 
     /// The value, unless there are faults.
     pub(super) fn into_result<T>(self, value: T) -> Result<T, Status> {
-        if self.0.is_empty() { Ok(value) } else { Err(self.into_status()) }
+        if self.total == 0 { Ok(value) } else { Err(self.into_status()) }
     }
 
     /// INVALID_ARGUMENT with every fault, as far as a status can carry them.
     pub(super) fn into_status(self) -> Status {
-        let total = self.0.len();
+        let Self { shown, total, .. } = self;
         let mut details = ErrorDetails::with_error_info("INVALID_REQUEST", DOMAIN, HashMap::new());
-        let mut size_bytes = 0;
-        for (shown, (field, description)) in self.0.iter().enumerate() {
-            size_bytes += field.len() + description.len();
-            if size_bytes > VIOLATIONS_LIMIT_BYTES && shown > 0 {
-                let rest = format!("and {} more fields are wrong", total - shown);
-                details.add_bad_request_violation("", rest);
-                break;
-            }
+        for (field, description) in &shown {
             details.add_bad_request_violation(field, description);
         }
-        let first = self.0.first().map(|(field, description)| format!("{field}: {description}"));
+        if shown.len() < total {
+            let rest = format!("and {} more fields are wrong", total - shown.len());
+            details.add_bad_request_violation("", rest);
+        }
+        let first = shown.first().map(|(field, description)| format!("{field}: {description}"));
         let message = match (first, total) {
             (Some(first), 1) => shortened(first),
             (Some(first), _) => {
@@ -123,6 +134,36 @@ impl Violations {
             (None, _) => String::new(),
         };
         Status::with_error_details(Code::InvalidArgument, message, details)
+    }
+}
+
+/// A text that is cut while it is written: what is written may be as long as a request.
+#[derive(Default)]
+struct Shortened(String);
+
+impl Shortened {
+    fn of(text: impl fmt::Display) -> String {
+        use fmt::Write as _;
+
+        let mut shortened = Self::default();
+        // Fails only where it is cut.
+        let is_whole = write!(shortened, "{text}").is_ok();
+        if !is_whole {
+            shortened.0.push('…');
+        }
+        shortened.0
+    }
+}
+
+impl fmt::Write for Shortened {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = TEXT_LIMIT_BYTES - self.0.len();
+        if text.len() <= room {
+            self.0.push_str(text);
+            return Ok(());
+        }
+        self.0.push_str(&text[..text.floor_char_boundary(room)]);
+        Err(fmt::Error)
     }
 }
 
@@ -136,7 +177,7 @@ fn shortened(mut text: String) -> String {
 }
 
 /// INVALID_ARGUMENT because of one field.
-pub(super) fn invalid(field: &str, description: impl Into<String>) -> Status {
+pub(super) fn invalid(field: &str, description: impl fmt::Display) -> Status {
     let mut violations = Violations::default();
     violations.add(field, description);
     violations.into_status()
@@ -155,6 +196,12 @@ pub(super) fn role_missing(method: &str, roles: &[Role]) -> Status {
     let message = format!("{method} needs the role {names}");
     let metadata = [("role", names)];
     with_metadata(Code::PermissionDenied, "ROLE_MISSING", message, metadata)
+}
+
+/// All places of this setting are in use, also after a while.
+pub(super) fn overloaded(setting: &str, message: impl Into<String>) -> Status {
+    let metadata = [("setting", setting.to_owned())];
+    with_metadata(Code::ResourceExhausted, "OVERLOADED", message, metadata)
 }
 
 /// The stream ends before the export does.
@@ -268,6 +315,19 @@ impl From<Overloaded> for Status {
     fn from(error: Overloaded) -> Self {
         let metadata = [("setting", error.setting.to_owned())];
         with_metadata(Code::ResourceExhausted, "OVERLOADED", error.to_string(), metadata)
+    }
+}
+
+impl From<NoRoom> for Status {
+    fn from(error: NoRoom) -> Self {
+        match error {
+            NoRoom::Overloaded(error) => error.into(),
+            NoRoom::TooLarge { .. } => {
+                let metadata = [("setting", "MAX_REQUEST_MEMORY".to_owned())];
+                let message = error.to_string();
+                with_metadata(Code::ResourceExhausted, REQUEST_TOO_LARGE, message, metadata)
+            }
+        }
     }
 }
 

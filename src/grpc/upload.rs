@@ -17,10 +17,12 @@ use uuid::Uuid;
 
 use super::{
     admitted::Admitted,
+    caller::key,
     convert::{optional_sha256, request_id, upload_id},
     status::{Violations, internal_fault, invalid},
 };
 use crate::{
+    limits::CallerKey,
     proto::{self, UploadDocumentRequest},
     upload::{CHUNK_BYTES, IncomingBytes, UploadError, UploadStatus, UploadTurn, Uploads},
 };
@@ -41,6 +43,7 @@ pub(super) fn upload_message(status: &UploadStatus, replica: &str) -> proto::Upl
 
 pub(super) async fn create(
     uploads: &Uploads,
+    caller: &CallerKey,
     request: proto::CreateUploadRequest,
 ) -> Result<UploadStatus, Status> {
     let mut violations = Violations::default();
@@ -54,7 +57,7 @@ pub(super) async fn create(
     });
     let sha256 = optional_sha256("sha256", &request.sha256, &mut violations);
     violations.into_result(())?;
-    Ok(uploads.create(id, size_bytes, sha256).await?)
+    Ok(uploads.create(caller, id, size_bytes, sha256).await?)
 }
 
 /// Takes a stream of messages to its end. Goes on when the caller is gone, so that what came is noted.
@@ -124,7 +127,7 @@ async fn run(
 async fn turn<T>(uploads: &Uploads, request: &Request<T>) -> Result<UploadTurn, Status> {
     match Admitted::<UploadTurn>::take(request) {
         Some(turn) => Ok(turn),
-        None => Ok(uploads.turn(false).await?),
+        None => Ok(uploads.turn(&key(request.extensions()), false).await?),
     }
 }
 
@@ -211,5 +214,3 @@ fn broke_off(reason: String) -> UploadError {
 
 /// So many bytes of a stream come within the patience for it, or it ends.
 const HEADWAY_BYTES: usize = 64 * 1024;
-/// Bytes of one message of a stream at most.
-pub(super) const MESSAGE_BYTES: usize = 4 * 1024 * 1024;

@@ -7,9 +7,17 @@ use crate::{
     store::{ProbeResult, ProbeStatus},
 };
 
-/// One row each for the journal, what is pending, what fell back, the oldest of it, and quarantine.
+/// One row each for the journal, what is pending, what fell back, the oldest of it, suspects, and
+/// quarantine.
 pub(super) fn rows(status: &Status) -> Vec<ProbeResult> {
-    vec![journal(status), pending(status), fell_back(status), oldest(status), quarantined(status)]
+    vec![
+        journal(status),
+        pending(status),
+        fell_back(status),
+        oldest(status),
+        suspects(status),
+        quarantined(status),
+    ]
 }
 
 fn journal(status: &Status) -> ProbeResult {
@@ -55,14 +63,28 @@ fn oldest(status: &Status) -> ProbeResult {
     warn_above_zero("exports.oldest_unsynced", age_seconds, message, hint)
 }
 
+fn suspects(status: &Status) -> ProbeResult {
+    let count = status.suspects.len() as u64;
+    let mut message =
+        format!("{count} accepted exports were in progress when this server's process died");
+    for suspect in &status.suspects {
+        let (export_id, deaths) = (suspect.export_id, suspect.deaths);
+        message.push_str(&format!("; exports/{export_id}: {deaths} of 3 deaths"));
+    }
+    let hint = "the server tries them one at a time, after all others; one that ends the process three times \
+                while nothing else is in progress is moved to quarantine";
+    warn_above_zero("exports.suspects", count, message, hint)
+}
+
 fn quarantined(status: &Status) -> ProbeResult {
     let count = status.counts.quarantined;
-    let mut message = format!("{count} journal entries can't be read");
+    let mut message = format!("{count} journal entries are in quarantine");
     for (name, reason) in &status.quarantined {
         message.push_str(&format!("; {name}: {reason}"));
     }
-    let hint = "they lie in .tara-export/journal/quarantine of DATA_DIR: restore them from a backup of the disk, \
-                or have the reviews exported again";
+    let hint = "they are in .tara-export/journal/quarantine of DATA_DIR: remove the cause that each names, then run \
+                'tara-export journal retry ID' with the first 36 characters of its name; restore damaged ones \
+                from a backup of the disk, or have the reviews exported again";
     warn_above_zero("exports.quarantined", count, message, hint)
 }
 

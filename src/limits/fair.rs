@@ -7,17 +7,50 @@
 //! share (the capacity divided by the number of callers that hold or wait), smaller requests of callers
 //! that hold more do not overtake it. A request beyond the fair share can be overtaken, so that asking
 //! for everything does not block everybody.
+//!
+//! Places that are held for long would keep others waiting for as long. Their permits can be made revocable:
+//! if a request within its caller's fair share waits for a while, the oldest revocable permit of the caller
+//! that holds most, beyond its own fair share, is revoked.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 use tokio::{sync::oneshot, time};
+use tokio_util::sync::CancellationToken;
 
 use super::CallerKey;
+
+/// How long a request waits for places that become free by themselves before permits are revoked for it.
+const REVOKE_AFTER: Duration = Duration::from_secs(1);
+
+/// A holder of places that can give them up before it is done.
+pub trait Revoke: Send + Sync {
+    /// Makes the holder drop its permit soon. Called at most once for each permit, and not from within
+    /// this module's locks.
+    fn revoke(&self);
+}
+
+/// Tells holders that wait for something that their permits are revoked.
+#[derive(Debug, Default)]
+pub struct Revocation(CancellationToken);
+
+impl Revocation {
+    /// Waits until a permit is revoked.
+    pub async fn revoked(self: Arc<Self>) {
+        self.0.cancelled().await;
+    }
+}
+
+impl Revoke for Revocation {
+    fn revoke(&self) {
+        self.0.cancel();
+    }
+}
 
 /// Places for callers, handed out fairly. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -45,11 +78,14 @@ pub struct FairPermit {
     shared: Arc<Shared>,
     caller: CallerKey,
     amount: u64,
+    /// Its number among its caller's revocable permits.
+    revocable: Option<u64>,
 }
 
 #[derive(Debug)]
 struct Shared {
     capacity: u64,
+    revoke_after: Duration,
     /// The most waiters of all callers together.
     queue_limit: usize,
     state: Mutex<State>,
@@ -63,6 +99,7 @@ struct State {
     turns: VecDeque<CallerKey>,
     waiting: usize,
     next_waiter: u64,
+    next_revocable: u64,
 }
 
 /// What one caller holds and waits for. Removed when it is neither.
@@ -70,6 +107,22 @@ struct State {
 struct Account {
     held: u64,
     waiters: VecDeque<Waiter>,
+    /// The oldest first.
+    revocable: BTreeMap<u64, Revocable>,
+    /// What revoked permits still hold.
+    revoked: u64,
+}
+
+struct Revocable {
+    amount: u64,
+    /// Absent once it is revoked.
+    holder: Option<Weak<dyn Revoke>>,
+}
+
+impl std::fmt::Debug for Revocable {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Revocable").field("amount", &self.amount).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -83,7 +136,14 @@ impl FairSemaphore {
     /// A semaphore of `capacity` places, for which at most `queue_limit` requests wait.
     pub fn new(capacity: u64, queue_limit: usize) -> Self {
         let state = State { free: capacity, ..State::default() };
-        Self { shared: Arc::new(Shared { capacity, queue_limit, state: Mutex::new(state) }) }
+        let (revoke_after, state) = (REVOKE_AFTER, Mutex::new(state));
+        Self { shared: Arc::new(Shared { capacity, revoke_after, queue_limit, state }) }
+    }
+
+    /// A semaphore whose permits are revoked after a request waited for this long.
+    pub fn revoking_after(capacity: u64, queue_limit: usize, revoke_after: Duration) -> Self {
+        let state = Mutex::new(State { free: capacity, ..State::default() });
+        Self { shared: Arc::new(Shared { capacity, revoke_after, queue_limit, state }) }
     }
 
     /// All places, free or not.
@@ -119,7 +179,10 @@ impl FairSemaphore {
         amount: u64,
         patience: Duration,
     ) -> Result<FairPermit, Unavailable> {
-        match time::timeout(patience, self.acquire(caller, amount)).await {
+        // A caller that can't wait for long must have a chance too.
+        let revoke_after = self.shared.revoke_after.min(patience / 2);
+        let acquiring = self.clone().acquire_revoking(caller.clone(), amount, revoke_after);
+        match time::timeout(patience, acquiring).await {
             Ok(result) => result,
             Err(_) => Err(Unavailable::TimedOut),
         }
@@ -134,23 +197,63 @@ impl FairSemaphore {
         caller: &CallerKey,
         amount: u64,
     ) -> impl Future<Output = Result<FairPermit, Unavailable>> + Send + use<> {
-        let (shared, caller) = (self.shared.clone(), caller.clone());
-        async move {
-            if amount > shared.capacity {
-                return Err(Unavailable::TooMuch);
-            }
-            let semaphore = Self { shared };
-            if let Some(permit) = semaphore.try_acquire(&caller, amount) {
-                return Ok(permit);
-            }
-            let shared = semaphore.shared;
-            let Some((id, granted)) = shared.enqueue(&caller, amount) else {
-                return Err(Unavailable::QueueFull);
-            };
-            let _place_in_queue = PlaceInQueue { shared: &shared, caller: &caller, id };
-            // The sender is dropped only for a caller that waits less.
-            granted.await.map_err(|_| Unavailable::QueueFull)
+        self.clone().acquire_revoking(caller.clone(), amount, self.shared.revoke_after)
+    }
+
+    async fn acquire_revoking(
+        self,
+        caller: CallerKey,
+        amount: u64,
+        revoke_after: Duration,
+    ) -> Result<FairPermit, Unavailable> {
+        if amount > self.shared.capacity {
+            return Err(Unavailable::TooMuch);
         }
+        if let Some(permit) = self.try_acquire(&caller, amount) {
+            return Ok(permit);
+        }
+        let shared = self.shared;
+        let Some((id, granted)) = shared.enqueue(&caller, amount) else {
+            return Err(Unavailable::QueueFull);
+        };
+        let _place_in_queue = PlaceInQueue { shared: &shared, caller: &caller, id };
+        let mut granted = pin!(granted);
+        let granted = if revoke_after.is_zero() {
+            shared.revoke_for(&caller, amount);
+            granted.await
+        } else {
+            match time::timeout(revoke_after, &mut granted).await {
+                Ok(granted) => granted,
+                Err(_) => {
+                    shared.revoke_for(&caller, amount);
+                    granted.await
+                }
+            }
+        };
+        // The sender is dropped only for a caller that waits less.
+        granted.map_err(|_| Unavailable::QueueFull)
+    }
+
+    /// Takes a place at once: if none is free, by revoking the oldest permit of the caller that holds most,
+    /// which may be this one. All permits must be revocable, by holders that drop them at once. `None` if
+    /// they do not.
+    pub fn displace(&self, caller: &CallerKey) -> Option<FairPermit> {
+        if let Some(permit) = self.try_acquire(caller, 1) {
+            return Some(permit);
+        }
+        let holder = {
+            let mut state = self.shared.lock();
+            let most = state.callers.iter().filter(|(_, account)| account.has_revocable());
+            let most = most
+                .max_by_key(|(_, account)| account.held.saturating_sub(account.revoked))?
+                .0
+                .clone();
+            state.callers.get_mut(&most)?.revoke_oldest().0
+        };
+        if let Some(holder) = holder.upgrade() {
+            holder.revoke();
+        }
+        self.try_acquire(caller, 1)
     }
 }
 
@@ -175,7 +278,42 @@ impl Shared {
     fn grant(self: &Arc<Self>, state: &mut State, caller: CallerKey, amount: u64) -> FairPermit {
         state.free -= amount;
         state.callers.entry(caller.clone()).or_default().held += amount;
-        FairPermit { shared: self.clone(), caller, amount }
+        FairPermit { shared: self.clone(), caller, amount, revocable: None }
+    }
+
+    /// Revokes permits until this much is on its way back, as far as this caller is within its fair share
+    /// with it, and others are beyond theirs.
+    fn revoke_for(&self, caller: &CallerKey, amount: u64) {
+        let mut holders = Vec::new();
+        {
+            let mut state = self.lock();
+            let fair_share = (self.capacity / (state.callers.len() as u64).max(1)).max(1);
+            let own = state.callers.get(caller).map_or(0, |account| account.held);
+            if own + amount > fair_share {
+                return;
+            }
+            let mut missing = amount.saturating_sub(state.free);
+            while missing > 0 {
+                let greediest = state
+                    .callers
+                    .iter()
+                    .filter(|(other, account)| *other != caller && account.has_revocable())
+                    .map(|(other, account)| (account.held.saturating_sub(account.revoked), other))
+                    .filter(|(held, _)| *held > fair_share)
+                    .max_by_key(|(held, _)| *held)
+                    .map(|(_, other)| other.clone());
+                let Some(account) = greediest.and_then(|other| state.callers.get_mut(&other))
+                else {
+                    break;
+                };
+                let (holder, freed) = account.revoke_oldest();
+                holders.push(holder);
+                missing = missing.saturating_sub(freed.max(1));
+            }
+        }
+        for holder in holders.iter().filter_map(Weak::upgrade) {
+            holder.revoke();
+        }
     }
 
     /// Puts a request into the queue and serves whoever is next. `None` if the queue is full and no
@@ -216,8 +354,11 @@ impl Shared {
         self.serve(&mut state);
     }
 
-    fn release(self: &Arc<Self>, caller: &CallerKey, amount: u64) {
+    fn release(self: &Arc<Self>, caller: &CallerKey, amount: u64, revocable: Option<u64>) {
         let mut state = self.lock();
+        if let Some(account) = state.callers.get_mut(caller) {
+            account.forget_revocable(revocable);
+        }
         state.give_back(caller, amount);
         self.serve(&mut state);
     }
@@ -303,7 +444,77 @@ impl State {
     }
 }
 
+impl Account {
+    fn forget_revocable(&mut self, id: Option<u64>) {
+        let permit = id.and_then(|id| self.revocable.remove(&id));
+        if let Some(Revocable { amount, holder: None }) = permit {
+            self.revoked = self.revoked.saturating_sub(amount);
+        }
+    }
+
+    fn has_revocable(&self) -> bool {
+        self.revocable.values().any(|permit| permit.holder.is_some())
+    }
+
+    /// The holder of the oldest permit that is not revoked yet, and what it holds.
+    fn revoke_oldest(&mut self) -> (Weak<dyn Revoke>, u64) {
+        for permit in self.revocable.values_mut() {
+            if let Some(holder) = permit.holder.take() {
+                self.revoked += permit.amount;
+                return (holder, permit.amount);
+            }
+        }
+        (Weak::<Never>::new(), 0)
+    }
+}
+
+/// The holder of no permit.
+struct Never;
+
+impl Revoke for Never {
+    fn revoke(&self) {}
+}
+
 impl FairPermit {
+    /// Lets this permit be revoked in favour of others.
+    pub fn make_revocable(&mut self, holder: Weak<dyn Revoke>) {
+        let mut state = self.shared.lock();
+        let id = state.next_revocable;
+        state.next_revocable += 1;
+        let Some(account) = state.callers.get_mut(&self.caller) else { return };
+        let earlier = self.revocable.replace(id);
+        account.forget_revocable(earlier);
+        account.revocable.insert(id, Revocable { amount: self.amount, holder: Some(holder) });
+    }
+
+    /// Keeps this permit from being revoked, from here on. `false` if it was revoked already: its holder has
+    /// been told, and must drop it.
+    pub fn make_irrevocable(&mut self) -> bool {
+        let Some(id) = self.revocable else { return true };
+        let mut state = self.shared.lock();
+        let Some(account) = state.callers.get_mut(&self.caller) else { return true };
+        if account.revocable.get(&id).is_some_and(|permit| permit.holder.is_none()) {
+            return false;
+        }
+        account.forget_revocable(Some(id));
+        self.revocable = None;
+        true
+    }
+
+    /// Notes what this permit would return if it were revoked.
+    fn note_amount(&self) {
+        let Some(id) = self.revocable else { return };
+        let mut state = self.shared.lock();
+        let account = state.callers.get_mut(&self.caller);
+        let Some(permit) = account.and_then(|account| account.revocable.get_mut(&id)) else {
+            return;
+        };
+        // What is revoked already stays counted as it was then.
+        if permit.holder.is_some() {
+            permit.amount = self.amount;
+        }
+    }
+
     /// Places that this permit holds.
     pub fn amount(&self) -> u64 {
         self.amount
@@ -314,7 +525,8 @@ impl FairPermit {
         let surplus = self.amount.saturating_sub(amount);
         if surplus > 0 {
             self.amount -= surplus;
-            self.shared.release(&self.caller, surplus);
+            self.shared.release(&self.caller, surplus, None);
+            self.note_amount();
         }
     }
 
@@ -334,225 +546,26 @@ impl FairPermit {
         let more = semaphore.acquire_within(&self.caller, missing, patience).await?;
         let (_, more) = more.disarm();
         self.amount += more;
+        self.note_amount();
         Ok(())
     }
 
     /// What it held, without returning it.
     fn disarm(mut self) -> (CallerKey, u64) {
+        // Only permits that were just granted are disarmed: none of them is revocable.
         (self.caller.clone(), std::mem::take(&mut self.amount))
     }
 }
 
 impl Drop for FairPermit {
     fn drop(&mut self) {
-        if self.amount > 0 {
-            self.shared.release(&self.caller, self.amount);
+        if self.amount > 0 || self.revocable.is_some() {
+            self.shared.release(&self.caller, self.amount, self.revocable);
         }
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use std::pin::{Pin, pin};
-
-    use futures::{FutureExt as _, future::BoxFuture};
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn caller(name: &str) -> CallerKey {
-        CallerKey::named(name)
-    }
-
-    /// A request whose answer is looked at when the test asks for it.
-    fn request(
-        semaphore: &FairSemaphore,
-        name: &str,
-        amount: u64,
-    ) -> BoxFuture<'static, Result<FairPermit, Unavailable>> {
-        let mut request: Pin<Box<_>> = semaphore.acquire(&caller(name), amount).boxed();
-        // The first poll puts it into the queue.
-        match (&mut request).now_or_never() {
-            Some(result) => std::future::ready(result).boxed(),
-            None => request,
-        }
-    }
-
-    fn is_granted(
-        request: BoxFuture<'static, Result<FairPermit, Unavailable>>,
-    ) -> Result<FairPermit, BoxFuture<'static, Result<FairPermit, Unavailable>>> {
-        let mut request = request;
-        match (&mut request).now_or_never() {
-            Some(result) => Ok(result.unwrap()),
-            None => Err(request),
-        }
-    }
-
-    #[tokio::test]
-    async fn lone_caller_takes_everything_and_returns_it() {
-        let semaphore = FairSemaphore::new(4, 10);
-        let all = semaphore.acquire(&caller("a"), 4).await.unwrap();
-        assert_eq!(semaphore.free(), 0);
-        assert_eq!(all.amount(), 4);
-        drop(all);
-        assert_eq!(semaphore.free(), 4);
-        assert!(semaphore.shared.lock().callers.is_empty());
-        let error = semaphore.acquire(&caller("a"), 5).await.unwrap_err();
-        assert_eq!(error, Unavailable::TooMuch);
-    }
-
-    #[tokio::test]
-    async fn freed_place_goes_to_the_caller_that_holds_least() {
-        let semaphore = FairSemaphore::new(3, 100);
-        let mut held: Vec<_> = (0..3).map(|_| request(&semaphore, "greedy", 1)).collect();
-        let greedy: Vec<_> = (0..20).map(|_| request(&semaphore, "greedy", 1)).collect();
-        let modest = request(&semaphore, "modest", 1);
-        drop(is_granted(held.remove(0)).ok().unwrap());
-        let modest = is_granted(modest).ok().expect("the place is the modest caller's");
-        drop(modest);
-        let granted: Vec<_> = greedy.into_iter().filter_map(|one| is_granted(one).ok()).collect();
-        assert_eq!(granted.len(), 1, "the modest caller wants nothing more");
-    }
-
-    #[tokio::test]
-    async fn callers_with_equal_holdings_take_turns() {
-        let semaphore = FairSemaphore::new(1, 100);
-        let first = semaphore.acquire(&caller("z"), 1).await.unwrap();
-        let mut waiting = Vec::new();
-        for name in ["a", "a", "a", "b", "b", "b"] {
-            waiting.push((name, request(&semaphore, name, 1)));
-        }
-        drop(first);
-        let mut order = String::new();
-        while !waiting.is_empty() {
-            let mut rest = Vec::new();
-            for (name, request) in waiting {
-                match is_granted(request) {
-                    Ok(permit) => {
-                        order.push_str(name);
-                        drop(permit);
-                    }
-                    Err(request) => rest.push((name, request)),
-                }
-            }
-            waiting = rest;
-        }
-        // Grants alternate, whatever the order in which they are looked at.
-        let (a, b) = (order.matches('a').count(), order.matches('b').count());
-        assert_eq!((a, b), (3, 3), "{order}");
-        assert!(!order.contains("aaa"), "{order}");
-    }
-
-    #[tokio::test]
-    async fn large_request_within_its_share_is_not_overtaken() {
-        let semaphore = FairSemaphore::new(100, 100);
-        let mut held: Vec<_> = (0..100).map(|_| request(&semaphore, "many", 1)).collect();
-        let large = request(&semaphore, "large", 40);
-        let small: Vec<_> = (0..50).map(|_| request(&semaphore, "many", 1)).collect();
-        for one in held.drain(..40) {
-            drop(is_granted(one).ok().unwrap());
-        }
-        assert_eq!(is_granted(large).ok().unwrap().amount(), 40);
-        drop(small);
-    }
-
-    #[tokio::test]
-    async fn request_beyond_its_share_blocks_no_other() {
-        let semaphore = FairSemaphore::new(100, 100);
-        let _held = semaphore.acquire(&caller("a"), 50).await.unwrap();
-        let everything = request(&semaphore, "b", 100);
-        let small = request(&semaphore, "c", 1);
-        assert!(is_granted(small).is_ok());
-        assert!(is_granted(everything).is_err());
-    }
-
-    #[tokio::test]
-    async fn full_queue_drops_a_waiter_of_whoever_fills_it() {
-        let semaphore = FairSemaphore::new(1, 4);
-        let _held = semaphore.acquire(&caller("a"), 1).await.unwrap();
-        let mut waiting: Vec<_> = (0..4).map(|_| request(&semaphore, "a", 1)).collect();
-        let fifth = request(&semaphore, "a", 1).now_or_never();
-        assert_eq!(fifth.unwrap().unwrap_err(), Unavailable::QueueFull);
-        let other = request(&semaphore, "b", 1);
-        assert!(is_granted(other).is_err(), "it waits in the place of a's last");
-        let last = waiting.pop().unwrap().now_or_never();
-        assert_eq!(last.unwrap().unwrap_err(), Unavailable::QueueFull);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn patience_ends_and_leaves_nothing_behind() {
-        let semaphore = FairSemaphore::new(1, 4);
-        let held = semaphore.acquire(&caller("a"), 1).await.unwrap();
-        let waited = semaphore.acquire_within(&caller("b"), 1, Duration::from_secs(2)).await;
-        assert_eq!(waited.unwrap_err(), Unavailable::TimedOut);
-        assert_eq!(semaphore.waiting(), 0);
-        drop(held);
-        assert_eq!(semaphore.free(), 1);
-        assert!(semaphore.shared.lock().turns.is_empty());
-    }
-
-    #[tokio::test]
-    async fn grant_that_arrives_at_a_dropped_future_is_returned() {
-        let semaphore = FairSemaphore::new(1, 4);
-        let held = semaphore.acquire(&caller("a"), 1).await.unwrap();
-        let waiting = request(&semaphore, "b", 1);
-        drop(held);
-        assert_eq!(semaphore.free(), 0);
-        drop(waiting);
-        assert_eq!(semaphore.free(), 1);
-    }
-
-    #[tokio::test]
-    async fn permit_grows_and_shrinks() {
-        let semaphore = FairSemaphore::new(10, 4);
-        let mut permit = semaphore.acquire(&caller("a"), 4).await.unwrap();
-        permit.grow_to(9, Duration::ZERO).await.unwrap();
-        assert_eq!((permit.amount(), semaphore.free()), (9, 1));
-        permit.shrink_to(2);
-        assert_eq!((permit.amount(), semaphore.free()), (2, 8));
-        let error = permit.grow_to(11, Duration::ZERO).await.unwrap_err();
-        assert_eq!((error, permit.amount()), (Unavailable::TooMuch, 2));
-        drop(permit);
-        assert_eq!(semaphore.free(), 10);
-    }
-
-    proptest! {
-        /// Whatever is asked for, dropped and returned: places are neither lost nor made, and nobody
-        /// waits for what is free.
-        #[test]
-        fn places_are_conserved(steps in proptest::collection::vec((0..4_u8, 0..4_u8, 1..6_u64), 1..80)) {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-            runtime.block_on(async {
-                let semaphore = FairSemaphore::new(8, 6);
-                let mut permits: Vec<FairPermit> = Vec::new();
-                let mut waiting = Vec::new();
-                for (step, who, amount) in steps {
-                    match step {
-                        0 | 1 => waiting.push(request(&semaphore, &who.to_string(), amount)),
-                        2 if !permits.is_empty() => drop(permits.swap_remove(usize::from(who) % permits.len())),
-                        3 if !waiting.is_empty() => drop(waiting.swap_remove(usize::from(who) % waiting.len())),
-                        _ => {}
-                    }
-                    let mut rest = Vec::new();
-                    for mut one in waiting {
-                        match pin!(&mut one).now_or_never() {
-                            Some(Ok(permit)) => permits.push(permit),
-                            Some(Err(error)) => assert_eq!(error, Unavailable::QueueFull),
-                            None => rest.push(one),
-                        }
-                    }
-                    waiting = rest;
-                    let held: u64 = permits.iter().map(FairPermit::amount).sum();
-                    assert_eq!(held + semaphore.free(), 8);
-                    assert_eq!(semaphore.waiting(), waiting.len());
-                    // With everything free, every request fits.
-                    assert!(semaphore.free() < 8 || waiting.is_empty());
-                }
-                drop((permits, waiting));
-                assert_eq!(semaphore.free(), 8);
-                assert!(semaphore.shared.lock().callers.is_empty());
-            });
-        }
-    }
-}
+#[path = "fair_tests.rs"]
+mod tests;

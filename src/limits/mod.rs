@@ -4,11 +4,13 @@
 //! Knows nothing of exports, stores or gRPC.
 
 mod caller;
+mod connections;
 mod fair;
 mod pool;
 
 pub use self::{
     caller::CallerKey,
-    fair::{FairPermit, FairSemaphore, Unavailable},
-    pool::{Pool, PoolState, WorkFailed},
+    connections::{CallInProgress, ConnectionActivity, ConnectionPlace, Connections},
+    fair::{FairPermit, FairSemaphore, Revocation, Revoke, Unavailable},
+    pool::{Pool, PoolState, Pools, WorkFailed},
 };

@@ -5,6 +5,7 @@
 
 use std::{
     fmt,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -13,12 +14,26 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::Notify,
+};
 
-/// Threads for blocking work. Cheap to clone; the threads end when the last clone is dropped.
+/// Threads for blocking work. Cheap to clone; the threads end when the last clone is dropped and its
+/// work is done.
 #[derive(Debug, Clone)]
 pub struct Pool {
     inner: Arc<Inner>,
+}
+
+/// The pools of a server, or of one part of it.
+#[derive(Debug, Clone, Default)]
+pub struct Pools {
+    /// Their work changes the disk: a server that stops waits for it, so that the next process finds
+    /// it done.
+    pub writing: Vec<Pool>,
+    /// Their work can be abandoned at any time.
+    pub other: Vec<Pool>,
 }
 
 /// The work panicked, or the pool is shutting down.
@@ -57,6 +72,21 @@ struct Progress {
     finished: AtomicU64,
     /// When the queue was last empty, or work was last started or finished.
     last: Mutex<Instant>,
+    /// Notified when work finishes.
+    finished_some: Notify,
+}
+
+impl Pools {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Pool> {
+        self.writing.iter().chain(&self.other)
+    }
+
+    /// Adds another part's.
+    pub fn extend(&mut self, others: Self) {
+        self.writing.extend(others.writing);
+        self.other.extend(others.other);
+    }
 }
 
 impl Pool {
@@ -77,6 +107,7 @@ impl Pool {
             started: AtomicU64::new(0),
             finished: AtomicU64::new(0),
             last: Mutex::new(Instant::now()),
+            finished_some: Notify::new(),
         };
         let inner = Inner { name, threads, runtime: Some(runtime), progress: Arc::new(progress) };
         Ok(Self { inner: Arc::new(inner) })
@@ -101,8 +132,11 @@ impl Pool {
         let name = *name;
         let progress = progress.clone();
         progress.submit();
+        // A pool that is dropped forgets what is queued, so that queued work keeps it.
+        let pool = self.clone();
         let running = runtime.as_ref().map(|runtime| {
             runtime.spawn_blocking(move || {
+                let _pool = pool;
                 let _running = Running::start(progress);
                 work()
             })
@@ -114,6 +148,20 @@ impl Pool {
                 None => Err(failed("the pool is shutting down".to_owned())),
             }
         })
+    }
+
+    /// Waits until it has nothing to do.
+    pub async fn idle(&self) {
+        loop {
+            let mut finished = pin!(self.inner.progress.finished_some.notified());
+            // Before the check, so that no end is missed between the two.
+            finished.as_mut().enable();
+            let state = self.state();
+            if state.running == 0 && state.queued == 0 {
+                return;
+            }
+            finished.await;
+        }
     }
 
     /// What it is doing now.
@@ -165,6 +213,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.advance(&self.0.finished);
+        self.0.finished_some.notify_waiters();
     }
 }
 
@@ -198,6 +247,32 @@ mod tests {
         let (sender, receiver) = mpsc::channel();
         drop(pool.run(move || sender.send(7).unwrap()));
         assert_eq!(pool.run(move || receiver.recv().unwrap()).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn queued_work_of_a_dropped_pool_runs() {
+        let pool = Pool::new("test", 1).unwrap();
+        let (release, released) = mpsc::channel::<()>();
+        let (done, is_done) = mpsc::channel();
+        drop(pool.run(move || released.recv()));
+        drop(pool.run(move || done.send(()).unwrap()));
+        drop(pool);
+        release.send(()).unwrap();
+        is_done.recv().unwrap();
+    }
+
+    #[tokio::test]
+    async fn idle_waits_for_running_and_queued_work() {
+        let pool = Pool::new("test", 1).unwrap();
+        pool.idle().await;
+        let (release, released) = mpsc::channel::<()>();
+        drop(pool.run(move || released.recv()));
+        drop(pool.run(|| ()));
+        let mut idle = pin!(pool.idle());
+        assert!(futures::poll!(&mut idle).is_pending());
+        release.send(()).unwrap();
+        idle.await;
+        assert_eq!((pool.state().running, pool.state().queued), (0, 0));
     }
 
     #[tokio::test]

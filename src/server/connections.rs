@@ -1,79 +1,148 @@
-//! Connections: so many of them, and none that says nothing.
+//! Connections: a bounded number, shared fairly between addresses, and none that sends nothing.
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
+use axum::{body::Body, extract::Request, middleware::Next, response::Response};
 use futures::{Stream, StreamExt as _, stream};
+use http_body::Body as HttpBody;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, Sleep, sleep},
 };
-use tonic::transport::server::Connected;
+use tonic::transport::server::{Connected, TcpConnectInfo, TlsConnectInfo};
+
+use crate::{
+    limits::{CallInProgress, CallerKey, ConnectionActivity, ConnectionPlace, Connections},
+    telemetry::names,
+    tls::Place,
+};
 
 /// How long a client may take to tell what it speaks.
 const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(10);
 /// The length of HTTP/2's preface: with so many bytes, or fewer, it is known. hyper waits for them, however
 /// long; for everything that follows it has times of its own.
 const FIRST_BYTES: usize = 24;
+/// The setting, and the label of its metrics.
+const SETTING: &str = "MAX_CONNECTIONS";
+/// The least time between two comparisons while there is no place.
+const CHECK_PAUSE: Duration = Duration::from_millis(50);
+/// How often connections that wait are compared with those that are idle.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// A server that is full says so, but not for each connection that waits.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The same connections, so many of them at once; more wait in the system's queue until others end.
-pub(super) fn bounded<C>(
-    incoming: impl Stream<Item = io::Result<C>> + Send + 'static,
-    limit: u32,
-) -> impl Stream<Item = io::Result<Connection<C>>> + Send + 'static
-where
-    C: Send + 'static,
-{
-    let state = (Box::pin(incoming), Room::new(limit));
-    stream::unfold(state, |(mut incoming, mut room)| async move {
-        let place = room.take().await?;
-        let connection = incoming.next().await?;
-        Some((connection.map(|inner| Connection::new(inner, place)), (incoming, room)))
+/// The same connections with a place each. Others wait: accepted, so that their addresses are known, or in the
+/// system's queue. Of those that are accepted, the one whose address has fewest connections is next. If
+/// `waiting_limit` wait, and another arrives, the last of the address with most connections is closed.
+pub(super) fn bounded<C: Send + 'static>(
+    incoming: impl Stream<Item = (C, SocketAddr)> + Send + 'static,
+    connections: Connections,
+    waiting_limit: usize,
+) -> impl Stream<Item = (C, ConnectionPlace)> + Send + 'static {
+    let queue =
+        Queue { connections, waiting: Vec::new(), waiting_limit, warned: None, checked: None };
+    stream::unfold((Box::pin(incoming), queue), |(mut incoming, mut queue)| async move {
+        loop {
+            if let Some(next) = queue.next() {
+                return Some((next, (incoming, queue)));
+            }
+            tokio::select! {
+                () = queue.connections.changed() => {}
+                () = sleep(CHECK_INTERVAL), if !queue.waiting.is_empty() => {}
+                arrived = incoming.next() => {
+                    let (connection, peer) = arrived?;
+                    queue.push(connection, CallerKey::address(peer.ip()));
+                }
+            }
+        }
     })
 }
 
-/// Places for connections.
-struct Room {
-    places: Arc<Semaphore>,
-    limit: u32,
+/// Connections that wait for a place.
+struct Queue<C> {
+    connections: Connections,
+    /// In the order of their arrival.
+    waiting: Vec<Waiting<C>>,
+    waiting_limit: usize,
     warned: Option<Instant>,
+    checked: Option<Instant>,
 }
 
-impl Room {
-    fn new(limit: u32) -> Self {
-        Self { places: Arc::new(Semaphore::new(limit as usize)), limit, warned: None }
+struct Waiting<C> {
+    connection: C,
+    address: CallerKey,
+    since: Instant,
+}
+
+impl<C> Queue<C> {
+    /// The next connection that has a place. Without one, those that may are made to close.
+    fn next(&mut self) -> Option<(C, ConnectionPlace)> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        // Comparing all of them takes a while, and calls end all the time.
+        let is_full = self.connections.open() >= self.connections.limit();
+        if is_full && self.checked.is_some_and(|checked| checked.elapsed() < CHECK_PAUSE) {
+            return None;
+        }
+        self.checked = Some(Instant::now());
+        let open = self.connections.open_by_address();
+        let count = |address| open.get(address).copied().unwrap_or(0);
+        let waiting = self.waiting.iter().enumerate();
+        let (fewest, _) =
+            waiting.min_by_key(|(position, waiting)| (count(&waiting.address), *position))?;
+        if let Some(place) = self.connections.try_take(&self.waiting[fewest].address) {
+            return Some((self.waiting.remove(fewest).connection, place));
+        }
+        self.warn();
+        let waiting = self.waiting.iter().map(|waiting| (&waiting.address, waiting.since));
+        self.connections.make_room(waiting);
+        None
     }
 
-    /// Waits for a place. None once there can be none, which is never: nobody closes the semaphore.
-    async fn take(&mut self) -> Option<OwnedSemaphorePermit> {
-        if let Ok(place) = self.places.clone().try_acquire_owned() {
-            return Some(place);
+    fn push(&mut self, connection: C, address: CallerKey) {
+        if self.connections.open() >= self.connections.limit() {
+            names::SHARES_WAITED.add(1, [SETTING]);
         }
+        self.waiting.push(Waiting { connection, address, since: Instant::now() });
+        if self.waiting.len() <= self.waiting_limit {
+            return;
+        }
+        let mut counts = self.connections.open_by_address();
+        for waiting in &self.waiting {
+            *counts.entry(waiting.address.clone()).or_default() += 1;
+        }
+        let count = |waiting: &Waiting<C>| counts.get(&waiting.address).copied().unwrap_or(0);
+        let most = self.waiting.iter().map(count).max().unwrap_or(0);
+        if let Some(last) = self.waiting.iter().rposition(|waiting| count(waiting) == most) {
+            names::SHARES_REFUSED.add(1, [SETTING]);
+            self.waiting.remove(last);
+        }
+    }
+
+    fn warn(&mut self) {
         if self.warned.is_none_or(|warned| warned.elapsed() >= WARNING_INTERVAL) {
-            let limit = self.limit;
+            let limit = self.connections.limit();
             tracing::warn!(
                 limit,
                 "more connections have to wait until others end (MAX_CONNECTIONS)"
             );
             self.warned = Some(Instant::now());
         }
-        self.places.clone().acquire_owned().await.ok()
     }
 }
 
-/// A connection that ends where its first bytes don't come in time.
+/// A connection that ends when its first bytes do not arrive in time, or when it must close for others.
 pub(super) struct Connection<C> {
     inner: C,
     silence: Option<Silence>,
-    _place: OwnedSemaphorePermit,
+    place: ConnectionPlace,
 }
 
 /// A connection that has not said enough yet.
@@ -83,9 +152,17 @@ struct Silence {
 }
 
 impl<C> Connection<C> {
-    fn new(inner: C, place: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(inner: C, place: ConnectionPlace) -> Self {
         let silence = Silence { received: 0, end: Box::pin(sleep(FIRST_BYTES_TIMEOUT)) };
-        Self { inner, silence: Some(silence), _place: place }
+        Self { inner, silence: Some(silence), place }
+    }
+
+    /// An error once the connection must close.
+    fn check(&self, context: &Context<'_>) -> io::Result<()> {
+        if self.place.poll_is_closing(context) {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "closed for others"));
+        }
+        Ok(())
     }
 }
 
@@ -96,6 +173,7 @@ impl<C: AsyncRead + Unpin> AsyncRead for Connection<C> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        this.check(context)?;
         let before = buffer.filled().len();
         let polled = Pin::new(&mut this.inner).poll_read(context, buffer);
         let Some(silence) = &mut this.silence else { return polled };
@@ -117,6 +195,7 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Connection<C> {
         context: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.check(context)?;
         // What is answered was understood.
         self.silence = None;
         Pin::new(&mut self.inner).poll_write(context, buffer)
@@ -127,6 +206,7 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Connection<C> {
         context: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.check(context)?;
         self.silence = None;
         Pin::new(&mut self.inner).poll_write_vectored(context, buffers)
     }
@@ -136,19 +216,79 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Connection<C> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check(context)?;
         Pin::new(&mut self.inner).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check(context)?;
         Pin::new(&mut self.inner).poll_shutdown(context)
     }
 }
 
+impl Place for ConnectionPlace {
+    async fn closing(&self) {
+        Self::closing(self).await;
+    }
+}
+
+/// In the extensions of each request: the connection it came over. [`track_call`] takes it apart.
+#[derive(Debug, Clone)]
+pub(super) struct ConnectionInfo<I> {
+    inner: I,
+    activity: ConnectionActivity,
+}
+
 impl<C: Connected> Connected for Connection<C> {
-    type ConnectInfo = C::ConnectInfo;
+    type ConnectInfo = ConnectionInfo<C::ConnectInfo>;
 
     fn connect_info(&self) -> Self::ConnectInfo {
-        self.inner.connect_info()
+        ConnectionInfo { inner: self.inner.connect_info(), activity: self.place.activity() }
+    }
+}
+
+/// A layer for [`axum::middleware::from_fn`]: counts the call as one of its connection until its response is sent,
+/// and leaves the connection's own information in the request's extensions.
+pub(super) async fn track_call(mut request: Request, next: Next) -> Response {
+    let extensions = request.extensions_mut();
+    let activity = if let Some(info) = extensions.remove::<ConnectionInfo<TcpConnectInfo>>() {
+        extensions.insert(info.inner);
+        Some(info.activity)
+    } else if let Some(info) = extensions.remove::<ConnectionInfo<TlsConnectInfo<TcpConnectInfo>>>()
+    {
+        extensions.insert(info.inner);
+        Some(info.activity)
+    } else {
+        None
+    };
+    let Some(activity) = activity else { return next.run(request).await };
+    let call = activity.enter();
+    let response = next.run(request).await;
+    response.map(|body| Body::new(TrackedBody { body, _call: call }))
+}
+
+struct TrackedBody {
+    body: Body,
+    _call: CallInProgress,
+}
+
+impl HttpBody for TrackedBody {
+    type Data = bytes::Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -161,7 +301,7 @@ mod tests {
 
     fn connection() -> (Connection<DuplexStream>, DuplexStream) {
         let (ours, theirs) = duplex(1024);
-        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let place = Connections::new(1).try_take(&CallerKey::server()).unwrap();
         (Connection::new(ours, place), theirs)
     }
 
@@ -199,16 +339,80 @@ mod tests {
         }
     }
 
+    /// Connections of these addresses, all of which arrive at once, at a server with this many places.
+    fn arriving(
+        addresses: &[u8],
+        limit: usize,
+        waiting_limit: usize,
+    ) -> (Connections, Pin<Box<impl Stream<Item = (usize, ConnectionPlace)>>>) {
+        let connections = Connections::new(limit);
+        let arriving: Vec<_> = addresses
+            .iter()
+            .enumerate()
+            .map(|(number, last)| (number, SocketAddr::from(([127, 0, 0, *last], 1))))
+            .collect();
+        // The listener goes on.
+        let arriving = stream::iter(arriving).chain(stream::pending());
+        (connections.clone(), Box::pin(bounded(arriving, connections, waiting_limit)))
+    }
+
     #[tokio::test]
     async fn places_are_given_back() {
-        let made = stream::iter([1, 2, 3].map(|_| Ok(duplex(8).0)));
-        let mut connections = Box::pin(bounded(made, 2));
-        let first = connections.next().await.unwrap().unwrap();
-        let _second = connections.next().await.unwrap().unwrap();
+        let (_, mut connections) = arriving(&[1, 1, 1], 2, 8);
+        let first = connections.next().await.unwrap();
+        let _second = connections.next().await.unwrap();
         let third = connections.next();
         tokio::pin!(third);
         assert!(futures::poll!(&mut third).is_pending());
         drop(first);
-        assert!(third.await.unwrap().is_ok());
+        assert_eq!(third.await.unwrap().0, 2);
+    }
+
+    #[tokio::test]
+    async fn connection_of_another_address_does_not_wait_behind_those_of_a_greedy_one() {
+        let (_, mut connections) = arriving(&[1, 1, 1, 1, 1, 2], 2, 8);
+        let _first = connections.next().await.unwrap();
+        let second = connections.next().await.unwrap();
+        let calls = [_first.1.activity().enter(), second.1.activity().enter()];
+        let next = connections.next();
+        tokio::pin!(next);
+        assert!(futures::poll!(&mut next).is_pending());
+        drop(second);
+        assert_eq!(next.await.unwrap().0, 5);
+        drop(calls);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_connection_of_a_greedy_address_closes_for_another() {
+        let (all, mut connections) = arriving(&[1, 1, 2], 2, 8);
+        let first = connections.next().await.unwrap();
+        let _second = connections.next().await.unwrap();
+        let (ours, _theirs) = duplex(8);
+        let mut first = Connection::new(ours, first.1);
+        let closed = async move {
+            let error = first.read_u8().await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+            let error = first.write_u8(1).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+        };
+        let (third, ()) = tokio::join!(connections.next(), closed);
+        assert_eq!(third.unwrap().0, 2);
+        assert_eq!(all.open(), 1, "the third is dropped already");
+    }
+
+    #[tokio::test]
+    async fn queue_that_is_full_closes_what_waits_of_the_greediest() {
+        let (_, mut connections) = arriving(&[1, 1, 1, 2, 1, 1, 1], 1, 2);
+        let mut served = Vec::new();
+        let first = connections.next().await.unwrap();
+        let _call = first.1.activity().enter();
+        let next = connections.next();
+        tokio::pin!(next);
+        assert!(futures::poll!(&mut next).is_pending());
+        drop(first);
+        served.push(next.await.unwrap().0);
+        served.push(connections.next().await.unwrap().0);
+        // Of address 1, the first that waited is still there.
+        assert_eq!(served, [1, 3]);
     }
 }

@@ -1,8 +1,8 @@
 //! What the settings mean to each room.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use super::Access;
+use super::{Access, TooFewDescriptors, descriptors::DescriptorPlan};
 use crate::{
     auth::{AuthSettings, JwtSettings, KeySource},
     bundle::FormatVersion,
@@ -10,6 +10,8 @@ use crate::{
     clock::Clock,
     config::{self, Encryption, SecuritySettings, Settings, value},
     export::{AdmissionLimits, AllowedSource, EngineSettings, JournalPlace, Stores},
+    grpc::ReadLimits,
+    limits::Pool,
     store::{
         Store, StoreError,
         local::LocalStore,
@@ -21,13 +23,38 @@ use crate::{
     upload::{UploadSettings, Uploads},
 };
 
+/// Threads for documents on this machine's disk: uploads that are written there, and documents that are
+/// read from there on their way to S3. As many as local reads have.
+const DOCUMENT_THREADS: usize = 16;
+
+/// Threads for what computes for a while. More than processors would not make it faster; at least two, so that
+/// one large request does not keep all others waiting.
+pub(super) fn computing_threads() -> usize {
+    std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2))
+}
+
+/// Why the stores can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenStoresError {
+    /// The local store can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Too few files may be open.
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
+}
+
 /// The stores that the settings name. Asks nobody over the network.
 ///
 /// # Errors
 /// Where the local store can't be used.
-pub async fn open_stores(settings: &Settings) -> Result<Stores, StoreError> {
+pub async fn open_stores(settings: &Settings) -> Result<Stores, OpenStoresError> {
+    let descriptors = DescriptorPlan::of_process()?;
     let s3: Option<Arc<dyn Store>> = match value(&settings.s3_bucket_name) {
-        Some(bucket) => Some(Arc::new(S3Store::connect(s3_settings(settings, bucket)).await)),
+        Some(bucket) => {
+            let s3_settings = s3_settings(settings, bucket, descriptors.s3_requests);
+            Some(Arc::new(S3Store::connect(s3_settings).await))
+        }
         None => None,
     };
     let local: Arc<dyn Store> = Arc::new(LocalStore::open(settings.data_dir.clone())?);
@@ -70,6 +97,15 @@ pub(super) fn engine_settings(settings: &Settings) -> EngineSettings {
     }
 }
 
+pub(super) fn read_limits(settings: &Settings, descriptors: DescriptorPlan) -> ReadLimits {
+    ReadLimits {
+        memory_bytes: settings.max_read_memory.as_u64(),
+        download_bytes: config::DOWNLOAD_BYTES,
+        downloads: descriptors.clamp_downloads(settings.max_concurrent_downloads),
+        patience: settings.admission_timeout,
+    }
+}
+
 /// How new exports are rendered.
 #[cfg(not(feature = "next-format"))]
 fn format_version(_: &Settings) -> FormatVersion {
@@ -87,9 +123,10 @@ pub(super) fn uploads(
     stores: &Stores,
     access: Access,
     clock: Arc<dyn Clock>,
-) -> Uploads {
+) -> io::Result<Uploads> {
     let notes = settings.data_dir.join(".tara-export/parts");
-    let notes = (access == Access::Write).then(|| PartNotes::new(notes));
+    let documents = Pool::new("documents", DOCUMENT_THREADS)?;
+    let notes = (access == Access::Write).then(|| PartNotes::new(notes, documents.clone()));
     let limits = TransferLimits {
         memory_bytes: settings.transfer_memory.as_u64(),
         parallel_parts: settings.s3_parallel_parts as usize,
@@ -104,12 +141,12 @@ pub(super) fn uploads(
         patience: settings.admission_timeout,
         disk_bytes: settings.max_local_uploads.as_u64(),
     };
-    let transfers = Transfers::new(limits, notes);
+    let transfers = Transfers::new(limits, notes, documents.clone());
     let data_dir = settings.data_dir.clone();
-    Uploads::new(upload_settings, stores.s3.clone(), data_dir, transfers, clock)
+    Ok(Uploads::new(upload_settings, stores.s3.clone(), data_dir, transfers, clock, documents))
 }
 
-fn s3_settings(settings: &Settings, bucket: String) -> S3Settings {
+fn s3_settings(settings: &Settings, bucket: String, concurrent_requests: u32) -> S3Settings {
     S3Settings {
         bucket,
         base_path: settings.s3_base_path.clone(),
@@ -136,6 +173,7 @@ fn s3_settings(settings: &Settings, bucket: String) -> S3Settings {
         connect_timeout: settings.s3_connect_timeout,
         read_timeout: settings.s3_read_timeout,
         operation_timeout: settings.s3_operation_timeout,
+        concurrent_requests: concurrent_requests as usize,
         prices: RequestPrices {
             put: settings.s3_prices.put,
             get: settings.s3_prices.get,

@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::{TryStreamExt as _, stream::BoxStream};
+use tokio::sync::Semaphore;
 
 pub use self::{
     error::{FailureCause, StoreError, StoreErrorKind},
@@ -29,7 +30,10 @@ pub use self::{
     },
     probe::honours_conditional_put,
 };
-use crate::digest::{ContentChecksums, ContentHasher, Crc64Nvme, Sha256};
+use crate::{
+    digest::{ContentChecksums, ContentHasher, Crc64Nvme, Sha256},
+    limits::Pools,
+};
 
 /// A place for objects. One contract suite (`tests/store_contract/`) holds for every backend.
 ///
@@ -123,6 +127,20 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Tries everything an export needs, in order, and says what to do about each failure. Writes
     /// nothing but fixed probe objects below `.tara-export/probe/`.
     async fn probe(&self) -> Vec<ProbeResult>;
+
+    /// Whether this machine's disk takes writes, where the store is on it: one small write, durable, of
+    /// which nothing stays. Cheap enough to be repeated every few seconds.
+    ///
+    /// # Errors
+    /// As those of a put.
+    async fn check_writable(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// The threads that do its blocking work.
+    fn pools(&self) -> Pools {
+        Pools::default()
+    }
 
     /// Links to objects, where the store can make them.
     fn links(&self) -> Option<&dyn LinkObjects> {
@@ -284,6 +302,10 @@ pub enum ProbeStatus {
     Skipped,
 }
 
+/// Small objects that are read at the same time have at most so many bytes, whoever asks for them.
+const SMALL_READS_BYTES: u32 = 32 * 1024 * 1024;
+static SMALL_READS: Semaphore = Semaphore::const_new(SMALL_READS_BYTES as usize);
+
 /// Reads a small object whole.
 ///
 /// # Errors
@@ -307,7 +329,14 @@ pub async fn read_small(
     if info.size_bytes > limit_bytes {
         return Err(too_large());
     }
-    let mut bytes = Vec::new();
+    // What is larger than all small objects together has a reservation of its caller's.
+    let share = u32::try_from(info.size_bytes).unwrap_or(u32::MAX);
+    let _share = match share {
+        ..=SMALL_READS_BYTES => SMALL_READS.acquire_many(share).await.ok(),
+        _ => None,
+    };
+    // One that grew would take up to three times as much meanwhile.
+    let mut bytes = Vec::with_capacity(usize::try_from(info.size_bytes).unwrap_or_default());
     while let Some(piece) = body.try_next().await? {
         if (bytes.len() + piece.len()) as u64 > limit_bytes {
             return Err(too_large());

@@ -110,14 +110,14 @@ impl Telemetry {
         self.endpoint.as_ref().map(Endpoint::address)
     }
 
-    /// Sends what was not sent yet.
-    pub async fn shut_down(self) {
+    /// Sends what was not sent yet, if that is done within this time.
+    pub async fn shut_down(self, patience: Duration) {
         self.stopping.cancel();
         if let Some(emf) = &self.emf {
             emf.flush();
         }
         if let Some(traces) = self.traces {
-            traces.shut_down(FLUSH_PATIENCE).await;
+            traces.shut_down(FLUSH_PATIENCE.min(patience)).await;
         }
     }
 }

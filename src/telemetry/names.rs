@@ -148,6 +148,10 @@ declare! {
     JOURNAL_LIMIT: Gauge "tara_export_journal_limit_bytes", Bytes, [];
     /// Whether S3 is left alone at the moment, because an export could not reach it (1) or not (0).
     S3_OUTAGE: Gauge "tara_export_s3_outage", Count, [];
+    /// Whether work makes no progress (1) or does (0), by pool: runtime, journal, local-reads, local-writes, documents, computing, archives.
+    STALLED: Gauge "tara_export_stalled", Count, ["pool"];
+    /// Whether no export would be accepted (1) or one would be (0), by reason.
+    NOT_ACCEPTING: Gauge "tara_export_not_accepting", Count, ["reason"];
     /// Answers that were found not to be what the manifest says.
     DATA_LOSS: Counter "tara_export_data_loss_total", Count, [];
     /// Calls of the export service that ended, by method and gRPC code.
@@ -156,6 +160,18 @@ declare! {
     CALLS_IN_FLIGHT: Gauge "tara_export_calls_in_flight", Count, ["method"];
     /// Calls that were answered with an error and nothing else, by method and reason (of ErrorInfo).
     REJECTED: Counter "tara_export_rejected_total", Count, ["method", "reason"];
+    /// Requests for a place that had to wait, by limit (the setting's name).
+    SHARES_WAITED: Counter "tara_export_limit_waits_total", Count, ["limit"];
+    /// Requests for a place that were refused, because none became free in time, by limit (the setting's name).
+    SHARES_REFUSED: Counter "tara_export_limit_refusals_total", Count, ["limit"];
+    /// Times that the server paused because it could not accept a connection, by reason (descriptors, memory, other).
+    ACCEPT_PAUSES: Counter "tara_export_accept_pauses_total", Count, ["reason"];
+    /// Downloads that are being read now.
+    DOWNLOADS: Gauge "tara_export_downloads", Count, [];
+    /// Bytes that are reserved for answers being read (of MAX_READ_MEMORY).
+    READ_MEMORY: Gauge "tara_export_read_memory_bytes", Bytes, [];
+    /// Answers that the server ended early, by cause (idle, contended, stream_time, shutdown).
+    ANSWERS_ENDED_EARLY: Counter "tara_export_answers_ended_early_total", Count, ["cause"];
     /// Requests sent to S3, by operation and result.
     S3_REQUESTS: Counter "tara_export_s3_requests_total", Count, ["operation", "result"];
     /// Time from sending a request to S3 until its answer was read, of a download until it began.

@@ -52,7 +52,7 @@ impl Traces {
     pub(super) async fn shut_down(self, patience: Duration) {
         // It blocks until the exporter, which needs this thread's runtime, is done.
         let ended = task::spawn_blocking(move || self.provider.shutdown_with_timeout(patience));
-        match time::timeout(patience + Duration::from_secs(1), ended).await {
+        match time::timeout(patience, ended).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => tracing::warn!(%error, "the last traces are lost"),
             Ok(Err(_)) | Err(_) => tracing::warn!("the last traces are lost"),

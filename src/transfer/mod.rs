@@ -7,6 +7,7 @@
 mod copy;
 mod headway;
 mod notes;
+mod part_memory;
 mod part_reader;
 mod proof;
 mod put;
@@ -15,16 +16,16 @@ mod source;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use tokio::sync::Semaphore;
-
 pub use self::{
     notes::PartNotes,
+    part_memory::PartMemory,
     part_reader::{PartReader, ReadPart},
     proof::{is_content, is_copy},
     put::LargeContent,
     retry::RetryBudget,
     source::{ContentSource, checksums_of},
 };
+use crate::limits::Pool;
 
 /// Bytes of every part but the last. With S3's ten thousand parts, objects have at most 78 GiB.
 pub const PART_BYTES: u64 = 8 * 1024 * 1024;
@@ -45,34 +46,40 @@ pub struct TransferLimits {
 #[derive(Debug, Clone)]
 pub struct Transfers {
     limits: TransferLimits,
-    /// One permit for each part in memory.
-    parts_in_memory: Arc<Semaphore>,
+    part_memory: PartMemory,
     /// Where unfinished objects are noted; nowhere in a process that only reads.
     notes: Option<PartNotes>,
     /// Found out by the first copy: this server computes no checksum of what it copies.
     copies_keep_no_checksum: Arc<AtomicBool>,
+    /// Reads files of this machine.
+    files: Pool,
 }
 
 impl Transfers {
-    /// Transfers within these limits.
-    pub fn new(limits: TransferLimits, notes: Option<PartNotes>) -> Self {
-        let parts = usize::try_from((limits.memory_bytes / PART_BYTES).max(1));
+    /// Transfers within these limits. These threads read files of this machine.
+    pub fn new(limits: TransferLimits, notes: Option<PartNotes>, files: Pool) -> Self {
         Self {
             limits,
-            parts_in_memory: Arc::new(Semaphore::new(parts.unwrap_or(usize::MAX >> 3))),
+            part_memory: PartMemory::new((limits.memory_bytes / PART_BYTES).max(1)),
             notes,
             copies_keep_no_checksum: Arc::default(),
+            files,
         }
     }
 
-    /// Memory for parts, one permit each.
-    pub fn parts_in_memory(&self) -> &Arc<Semaphore> {
-        &self.parts_in_memory
+    /// Memory for parts.
+    pub fn part_memory(&self) -> &PartMemory {
+        &self.part_memory
     }
 
     /// Parts of one object that are sent side by side.
     pub fn parallel_parts(&self) -> usize {
         self.limits.parallel_parts
+    }
+
+    /// Threads that read files of this machine.
+    pub fn files(&self) -> &Pool {
+        &self.files
     }
 
     /// The notes of unfinished objects.

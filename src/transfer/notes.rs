@@ -4,20 +4,25 @@
 //! A note is a convenience, not a promise: it is not fsynced, and what it misses a lifecycle rule of the
 //! bucket removes.
 
-use std::{io, path::PathBuf};
+use std::{fs, io, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tokio::fs;
 
 use crate::{
     digest::Sha256,
+    limits::Pool,
+    small_file,
     store::{ObjectKey, PartStore, PartUpload, StoreError, WholeChecksum},
 };
+
+/// A note has some hundred bytes; more is not ours.
+const LIMIT_BYTES: u64 = 64 * 1024;
 
 /// Notes of unfinished objects in a folder of this machine.
 #[derive(Debug, Clone)]
 pub struct PartNotes {
     folder: PathBuf,
+    pool: Pool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -27,27 +32,30 @@ struct Note {
 }
 
 impl PartNotes {
-    /// Notes in this folder, which is made with the first one.
-    pub fn new(folder: PathBuf) -> Self {
-        Self { folder }
+    /// Notes in this folder, which is made with the first one; these threads read and write them.
+    pub fn new(folder: PathBuf, pool: Pool) -> Self {
+        Self { folder, pool }
     }
 
     /// Notes an upload that was begun.
     pub(super) async fn add(&self, upload: &PartUpload) {
         let note = Note { key: upload.key.to_string(), upload_id: upload.upload_id.clone() };
         let Ok(json) = serde_json::to_vec(&note) else { return };
-        let written = async {
-            fs::create_dir_all(&self.folder).await?;
-            fs::write(self.path(upload), json).await
-        };
-        if let Err(error) = written.await {
+        let (folder, path) = (self.folder.clone(), self.path(upload));
+        let written = self.pool.run(move || {
+            fs::create_dir_all(folder)?;
+            fs::write(path, json)
+        });
+        if let Err(error) = written.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
             tracing::debug!(%error, "an upload in parts is not noted");
         }
     }
 
     /// Forgets one that has become an object, or was aborted.
     pub(super) async fn remove(&self, upload: &PartUpload) {
-        match fs::remove_file(self.path(upload)).await {
+        let path = self.path(upload);
+        let removed = self.pool.run(move || fs::remove_file(path)).await;
+        match removed.unwrap_or_else(|error| Err(io::Error::other(error))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::debug!(%error, "the note of an upload in parts stays");
             }
@@ -58,10 +66,19 @@ impl PartNotes {
     /// What an earlier process left unfinished. To be asked before this one begins anything, whose notes
     /// lie in the same folder.
     pub async fn left_behind(&self) -> Vec<PartUpload> {
+        let folder = self.folder.clone();
+        let read = move || {
+            fs::read_dir(folder).map(|entries| {
+                entries
+                    .flatten()
+                    .map(|entry| small_file::read(&entry.path(), LIMIT_BYTES))
+                    .collect()
+            })
+        };
+        let notes: io::Result<Vec<_>> =
+            self.pool.run(read).await.unwrap_or_else(|error| Err(io::Error::other(error)));
         let mut left = Vec::new();
-        let Ok(mut entries) = fs::read_dir(&self.folder).await else { return left };
-        while let Ok(Some(entry)) = entries.next_entry().await {
-            let note = fs::read(entry.path()).await;
+        for note in notes.unwrap_or_default() {
             let note = note.ok().and_then(|json| serde_json::from_slice::<Note>(&json).ok());
             let Some(Note { key, upload_id }) = note else { continue };
             let Ok(key) = ObjectKey::new(key) else { continue };
@@ -104,14 +121,15 @@ mod tests {
     #[tokio::test]
     async fn what_is_noted_is_left_behind_until_it_is_forgotten() {
         let folder = tempfile::tempdir().unwrap();
-        let notes = PartNotes::new(folder.path().join("parts"));
+        let pool = Pool::new("test", 1).unwrap();
+        let notes = PartNotes::new(folder.path().join("parts"), pool.clone());
         assert_eq!(notes.left_behind().await, []);
         notes.add(&upload("one")).await;
         notes.add(&upload("two")).await;
         notes.remove(&upload("one")).await;
         notes.remove(&upload("three")).await;
-        tokio::fs::write(folder.path().join("parts/x.json"), b"{").await.unwrap();
-        let next = PartNotes::new(folder.path().join("parts"));
+        fs::write(folder.path().join("parts/x.json"), b"{").unwrap();
+        let next = PartNotes::new(folder.path().join("parts"), pool);
         assert_eq!(next.left_behind().await, [upload("two")]);
     }
 }

@@ -1,14 +1,12 @@
 //! Content cut into parts, digested on the way.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use futures::{TryStreamExt as _, stream::BoxStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::PART_BYTES;
+use super::{PART_BYTES, PartMemory};
 use crate::{
     digest::{ContentHasher, Crc64Nvme},
+    limits::FairPermit,
     store::{Part, Segments, StoreError, StoreErrorKind},
 };
 
@@ -18,8 +16,8 @@ pub struct PartReader<E = StoreError> {
     /// What the stream gave beyond the last part.
     rest: Bytes,
     hasher: ContentHasher,
-    memory: Arc<Semaphore>,
-    given_memory: Option<OwnedSemaphorePermit>,
+    memory: PartMemory,
+    given_memory: Option<FairPermit>,
     is_at_end: bool,
 }
 
@@ -31,7 +29,7 @@ pub struct ReadPart {
     pub crc64nvme: Crc64Nvme,
     /// The hasher behind this part.
     pub hasher: ContentHasher,
-    _memory: OwnedSemaphorePermit,
+    _memory: FairPermit,
 }
 
 impl ReadPart {
@@ -46,13 +44,13 @@ impl<E: From<StoreError>> PartReader<E> {
     pub fn new(
         pieces: BoxStream<'static, Result<Bytes, E>>,
         hasher: ContentHasher,
-        memory: Arc<Semaphore>,
+        memory: PartMemory,
     ) -> Self {
         Self { pieces, rest: Bytes::new(), hasher, memory, given_memory: None, is_at_end: false }
     }
 
     /// Memory that was taken for the first part already.
-    pub fn give_memory(&mut self, memory: OwnedSemaphorePermit) {
+    pub fn give_memory(&mut self, memory: FairPermit) {
         self.given_memory = Some(memory);
     }
 
@@ -66,8 +64,8 @@ impl<E: From<StoreError>> PartReader<E> {
         }
         let memory = match self.given_memory.take() {
             Some(given) => given,
-            None => self.memory.clone().acquire_owned().await.map_err(|_| {
-                // The semaphore is never closed.
+            None => self.memory.take().await.map_err(|_| {
+                // Its queue has no limit.
                 StoreError::new(StoreErrorKind::Unavailable, "the service is shutting down")
             })?,
         };
@@ -113,7 +111,7 @@ mod tests {
     use super::*;
     use crate::digest::ContentChecksums;
 
-    fn reader(pieces: Vec<Bytes>, memory: &Arc<Semaphore>) -> PartReader {
+    fn reader(pieces: Vec<Bytes>, memory: &PartMemory) -> PartReader {
         let pieces = stream::iter(pieces.into_iter().map(Ok)).boxed();
         PartReader::new(pieces, ContentHasher::default(), memory.clone())
     }
@@ -124,12 +122,12 @@ mod tests {
         let all = Bytes::from((0..size).map(|at| (at * 31 / 7) as u8).collect::<Vec<_>>());
         for piece_bytes in [1_000_003, 3 * 1024 * 1024, size] {
             let pieces = all.chunks(piece_bytes).map(|piece| all.slice_ref(piece)).collect();
-            let memory = Arc::new(Semaphore::new(1));
+            let memory = PartMemory::new(1);
             let mut reader = reader(pieces, &memory);
             let mut sizes = Vec::new();
             let mut read = Vec::new();
             while let Some(part) = reader.next().await.unwrap() {
-                assert_eq!(memory.available_permits(), 0);
+                assert_eq!(memory.free(), 0);
                 let bytes = part.content.pieces().concat();
                 assert_eq!(part.crc64nvme, Crc64Nvme::of(&bytes));
                 sizes.push(bytes.len() as u64);
@@ -138,13 +136,13 @@ mod tests {
             }
             assert_eq!(sizes, [PART_BYTES, PART_BYTES, 7]);
             assert_eq!(reader.into_hasher().finish(), ContentChecksums::of(&all));
-            assert_eq!(memory.available_permits(), 1);
+            assert_eq!(memory.free(), 1);
         }
     }
 
     #[tokio::test]
     async fn nothing_is_no_part() {
-        let memory = Arc::new(Semaphore::new(1));
+        let memory = PartMemory::new(1);
         for pieces in [vec![], vec![Bytes::new(), Bytes::new()]] {
             assert!(reader(pieces, &memory).next().await.unwrap().is_none());
         }
@@ -152,7 +150,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_follows_a_whole_part_is_the_next() {
-        let memory = Arc::new(Semaphore::new(2));
+        let memory = PartMemory::new(2);
         let whole = Bytes::from(vec![1; PART_BYTES as usize]);
         let mut reader = reader(vec![whole], &memory);
         assert_eq!(reader.next().await.unwrap().unwrap().content.size_bytes(), PART_BYTES);

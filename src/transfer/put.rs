@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     digest::{ContentChecksums, ContentHasher, Crc64Nvme},
+    limits::Pool,
     store::{
         ObjectKey, Part, PartStore, PartUpload, Payload, PutOutcome, Store, StoreError,
         StoreErrorKind, StoredPart, StreamedPayload, WholeChecksum,
@@ -78,7 +79,7 @@ impl Transfers {
             match (in_one_request.clone(), store.parts()) {
                 (Some(bytes), _) => put_whole(store, content, &headway, bytes).await,
                 (None, Some(parts)) => self.put_parts(store, parts, content, &headway).await,
-                (None, None) => put_stream(store, content, &headway).await,
+                (None, None) => put_stream(store, content, &headway, self.files()).await,
             }
         };
         headway.run(attempt, |number, error| (content.failed)(number, error)).await
@@ -150,9 +151,12 @@ impl Transfers {
             let stored = puts.try_collect().await?;
             return Ok((stored, content.expected));
         }
-        let memory = self.parts_in_memory().clone();
-        let reader =
-            PartReader::new(content.source.open().await?, ContentHasher::default(), memory);
+        let memory = self.part_memory().clone();
+        let reader = PartReader::new(
+            content.source.open(self.files()).await?,
+            ContentHasher::default(),
+            memory,
+        );
         let sent = AtomicU64::new(0);
         let hasher = std::sync::Mutex::new(ContentHasher::default());
         let read = stream::try_unfold((reader, 1), |(mut reader, number)| async move {
@@ -237,12 +241,13 @@ async fn put_stream(
     store: &dyn Store,
     content: &LargeContent,
     headway: &Headway,
+    files: &Pool,
 ) -> Result<PutOutcome, StoreError> {
     let (headway, progress) = (headway.clone(), content.progress.clone());
     let payload = StreamedPayload {
         expected: content.expected,
         media_type: content.media_type.clone(),
-        body: content.source.open().await?,
+        body: content.source.open(files).await?,
         progress: Some(Arc::new(move |bytes_done| {
             headway.renew();
             progress(bytes_done);

@@ -1,14 +1,19 @@
 //! Where large content comes from.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
-use tokio::{fs::File, io::AsyncReadExt as _};
 
 use crate::{
     digest::{ContentChecksums, ContentHasher},
     disk::DiskError,
+    limits::Pool,
     store::{SourceObject, Store, StoreError, StoreErrorKind},
 };
 
@@ -32,11 +37,14 @@ pub enum ContentSource {
 }
 
 impl ContentSource {
-    /// The content's bytes, in pieces of about a mebibyte.
+    /// The content's bytes, in pieces of about a mebibyte. These threads read files.
     ///
     /// # Errors
     /// [`StoreErrorKind::Changed`] where the source is gone, or not what it was.
-    pub async fn open(&self) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError> {
+    pub async fn open(
+        &self,
+        files: &Pool,
+    ) -> Result<BoxStream<'static, Result<Bytes, StoreError>>, StoreError> {
         match self {
             Self::Memory(bytes) => {
                 let mut rest = bytes.clone();
@@ -46,19 +54,19 @@ impl ContentSource {
                 Ok(stream::iter(pieces).boxed())
             }
             Self::File(path) => {
-                let failed = |error: std::io::Error, path: &PathBuf| {
-                    let is_gone = error.kind() == std::io::ErrorKind::NotFound;
-                    let error = StoreError::from(DiskError::of_read("read", path, error));
-                    if is_gone { error.with_kind(StoreErrorKind::Changed) } else { error }
-                };
-                let file = File::open(path).await.map_err(|error| failed(error, path))?;
-                let state = (file, path.clone());
-                let pieces = stream::try_unfold(state, move |(mut file, path)| async move {
-                    let mut piece = bytes::BytesMut::with_capacity(PIECE_BYTES);
-                    let read = file.read_buf(&mut piece).await;
-                    match read.map_err(|error| failed(error, &path))? {
-                        0 => Ok(None),
-                        _ => Ok(Some((piece.freeze(), (file, path)))),
+                let (opened, path) = (path.clone(), path.clone());
+                let file = read(files, &path, move || File::open(opened)).await?;
+                let files = files.clone();
+                let pieces = stream::try_unfold((file, path), move |(file, path)| {
+                    let files = files.clone();
+                    async move {
+                        let next = move || {
+                            let mut piece = Vec::with_capacity(PIECE_BYTES);
+                            (&file).take(PIECE_BYTES as u64).read_to_end(&mut piece)?;
+                            Ok((Bytes::from(piece), file))
+                        };
+                        let (piece, file) = read(&files, &path, next).await?;
+                        Ok((!piece.is_empty()).then_some((piece, (file, path))))
                     }
                 });
                 Ok(pieces.boxed())
@@ -72,6 +80,23 @@ impl ContentSource {
             },
         }
     }
+}
+
+/// Reads a file on one of these threads.
+async fn read<T: Send + 'static>(
+    files: &Pool,
+    path: &Path,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, StoreError> {
+    let read = files.run(work).await.map_err(|error| {
+        let message = format!("could not read {}: {error}", path.display());
+        StoreError::new(StoreErrorKind::Unavailable, message).with_source(error)
+    })?;
+    read.map_err(|error| {
+        let is_gone = error.kind() == io::ErrorKind::NotFound;
+        let error = StoreError::from(DiskError::of_read("read", path, error));
+        if is_gone { error.with_kind(StoreErrorKind::Changed) } else { error }
+    })
 }
 
 /// Digests a stream to its end. `moved` hears of every piece.

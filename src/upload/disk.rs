@@ -18,22 +18,25 @@ use uuid::Uuid;
 use super::{
     CHECKPOINT_BYTES, FinishedUpload, IncomingBytes, UploadError, UploadPlace,
     records::{Checkpoint, Finished, UploadRecord},
+    room::Room,
 };
 use crate::{
     bundle::to_json_pretty,
     digest::ContentHasher,
     disk::{Disk, DiskError, sync_directory, sync_file, write_bytes},
+    limits::Pool,
+    small_file,
     store::{StoreError, StoreErrorKind},
 };
 
-/// What an upload counts at least: its folder and records take room too, and looking through all of them
-/// takes time.
-const LEAST_COUNTED_BYTES: u64 = 256 * 1024;
+/// A record has some hundred bytes; more is not ours.
+const RECORD_LIMIT_BYTES: u64 = 64 * 1024;
 
 /// Uploads below a data directory.
 #[derive(Debug, Clone)]
 pub(super) struct DiskUploads {
     files: Arc<Files>,
+    pool: Pool,
 }
 
 #[derive(Debug)]
@@ -43,7 +46,7 @@ struct Files {
     limit_bytes: u64,
     /// What all uploads together count; none until somebody counts them. Held while one is made, so that two
     /// can't take the same room.
-    counted_bytes: Mutex<Option<u64>>,
+    room: Mutex<Option<Room>>,
     /// Uploads that a call is writing to.
     in_use: Mutex<HashSet<Uuid>>,
 }
@@ -61,14 +64,14 @@ impl Drop for InUse {
 }
 
 impl DiskUploads {
-    pub(super) fn new(data_dir: PathBuf, limit_bytes: u64) -> Self {
+    pub(super) fn new(data_dir: PathBuf, limit_bytes: u64, pool: Pool) -> Self {
         // As the local store's own: a relative path is meant from where the process started.
         let root = std::path::absolute(&data_dir).unwrap_or(data_dir);
         let folder = root.join(".tara-export/uploads");
         let disk = Disk::new(root, ".tara-export/uploads/tmp");
-        let (counted_bytes, in_use) = (Mutex::default(), Mutex::default());
-        let files = Files { disk, folder, limit_bytes, counted_bytes, in_use };
-        Self { files: Arc::new(files) }
+        let (room, in_use) = (Mutex::default(), Mutex::default());
+        let files = Files { disk, folder, limit_bytes, room, in_use };
+        Self { files: Arc::new(files), pool }
     }
 
     /// Makes an upload, or finds the one that was made under this id before.
@@ -213,7 +216,7 @@ impl DiskUploads {
         work: impl FnOnce(&Files) -> Result<T, UploadError> + Send + 'static,
     ) -> Result<T, UploadError> {
         let files = self.files.clone();
-        tokio::task::spawn_blocking(move || work(&files)).await.unwrap_or_else(|_| {
+        self.pool.run(move || work(&files)).await.unwrap_or_else(|_| {
             let reason = "the service is shutting down".to_owned();
             Err(UploadError::BrokeOff { reason })
         })
@@ -230,27 +233,36 @@ impl Files {
         self.folder.join(upload_id.to_string()).join(name)
     }
 
-    fn counted_bytes(&self) -> std::sync::MutexGuard<'_, Option<u64>> {
-        // Where somebody panicked in between, it is none, and counted anew.
-        self.counted_bytes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn room(&self) -> std::sync::MutexGuard<'_, Option<Room>> {
+        // A room that is changed says what is on disk before each step.
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn create(&self, record: UploadRecord) -> Result<UploadRecord, UploadError> {
-        let mut counted_bytes = self.counted_bytes();
+        let mut room = self.room();
         if let Some(earlier) = self.read(record.upload_id, "upload.json")? {
             return Ok(earlier);
         }
-        let before = match counted_bytes.take() {
-            Some(bytes) => bytes,
-            None => self.records()?.iter().map(counts).sum(),
+        let counted = match room.take() {
+            Some(counted) => counted,
+            None => Room::new(self.limit_bytes, &self.records()?),
         };
-        let with_it = before.saturating_add(counts(&record));
-        if with_it > self.limit_bytes {
-            *counted_bytes = Some(before);
+        let counted = room.insert(counted);
+        let in_use = self.in_use().clone();
+        let Some(in_the_way) = counted.to_remove_for(&record, &in_use) else {
             return Err(UploadError::DiskFull { limit_bytes: self.limit_bytes });
+        };
+        for upload_id in in_the_way {
+            tracing::warn!(
+                %upload_id,
+                "an upload was removed: another caller needs its room, and its own caller has more than a fair share \
+                 (MAX_LOCAL_UPLOADS)"
+            );
+            self.remove_files(upload_id)?;
+            counted.remove(upload_id);
         }
         self.write(record.upload_id, "upload.json", &record)?;
-        *counted_bytes = Some(with_it);
+        counted.add(&record);
         Ok(record)
     }
 
@@ -299,7 +311,7 @@ impl Files {
         name: &str,
     ) -> Result<Option<T>, UploadError> {
         let path = self.path(upload_id, name);
-        let bytes = match fs::read(&path) {
+        let bytes = match small_file::read(&path, RECORD_LIMIT_BYTES) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
@@ -350,20 +362,23 @@ impl Files {
 
     /// Removes an upload; its record last, so that one that broke off is found again.
     fn remove(&self, upload_id: Uuid) -> Result<(), UploadError> {
+        let removed = self.remove_files(upload_id);
+        // Whoever counted meanwhile may have counted it. What is left of it after a failure is counted again.
+        match (&removed, &mut *self.room()) {
+            (Ok(()), Some(room)) => room.remove(upload_id),
+            (_, room) => *room = None,
+        }
+        removed
+    }
+
+    fn remove_files(&self, upload_id: Uuid) -> Result<(), UploadError> {
         let removed = ["finished.json", "checkpoint.json", "document", "upload.json"]
             .into_iter()
             .try_for_each(|name| {
                 self.disk.remove_durably(&self.path(upload_id, name), &self.folder)
             });
-        // Whoever counted meanwhile may have counted it.
-        *self.counted_bytes() = None;
         Ok(removed.map_err(StoreError::from)?)
     }
-}
-
-/// What an upload counts in the limit of all.
-fn counts(record: &UploadRecord) -> u64 {
-    record.size_bytes.max(LEAST_COUNTED_BYTES)
 }
 
 fn disk_failure(action: &str, path: &Path, error: io::Error) -> UploadError {

@@ -8,22 +8,20 @@ mod disk;
 mod error;
 mod expiry;
 mod records;
+mod room;
 mod store;
 
 use std::{
     collections::{HashMap, VecDeque},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicBool},
     time::Duration,
 };
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time,
-};
+use tokio::time;
 use uuid::Uuid;
 
 pub use self::error::UploadError;
@@ -32,14 +30,18 @@ use crate::{
     bundle::AcceptedTime,
     clock::Clock,
     digest::{ContentChecksums, Sha256},
+    limits::{CallerKey, FairPermit, FairSemaphore, Pool, Revocation},
     store::Store,
-    transfer::{PART_BYTES, Transfers},
+    telemetry::names,
+    transfer::{PART_BYTES, PartMemory, Transfers},
 };
 
 /// Bytes of one chunk: every chunk but the last has exactly this many.
 pub const CHUNK_BYTES: u64 = PART_BYTES;
 /// Between two checkpoints of a stream: what is sent again at most after a cut.
 const CHECKPOINT_BYTES: u64 = 8 * PART_BYTES;
+/// Calls that wait for each turn at most.
+const WAITING_FOR_EACH_TURN: usize = 16;
 /// Finished uploads that are known without asking the store.
 const REMEMBERED: usize = 10_000;
 
@@ -117,12 +119,28 @@ pub struct IncomingBytes {
     pub chunk_bytes: Option<u64>,
 }
 
-/// The right to bring bytes; given back when dropped.
+/// The right to bring bytes; given back when dropped. It can be revoked for another caller, if this one has
+/// more than its fair share of turns or memory.
 #[derive(Debug)]
 pub struct UploadTurn {
-    _turn: OwnedSemaphorePermit,
-    /// Memory for a chunk, which is there whole before anybody looks at it.
-    memory: Option<OwnedSemaphorePermit>,
+    _turn: FairPermit,
+    memory: TurnMemory,
+    revocation: Arc<Revocation>,
+}
+
+/// Memory for the parts of one call.
+#[derive(Debug)]
+struct TurnMemory {
+    /// Of a chunk, which is there whole before it is looked at.
+    first: Option<FairPermit>,
+    further: PartMemory,
+}
+
+impl UploadTurn {
+    /// Learns when the turn is revoked: the call then has to end, and its caller can continue it.
+    pub fn revocation(&self) -> Arc<Revocation> {
+        self.revocation.clone()
+    }
 }
 
 /// All uploads of this process. Cheap to clone.
@@ -138,7 +156,7 @@ struct Inner {
     disk: DiskUploads,
     transfers: Transfers,
     clock: Arc<dyn Clock>,
-    turns: Arc<Semaphore>,
+    turns: FairSemaphore,
     finished: Mutex<Remembered>,
 }
 
@@ -150,21 +168,24 @@ struct Remembered {
 }
 
 impl Uploads {
-    /// Uploads into this store, if there is one, and below this data directory.
+    /// Uploads into this store, if there is one, and below this data directory, whose files these threads
+    /// read and write.
     pub fn new(
         settings: UploadSettings,
         s3: Option<Arc<dyn Store>>,
         data_dir: PathBuf,
         transfers: Transfers,
         clock: Arc<dyn Clock>,
+        pool: Pool,
     ) -> Self {
         let store = s3.map(|store| StoreUploads {
             store,
             transfers: transfers.clone(),
             retry_budget: settings.retry_budget,
         });
-        let disk = DiskUploads::new(data_dir, settings.disk_bytes);
-        let turns = Arc::new(Semaphore::new(settings.concurrent_uploads));
+        let disk = DiskUploads::new(data_dir, settings.disk_bytes, pool);
+        let turns = settings.concurrent_uploads as u64;
+        let turns = FairSemaphore::new(turns, WAITING_FOR_EACH_TURN * settings.concurrent_uploads);
         let inner =
             Inner { settings, store, disk, transfers, clock, turns, finished: Mutex::default() };
         Self { inner: Arc::new(inner) }
@@ -181,6 +202,7 @@ impl Uploads {
     /// [`UploadError::TooLarge`], [`UploadError::IdReused`], and where neither store takes it.
     pub async fn create(
         &self,
+        caller: &CallerKey,
         request_id: Option<Uuid>,
         size_bytes: u64,
         sha256: Option<Sha256>,
@@ -198,14 +220,16 @@ impl Uploads {
             sha256,
             created_time,
             part_upload_id: None,
+            caller: None,
         };
+        let caller = Sha256::of(caller.to_string().as_bytes());
         let mut last = UploadError::IdReused { upload_id: request_id };
         for upload_id in records::upload_ids(request_id, size_bytes, sha256) {
             let record = record(upload_id);
             // One that began on this disk goes on there.
             let found = match disk.find(upload_id).await {
                 Ok(Some(earlier)) => Ok((earlier, true)),
-                Ok(None) => self.create_anywhere(store.as_ref(), record.clone()).await,
+                Ok(None) => self.create_anywhere(store.as_ref(), record.clone(), caller).await,
                 Err(error) => Err(error),
             };
             match found {
@@ -228,21 +252,23 @@ impl Uploads {
         &self,
         store: Option<&StoreUploads>,
         record: UploadRecord,
+        caller: Sha256,
     ) -> Result<(UploadRecord, bool), UploadError> {
         let Inner { settings, disk, .. } = &*self.inner;
+        let on_disk = UploadRecord { caller: Some(caller), ..record.clone() };
         let Some(store) = store else {
-            return Ok((disk.create(record).await?, true));
+            return Ok((disk.create(on_disk).await?, true));
         };
-        match time::timeout(settings.store_patience, store.create(record.clone())).await {
+        match time::timeout(settings.store_patience, store.create(record)).await {
             Ok(Ok(record)) => Ok((record, false)),
             Ok(Err(UploadError::Store(error))) => {
                 tracing::warn!(%error, "S3 can't take an upload: it goes to this machine's disk");
-                Ok((disk.create(record).await?, true))
+                Ok((disk.create(on_disk).await?, true))
             }
             Ok(Err(error)) => Err(error),
             Err(_) => {
                 tracing::warn!("S3 does not answer, so an upload goes to this machine's disk");
-                Ok((disk.create(record).await?, true))
+                Ok((disk.create(on_disk).await?, true))
             }
         }
     }
@@ -316,7 +342,7 @@ impl Uploads {
                 return Err(UploadError::WrongChunk { offset, size_bytes, wanted_bytes });
             }
         }
-        let UploadTurn { _turn, memory } = turn;
+        let UploadTurn { _turn, memory, .. } = turn;
         let finished = match store {
             Some(store) if !is_on_this_disk => store.receive(&record, incoming, memory).await?,
             _ => disk.receive(&record, incoming).await?,
@@ -360,28 +386,42 @@ impl Uploads {
         self.inner.settings.idle_timeout
     }
 
-    /// A turn among the calls that bring bytes, to be taken before they are read; for a chunk with the
-    /// memory that it takes.
+    /// A turn of this caller among the calls that bring bytes, to be taken before they are read; for a chunk
+    /// with the memory that it takes.
     ///
     /// # Errors
     /// [`UploadError::Overloaded`] where there is none within the settings' patience.
-    pub async fn turn(&self, is_chunk: bool) -> Result<UploadTurn, UploadError> {
-        let turn = async {
-            let turn = self.inner.turns.clone().acquire_owned().await.ok()?;
-            let memory = match is_chunk {
+    pub async fn turn(
+        &self,
+        caller: &CallerKey,
+        is_chunk: bool,
+    ) -> Result<UploadTurn, UploadError> {
+        const SETTING: &str = "MAX_CONCURRENT_UPLOADS";
+        let Inner { settings, turns, transfers, .. } = &*self.inner;
+        if turns.free() == 0 {
+            names::SHARES_WAITED.add(1, [SETTING]);
+        }
+        let until = time::Instant::now() + settings.patience;
+        let taking = async {
+            let mut turn = turns.acquire_within(caller, 1, settings.patience).await.ok()?;
+            let revocation = Arc::new(Revocation::default());
+            let weak: Weak<Revocation> = Arc::downgrade(&revocation);
+            turn.make_revocable(weak.clone());
+            let further = transfers.part_memory().of(caller.clone(), weak);
+            let first = match is_chunk {
                 true => {
-                    let memory = self.inner.transfers.parts_in_memory().clone();
-                    Some(memory.acquire_owned().await.ok()?)
+                    let patience = until.saturating_duration_since(time::Instant::now());
+                    Some(further.take_within(patience).await.ok()?)
                 }
                 false => None,
             };
-            Some(UploadTurn { _turn: turn, memory })
+            let memory = TurnMemory { first, further };
+            Some(UploadTurn { _turn: turn, memory, revocation })
         };
-        match time::timeout(self.inner.settings.patience, turn).await {
-            Ok(Some(turn)) => Ok(turn),
-            // The semaphore is never closed, so this is the timeout.
-            _ => Err(UploadError::Overloaded { limit: self.inner.settings.concurrent_uploads }),
-        }
+        taking.await.ok_or_else(|| {
+            names::SHARES_REFUSED.add(1, [SETTING]);
+            UploadError::Overloaded { limit: settings.concurrent_uploads }
+        })
     }
 
     /// So that an export can be accepted while S3 does not answer.

@@ -29,6 +29,9 @@ pub(super) struct UploadRecord {
     /// The store's own name of the object in the making; none where that is not put in parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_upload_id: Option<String>,
+    /// A digest of the caller's key, on disk: its room there is shared between callers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<Sha256>,
 }
 
 impl UploadRecord {

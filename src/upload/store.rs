@@ -8,12 +8,12 @@ use std::{
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{sync::OwnedSemaphorePermit, task::JoinSet};
+use tokio::task::JoinSet;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
-    CHECKPOINT_BYTES, FinishedUpload, IncomingBytes, UploadError, UploadPlace,
+    CHECKPOINT_BYTES, FinishedUpload, IncomingBytes, TurnMemory, UploadError, UploadPlace,
     records::{Aborted, Checkpoint, Finished, UploadRecord},
 };
 use crate::{
@@ -141,7 +141,7 @@ impl StoreUploads {
         &self,
         record: &UploadRecord,
         incoming: IncomingBytes,
-        memory: Option<OwnedSemaphorePermit>,
+        memory: TurnMemory,
     ) -> Result<Option<FinishedUpload>, UploadError> {
         let upload_id = record.upload_id;
         let (finished, hasher) =
@@ -203,12 +203,11 @@ impl StoreUploads {
         record: &UploadRecord,
         hasher: ContentHasher,
         incoming: IncomingBytes,
-        first_memory: Option<OwnedSemaphorePermit>,
+        memory: TurnMemory,
     ) -> Result<Received, UploadError> {
         let (offset, is_finished) = (incoming.offset, incoming.is_finished);
-        let memory = self.transfers.parts_in_memory().clone();
-        let mut reader = PartReader::new(incoming.pieces, hasher.clone(), memory);
-        if let Some(memory) = first_memory {
+        let mut reader = PartReader::new(incoming.pieces, hasher.clone(), memory.further);
+        if let Some(memory) = memory.first {
             reader.give_memory(memory);
         }
         let numbers = offset / PART_BYTES + 1;

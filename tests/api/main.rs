@@ -7,11 +7,12 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
-use harness::{bundles, following, requests, statuses};
+use harness::{bundles, following, raw, requests, statuses};
 
 mod fake_s3;
 mod reading;
 
+mod admission;
 mod again;
 mod bad_input;
 mod cached;

@@ -4,6 +4,7 @@ use std::{fs, sync::Arc, time::Duration};
 
 use tara_export::{
     digest::ContentChecksums,
+    limits::Pool,
     store::{ObjectKey, PutOutcome},
     transfer::{ContentSource, LargeContent, PART_BYTES, RetryBudget, TransferLimits, Transfers},
 };
@@ -27,7 +28,7 @@ async fn a_part_s_memory_is_taken_until_the_part_is_stored() {
     let document = bytes(4 * PART + 1, 1);
     fs::write(&file, &document).unwrap();
     let limits = TransferLimits { memory_bytes: PARTS as u64 * PART_BYTES, parallel_parts: PARTS };
-    let transfers = Transfers::new(limits, None);
+    let transfers = Transfers::new(limits, None, Pool::new("documents", 2).unwrap());
     let content = LargeContent {
         key: ObjectKey::new("folder/document").unwrap(),
         expected: ContentChecksums::of(&document),
@@ -43,9 +44,9 @@ async fn a_part_s_memory_is_taken_until_the_part_is_stored() {
         tokio::spawn(async move { transfers.put(&*store, &content).await })
     };
     until("the first parts to be sent", || s3.fault_hits(held) == PARTS).await;
-    assert_eq!(transfers.parts_in_memory().available_permits(), 0);
+    assert_eq!(transfers.part_memory().free(), 0);
     s3.clear_fault(held);
     assert_eq!(putting.await.unwrap().unwrap(), PutOutcome::Created);
-    assert_eq!(transfers.parts_in_memory().available_permits(), PARTS);
+    assert_eq!(transfers.part_memory().free(), PARTS as u64);
     assert!(s3.objects().values().any(|object| object.bytes == document));
 }

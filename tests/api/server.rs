@@ -1,7 +1,10 @@
 //! The server around the API: health, reflection, draining.
 
-use tara_export::proto::{
-    GetExportRequest, WatchExportRequest, export::State, export_service_server::SERVICE_NAME,
+use tara_export::{
+    proto::{
+        GetExportRequest, WatchExportRequest, export::State, export_service_server::SERVICE_NAME,
+    },
+    server::{ACCEPTING, LIVENESS},
 };
 use tonic::{Code, Status, Streaming, transport::Channel};
 use tonic_health::pb::{
@@ -38,11 +41,13 @@ async fn a_server_that_serves_says_so() {
     let host = Host::new();
     let server = host.start().await;
     let channel = endpoint(server.address).connect().await.unwrap();
-    for service in ["", "tara.export.v1.ExportService"] {
+    for service in ["", "tara.export.v1.ExportService", "liveness", "accepting"] {
         assert_eq!(check(channel.clone(), service).await.unwrap(), ServingStatus::Serving);
     }
     assert_eq!(check(channel, "no.such.Service").await.unwrap_err().code(), Code::NotFound);
     let (status, body) = get(server.address, "/healthz").await;
+    assert_eq!((status, body.as_str()), (200, "ok\n"));
+    let (status, body) = get(server.address, "/livez").await;
     assert_eq!((status, body.as_str()), (200, "ok\n"));
 }
 
@@ -62,10 +67,13 @@ async fn a_draining_server_finishes_its_exports_and_takes_no_more() {
     let (address, mut client) = (server.address, server.client);
     let stopping = tokio::spawn(server.running.shut_down());
     until_not_serving(health).await;
-    for service in ["", SERVICE_NAME] {
+    for service in ["", SERVICE_NAME, ACCEPTING] {
         assert_eq!(check(channel.clone(), service).await.unwrap(), ServingStatus::NotServing);
     }
     assert_eq!(get(address, "/healthz").await.0, 503);
+    // It makes progress, and is not to be restarted for it.
+    assert_eq!(check(channel.clone(), LIVENESS).await.unwrap(), ServingStatus::Serving);
+    assert_eq!(get(address, "/livez").await.0, 200);
     let status = client.start_export(request(2, "incident report.docx")).await.unwrap_err();
     expect_status(&status, Code::Unavailable, "SHUTTING_DOWN");
     // The running one is told of to its end, and can still be asked for.

@@ -103,7 +103,10 @@ async fn what_s3_can_not_take_is_kept_here_falls_back_and_drains() {
     let id = upload.name.strip_prefix("uploads/").unwrap();
     fs::remove_dir_all(host.data_dir().join(".tara-export/uploads").join(id)).unwrap();
     let mut server = host.start().await;
-    assert_eq!(journal(&host).len(), 2, "{:?}", journal(&host));
+    // Beside the note that the entry is being sent.
+    let mut kept = journal(&host);
+    kept.retain(|file| !file.contains("/attempts/"));
+    assert_eq!(kept.len(), 2, "{kept:?}");
     s3.restart().await.unwrap();
     let export = until_state(&mut server.client, &name(1), State::Committed).await;
     assert_in_s3(&s3, &export);

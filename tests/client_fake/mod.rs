@@ -61,6 +61,15 @@ pub struct Script {
     pub checks: CheckStorageResponse,
     pub link: Option<Result<proto::CreateDownloadLinkResponse, Status>>,
     pub link_requests: Vec<proto::CreateDownloadLinkRequest>,
+    pub lies: Lies,
+}
+
+/// Answers whatever is requested.
+#[derive(Default)]
+pub struct Lies {
+    pub get: Option<GetExportResponse>,
+    pub list: Option<ListExportsResponse>,
+    pub upload: Option<proto::Upload>,
 }
 
 /// The server, reached through a relay that can cut all connections.
@@ -139,6 +148,16 @@ pub fn status(code: Code, reason: &str, message: &str) -> Status {
     Status::with_error_details(code, message, details)
 }
 
+/// The event of the requested export, as a right server names it.
+fn rename(event: &mut ExportEvent, request_id: &str) {
+    event.name = format!("exports/{request_id}");
+    if let Some(proto::export_event::Event::Completed(completed)) = &mut event.event
+        && let Some(export) = &mut completed.export
+    {
+        export.name.clone_from(&event.name);
+    }
+}
+
 type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
@@ -152,7 +171,11 @@ impl ExportService for FakeServer {
         &self,
         request: Request<StartExportRequest>,
     ) -> Result<Response<Self::StartExportStream>, Status> {
-        self.answer(Call::Start { request_id: request.into_inner().request_id })
+        let request_id = request.into_inner().request_id;
+        if let Some(Answer::Stream(events, _)) = self.script().answers.front_mut() {
+            events.iter_mut().for_each(|event| rename(event, &request_id));
+        }
+        self.answer(Call::Start { request_id })
     }
 
     async fn watch_export(
@@ -177,6 +200,9 @@ impl ExportService for FakeServer {
         &self,
         request: Request<GetExportRequest>,
     ) -> Result<Response<GetExportResponse>, Status> {
+        if let Some(lie) = self.script().lies.get.clone() {
+            return Ok(Response::new(lie));
+        }
         let name = request.into_inner().name;
         let export = self.script().exports.iter().find(|export| export.name == name).cloned();
         let missing = || status(Code::NotFound, "EXPORT_NOT_HERE", "no such export");
@@ -193,6 +219,9 @@ impl ExportService for FakeServer {
         let request = request.into_inner();
         let mut script = self.script();
         script.page_sizes.push(request.page_size);
+        if let Some(lie) = script.lies.list.clone() {
+            return Ok(Response::new(lie));
+        }
         let start = request.page_token.parse().unwrap_or(0);
         let limit = if request.page_size == 1 { 1 } else { 2 };
         let matching: Vec<_> = script
@@ -242,7 +271,10 @@ impl ExportService for FakeServer {
         &self,
         _request: Request<proto::CreateUploadRequest>,
     ) -> Result<Response<proto::CreateUploadResponse>, Status> {
-        Err(Status::unimplemented(""))
+        match self.script().lies.upload.clone() {
+            Some(upload) => Ok(Response::new(proto::CreateUploadResponse { upload: Some(upload) })),
+            None => Err(Status::unimplemented("")),
+        }
     }
 
     async fn get_upload(

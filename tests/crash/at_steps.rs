@@ -33,10 +33,14 @@ enum Scene {
     Copy,
     /// S3 does not work, and a document was uploaded to this disk.
     Attachment,
+    /// A process died while it loaded an entry of the journal.
+    Suspect,
+    /// An operator took an entry out of quarantine.
+    Retry,
 }
 
 /// The steps that each scene must come to. At those with a number the process dies at that pass, too.
-const STEPS: [(Scene, &[&str]); 9] = [
+const STEPS: [(Scene, &[&str]); 11] = [
     (
         Scene::S3,
         &[
@@ -146,6 +150,11 @@ const STEPS: [(Scene, &[&str]); 9] = [
             "claim.done",
             "index.put",
             "artifact.to_put",
+            "attempt.create",
+            "attempt.noted",
+            "attempt.noted=1",
+            "journal.load",
+            "journal.loaded",
             "artifact.put=3",
             "artifact.put=17",
             "manifest.to_put",
@@ -213,6 +222,8 @@ const STEPS: [(Scene, &[&str]); 9] = [
             "manifest.put",
         ],
     ),
+    (Scene::Suspect, &["suspect.noted", "attempt.noted", "journal.loaded"]),
+    (Scene::Retry, &["retry.published"]),
 ];
 
 impl Scene {
@@ -221,7 +232,9 @@ impl Scene {
         let wishes = [1, 2].map(Wish::new);
         match self {
             Self::S3 => [1, 2, 3].map(Wish::new).to_vec(),
-            Self::Outage | Self::Drain | Self::Damage => wishes.to_vec(),
+            Self::Outage | Self::Drain | Self::Damage | Self::Suspect | Self::Retry => {
+                wishes.to_vec()
+            }
             Self::Local => wishes.map(Wish::local).to_vec(),
             Self::Failure => wishes.map(Wish::or_nothing).to_vec(),
             // One: what another began and could not note when the process died, nobody aborts.
@@ -247,7 +260,7 @@ impl Scene {
             Self::Outage | Self::Attachment => {
                 world.s3.fail(outage);
             }
-            Self::Drain => {
+            Self::Drain | Self::Suspect | Self::Retry => {
                 let outage = world.s3.fail(outage);
                 let mut process = world.start("");
                 let url = process.url().await.unwrap();
@@ -255,6 +268,16 @@ impl Scene {
                 process.kill();
                 process.ended().await;
                 world.s3.clear_fault(outage);
+                if self == Self::Suspect {
+                    let mut process = world.start("journal.loaded=return");
+                    assert_eq!(process.ended().await, End::Killed);
+                }
+                if self == Self::Retry {
+                    let journal = world.data_dir().join(".tara-export/journal");
+                    let entry = world.journal().pop().unwrap();
+                    fs::create_dir_all(journal.join("retry")).unwrap();
+                    fs::rename(journal.join(&entry), journal.join("retry").join(&entry)).unwrap();
+                }
             }
             Self::Failure => {
                 world.s3.fail(outage.on(Operation::PutObject).key_contains("/feedback/"));
@@ -272,7 +295,7 @@ impl Scene {
     /// Lets callers at the server, until it dies or has done everything.
     async fn play(self, world: &World, process: &mut Process, is_over: bool) {
         let Some(url) = process.url().await else { return };
-        if self != Self::Drain {
+        if !matches!(self, Self::Drain | Self::Suspect | Self::Retry) {
             world.send_all(&url, &self.wishes()).await;
         }
         // An outage, as long as it lasts, leaves the journal as it is.
@@ -363,6 +386,16 @@ async fn while_sending_parts() {
 #[tokio::test]
 async fn while_copying_an_upload() {
     killed_at_each_step_of(Scene::Copy).await;
+}
+
+#[tokio::test]
+async fn while_noting_a_suspect() {
+    killed_at_each_step_of(Scene::Suspect).await;
+}
+
+#[tokio::test]
+async fn while_an_entry_comes_back_from_quarantine() {
+    killed_at_each_step_of(Scene::Retry).await;
 }
 
 #[tokio::test]

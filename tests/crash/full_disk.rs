@@ -38,6 +38,25 @@ fn fill(path: &std::path::Path) {
     }
 }
 
+/// Starts a server on a file system of its own of [`SIZE`].
+fn start_on_small_disk(world: &World) -> Process {
+    let disk = world.data_dir();
+    fs::create_dir_all(&disk).unwrap();
+    let mount_and_serve = "mount -t tmpfs -o size=$SIZE tmpfs \"$DISK\" && exec \"$BINARY\" serve";
+    let server = world.command("", "5s");
+    let mut command = Command::new("unshare");
+    command
+        .args(["--map-root-user", "--mount", "sh", "-c", mount_and_serve])
+        .env_clear()
+        .envs(server.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("SIZE", SIZE)
+        .env("DISK", &disk)
+        .env("BINARY", env!("CARGO_BIN_EXE_tara-export"))
+        .env("DATA_DIR", disk.join("exports"));
+    Process::start(command)
+}
+
 async fn until_state(client: &Client, wish: Wish, state: State) -> Export {
     let waiting = async {
         loop {
@@ -55,20 +74,7 @@ async fn until_state(client: &Client, wish: Wish, state: State) -> Export {
 async fn a_full_disk_refuses_and_holds_back_and_loses_nothing() {
     let world = World::new("5s").await;
     let disk = world.data_dir();
-    fs::create_dir_all(&disk).unwrap();
-    let mount_and_serve = "mount -t tmpfs -o size=$SIZE tmpfs \"$DISK\" && exec \"$BINARY\" serve";
-    let server = world.command("", "5s");
-    let mut command = Command::new("unshare");
-    command
-        .args(["--map-root-user", "--mount", "sh", "-c", mount_and_serve])
-        .env_clear()
-        .envs(server.get_envs().filter_map(|(name, value)| Some((name, value?))))
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("SIZE", SIZE)
-        .env("DISK", &disk)
-        .env("BINARY", env!("CARGO_BIN_EXE_tara-export"))
-        .env("DATA_DIR", disk.join("exports"));
-    let mut process = Process::start(command);
+    let mut process = start_on_small_disk(&world);
     let url = process.url().await.expect("the server starts");
     let client = Client::connect(&url).await.unwrap();
     let filler = as_seen_by(&process, &disk.join("filler"));
@@ -111,6 +117,37 @@ async fn a_full_disk_refuses_and_holds_back_and_loses_nothing() {
     world.s3.clear_faults();
     until_state(&client, wish, State::Committed).await;
     until("the journal is empty", || entries().count() == 0).await;
+    process.terminate();
+    process.ended().await;
+}
+
+#[tokio::test]
+#[ignore = "mounts a file system: as root, or where unprivileged users may have namespaces"]
+async fn a_full_disk_is_reported_as_not_accepting_and_as_nothing_else() {
+    let world = World::new("5s").await;
+    let disk = world.data_dir();
+    let mut process = start_on_small_disk(&world);
+    let url = process.url().await.expect("the server starts");
+    let filler = as_seen_by(&process, &disk.join("filler"));
+    let is_serving = async |service: &str| {
+        let options = tara_export::client::ConnectOptions::default();
+        tara_export::client::is_serving(&url, service, options).await.unwrap()
+    };
+    let until_accepting = async |wanted: bool| {
+        let waiting = async {
+            while is_serving("accepting").await != wanted {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        };
+        within(&format!("accepting is {wanted}"), waiting).await;
+    };
+    until_accepting(true).await;
+    // No call is made meanwhile.
+    fill(&filler);
+    until_accepting(false).await;
+    assert!(is_serving("").await && is_serving("liveness").await);
+    fs::remove_file(&filler).unwrap();
+    until_accepting(true).await;
     process.terminate();
     process.ended().await;
 }

@@ -40,7 +40,7 @@ const REST_BYTES: u64 = 200 * MIB;
 const READY_WITHIN: Duration = Duration::from_secs(5);
 
 /// An export as a server accepts it.
-async fn accepted(world: &World) -> AcceptedExport {
+pub(crate) async fn accepted(world: &World) -> AcceptedExport {
     let held = world.s3.fail(FaultRule::new(Fault::Stall).on(Operation::PutObject));
     let mut process = world.start("");
     let url = process.url().await.unwrap();

@@ -7,6 +7,7 @@ use tara_export::{
     clock::SystemClock,
     config::{ListenSettings, Settings},
     export::Stores,
+    health::Acceptance,
     proto::{
         CheckStorageRequest, Destination, Export, ExportEvent, GetExportRequest, GetReportRequest,
         ListExportsRequest, export::State, export_event::Event,
@@ -119,6 +120,15 @@ impl Machine {
 }
 
 impl Server {
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.running.address()
+    }
+
+    /// Whether it accepts exports, as it knows it.
+    pub(crate) fn acceptance(&self) -> Acceptance {
+        self.running.engine().acceptance().clone()
+    }
+
     pub(crate) async fn stop(self) {
         drop(self.client);
         within("the server stops", self.running.shut_down()).await;

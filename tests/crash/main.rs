@@ -21,3 +21,5 @@ mod disk_errors;
 mod full_disk;
 mod large_backlog;
 mod named;
+mod refusals;
+mod suspects;

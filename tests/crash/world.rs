@@ -32,7 +32,8 @@ const SETTINGS: [(&str, &str); 7] = [
     ("PORT", "0"),
     ("S3_OUTAGE_PAUSE", "20ms"),
     ("ACCEPT_TIMEOUT", "100ms"),
-    ("SHUTDOWN_TIMEOUT", "100ms"),
+    // The disk work of a busy machine has to be done in it.
+    ("SHUTDOWN_TIMEOUT", "1s"),
     ("BACKLOG_CONCURRENCY", "3"),
     ("AWS_EC2_METADATA_DISABLED", "true"),
 ];

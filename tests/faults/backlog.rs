@@ -19,11 +19,11 @@ use crate::{
     waiting::{journal, read, until_status},
 };
 
-/// Bodies of 75 KiB: three have room in memory.
-const BODY_BYTES: usize = 75 * 1024;
+/// Bodies of 750 KiB: three have room in memory, with what each export takes beside its documents.
+const BODY_BYTES: usize = 750 * 1024;
 const FLAGS: [&str; 5] = [
-    "--max-request-size=128KiB",
-    "--max-request-memory=256KiB",
+    "--max-request-size=1MiB",
+    "--max-request-memory=2560KiB",
     "--backlog-concurrency=256",
     "--shutdown-timeout=0s",
     "--s3-retry-budget=10m",

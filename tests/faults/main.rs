@@ -16,6 +16,7 @@ mod waiting;
 mod answers;
 mod backlog;
 mod clocks;
+mod health;
 mod misused_id;
 mod moving;
 mod names;

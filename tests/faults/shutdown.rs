@@ -1,13 +1,18 @@
 //! Failures row 7: the process is told to end, whatever it is doing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tara_export::proto::export::State;
+use tara_export::{
+    limits::Pool,
+    proto::export::State,
+    server::{Deadline, Stopping},
+};
 use tara_export_test_support::{Fault, FaultRule, Operation, TestS3};
 
 use crate::{
     following::committed,
-    harness::{Host, s3::store_of},
+    harness::{Host, s3::store_of, within},
+    health::wedge,
     in_s3::{check_in_s3, committed_bundles, impatient_store_of},
     requests::{name, request},
     waiting::{until_journal_is_empty, until_state, until_status},
@@ -68,4 +73,49 @@ async fn row_7_a_stop_in_any_phase_of_a_drain_loses_nothing() {
         until_journal_is_empty(&host).await;
         assert_eq!(committed_bundles(&s3).len(), 1, "{operation:?} {key}");
     }
+}
+
+/// What is written must be written when the next process comes, as far as there is time; what is read or
+/// computed for callers need not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_7_a_stop_waits_for_writes_until_its_deadline_and_for_no_reads() {
+    let timeout = Duration::from_secs(2);
+    for name in ["journal", "documents", "local-writes", "computing", "local-reads"] {
+        let host = Host::new();
+        let mut server = host.start().await;
+        committed(&mut server.client, request(1, "a.docx")).await;
+        let pools = server.running.pools();
+        let is_writing = pools.writing.iter().any(|pool| pool.name() == name);
+        let pool: &Pool = pools.iter().find(|pool| pool.name() == name).unwrap();
+        let release = wedge(pool);
+        let begun = Instant::now();
+        let stopping = Stopping::default();
+        let stop = server.running.shut_down_by(Deadline::from_now(timeout), &stopping);
+        let in_order = within("the stop", stop).await;
+        assert_eq!(in_order, !is_writing, "{name}");
+        if is_writing {
+            assert!(begun.elapsed() >= timeout, "{name}: {:?}", begun.elapsed());
+        }
+        drop(release);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_7_a_stop_waits_for_a_write_that_ends_in_time() {
+    let host = Host::new();
+    let server = host.start().await;
+    let pools = server.running.pools();
+    let (written, is_written) = std::sync::mpsc::channel();
+    let release = wedge(&pools.writing[0]);
+    // Behind what occupies the threads.
+    drop(pools.writing[0].run(move || written.send(()).unwrap()));
+    let stopping = Stopping::default();
+    let mut stop = Box::pin(
+        server.running.shut_down_by(Deadline::from_now(Duration::from_secs(60)), &stopping),
+    );
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut stop).await;
+    assert!(early.is_err(), "it did not wait");
+    drop(release);
+    assert!(within("the stop", stop).await);
+    is_written.try_recv().unwrap();
 }

@@ -7,6 +7,7 @@ pub(crate) mod bundles;
 pub(crate) mod catalogue;
 pub(crate) mod following;
 pub(crate) mod http;
+pub(crate) mod raw;
 pub(crate) mod requests;
 pub(crate) mod s3;
 pub(crate) mod statuses;
@@ -202,6 +203,12 @@ pub(crate) fn endpoint(address: SocketAddr) -> Endpoint {
 
 pub(crate) async fn connect(address: SocketAddr) -> Client {
     Client::new(endpoint(address).connect().await.unwrap())
+}
+
+/// A client with an address of its own: any of 127.0.0.0/8 is this machine's.
+pub(crate) async fn connect_from(source: [u8; 4], address: SocketAddr) -> Client {
+    let endpoint = endpoint(address).local_address(Some(source.into()));
+    Client::new(endpoint.connect().await.unwrap())
 }
 
 /// A server that listens, and a client of it.

@@ -51,6 +51,7 @@ pub(crate) fn settings(endpoint: &str, bucket: &str) -> S3Settings {
         connect_timeout: Duration::from_secs(2),
         read_timeout: Duration::from_secs(600),
         operation_timeout: Duration::from_secs(600),
+        concurrent_requests: 256,
         prices: Default::default(),
     }
 }

@@ -6,10 +6,16 @@
 mod harness;
 use harness::{following, requests, statuses, uploads};
 
+mod built;
 mod peer;
 
+mod announced;
 mod connections;
+mod descriptors;
 mod half_open;
 mod headers;
+mod readers;
+mod shares;
 mod slow_bodies;
 mod streams;
+mod unread;

@@ -10,11 +10,13 @@ use tokio::{
     },
 };
 
+pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
 pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
 pub(crate) const CONTINUATION: u8 = 9;
 
 pub(crate) const END_STREAM: u8 = 1;
@@ -64,6 +66,28 @@ pub(crate) async fn connect(address: SocketAddr) -> (Sender, Receiver) {
     (sender, Receiver(receiver))
 }
 
+/// The same, with a window of this size for each stream; a large one for the connection too.
+pub(crate) async fn connect_with_window(address: SocketAddr, bytes: u32) -> (Sender, Receiver) {
+    let (mut sender, receiver) = connect(address).await;
+    // SETTINGS_INITIAL_WINDOW_SIZE.
+    let mut setting = vec![0, 4];
+    setting.extend(bytes.to_be_bytes());
+    sender.send(SETTINGS, 0, 0, &setting).await.unwrap();
+    if bytes > u32::from(u16::MAX) {
+        let more = bytes - u32::from(u16::MAX);
+        sender.send(WINDOW_UPDATE, 0, 0, &more.to_be_bytes()).await.unwrap();
+    }
+    (sender, receiver)
+}
+
+/// A message as gRPC frames it.
+pub(crate) fn framed(message: &impl prost::Message) -> Vec<u8> {
+    let mut bytes = vec![0];
+    bytes.extend(u32::try_from(message.encoded_len()).unwrap().to_be_bytes());
+    message.encode(&mut bytes).unwrap();
+    bytes
+}
+
 impl Sender {
     pub(crate) async fn send(
         &mut self,
@@ -78,6 +102,14 @@ impl Sender {
         frame.extend(stream.to_be_bytes());
         frame.extend(payload);
         self.0.write_all(&frame).await
+    }
+}
+
+impl Sender {
+    /// Sends a whole call.
+    pub(crate) async fn call(&mut self, stream: u32, method: &str, message: &[u8]) {
+        self.send(HEADERS, END_HEADERS, stream, &call_headers(method)).await.unwrap();
+        self.send(DATA, END_STREAM, stream, message).await.unwrap();
     }
 }
 

@@ -26,9 +26,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 const FLAGS: [&str; 3] =
     ["--max-concurrent-exports=1", "--request-timeout=1s", "--admission-timeout=20s"];
 
-/// A byte every now and then, of a message that says it has a mebibyte.
-fn trickle() -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> + Send + 'static {
-    let head = Bytes::from_static(&[0, 0, 0x10, 0, 0]);
+/// A byte every now and then, of a message that says it has this many.
+fn trickle(length: u32) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> + Send + 'static {
+    let head = Bytes::from([&[0], length.to_be_bytes().as_slice()].concat());
     stream::once(async { head }).chain(bytes()).map(|bytes| Ok(Frame::data(bytes)))
 }
 
@@ -55,8 +55,14 @@ async fn a_request_that_does_not_arrive_gives_its_room_back() {
     let mut server = host.start().await;
     let origin = format!("http://{}", server.address);
     let channel = endpoint(server.address).connect().await.unwrap();
-    for method in ["StartExport", "PreviewExport", "ListExports", "UploadChunk"] {
-        let body = Body::new(StreamBody::new(trickle()));
+    // What says that it is too large is refused at once, so each is within its method's limit.
+    for (method, length) in [
+        ("StartExport", 1 << 20),
+        ("PreviewExport", 1 << 20),
+        ("ListExports", 60_000),
+        ("UploadChunk", 1 << 20),
+    ] {
+        let body = Body::new(StreamBody::new(trickle(length)));
         let request = call(&origin, method, "application/grpc").body(body).unwrap();
         let response = within("an answer", channel.clone().oneshot(request)).await.unwrap();
         let status = status(&response);
@@ -72,7 +78,7 @@ async fn nor_does_one_over_grpc_web() {
     let mut server = host.start().await;
     let origin = format!("http://{}", server.address);
     let browser = HttpClient::builder(TokioExecutor::new()).build_http();
-    let body = StreamBody::new(trickle()).boxed_unsync();
+    let body = StreamBody::new(trickle(1 << 20)).boxed_unsync();
     let web = call(&origin, "StartExport", "application/grpc-web+proto").body(body).unwrap();
     let response = within("an answer", browser.request(web)).await.unwrap();
     expect_status(&status(&response), Code::DeadlineExceeded, "REQUEST_TOO_SLOW");

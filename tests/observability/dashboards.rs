@@ -3,7 +3,11 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use tara_export::telemetry::names::{ALL, Declaration, Kind};
+use tara_export::{
+    proto::export_service_server::SERVICE_NAME,
+    server::LIVENESS,
+    telemetry::names::{ALL, Declaration, Kind},
+};
 
 /// What operators look at.
 const PLACES: [&str; 3] = [
@@ -126,4 +130,22 @@ fn every_alarm_is_explained_to_operators() {
             "docs/operations.md does not explain {name}"
         );
     }
+}
+
+/// A probe that asks for a name which the server does not have fails always.
+#[test]
+fn probes_of_deployments_ask_for_what_exists() {
+    let pods = read("deploy/kubernetes/statefulset.yaml");
+    let names: Vec<&str> = pods
+        .split("grpc: {port: 8080")
+        .skip(1)
+        .map(|rest| rest.split('}').next().unwrap().trim_start_matches(", service: "))
+        .collect();
+    assert_eq!(names, ["", SERVICE_NAME, LIVENESS], "startup, readiness, liveness");
+    let task = read("deploy/cloudformation/ecs.yaml");
+    assert!(task.contains(&format!("[CMD, /tara-export, health, --service, {LIVENESS}]")));
+    let image = read("deploy/Dockerfile");
+    let command = format!(r#"CMD ["/tara-export", "health", "--service", "{LIVENESS}"]"#);
+    assert!(image.contains(&command));
+    assert!(read("deploy/cloudformation/apprunner.yaml").contains("Path: /livez"));
 }

@@ -12,6 +12,7 @@ mod issuer;
 mod tokens;
 
 mod callers;
+mod forwarded;
 mod jwt;
 mod logs;
 mod roles;

@@ -67,6 +67,7 @@ pub(crate) fn settings(endpoint_url: &str, bucket: &str) -> S3Settings {
         connect_timeout: Duration::from_secs(2),
         read_timeout: Duration::from_secs(30),
         operation_timeout: Duration::from_secs(60),
+        concurrent_requests: 256,
         prices: Default::default(),
     }
 }

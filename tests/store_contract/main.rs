@@ -14,6 +14,7 @@ mod links;
 mod listing;
 mod parts;
 mod raw_server;
+mod s3_answers;
 mod s3_failures;
 mod s3_wire;
 

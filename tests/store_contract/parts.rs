@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tara_export::{
     digest::{ContentChecksums, Crc64Nvme},
+    limits::Pool,
     store::{
         ObjectKey, Part, PartStore, PartUpload, PutOutcome, Segments, Store, StoreErrorKind,
         StoredPart, WholeChecksum,
@@ -163,7 +164,7 @@ pub(crate) async fn a_pinned_source_is_read_as_it_was_or_not_at_all(store: Arc<d
 /// The whole way of a large document: in parts into the store, and as a proved copy to another key.
 pub(crate) async fn large_content_goes_in_and_is_copied_inside_the_store(store: Arc<dyn Store>) {
     let limits = TransferLimits { memory_bytes: 2 * PART_BYTES, parallel_parts: 3 };
-    let transfers = Transfers::new(limits, None);
+    let transfers = Transfers::new(limits, None, Pool::new("documents", 2).unwrap());
     let folder = tempfile::tempdir().unwrap();
     for size in [0, 1, PART_BYTES as usize, 2 * PART_BYTES as usize + 77_777] {
         let bytes = large(size).bytes;

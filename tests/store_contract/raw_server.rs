@@ -86,6 +86,11 @@ impl Connection {
         let _ = self.stream.write_all(bytes.as_ref()).await;
     }
 
+    /// Sends unless the client has hung up; whether it was sent.
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).await.is_ok()
+    }
+
     /// Waits until the client hangs up.
     pub(crate) async fn hold(&mut self) {
         while self.stream.read_buf(&mut self.buffer).await.is_ok_and(|read_bytes| read_bytes > 0) {}

@@ -3,6 +3,7 @@ import com.tara.export.client.ExportOptions;
 import com.tara.export.client.ExportResult;
 import com.tara.export.client.ExportUpdate;
 import com.tara.export.client.FieldViolation;
+import com.tara.export.client.ServerNames;
 import com.tara.export.client.TaraExportClient;
 import com.tara.export.client.TaraExportException;
 import com.tara.export.v1.Document;
@@ -42,17 +43,22 @@ public final class ExportReview {
       ExportResult result = client.export(request.build(), options);
       System.out.printf(
           "%s: %d files, %d bytes in %s%n",
-          result.name(), result.artifactCount(), result.sizeBytes(), result.location());
+          result.name(),
+          result.artifactCount(),
+          result.sizeBytes(),
+          ServerNames.printable(result.location()));
       client
           .getReport(result.name(), GetReportRequest.View.VIEW_TEXT)
           .getText()
           .lines()
           .limit(6)
+          .map(ServerNames::printable)
           .forEach(System.out::println);
     } catch (TaraExportException failure) {
-      System.err.println(failure.code() + " " + failure.reason() + ": " + failure.getMessage());
+      System.err.println(failure.toString());
       for (FieldViolation violation : failure.fieldViolations()) {
-        System.err.println("  " + violation.field() + ": " + violation.description());
+        System.err.println(
+            "  " + ServerNames.printable(violation.field() + ": " + violation.description()));
       }
       System.exit(1);
     }
@@ -68,11 +74,12 @@ public final class ExportReview {
       if (event.hasArtifactStored()) {
         System.out.printf(
             "stored %s (%d of %d)%n",
-            event.getArtifactStored().getPath(),
+            ServerNames.printable(event.getArtifactStored().getPath()),
             event.getProgress().getArtifactsDone(),
             event.getProgress().getArtifactsTotal());
       } else if (event.hasFellBack()) {
-        System.out.println("S3 could not take it: " + event.getFellBack().getMessage());
+        System.out.println(
+            "S3 could not take it: " + ServerNames.printable(event.getFellBack().getMessage()));
       }
     }
   }

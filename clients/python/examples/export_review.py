@@ -16,7 +16,7 @@ from pathlib import Path
 from google.protobuf import json_format
 
 from tara.export.v1 import review_pb2, service_pb2
-from tara_export import CallError, Client, TaraExportError
+from tara_export import CallError, Client, TaraExportError, printable
 
 
 def main(server: str, request_path: str, document_path: str = "") -> int:
@@ -30,15 +30,15 @@ def main(server: str, request_path: str, document_path: str = "") -> int:
         for event in client.export(request, progress=True):
             kind = event.WhichOneof("event")
             if kind == "failed":
-                print(f"{event.failed.reason}: {event.failed.message}", file=sys.stderr)
+                print(printable(f"{event.failed.reason}: {event.failed.message}"), file=sys.stderr)
                 return 1
             if kind == "completed":
                 export = event.completed.export
-                print(f"{export.name}: {export.artifact_count} files in {export.location}")
+                print(f"{export.name}: {export.artifact_count} files in {printable(export.location)}")
         with tempfile.TemporaryDirectory() as folder:
             report = Path(folder, "report.txt")
             client.download_artifact(f"exports/{request.request_id}", "readable_report.txt", report)
-            print("\n".join(report.read_text("utf-8").splitlines()[:6]))
+            print("\n".join(map(printable, report.read_text("utf-8").splitlines()[:6])))
     return 0
 
 
@@ -59,5 +59,5 @@ if __name__ == "__main__":
     except TaraExportError as error:
         print(error, file=sys.stderr)
         for violation in error.field_violations if isinstance(error, CallError) else ():
-            print(f"  {violation.field}: {violation.description}", file=sys.stderr)
+            print(printable(f"  {violation.field}: {violation.description}"), file=sys.stderr)
         sys.exit(1)

@@ -11,6 +11,7 @@ import {
   fileContent,
   fromJson,
   GetReportRequest_View,
+  printable,
   StartExportRequestSchema,
   TaraExportError,
 } from "tara-export/node";
@@ -38,9 +39,9 @@ function show(update: ExportUpdate): void {
   }
   const { event, progress } = update.event;
   if (event.case === "artifactStored") {
-    console.log(`stored ${event.value.path} (${progress?.artifactsDone} of ${progress?.artifactsTotal})`);
+    console.log(`stored ${printable(event.value.path)} (${progress?.artifactsDone} of ${progress?.artifactsTotal})`);
   } else if (event.case === "fellBack") {
-    console.log(`S3 could not take it: ${event.value.message}`);
+    console.log(`S3 could not take it: ${printable(event.value.message)}`);
   }
 }
 
@@ -48,12 +49,12 @@ try {
   const run = client.export({ ...request, documents: await documents() });
   for await (const update of run) show(update);
   const { name, location, artifactCount, sizeBytes } = await run.result();
-  console.log(`${name}: ${artifactCount} files, ${sizeBytes} bytes in ${location}`);
+  console.log(`${name}: ${artifactCount} files, ${sizeBytes} bytes in ${printable(location)}`);
   const { report } = await client.getReport(name, GetReportRequest_View.TEXT);
-  if (report.case === "text") console.log(report.value.split("\n").slice(0, 6).join("\n"));
+  if (report.case === "text") console.log(report.value.split("\n").slice(0, 6).map(printable).join("\n"));
 } catch (error) {
   if (!(error instanceof TaraExportError)) throw error;
-  console.error(`${error.codeName} ${error.reason ?? ""}: ${error.message}`);
-  for (const { field, description } of error.fieldViolations) console.error(`  ${field}: ${description}`);
+  console.error(`${error.codeName} ${printable(error.reason ?? "")}: ${error.message}`);
+  for (const { field, description } of error.fieldViolations) console.error(printable(`  ${field}: ${description}`));
   process.exitCode = 1;
 }

@@ -4,7 +4,7 @@ import type { Transport } from "@connectrpc/connect";
 
 import { type CallSettings, Calls, type ClientOptions } from "./calls.js";
 import { type ArtifactDownload, type BundleDownload, openArtifact, openBundle } from "./download.js";
-import { protocolError } from "./error.js";
+import { protocolError, untrusted } from "./error.js";
 import type { Artifact, Export } from "./gen/tara/export/v1/export_pb.js";
 import type {
   BundleArchive,
@@ -15,6 +15,8 @@ import type {
   PreviewExportResponse,
   StorageCheck,
 } from "./gen/tara/export/v1/service_pb.js";
+import { checkExport, checkListed, linkViolation } from "./names.js";
+import { quoted } from "./printable.js";
 import type { ExportRequest } from "./request.js";
 import { ExportRun } from "./run.js";
 import type { Content } from "./source.js";
@@ -68,6 +70,7 @@ export class Client {
   async getExport(name: string, settings: CallSettings = {}): Promise<Export> {
     const answer = await this.calls.unary((service, options) => service.getExport({ name }, options), settings);
     if (!answer.export) throw protocolError("an answer to GetExport without an export");
+    checkExport(answer.export, name);
     return answer.export;
   }
 
@@ -77,7 +80,10 @@ export class Client {
     do {
       const request = { filter, pageSize, pageToken };
       const page = await this.calls.unary((service, options) => service.listExports(request, options), settings);
-      yield* page.exports;
+      for (const exported of page.exports) {
+        checkListed(exported);
+        yield exported;
+      }
       pageToken = page.nextPageToken;
     } while (pageToken !== "");
   }
@@ -136,13 +142,16 @@ export class Client {
    * Makes a link by which anybody can download one file of a bundle in S3, for a time. The answer tells
    * when it really dies.
    */
-  createDownloadLink(
+  async createDownloadLink(
     name: string,
     path: string,
     { timeToLiveMs, ...settings }: CallSettings & { timeToLiveMs?: number } = {},
   ): Promise<CreateDownloadLinkResponse> {
     const request = { name, path, ...(timeToLiveMs !== undefined && { timeToLive: duration(timeToLiveMs) }) };
-    return this.calls.unary((service, options) => service.createDownloadLink(request, options), settings);
+    const link = await this.calls.unary((service, options) => service.createDownloadLink(request, options), settings);
+    const violation = linkViolation(link.uri);
+    if (violation) throw untrusted(name, `uri ${quoted(link.uri)} ${violation}`);
+    return link;
   }
 }
 

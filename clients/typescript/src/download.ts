@@ -8,6 +8,7 @@ import type {
   DownloadArtifactResponse,
   DownloadBundleResponse,
 } from "./gen/tara/export/v1/service_pb.js";
+import { checkArchive, checkArtifact } from "./names.js";
 import { Patience } from "./patience.js";
 import { within } from "./policy.js";
 
@@ -34,6 +35,7 @@ export async function openArtifact(
     );
     const first = await stream.next();
     if (first?.case !== "artifact") throw protocolError("a download that doesn't begin with its artifact");
+    checkArtifact(first.value, name, path);
     return { artifact: first.value, stream };
   };
   const first = await patiently(new Patience(calls.policy, settings.signal), settings, path, () => open(0));
@@ -64,8 +66,11 @@ async function* checkedBytes(
         const part = await stream.next();
         if (!part) break;
         if (part.case !== "data") throw protocolError("a download with something else than bytes");
-        hasher.update(part.value);
         receivedBytes += part.value.byteLength;
+        if (BigInt(receivedBytes) > artifact.sizeBytes) {
+          throw damaged(artifact, `more bytes came than the ${artifact.sizeBytes} that it has`);
+        }
+        hasher.update(part.value);
         patience.progressed();
         yield part.value as Uint8Array<ArrayBuffer>;
         attempts = 0;
@@ -94,6 +99,7 @@ export async function openBundle(calls: Calls, name: string, settings: CallSetti
     const stream = new Parts(calls, settings, (options) => calls.service.downloadBundle({ name }, options));
     const first = await stream.next();
     if (first?.case !== "archive") throw protocolError("a download that doesn't begin with its archive");
+    checkArchive(first.value, name);
     return { archive: first.value, stream };
   };
   const { archive, stream } = await patiently(new Patience(calls.policy, settings.signal), settings, name, open);

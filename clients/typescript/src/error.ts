@@ -1,6 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "./gen/google/rpc/error_details_pb.js";
+import { printable } from "./printable.js";
 
 /** One field of a bad request. */
 export interface FieldViolation {
@@ -25,6 +26,8 @@ export const ClientReason = {
   LOST_CONTACT: "LOST_CONTACT",
   /** Other bytes arrived than the server says the file has. */
   DAMAGED: "DAMAGED",
+  /** An answer that no tara-export server gives, such as a path that leads out of its folder. Nothing of it was used. */
+  UNTRUSTED_ANSWER: "UNTRUSTED_ANSWER",
   /** The request has a number that can't be sent without rounding it. */
   NOT_EXACT: "NOT_EXACT",
   /** A document's content can't be read. */
@@ -48,7 +51,7 @@ export class TaraExportError extends Error {
   readonly isAnswer: boolean;
 
   constructor(code: Code, message: string, fields: ErrorFields = {}) {
-    super(message, fields.cause === undefined ? undefined : { cause: fields.cause });
+    super(printable(message), fields.cause === undefined ? undefined : { cause: fields.cause });
     this.code = code;
     this.reason = fields.reason;
     this.metadata = fields.metadata ?? {};
@@ -83,7 +86,8 @@ export class TaraExportError extends Error {
         .map(({ field, description }) => ({ field, description })),
       retryDelayMs: retry && Number(retry.seconds) * 1000 + retry.nanos / 1_000_000,
       isAnswer,
-      cause: failure,
+      // It has the server's text as it came, which Node prints with the error.
+      cause: printable(error.rawMessage) === error.rawMessage ? failure : undefined,
     });
   }
 }
@@ -102,6 +106,13 @@ function isAbort(failure: unknown): boolean {
 /** A call that was cut without a status. */
 export function lost(message: string): TaraExportError {
   return new TaraExportError(Code.Unavailable, message);
+}
+
+/** An answer that no right server gives to a request for `name`. */
+export function untrusted(name: string, problem: string): TaraExportError {
+  const advice = "check the server's address, and that no other program answers there";
+  const message = `cannot use the server's answer for ${name}: ${problem}; ${advice}`;
+  return new TaraExportError(Code.Internal, message, { reason: ClientReason.UNTRUSTED_ANSWER });
 }
 
 /** An answer that the protocol does not allow. */

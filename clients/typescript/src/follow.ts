@@ -5,6 +5,7 @@ import type { Calls } from "./calls.js";
 import { lost, TaraExportError } from "./error.js";
 import type { ExportEvent } from "./gen/tara/export/v1/export_pb.js";
 import { type StartExportRequest, StartExportRequestSchema } from "./gen/tara/export/v1/service_pb.js";
+import { checkEvent } from "./names.js";
 import { Patience } from "./patience.js";
 import { sendingTimeMs, within } from "./policy.js";
 import { isOfARun, SeenEvents } from "./seen.js";
@@ -51,6 +52,7 @@ export class Follower {
         await this.recover(TaraExportError.from(failure));
         continue;
       }
+      checkEvent(event, this.name);
       if (!this.seen.isNew(event)) continue;
       if (isOfARun(event)) {
         this.patience.progressed();

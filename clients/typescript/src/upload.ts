@@ -9,6 +9,7 @@ import {
   UploadDocumentRequestSchema,
 } from "./gen/tara/export/v1/upload_pb.js";
 import { newUuid } from "./ids.js";
+import { checkUpload } from "./names.js";
 import { Patience } from "./patience.js";
 import { sendingTimeMs, within } from "./policy.js";
 import { type ByteSource, type Content, digestOf, pieces, sourceOf } from "./source.js";
@@ -118,11 +119,11 @@ class UploadAttempt {
     if (this.upload) {
       const { name } = this.upload;
       const known = await this.calls.unary((service, options) => service.getUpload({ name }, options), settings);
-      return present(known.upload);
+      return this.checked(known.upload);
     }
     const request = { requestId: this.requestId, sizeBytes: BigInt(this.source.sizeBytes), sha256: this.sha256 };
     const made = await this.calls.unary((service, options) => service.createUpload(request, options), settings);
-    return present(made.upload);
+    return this.checked(made.upload);
   }
 
   /** The fast way: one stream. The connection takes a message when it has room for it. */
@@ -146,7 +147,7 @@ class UploadAttempt {
         const stalled = () => lost("the upload makes no headway");
         const answer = await within(this.calls.policy.patienceMs, Promise.race([call, moved]), stalled);
         if (answer) {
-          this.upload = present(answer.upload);
+          this.upload = this.checked(answer.upload);
           return;
         }
         yield sentBytes;
@@ -186,18 +187,19 @@ class UploadAttempt {
         this.settings(),
         deadlineMs,
       );
-      this.upload = present((await send).upload);
+      this.upload = this.checked((await send).upload);
       if (this.committedBytes <= start && this.upload.sha256 === "") throw lost("a chunk brought no headway");
       yield this.committedBytes;
     } while (this.upload.sha256 === "");
   }
 
+  private checked(upload: Upload | undefined): Upload {
+    if (!upload) throw protocolError("an answer without an upload");
+    checkUpload(upload, this.name, this.source.sizeBytes);
+    return upload;
+  }
+
   private settings(): CallSettings {
     return this.signal ? { signal: this.signal } : {};
   }
-}
-
-function present(upload: Upload | undefined): Upload {
-  if (!upload) throw protocolError("an answer without an upload");
-  return upload;
 }

@@ -1,4 +1,4 @@
-import { type Client, type ExportResult, TaraExportError } from "tara-export/web";
+import { type Client, type ExportResult, fileNameViolation, printable, TaraExportError } from "tara-export/web";
 
 import { formatBytes, formatPercent } from "./format.js";
 import type { DoneView } from "./views/done.js";
@@ -50,6 +50,8 @@ async function download(
 }
 
 function save(blob: Blob, fileName: string): void {
+  const violation = fileNameViolation(fileName);
+  if (violation) throw new Error(`“${printable(fileName)}” can’t be the name of a file: it ${violation}`);
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
   link.download = fileName;

@@ -13,6 +13,18 @@ import { type Demo, startDemo, startDemoWithoutBucket } from "./demo.js";
 
 const fellBack = "Saved on the server for now";
 
+/** An answer to DownloadBundle over gRPC-Web: an archive of this name, and the status OK. */
+function bundleNamed(fileName: string) {
+  const field = (number: number, content: Buffer) =>
+    Buffer.concat([Buffer.from([(number << 3) | 2, content.length]), content]);
+  const frame = (flags: number, content: Buffer) =>
+    Buffer.concat([Buffer.from([flags, 0, 0, 0, content.length]), content]);
+  const archive = field(1, field(1, Buffer.from(fileName)));
+  const body = Buffer.concat([frame(0, archive), frame(0x80, Buffer.from("grpc-status: 0\r\n"))]);
+  const headers = { "access-control-allow-origin": "*", "content-type": "application/grpc-web+proto" };
+  return { status: 200, headers, body };
+}
+
 suite("the dialog", () => {
   let demo: Demo;
   let world: World;
@@ -103,6 +115,27 @@ suite("the dialog", () => {
     await save();
     await title("Saved to S3");
     assert.notEqual((await exportOf()).name, stored.name);
+  });
+
+  test("saves no file under a name that leads elsewhere", async () => {
+    await open();
+    await save();
+    await title("Saved to S3");
+    let downloads = 0;
+    page.on("download", () => {
+      downloads += 1;
+    });
+    for (const [fileName, told] of [
+      ["../escaped.zip", "UNTRUSTED_ANSWER"],
+      ["nul.zip", "can’t be the name of a file"],
+      ["a\u202epiz.zip", "can’t be the name of a file"],
+    ] as const) {
+      await page.route("**/DownloadBundle", (route) => route.fulfill(bundleNamed(fileName)));
+      await press("Download Whole bundle (ZIP)");
+      await page.getByText(told).waitFor();
+      await page.unroute("**/DownloadBundle");
+    }
+    assert.equal(downloads, 0);
   });
 
   test("saves on the server only, with the keyboard alone", async () => {

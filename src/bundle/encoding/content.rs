@@ -1,86 +1,85 @@
-//! The body of encoding versions 1 and 2: the review as JSON, then the documents as they are.
-//!
-//! Unlike the canonical encoding behind the content digest, it keeps apart what came typed and what
-//! came free, and is read back.
+//! Bodies: what all versions have in common, and the JSON of versions 1 and 2, which this release
+//! reads and no longer writes.
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer};
 
-use super::UndecodableExport;
+use super::{
+    UndecodableExport,
+    meter::{self, Meter},
+};
 use crate::{
     bundle::{
         Content, Destination, Document, DocumentKind, ExportContent, Fallback, FeedbackItem,
-        FeedbackSection, JsonObject, Reference, Review, format::to_json_compact,
+        FeedbackSection, JsonObject, Reference, Review,
     },
     digest::Sha256,
 };
 
-/// The body without its documents.
-pub(super) fn encode_content(content: &ExportContent) -> Vec<u8> {
-    // Every field by name: a field that is added has to be decided upon here.
-    let ExportContent { review, documents, destination, fallback } = content;
-    let documents = documents.iter().map(|document| {
-        let Document { kind, file_name, media_type, sha256, content } = document;
-        // Of bytes that follow, the digest is computed again when they are read.
-        let reference = match content {
-            Content::Inline(_) => None,
-            Content::Referenced { reference, .. } => {
-                Some(ReferenceV2 { sha256: *sha256, place: reference.clone() })
-            }
-        };
-        DocumentV1 {
-            kind: *kind,
-            file_name: file_name.clone(),
-            media_type: media_type.clone(),
-            size_bytes: content.size_bytes(),
-            reference,
-        }
-    });
-    to_json_compact(&WrittenContentV1 {
-        review,
-        documents: documents.collect(),
-        destination: *destination,
-        fallback: *fallback,
-    })
+/// A body as it was read, without the bytes of its documents.
+pub(super) struct ReadContent {
+    pub review: Review,
+    pub documents: Vec<ReadDocument>,
+    pub destination: Option<Destination>,
+    pub fallback: Fallback,
+}
+
+pub(super) struct ReadDocument {
+    pub kind: DocumentKind,
+    pub file_name: String,
+    pub media_type: String,
+    pub size_bytes: u64,
+    /// The place of a document that is not in the body, and its digest as far as it is known.
+    pub reference: Option<(Option<Sha256>, Reference)>,
 }
 
 /// Reads a body whose digest is right. The documents share its bytes.
 pub(super) fn decode_content(
     body: &Bytes,
     content_size_bytes: u64,
+    read: impl FnOnce(&[u8]) -> Result<ReadContent, UndecodableExport>,
 ) -> Result<ExportContent, UndecodableExport> {
     let end = usize::try_from(content_size_bytes).ok().filter(|end| *end <= body.len());
     let end = end.ok_or_else(|| UndecodableExport::damaged("its body ends within the review"))?;
-    let ReadContentV1 { review, documents, destination, fallback } =
-        serde_json::from_slice(&body[..end])
-            .map_err(|error| UndecodableExport::unreadable_json("review", &error))?;
+    let ReadContent { review, documents, destination, fallback } = read(&body[..end])?;
+    if documents.len() > DocumentKind::ALL.len() {
+        return Err(UndecodableExport::damaged("it has more documents than there are kinds"));
+    }
     let mut rest = body.slice(end..);
-    let mut read = Vec::with_capacity(documents.len());
-    for DocumentV1 { kind, file_name, media_type, size_bytes, reference } in documents {
-        if let Some(ReferenceV2 { sha256, place: reference }) = reference {
+    let mut all = Vec::with_capacity(documents.len());
+    for ReadDocument { kind, file_name, media_type, size_bytes, reference } in documents {
+        if let Some((sha256, reference)) = reference {
             let content = Content::Referenced { size_bytes, reference };
-            read.push(Document { kind, file_name, media_type, sha256, content });
+            all.push(Document { kind, file_name, media_type, sha256, content });
             continue;
         }
         let size = usize::try_from(size_bytes).ok().filter(|size| *size <= rest.len());
         let size = size.ok_or_else(|| {
             UndecodableExport::damaged(format!("its body ends within document {}", kind.as_str()))
         })?;
-        read.push(Document::inline(kind, file_name, media_type, rest.split_to(size)));
+        all.push(Document::inline(kind, file_name, media_type, rest.split_to(size)));
     }
     if !rest.is_empty() {
         return Err(UndecodableExport::damaged("its body goes on after its documents"));
     }
-    Ok(ExportContent { review, documents: read, destination, fallback })
+    Ok(ExportContent { review, documents: all, destination, fallback })
 }
 
-#[derive(Serialize)]
-struct WrittenContentV1<'a> {
-    #[serde(with = "ReviewV1")]
-    review: &'a Review,
-    documents: Vec<DocumentV1>,
-    destination: Option<Destination>,
-    fallback: Fallback,
+/// Reads the JSON of versions 1 and 2.
+pub(super) fn decode_json(bytes: &[u8], meter: &Meter) -> Result<ReadContent, UndecodableExport> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let read = meter::read(&mut deserializer, meter)
+        .and_then(|read| deserializer.end().map(|()| read))
+        .map_err(|error| UndecodableExport::unreadable_json("review", &error))?;
+    let ReadContentV1 { review, documents, destination, fallback } = read;
+    let documents = documents.into_iter().map(|document| ReadDocument {
+        kind: document.kind,
+        file_name: document.file_name,
+        media_type: document.media_type,
+        size_bytes: document.size_bytes,
+        reference: document.reference.map(|reference| (reference.sha256, reference.place)),
+    });
+    Ok(ReadContent { review, documents: documents.collect(), destination, fallback })
 }
 
 #[derive(Deserialize)]
@@ -93,7 +92,7 @@ struct ReadContentV1 {
     fallback: Fallback,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DocumentV1 {
     #[serde(with = "DocumentKindV1")]
@@ -102,19 +101,19 @@ struct DocumentV1 {
     media_type: String,
     size_bytes: u64,
     /// In version 2: where it lies that is not in the body.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     reference: Option<ReferenceV2>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ReferenceV2 {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     sha256: Option<Sha256>,
     place: Reference,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(remote = "DocumentKind", rename_all = "snake_case")]
 enum DocumentKindV1 {
     Before,
@@ -122,7 +121,7 @@ enum DocumentKindV1 {
     Guidelines,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(remote = "Review", deny_unknown_fields)]
 struct ReviewV1 {
     document_name: String,
@@ -146,7 +145,7 @@ struct ReviewV1 {
     performance_metrics: JsonObject,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(remote = "FeedbackSection", deny_unknown_fields)]
 struct SectionV1 {
     name: String,
@@ -155,36 +154,36 @@ struct SectionV1 {
 }
 
 /// What is absent is left out; an empty text is there.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(remote = "FeedbackItem", deny_unknown_fields)]
 struct ItemV1 {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     id: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     r#type: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     category: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     description: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     suggestion: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     example: Option<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     questions: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     hawkeye_refs: Vec<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     risk_level: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     confidence: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     user_created: Option<bool>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     timestamp: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     ai_reference: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     ai_id: Option<String>,
     additional_fields: JsonObject,
 }
@@ -194,15 +193,6 @@ macro_rules! list_of {
     ($module:ident, $value:ty, $form:literal) => {
         mod $module {
             use super::*;
-
-            pub(super) fn serialize<S: Serializer>(
-                list: &[$value],
-                serializer: S,
-            ) -> Result<S::Ok, S::Error> {
-                #[derive(Serialize)]
-                struct Written<'a>(#[serde(with = $form)] &'a $value);
-                serializer.collect_seq(list.iter().map(Written))
-            }
 
             pub(super) fn deserialize<'de, D: Deserializer<'de>>(
                 deserializer: D,

@@ -11,6 +11,10 @@ const PREFIX_BYTES: usize = MAGIC.len() + 1 + 5 + 1 + 20 + 1;
 /// Bytes of an encoding's first line.
 pub const FRAME_BYTES: usize = PREFIX_BYTES + 64 + 1;
 
+/// Bytes of the longest header there can be: six names of at most 2048 bytes, each of which may be
+/// escaped as six, are 72 KiB.
+const MAX_HEADER_BYTES: u64 = 256 * 1024;
+
 /// The line that goes before this header.
 pub(super) fn encode(version: u32, header: &[u8]) -> Vec<u8> {
     let prefix = format!("{MAGIC} v{version:04} {:020} ", header.len());
@@ -43,9 +47,16 @@ impl<'a> Frame<'a> {
                 "its {length} bytes are less than its first line has"
             )));
         };
-        Self::parse_line(line).ok_or_else(|| {
+        let frame = Self::parse_line(line).ok_or_else(|| {
             UndecodableExport::damaged(format!("it doesn't start with a line of {MAGIC}"))
-        })
+        })?;
+        if frame.header_size_bytes > MAX_HEADER_BYTES {
+            let size = frame.header_size_bytes;
+            return Err(UndecodableExport::damaged(format!(
+                "its header would have {size} bytes, and {MAX_HEADER_BYTES} is the most"
+            )));
+        }
+        Ok(frame)
     }
 
     fn parse_line(line: &'a [u8]) -> Option<Self> {

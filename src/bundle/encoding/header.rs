@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{INLINE_VERSION, REFERENCED_VERSION, UndecodableExport, frame::Frame};
+use super::{COMPACT_VERSION, INLINE_VERSION, UndecodableExport, frame::Frame};
 use crate::{
     bundle::{
         AcceptedExport, AcceptedTime, ContentDigest, Destination, ExportId, Fallback, FolderBase,
@@ -45,6 +45,11 @@ pub struct EncodedHeader {
     pub header: AcceptedHeader,
     /// Bytes of the whole encoding, header and body.
     pub size_bytes: u64,
+    /// Bytes of memory to reserve before the whole is read. What the writer noted of
+    /// [`ExportContent::footprint_bytes`](crate::bundle::ExportContent::footprint_bytes), or a guess
+    /// where a version has no such note. Not to be relied on: decoding has a budget of its own.
+    pub memory_bytes: u64,
+    pub(super) version: u32,
     pub(super) body_start: usize,
     pub(super) content_size_bytes: u64,
     pub(super) body_sha256: Sha256,
@@ -71,6 +76,16 @@ impl AcceptedExport {
 }
 
 impl EncodedHeader {
+    /// Where the body starts.
+    pub fn body_start(&self) -> u64 {
+        self.body_start as u64
+    }
+
+    /// The digest of the whole body.
+    pub fn body_sha256(&self) -> Sha256 {
+        self.body_sha256
+    }
+
     /// Reads a header from the first bytes of an encoding, as many as
     /// [`header_end`](super::header_end) says, or more.
     ///
@@ -85,7 +100,7 @@ impl EncodedHeader {
 
         let frame = Frame::parse(first_bytes)?;
         let (version, json) = frame.header(first_bytes)?;
-        if !(INLINE_VERSION..=REFERENCED_VERSION).contains(&version) {
+        if !(INLINE_VERSION..=COMPACT_VERSION).contains(&version) {
             return Err(UndecodableExport::LaterRelease { what: "encoding version", version });
         }
         let unreadable = |error| UndecodableExport::unreadable_json("header", &error);
@@ -93,8 +108,10 @@ impl EncodedHeader {
         let format_version = FormatVersion::try_from(format_version).map_err(|_| {
             UndecodableExport::LaterRelease { what: "format version", version: format_version }
         })?;
-        let HeaderV1 { export, content_size_bytes, body_size_bytes, body_sha256 } =
+        let HeaderV1 { export, content_size_bytes, body_size_bytes, body_sha256, footprint_bytes } =
             serde_json::from_slice(json).map_err(unreadable)?;
+        let size_bytes = frame.header_end().saturating_add(body_size_bytes);
+        let guess_bytes = content_size_bytes.saturating_mul(JSON_FACTOR).saturating_add(size_bytes);
         let ExportV1 {
             export_id,
             content_digest,
@@ -123,7 +140,10 @@ impl EncodedHeader {
         };
         Ok(Self {
             header,
-            size_bytes: frame.header_end().saturating_add(body_size_bytes),
+            // The bytes themselves are in memory too, whatever the header says.
+            memory_bytes: footprint_bytes.unwrap_or(guess_bytes).max(size_bytes),
+            size_bytes,
+            version,
             // The header was found, so its end is the index of a byte in memory.
             body_start: super::FRAME_BYTES + json.len(),
             content_size_bytes,
@@ -132,7 +152,10 @@ impl EncodedHeader {
     }
 }
 
-/// The second line of encoding versions 1 and 2.
+/// What a byte of JSON becomes in memory, as far as exports of reviews go. Hostile ones become more.
+const JSON_FACTOR: u64 = 32;
+
+/// The second line of encodings.
 #[derive(Serialize, Deserialize)]
 pub(super) struct HeaderV1 {
     #[serde(flatten)]
@@ -141,6 +164,9 @@ pub(super) struct HeaderV1 {
     pub content_size_bytes: u64,
     pub body_size_bytes: u64,
     pub body_sha256: Sha256,
+    /// From version 3 on: the memory that the content takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub footprint_bytes: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -1,32 +1,39 @@
 //! An accepted export as bytes, for the journal: everything its bundle depends on, and nothing lost.
 //!
 //! ```text
-//! tara-export/accepted v0001 <header's bytes, 20 digits> <digest of this line and the header>
-//! {"export_id":…,"content_size_bytes":…,"body_size_bytes":…,"body_sha256":…}
-//! {"review":…,"documents":…}<first document><second document>…
+//! tara-export/accepted v0003 <header's bytes, 20 digits> <digest of this line and the header>
+//! {"export_id":…,"content_size_bytes":…,"body_size_bytes":…,"body_sha256":…,"footprint_bytes":…}
+//! <the review and what the request says of its documents, as CBOR><first document><second document>…
 //! ```
 //!
-//! Version 2 has documents among them that lie elsewhere: it says where, and their bytes are missing
-//! from the body.
+//! | version | body | written |
+//! |---|---|---|
+//! | 1 | JSON; every document follows | by releases before this one |
+//! | 2 | JSON; of documents that are stored elsewhere, it has the place | by releases before this one |
+//! | 3 | CBOR, with or without such places | by this release |
 //!
-//! The first two lines tell an export without its body. The first has the same form in every
-//! version, so that what a later release wrote is told from what is damaged.
+//! The first two lines describe an export without its body. The first has the same form in every
+//! version, so that an entry of a later release is not taken for a damaged one.
 //!
-//! Invariant: the form of a version never changes. A field more is a new version, which a release
-//! can read before any release writes it.
+//! Invariant: the form of a version never changes, and every release reads all versions before its own
+//! (docs/adr/0016).
 
+mod compact;
 mod content;
 mod frame;
 mod header;
+mod meter;
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
 use self::{
-    content::{decode_content, encode_content},
+    compact::encode_content,
+    content::{decode_content, decode_json},
     frame::Frame,
     header::HeaderV1,
+    meter::Meter,
 };
 pub use self::{
     frame::FRAME_BYTES,
@@ -35,10 +42,10 @@ pub use self::{
 use super::{AcceptedExport, format::to_json_compact};
 use crate::digest::Sha256Hasher;
 
-/// The encoding of exports whose documents came with their requests.
+/// The first version. 2 differs from it by its documents only.
 const INLINE_VERSION: u32 = 1;
-/// The encoding of exports with documents that lie elsewhere.
-const REFERENCED_VERSION: u32 = 2;
+/// The version that this release writes.
+const COMPACT_VERSION: u32 = 3;
 
 /// Why bytes are no accepted export.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +63,12 @@ pub enum UndecodableExport {
         what: &'static str,
         /// Its number.
         version: u32,
+    },
+    /// They are whole as far as they were read, and become more in memory than they may.
+    #[error("it takes more than {budget_bytes} bytes of memory")]
+    OverBudget {
+        /// What they may become.
+        budget_bytes: u64,
     },
 }
 
@@ -80,8 +93,6 @@ impl AcceptedExport {
         let mut body = vec![Bytes::from(content)];
         let documents = &self.content.documents;
         body.extend(documents.iter().filter_map(|document| document.content.inline().cloned()));
-        let is_inline = documents.iter().all(|document| document.content.inline().is_some());
-        let version = if is_inline { INLINE_VERSION } else { REFERENCED_VERSION };
         let mut hasher = Sha256Hasher::default();
         body.iter().for_each(|piece| hasher.update(piece));
         let mut header = to_json_compact(&HeaderV1 {
@@ -89,9 +100,11 @@ impl AcceptedExport {
             content_size_bytes,
             body_size_bytes: body.iter().map(|piece| piece.len() as u64).sum(),
             body_sha256: hasher.finish(),
+            footprint_bytes: Some(self.content.footprint_bytes()),
         });
         header.push(b'\n');
-        let mut pieces = vec![Bytes::from(frame::encode(version, &header)), Bytes::from(header)];
+        let mut pieces =
+            vec![Bytes::from(frame::encode(COMPACT_VERSION, &header)), Bytes::from(header)];
         pieces.append(&mut body);
         pieces
     }
@@ -101,6 +114,15 @@ impl AcceptedExport {
     /// # Errors
     /// [`UndecodableExport`]: nothing is believed whose digest is not the one that was written.
     pub fn decode(bytes: Bytes) -> Result<Self, UndecodableExport> {
+        Self::decode_within(bytes, u64::MAX)
+    }
+
+    /// Reads what [`Self::encode`] wrote, as long as the export, with these bytes themselves, takes
+    /// no more than `budget_bytes` of memory, whatever its header says.
+    ///
+    /// # Errors
+    /// [`UndecodableExport`]; [`UndecodableExport::OverBudget`] before more memory is taken.
+    pub fn decode_within(bytes: Bytes, budget_bytes: u64) -> Result<Self, UndecodableExport> {
         let encoded = EncodedHeader::decode(&bytes)?;
         if bytes.len() as u64 != encoded.size_bytes {
             let (is, should) = (bytes.len(), encoded.size_bytes);
@@ -115,7 +137,16 @@ impl AcceptedExport {
             return Err(UndecodableExport::damaged("its body hasn't the digest it should have"));
         }
         let header = encoded.header;
-        let content = decode_content(&body, encoded.content_size_bytes)?;
+        let meter = Meter::new(budget_bytes.saturating_sub(bytes.len() as u64));
+        let content =
+            decode_content(&body, encoded.content_size_bytes, |review| match encoded.version {
+                COMPACT_VERSION => compact::decode_content(review, &meter),
+                _ => decode_json(review, &meter),
+            });
+        if meter.is_exceeded() {
+            return Err(UndecodableExport::OverBudget { budget_bytes });
+        }
+        let content = content?;
         if content.digest(header.format_version) != header.content_digest {
             return Err(UndecodableExport::damaged(
                 "its content hasn't the digest that was accepted",

@@ -64,7 +64,9 @@ fn small() -> AcceptedExport {
 pub(crate) fn head(version: u32, export: AcceptedHeader, body_size_bytes: u64) -> Vec<u8> {
     let body_sha256 = Sha256::of(b"");
     let export = export.into();
-    let header = HeaderV1 { export, content_size_bytes: 0, body_size_bytes, body_sha256 };
+    let footprint_bytes = (version == COMPACT_VERSION).then_some(body_size_bytes);
+    let header =
+        HeaderV1 { export, content_size_bytes: 0, body_size_bytes, body_sha256, footprint_bytes };
     let mut header = to_json_compact(&header);
     header.push(b'\n');
     [frame::encode(version, &header), header].concat()
@@ -145,14 +147,14 @@ fn a_missing_or_added_end_is_found() {
 
 #[test]
 fn a_later_release_s_encoding_is_not_damage() {
-    let later = with_header(&small(), 3, "{", "{\"more\":[],");
-    let expected = UndecodableExport::LaterRelease { what: "encoding version", version: 3 };
+    let later = with_header(&small(), 4, "{", "{\"more\":[],");
+    let expected = UndecodableExport::LaterRelease { what: "encoding version", version: 4 };
     assert_eq!(EncodedHeader::decode(&later), Err(expected.clone()));
     assert_eq!(decode(later), Err(expected));
     // Its other fields may have values that this release does not know either.
     let later = with_header(
         &small(),
-        1,
+        3,
         r#""format_version":1,"destination":"s3""#,
         r#""format_version":2,"destination":"tape""#,
     );
@@ -173,7 +175,7 @@ fn a_header_that_is_not_its_content_s_is_damage() {
         (r#""destination":"s3""#, r#""destination":"tape""#),
         (r#""format_version":1"#, r#""format_version":-1"#),
     ] {
-        let result = decode(with_header(&small(), 1, from, to));
+        let result = decode(with_header(&small(), 3, from, to));
         assert!(is_damaged(&result), "{to}: {result:?}");
     }
 }
@@ -204,4 +206,190 @@ fn the_deepest_free_fields_that_can_come_are_read() {
         JsonObject([("deep".to_owned(), value)].into());
     export.content_digest = content.digest(export.format_version);
     assert_eq!(decode(whole(&export)), Ok(export));
+}
+
+fn with_review(review: Review) -> AcceptedExport {
+    let mut export = small();
+    let content = Arc::make_mut(&mut export.content);
+    content.review = Review { document_name: "a.docx".into(), ..review };
+    export.content_digest = content.digest(export.format_version);
+    export
+}
+
+fn with_items(items: Vec<FeedbackItem>) -> AcceptedExport {
+    let suggestions = vec![FeedbackSection { name: "s".into(), items }];
+    with_review(Review { suggestions, ..Review::default() })
+}
+
+#[test]
+fn an_encoding_is_about_as_large_as_its_request() {
+    let constant_bytes = 2_000;
+    let object = |key: &str, value| JsonObject([(key.to_owned(), value)].into());
+    // What each takes on the wire: a tag and a length for everything that has a value.
+    for (case, wire_bytes, export) in [
+        ("empty items", 2 * 10_000, with_items(vec![FeedbackItem::default(); 10_000])),
+        (
+            "empty texts",
+            4 * 10_000,
+            with_items(vec![
+                FeedbackItem { id: Some(String::new()), ..Default::default() };
+                10_000
+            ]),
+        ),
+        (
+            "control characters",
+            100_000,
+            with_review(Review {
+                section_names: vec!["\u{1}".repeat(100_000)],
+                ..Default::default()
+            }),
+        ),
+        (
+            "empty objects",
+            2 * 10_000,
+            with_review(Review {
+                activity_log: vec![JsonObject::default(); 10_000],
+                ..Default::default()
+            }),
+        ),
+        (
+            "null",
+            10 * 10_000,
+            with_review(Review {
+                chat_history: vec![object("", Json::Null); 10_000],
+                ..Default::default()
+            }),
+        ),
+        (
+            "empty lists",
+            4 * 10_000,
+            with_review(Review {
+                audit_logs: vec![object("l", Json::Array(vec![Json::Array(vec![]); 10_000]))],
+                ..Default::default()
+            }),
+        ),
+        (
+            "numbers",
+            11 * 10_000,
+            with_items(vec![FeedbackItem {
+                additional_fields: object(
+                    "n",
+                    Json::Array(vec![Json::Number(FiniteNumber::new(-1.2e-300).unwrap()); 10_000]),
+                ),
+                ..Default::default()
+            }]),
+        ),
+        (
+            "hawkeye_refs",
+            10_000,
+            with_items(vec![FeedbackItem { hawkeye_refs: vec![1; 10_000], ..Default::default() }]),
+        ),
+        (
+            "questions",
+            2 * 10_000,
+            with_items(vec![FeedbackItem {
+                questions: vec![String::new(); 10_000],
+                ..Default::default()
+            }]),
+        ),
+    ] {
+        let encoding = whole(&export);
+        let size_bytes = encoding.len();
+        assert!(
+            size_bytes <= wire_bytes + constant_bytes,
+            "{case}: {size_bytes} for {wire_bytes} bytes"
+        );
+        assert_eq!(decode(encoding), Ok(export), "{case}");
+    }
+}
+
+#[test]
+fn decoding_stays_within_its_budget() {
+    let export = with_items(vec![FeedbackItem::default(); 10_000]);
+    let bytes = Bytes::from(whole(&export));
+    let memory_bytes = EncodedHeader::decode(&bytes).unwrap().memory_bytes;
+    assert_eq!(memory_bytes, export.content.footprint_bytes());
+    assert_eq!(AcceptedExport::decode_within(bytes.clone(), memory_bytes), Ok(export.clone()));
+    let budget_bytes = memory_bytes / 10;
+    let result = AcceptedExport::decode_within(bytes, budget_bytes);
+    assert_eq!(result, Err(UndecodableExport::OverBudget { budget_bytes }));
+    // Whatever the header says.
+    let lying = with_header(
+        &export,
+        3,
+        &format!(r#""footprint_bytes":{memory_bytes}"#),
+        r#""footprint_bytes":1"#,
+    );
+    let encoded = EncodedHeader::decode(&lying).unwrap();
+    assert_eq!(encoded.memory_bytes, lying.len() as u64);
+    let result = AcceptedExport::decode_within(lying.into(), encoded.memory_bytes);
+    assert_eq!(result, Err(UndecodableExport::OverBudget { budget_bytes: encoded.memory_bytes }));
+}
+
+proptest! {
+    #[test]
+    fn what_was_written_is_within_the_budget_of_its_header(export in arbitrary::accepted_export()) {
+        let bytes = Bytes::from(whole(&export));
+        let encoded = EncodedHeader::decode(&bytes).unwrap();
+        prop_assert_eq!(AcceptedExport::decode_within(bytes, encoded.memory_bytes), Ok(export));
+    }
+}
+
+/// An encoding of these bytes instead of its own review, with right digests.
+fn with_content(version: u32, content: &[u8]) -> Vec<u8> {
+    let header = HeaderV1 {
+        export: small().header().into(),
+        content_size_bytes: content.len() as u64,
+        body_size_bytes: content.len() as u64,
+        body_sha256: Sha256::of(content),
+        footprint_bytes: Some(0),
+    };
+    let mut header = to_json_compact(&header);
+    header.push(b'\n');
+    [&frame::encode(version, &header)[..], &header, content].concat()
+}
+
+#[test]
+fn hostile_bodies_are_refused_before_they_take_memory() {
+    // Lists that say they have 2^60 elements, nested to the end of the stack, or endless.
+    let huge = |lead: u8| [&[lead][..], &(1_u64 << 60).to_be_bytes()].concat();
+    let review = |value: Vec<u8>| [&b"\xa1\x61r\xa1\x61c"[..], &value].concat();
+    for content in [
+        huge(0x9b),
+        huge(0xbb),
+        huge(0x7b),
+        huge(0x5b),
+        review(huge(0x9b)),
+        review([huge(0x9b), huge(0x7b)].concat()),
+        [&b"\xa1\x61r\xa1\x61m\xa1\x61x"[..], &vec![0x81; 1_000_000]].concat(),
+        [&b"\xa1\x61r\xa1\x61m\xa1\x61x"[..], &b"\xa1\x61x".repeat(300_000)].concat(),
+        vec![0x9f; 1_000_000],
+        vec![0xc1; 1_000_000],
+        vec![],
+    ] {
+        let result = AcceptedExport::decode_within(with_content(3, &content).into(), 8 << 20);
+        assert!(is_damaged(&result), "{result:?}");
+    }
+    for content in ["[".repeat(1_000_000), r#"{"review":"#.repeat(100_000)] {
+        let bytes = with_content(1, content.as_bytes());
+        assert!(is_damaged(&AcceptedExport::decode_within(bytes.into(), 8 << 20)));
+    }
+    // Tiny elements in the JSON of an earlier release.
+    let items = r#"{"additional_fields":{}},"#.repeat(50_000);
+    let json = format!(
+        r#"{{"review":{{"suggestions":[{{"name":"","items":[{}]}}]}}}}"#,
+        items.trim_end_matches(',')
+    );
+    let budget_bytes = 4 << 20;
+    let result =
+        AcceptedExport::decode_within(with_content(1, json.as_bytes()).into(), budget_bytes);
+    assert_eq!(result, Err(UndecodableExport::OverBudget { budget_bytes }));
+}
+
+#[test]
+fn a_header_that_would_be_huge_is_damage() {
+    let mut line = frame::encode(3, &vec![b' '; 300_000]);
+    assert!(matches!(header_end(&line), Err(UndecodableExport::Damaged { .. })));
+    line.extend(vec![b' '; 300_000]);
+    assert!(is_damaged(&decode(line)));
 }

@@ -14,6 +14,10 @@ use super::{Json, JsonError, Number, Path};
 /// of free fields below the few levels of a request.
 const MAX_DEPTH: usize = 40;
 
+/// A text may have this many values: a large review has some ten thousand. It bounds the memory: each
+/// takes up to 300 bytes while the text is read.
+const MAX_VALUES: usize = 1_000_000;
+
 /// Reads a JSON text.
 ///
 /// # Errors
@@ -22,9 +26,29 @@ const MAX_DEPTH: usize = 40;
 pub(crate) fn read(text: &str) -> Result<Json, JsonError> {
     // Some editors begin a file with a byte order mark; RFC 8259 lets readers ignore it.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    check_count(text)?;
     let reader = Reader { text };
     let raw: &RawValue = reader.parse(text)?;
     reader.value(raw.get(), &Path::Top, 0)
+}
+
+/// Refuses a text with so many values that they would take hundreds of times its size in memory. Counts
+/// what begins a value: the `,` `[` and `{` outside strings.
+fn check_count(text: &str) -> Result<(), JsonError> {
+    let (mut count, mut in_string, mut is_escaped) = (0_usize, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_string => is_escaped = true,
+            b'"' => in_string = !in_string,
+            b',' | b'[' | b'{' if !in_string => count += 1,
+            _ => {}
+        }
+    }
+    match count {
+        ..=MAX_VALUES => Ok(()),
+        _ => Err(JsonError::at(&Path::Top, format!("has more than {MAX_VALUES} values"))),
+    }
 }
 
 struct Reader<'a> {

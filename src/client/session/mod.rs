@@ -20,7 +20,10 @@ use super::{
     exact_json::{self, JsonError},
     json,
 };
-use crate::proto::{StartExportRequest, document::Source};
+use crate::{
+    proto::{StartExportRequest, document::Source},
+    small_file,
+};
 
 pub use review::review_from_json;
 
@@ -165,10 +168,15 @@ pub fn read_request_file(path: &Path) -> Result<LoadedRequest, InputError> {
 /// Reads a file, if it is small enough to travel in a request.
 fn read_bytes(path: &Path) -> Result<Vec<u8>, InputError> {
     let size_bytes = fs::metadata(path).map_err(InputError::io(path))?.len();
+    let too_large = |size_bytes| InputError::TooLarge { path: path.to_owned(), size_bytes };
     if size_bytes > MAX_FILE_BYTES {
-        return Err(InputError::TooLarge { path: path.to_owned(), size_bytes });
+        return Err(too_large(size_bytes));
     }
-    fs::read(path).map_err(InputError::io(path))
+    // A pipe or a device reports no size, and a file may grow.
+    small_file::read(path, MAX_FILE_BYTES).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => too_large(MAX_FILE_BYTES + 1),
+        _ => InputError::io(path)(error),
+    })
 }
 
 fn read_text(path: &Path) -> Result<String, InputError> {

@@ -58,8 +58,8 @@ impl Files {
             if entry.parse::<EntryName>().is_err() {
                 continue;
             }
-            let is_named =
-                self.journal.join(entry).exists() || self.quarantine.join(entry).exists();
+            let folders = [&self.journal, &self.quarantine, &self.retry];
+            let is_named = folders.iter().any(|folder| folder.join(entry).exists());
             if !is_named {
                 self.disk.remove(&file.path)?;
             }

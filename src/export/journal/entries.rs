@@ -25,8 +25,10 @@ const FIRST_READ_BYTES: u64 = 4096;
 pub struct JournalEntry {
     /// The export.
     pub header: AcceptedHeader,
-    /// Bytes of the whole entry: about what loading it takes of memory.
+    /// Bytes of the whole entry.
     pub size_bytes: u64,
+    /// Bytes of memory to reserve before it is loaded.
+    pub memory_bytes: u64,
 }
 
 impl JournalEntry {
@@ -89,7 +91,10 @@ pub(super) enum Found {
 impl Files {
     pub(super) fn entries(&self, limit: usize) -> Result<JournalListing, JournalError> {
         self.recount()?;
-        let mut listing = JournalListing::default();
+        let mut listing = JournalListing {
+            quarantined: self.attempts.take_quarantined(),
+            ..JournalListing::default()
+        };
         let mut oldest = Oldest { limit, heap: BinaryHeap::new(), more: false };
         for file in plain_files(&self.journal)? {
             let PlainFile { path, name, .. } = file?;
@@ -141,14 +146,16 @@ pub(super) fn examine(path: &Path) -> Found {
     let (header, size_bytes) = match read {
         Ok((Ok(encoded), size_bytes)) => (encoded, size_bytes),
         Ok((Err(UndecodableExport::Damaged { reason }), _)) => return Found::Damaged(reason),
-        Ok((Err(later @ UndecodableExport::LaterRelease { .. }), _)) => return Found::Later(later),
+        // A header alone has no budget.
+        Ok((Err(later), _)) => return Found::Later(later),
         Err(error) => return unread(error),
     };
     if header.size_bytes != size_bytes {
         let should = header.size_bytes;
         return Found::Damaged(format!("it has {size_bytes} bytes and should have {should}"));
     }
-    let entry = JournalEntry { header: header.header, size_bytes };
+    let memory_bytes = header.memory_bytes;
+    let entry = JournalEntry { header: header.header, size_bytes, memory_bytes };
     let name = path.file_name().map(|name| name.to_string_lossy());
     if name.is_none_or(|name| name != entry.name().to_string()) {
         return Found::Damaged(format!("its name should be {}", entry.name()));

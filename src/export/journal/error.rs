@@ -1,7 +1,8 @@
 //! Why the journal could not do what it was asked.
 
+use super::JournalEntry;
 use crate::{
-    bundle::{AcceptedHeader, ExportId, UndecodableExport},
+    bundle::{ExportId, UndecodableExport},
     digest::Sha256,
     disk::{DiskError, DiskErrorKind},
 };
@@ -41,8 +42,11 @@ pub enum JournalError {
     #[error("the journal: {0}")]
     Disk(#[from] DiskError),
     /// The same content was accepted before under this id, and is in the journal as it was then.
-    #[error("the journal has export {} as it was accepted at {}", .0.export_id, .0.accepted_time)]
-    RecordedBefore(Box<AcceptedHeader>),
+    #[error(
+        "the journal has export {} as it was accepted at {}",
+        .0.header.export_id, .0.header.accepted_time
+    )]
+    RecordedBefore(Box<JournalEntry>),
     /// A later release has this very export in the journal.
     #[error("export {export_id} is in the journal: {source}")]
     LaterRelease {
@@ -109,6 +113,12 @@ pub enum LoadError {
     /// A later release wrote it: it stays where it is.
     #[error(transparent)]
     LaterRelease(UndecodableExport),
+    /// It takes more memory than the caller reserved; it stays where it is.
+    #[error("it takes more than {budget_bytes} bytes of memory")]
+    OverBudget {
+        /// The caller's reservation.
+        budget_bytes: u64,
+    },
     /// The disk failed, which says nothing about the entry: try again later.
     #[error("the journal: {0}")]
     Disk(#[from] DiskError),

@@ -1,11 +1,15 @@
 //! Reading an entry whole.
 
-use std::{fs, io};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+};
 
 use bytes::Bytes;
 
 use super::{
-    EntryName, Files, LoadError,
+    EntryName, Files, JournalEntry, LoadError,
     entries::{Found, examine},
 };
 use crate::{
@@ -14,31 +18,54 @@ use crate::{
 };
 
 impl Files {
-    pub(super) fn load(&self, name: EntryName) -> Result<AcceptedExport, LoadError> {
+    /// Reads an entry within a memory budget, whatever the entry says of itself.
+    pub(super) fn load(
+        &self,
+        name: EntryName,
+        budget_bytes: u64,
+    ) -> Result<AcceptedExport, LoadError> {
         let path = self.journal.join(name.to_string());
-        let reason = match examine(&path) {
-            // Its size is what its header says: reading it takes no more memory than that.
-            Found::Entry(_) => match fs::read(&path) {
-                Ok(bytes) => match AcceptedExport::decode(Bytes::from(bytes)) {
-                    Ok(export) => return Ok(export),
-                    Err(later @ UndecodableExport::LaterRelease { .. }) => {
-                        return Err(LoadError::LaterRelease(later));
-                    }
-                    Err(UndecodableExport::Damaged { reason }) => reason,
-                },
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    return Err(LoadError::Gone);
-                }
-                Err(error) => return Err(DiskError::of_read("read", &path, error).into()),
-            },
-            Found::Damaged(reason) => reason,
+        let entry = match examine(&path) {
+            Found::Entry(entry) => entry,
+            Found::Damaged(reason) => return Err(self.damaged(&path, reason)),
             Found::Later(later) => return Err(LoadError::LaterRelease(later)),
             Found::Unread(error) => return Err(error.into()),
             Found::Gone => return Err(LoadError::Gone),
         };
-        if let Err(error) = self.quarantine(&path, &reason) {
+        if entry.size_bytes > budget_bytes {
+            return Err(LoadError::OverBudget { budget_bytes });
+        }
+        let bytes = match read_whole(&path, &entry) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(LoadError::Gone),
+            Err(error) => return Err(DiskError::of_read("read", &path, error).into()),
+        };
+        match AcceptedExport::decode_within(bytes, budget_bytes) {
+            Ok(export) => Ok(export),
+            Err(later @ UndecodableExport::LaterRelease { .. }) => {
+                Err(LoadError::LaterRelease(later))
+            }
+            Err(UndecodableExport::OverBudget { budget_bytes }) => {
+                Err(LoadError::OverBudget { budget_bytes })
+            }
+            Err(UndecodableExport::Damaged { reason }) => Err(self.damaged(&path, reason)),
+        }
+    }
+
+    fn damaged(&self, path: &Path, reason: String) -> LoadError {
+        if let Err(error) = self.quarantine(path, &reason) {
             tracing::error!(%error, reason, "a damaged entry of the journal can't be moved aside");
         }
-        Err(LoadError::Damaged { reason })
+        LoadError::Damaged { reason }
     }
+}
+
+/// The bytes of an entry, no more than it had when it was examined.
+fn read_whole(path: &Path, entry: &JournalEntry) -> io::Result<Bytes> {
+    let size = usize::try_from(entry.size_bytes).map_err(io::Error::other)?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(size).map_err(io::Error::other)?;
+    let file = failpoint!("journal.load", path, File::open(path))?;
+    file.take(entry.size_bytes).read_to_end(&mut bytes)?;
+    Ok(bytes.into())
 }

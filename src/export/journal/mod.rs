@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `journal/<export_id>-<content_digest>.export` | an accepted export, whole |
 //! | `journal/documents/` | documents that entries name and do not hold |
-//! | `journal/quarantine/` | entries that can't be read, each with its reason beside it |
+//! | `journal/quarantine/` | entries that this machine can't work on, each with its reason beside it |
+//! | `journal/retry/` | entries that `tara-export journal retry` took out of quarantine |
+//! | `journal/attempts/`, `journal/suspects/` | which entries were in progress when a process died |
 //! | `journal/tmp/` | files being written |
 //! | `failed/<export_id>.json` | an export that ended without a bundle |
 //! | `receipts/<export_id>.json` | a short note of an export whose entry is gone |
@@ -16,6 +18,7 @@
 //! Times come from the caller. Each step that a crash can come between is a function of its own.
 
 mod attachments;
+mod attempts;
 mod entries;
 mod error;
 mod failed;
@@ -25,31 +28,45 @@ mod notes;
 mod quarantine;
 mod receipts;
 mod record;
+mod retry;
 mod summary;
 mod usage;
+mod writable;
 
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
 use tokio_util::task::TaskTracker;
 
+use self::{attempts::Attempts, names::EntryName, usage::Usage};
 pub use self::{
+    attempts::{Attempt, Suspect},
     entries::{JournalEntry, JournalListing, LaterEntry, UnreadEntry},
     error::{JournalError, JournalErrorKind, LoadError},
     failed::{FailedExport, Failures, MAX_FAILURES_LISTED},
     quarantine::{MAX_QUARANTINED_LISTED, Quarantine, Quarantined},
     receipts::Receipt,
+    retry::{Retried, RetryError, retry},
     usage::JournalSize,
 };
-use self::{names::EntryName, usage::Usage};
 use crate::{
     bundle::{AcceptedExport, DocumentKind, ExportId},
     digest::Sha256,
     disk::{Disk, DiskError},
+    limits::{Pool, WorkFailed},
 };
+
+/// Threads for the journal. Most of its work waits for an fsync, of which a disk does a few at once; a
+/// listing or a large entry occupies one for longer.
+const THREADS: usize = 8;
 
 /// How much the journal may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +83,7 @@ pub struct Journal {
     files: Arc<Files>,
     /// What is being done, also for callers that are gone.
     work: TaskTracker,
+    pool: Pool,
 }
 
 /// The journal's files; everything here blocks.
@@ -75,10 +93,14 @@ struct Files {
     journal: PathBuf,
     attachments: PathBuf,
     quarantine: PathBuf,
+    retry: PathBuf,
     failed: PathBuf,
     receipts: PathBuf,
     limits: JournalLimits,
     usage: Usage,
+    attempts: Attempts,
+    /// Bytes of the entry that was refused for want of room since one was last recorded; 0: none was.
+    refused_bytes: AtomicU64,
 }
 
 impl Journal {
@@ -89,12 +111,20 @@ impl Journal {
     /// # Errors
     /// Where the folder can't be looked through, so that what was accepted before is not known.
     pub async fn open(data_dir: PathBuf, limits: JournalLimits) -> Result<Self, JournalError> {
-        blocking(move || {
+        let pool = Pool::new("journal", THREADS)
+            .map_err(|error| DiskError::of_read("start threads for", &data_dir, error))?;
+        let opened = pool.run(move || -> Result<Files, JournalError> {
             let files = Files::new(data_dir, limits)?;
             files.finish_crashed_work()?;
-            Ok(Self { files: Arc::new(files), work: TaskTracker::new() })
-        })
-        .await
+            Ok(files)
+        });
+        let files = Arc::new(opened.await.unwrap_or(Err(JournalError::BrokeOff))?);
+        Ok(Self { files, work: TaskTracker::new(), pool })
+    }
+
+    /// The threads that do its work.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     /// Keeps an accepted export. It survives a power cut when this returns: one fsync of a file and
@@ -106,7 +136,7 @@ impl Journal {
     /// still does anything.
     pub async fn record(&self, export: &AcceptedExport) -> Result<JournalEntry, JournalError> {
         let export = export.clone();
-        self.run(move |files| files.record(&export)).await
+        self.run(move |files| files.record_and_note(&export)).await
     }
 
     /// Keeps a finished file of this disk as a document of an entry that is to be recorded. It survives a
@@ -151,11 +181,42 @@ impl Journal {
         self.run(move |files| files.entries(limit)).await
     }
 
-    /// Reads an entry whole: takes as much memory as the entry has bytes.
-    pub async fn load(&self, entry: &JournalEntry) -> Result<AcceptedExport, LoadError> {
-        let (files, name) = (self.files.clone(), entry.name());
-        let loaded = self.work.spawn_blocking(move || files.load(name)).await;
+    /// Reads an entry whole. The export takes at most `budget_bytes` of memory, whatever its entry
+    /// says; the caller has reserved them, usually [`JournalEntry::memory_bytes`].
+    ///
+    /// # Errors
+    /// [`LoadError`]; [`LoadError::OverBudget`] before more memory is taken.
+    pub async fn load(
+        &self,
+        entry: &JournalEntry,
+        budget_bytes: u64,
+    ) -> Result<AcceptedExport, LoadError> {
+        let name = entry.name();
+        let loaded = self.begin(move |files| files.load(name, budget_bytes)).await;
         loaded.unwrap_or(Err(LoadError::BrokeOff))
+    }
+
+    /// Moves an entry to quarantine that this machine can't work on, with this reason.
+    ///
+    /// # Errors
+    /// [`LoadError::Disk`] if it can't be moved, and [`LoadError::Gone`] if it is not there.
+    pub async fn set_aside(&self, entry: &JournalEntry, reason: String) -> Result<(), LoadError> {
+        let name = entry.name();
+        let moved = self.begin(move |files| files.set_aside(name, &reason)).await;
+        moved.unwrap_or(Err(LoadError::BrokeOff))
+    }
+
+    /// Takes back the entries that `tara-export journal retry` took out of quarantine. Called every few
+    /// seconds, it also removes the notes of attempts that the disk did not let go before.
+    ///
+    /// # Errors
+    /// Where the folder can't be looked through.
+    pub async fn take_retried(&self) -> Result<Vec<JournalEntry>, JournalError> {
+        self.run(|files| {
+            files.remove_stale_notes();
+            files.take_retried()
+        })
+        .await
     }
 
     /// What lies in quarantine: how much, and the first [`MAX_QUARANTINED_LISTED`] by name.
@@ -220,6 +281,12 @@ impl Journal {
         self.run(move |files| files.expire_receipts(keep, now)).await
     }
 
+    /// Whether an export could be recorded now: the disk takes a small write, and there is room. Room is
+    /// what the smallest entry takes, or the one that was last refused for want of it.
+    pub async fn check_writable(&self) -> Result<(), JournalError> {
+        self.run(Files::check_writable).await
+    }
+
     /// Waits until everything is done that was begun, whoever waited for it: afterwards another process
     /// can have the journal.
     pub async fn finish(&self) {
@@ -231,16 +298,21 @@ impl Journal {
         &self,
         work: impl FnOnce(&Files) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {
-        let files = self.files.clone();
-        let done = self.work.spawn_blocking(move || work(&files)).await;
-        done.unwrap_or(Err(JournalError::BrokeOff))
+        self.begin(work).await.unwrap_or(Err(JournalError::BrokeOff))
     }
-}
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, JournalError> + Send + 'static,
-) -> Result<T, JournalError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(JournalError::BrokeOff))
+    /// Begins work that is done to its end, also if the returned future is dropped.
+    fn begin<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Files) -> T + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, WorkFailed>> {
+        let files = self.files.clone();
+        let under_way = self.work.token();
+        self.pool.run(move || {
+            let _under_way = under_way;
+            work(&files)
+        })
+    }
 }
 
 impl Files {
@@ -253,11 +325,14 @@ impl Files {
             disk: Disk::new(root, ".tara-export/journal/tmp"),
             attachments: journal.join("documents"),
             quarantine: journal.join("quarantine"),
+            retry: journal.join("retry"),
             journal,
             failed: own.join("failed"),
             receipts: own.join("receipts"),
             limits,
             usage: Usage::default(),
+            attempts: Attempts::default(),
+            refused_bytes: AtomicU64::new(0),
         })
     }
 
@@ -268,6 +343,12 @@ impl Files {
             tracing::warn!(%error, "unfinished files of the journal stay");
         }
         self.remove_entries_of_failed()?;
+        if let Err(error) = self.take_retried() {
+            tracing::warn!(%error, "entries that are to be retried stay where they are for now");
+        }
+        if let Err(error) = self.judge_attempts() {
+            tracing::warn!(%error, "the journal's notes of attempts can't be read");
+        }
         if let Err(error) = self.remove_stray_attachments() {
             tracing::warn!(%error, "documents stay that no entry of the journal names");
         }

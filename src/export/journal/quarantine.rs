@@ -7,7 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Files, JournalError, entries::plain_files, names::leading_export_id};
+use super::{
+    EntryName, Files, JournalError, LoadError, entries::plain_files, names::leading_export_id,
+};
 use crate::{
     bundle::ExportId,
     disk::{DiskError, sync_directory, sync_file, write_bytes},
@@ -69,11 +71,19 @@ impl Files {
             name,
             reason,
             folder = %self.quarantine.display(),
-            "an entry of the journal can't be read and was moved to quarantine: an accepted export \
-             may be lost without it"
+            "an entry of the journal was moved to quarantine: an accepted export is lost without it"
         );
         let export_id = leading_export_id(&name);
         Ok(Quarantined { name, reason: reason.to_owned(), export_id, size_bytes })
+    }
+
+    /// Moves an entry aside by its name.
+    pub(super) fn set_aside(&self, name: EntryName, reason: &str) -> Result<(), LoadError> {
+        match self.quarantine(&self.journal.join(name.to_string()), reason) {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_not_found() => Err(LoadError::Gone),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A name in quarantine that nothing has, as like the file's own as can be.
@@ -108,7 +118,7 @@ impl Files {
         for file in plain_files(&self.quarantine)? {
             let file = file?;
             let name = file.name.to_string_lossy().into_owned();
-            if name.ends_with(REASON_SUFFIX) {
+            if is_reason(&name) {
                 continue;
             }
             count += 1;
@@ -127,14 +137,19 @@ impl Files {
     }
 }
 
-fn reason_path(file: &Path) -> PathBuf {
+/// Whether a file in quarantine is the reason of another.
+pub(super) fn is_reason(name: &str) -> bool {
+    name.ends_with(REASON_SUFFIX)
+}
+
+pub(super) fn reason_path(file: &Path) -> PathBuf {
     let mut path = file.as_os_str().to_owned();
     path.push(REASON_SUFFIX);
     path.into()
 }
 
 /// The first line beside a file.
-fn read_reason(file: &Path) -> String {
+pub(super) fn read_reason(file: &Path) -> String {
     let mut text = Vec::new();
     let read = File::open(reason_path(file))
         .and_then(|reason| reason.take(REASON_LIMIT_BYTES).read_to_end(&mut text));

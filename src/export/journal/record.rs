@@ -1,13 +1,22 @@
 //! Keeping an entry, and forgetting it.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::Path,
+};
 
 use bytes::Bytes;
 use tempfile::NamedTempFile;
 
-use super::{EntryName, Files, JournalEntry, JournalError, usage::Reservation};
+use super::{
+    EntryName, Files, JournalEntry, JournalError,
+    entries::{Found, examine, read_header},
+    usage::Reservation,
+};
 use crate::{
-    bundle::{AcceptedExport, UndecodableExport},
+    bundle::AcceptedExport,
+    digest::Sha256Hasher,
     disk::{DiskError, Published, sync_directory, sync_file, write_bytes},
 };
 
@@ -15,9 +24,11 @@ impl Files {
     pub(super) fn record(&self, export: &AcceptedExport) -> Result<JournalEntry, JournalError> {
         let name = EntryName { export_id: export.export_id, content_digest: export.content_digest };
         let path = self.journal.join(name.to_string());
+        self.share_attempts();
         let pieces = export.encode();
         let size_bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
-        let entry = JournalEntry { header: export.header(), size_bytes };
+        let memory_bytes = export.content.footprint_bytes();
+        let entry = JournalEntry { header: export.header(), size_bytes, memory_bytes };
         if self.is_recorded(&path, name, &pieces)? {
             return Ok(entry);
         }
@@ -50,7 +61,8 @@ impl Files {
         Ok(entry)
     }
 
-    /// Whether the journal has this very entry, durably. What is damaged there is moved aside.
+    /// Whether the journal has this very entry, durably. What is damaged there is moved aside. Neither
+    /// is read whole into memory.
     fn is_recorded(
         &self,
         path: &Path,
@@ -60,24 +72,27 @@ impl Files {
         if !self.disk.has_file(path)? {
             return Ok(false);
         }
-        let bytes = match fs::read(path) {
-            Ok(bytes) => Bytes::from(bytes),
+        let failed = |error: io::Error| DiskError::of_read("read", path, error);
+        match has_pieces(path, pieces) {
+            Ok(true) => return Ok(true),
+            Ok(false) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(DiskError::of_read("read", path, error).into()),
+            Err(error) => return Err(failed(error).into()),
+        }
+        let reason = match examine(path) {
+            Found::Entry(entry) => match has_its_body(path).map_err(failed)? {
+                true => return Err(JournalError::RecordedBefore(Box::new(entry))),
+                false => "its body hasn't the digest it should have".to_owned(),
+            },
+            Found::Later(source) => {
+                return Err(JournalError::LaterRelease { export_id: name.export_id, source });
+            }
+            Found::Unread(error) => return Err(error.into()),
+            Found::Gone => return Ok(false),
+            Found::Damaged(reason) => reason,
         };
-        if bytes == pieces.concat() {
-            return Ok(true);
-        }
-        match AcceptedExport::decode(bytes) {
-            Ok(earlier) => Err(JournalError::RecordedBefore(Box::new(earlier.header()))),
-            Err(source @ UndecodableExport::LaterRelease { .. }) => {
-                Err(JournalError::LaterRelease { export_id: name.export_id, source })
-            }
-            Err(UndecodableExport::Damaged { reason }) => {
-                self.quarantine(path, &reason)?;
-                Ok(false)
-            }
-        }
+        self.quarantine(path, &reason)?;
+        Ok(false)
     }
 
     /// Gives an entry its name. Its reserved bytes become held ones in the same step.
@@ -101,6 +116,7 @@ impl Files {
         failpoint!("journal.unlinked");
         // Also where it was gone: whoever unlinked it may have died before this.
         self.sync_journal()?;
+        self.forget_suspect(name);
         Ok(())
     }
 
@@ -123,6 +139,48 @@ impl Files {
         match fs::symlink_metadata(&self.journal) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             _ => sync_directory(&self.journal),
+        }
+    }
+}
+
+/// Read of a file at once.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Whether a file consists of these pieces.
+fn has_pieces(path: &Path, pieces: &[Bytes]) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let size_bytes: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+    if file.metadata()?.len() != size_bytes {
+        return Ok(false);
+    }
+    let mut buffer = vec![0; BUFFER_BYTES];
+    for piece in pieces {
+        for expected in piece.chunks(BUFFER_BYTES) {
+            let read = &mut buffer[..expected.len()];
+            match file.read_exact(read) {
+                Ok(()) if read == expected => {}
+                Ok(()) => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Whether an entry's body has the digest that its header has of it.
+fn has_its_body(path: &Path) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let size_bytes = file.metadata()?.len();
+    let Ok(header) = read_header(&mut file, size_bytes)? else { return Ok(false) };
+    let mut file = File::open(path)?;
+    io::copy(&mut file.by_ref().take(header.body_start()), &mut io::sink())?;
+    let mut hasher = Sha256Hasher::default();
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finish() == header.body_sha256()),
+            read => hasher.update(&buffer[..read]),
         }
     }
 }

@@ -28,6 +28,14 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
+    fn require_room(&self, wanted_bytes: u64, max_bytes: u64) -> Result<(), JournalError> {
+        let held_bytes = self.size.size_bytes.saturating_add(self.reserved_bytes);
+        if held_bytes.saturating_add(wanted_bytes) > max_bytes {
+            return Err(JournalError::Full { held_bytes, wanted_bytes, max_bytes });
+        }
+        Ok(())
+    }
+
     pub(super) fn add(&mut self, size_bytes: u64) {
         self.size.count += 1;
         self.size.size_bytes += size_bytes;
@@ -40,6 +48,15 @@ impl Numbers {
 }
 
 impl Usage {
+    /// Whether there is room for as many bytes now.
+    pub(super) fn require_room(
+        &self,
+        wanted_bytes: u64,
+        max_bytes: u64,
+    ) -> Result<(), JournalError> {
+        self.lock().require_room(wanted_bytes, max_bytes)
+    }
+
     pub(super) fn size(&self) -> JournalSize {
         self.lock().size
     }
@@ -56,10 +73,7 @@ impl Usage {
         max_bytes: u64,
     ) -> Result<Reservation<'_>, JournalError> {
         let mut numbers = self.lock();
-        let held_bytes = numbers.size.size_bytes.saturating_add(numbers.reserved_bytes);
-        if held_bytes.saturating_add(wanted_bytes) > max_bytes {
-            return Err(JournalError::Full { held_bytes, wanted_bytes, max_bytes });
-        }
+        numbers.require_room(wanted_bytes, max_bytes)?;
         numbers.reserved_bytes += wanted_bytes;
         Ok(Reservation { usage: self, size_bytes: wanted_bytes })
     }

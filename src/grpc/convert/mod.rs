@@ -3,10 +3,13 @@
 mod events;
 mod export;
 mod names;
+mod path;
 mod report;
 mod request;
 mod review;
 
+#[cfg(test)]
+pub(super) use self::review::review;
 pub(super) use self::{
     events::{completed_event, event_message, failed_event},
     export::{artifact_message, check_message, export_message, timestamp},

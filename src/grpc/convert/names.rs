@@ -1,6 +1,6 @@
 //! Resource names, paths and page sizes of requests.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use tonic::Status;
 use uuid::Uuid;
@@ -43,14 +43,14 @@ pub(super) fn parse_upload_id(name: &str) -> Result<Uuid, String> {
 
 /// A digest: none when empty.
 pub(in crate::grpc) fn optional_sha256(
-    field: &str,
+    field: impl Display,
     text: &str,
     violations: &mut Violations,
 ) -> Option<Sha256> {
     if text.is_empty() {
         return None;
     }
-    text.parse().map_err(|error: InvalidSha256| violations.add(field, error.to_string())).ok()
+    text.parse().map_err(|error: InvalidSha256| violations.add(field, error)).ok()
 }
 
 /// A request id: none when empty.

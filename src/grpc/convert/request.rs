@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::{
     names::{optional_sha256, parse_upload_id, request_id},
+    path::Path,
     review::{name_limit, review},
 };
 use crate::{
@@ -53,7 +54,7 @@ pub(in crate::grpc) fn start_request(
         documents.extend(convert_document(
             number,
             document,
-            &format!("documents[{number}]"),
+            Path::root("documents").index(number),
             &mut violations,
         ));
     }
@@ -94,11 +95,12 @@ pub(in crate::grpc) fn preview_request(
     let review = required_review(request.review, &mut violations);
     let mut documents = Vec::with_capacity(request.documents.len());
     for (number, document) in request.documents.into_iter().enumerate() {
-        let field = format!("documents[{number}]");
-        name_limit(&format!("{field}.file_name"), &document.file_name, &mut violations);
-        let kind = document_kind(document.kind, &field, &mut violations);
+        let list = Path::root("documents");
+        let path = list.index(number);
+        name_limit(path.name("file_name"), &document.file_name, &mut violations);
+        let kind = document_kind(document.kind, path, &mut violations);
         let Ok(size_bytes) = u64::try_from(document.size_bytes) else {
-            violations.add(format!("{field}.size_bytes"), "0 or more");
+            violations.add(path.name("size_bytes"), "0 or more");
             continue;
         };
         documents.extend(kind.map(|kind| PreviewDocument {
@@ -130,10 +132,10 @@ fn has_feedback(review: &Review) -> bool {
 fn convert_document(
     number: usize,
     document: proto::Document,
-    field: &str,
+    path: Path<'_>,
     violations: &mut Violations,
 ) -> Option<RequestedDocument> {
-    name_limit(&format!("{field}.file_name"), &document.file_name, violations);
+    name_limit(path.name("file_name"), &document.file_name, violations);
     let media_type = &document.media_type;
     if media_type.len() > MEDIA_TYPE_LIMIT_BYTES
         || !media_type.bytes().all(|byte| (b' '..=b'~').contains(&byte))
@@ -141,10 +143,10 @@ fn convert_document(
         let rule = format!(
             "a media type (RFC 6838) of at most {MEDIA_TYPE_LIMIT_BYTES} printable ASCII characters"
         );
-        violations.add(format!("{field}.media_type"), rule);
+        violations.add(path.name("media_type"), rule);
     }
-    let kind = document_kind(document.kind, field, violations);
-    let claimed = optional_sha256(&format!("{field}.sha256"), &document.sha256, violations);
+    let kind = document_kind(document.kind, path, violations);
+    let claimed = optional_sha256(path.name("sha256"), &document.sha256, violations);
     let proto::Document { file_name, media_type, source, .. } = document;
     let place = match source {
         Some(Source::Content(content)) => {
@@ -153,20 +155,20 @@ fn convert_document(
                 && claimed != sha256
             {
                 let description = format!("the content that arrived has {sha256}");
-                violations.add(format!("{field}.sha256"), description);
+                violations.add(path.name("sha256"), description);
             }
             return Some(RequestedDocument::Here(document));
         }
         Some(Source::Upload(name)) => parse_upload_id(&name)
             .map(NamedPlace::Upload)
-            .map_err(|description| violations.add(format!("{field}.upload"), description)),
+            .map_err(|description| violations.add(path.name("upload"), description)),
         Some(Source::S3(source)) => source_location(source)
             .map(NamedPlace::Object)
-            .map_err(|description| violations.add(format!("{field}.s3.uri"), description)),
+            .map_err(|description| violations.add(path.name("s3.uri"), description)),
         None => {
             let description = "required, and may be empty: the document's bytes; or the name of an upload, or \
                                of an object in S3";
-            violations.add(format!("{field}.content"), description);
+            violations.add(path.name("content"), description);
             Err(())
         }
     };
@@ -189,13 +191,13 @@ fn source_location(source: proto::S3Source) -> Result<SourceLocation, String> {
     }
 }
 
-fn document_kind(kind: i32, field: &str, violations: &mut Violations) -> Option<DocumentKind> {
+fn document_kind(kind: i32, path: Path<'_>, violations: &mut Violations) -> Option<DocumentKind> {
     match proto::document::Kind::try_from(kind) {
         Ok(proto::document::Kind::Before) => Some(DocumentKind::Before),
         Ok(proto::document::Kind::After) => Some(DocumentKind::After),
         Ok(proto::document::Kind::Guidelines) => Some(DocumentKind::Guidelines),
         Ok(proto::document::Kind::Unspecified) | Err(_) => {
-            violations.add(format!("{field}.kind"), "KIND_BEFORE, KIND_AFTER or KIND_GUIDELINES");
+            violations.add(path.name("kind"), "KIND_BEFORE, KIND_AFTER or KIND_GUIDELINES");
             None
         }
     }

@@ -1,24 +1,27 @@
 //! A review as it came, checked field by field.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Display,
+};
 
 use prost_types::{ListValue, Struct, Value, value::Kind};
 
+use super::path::Path;
 use crate::{
     bundle::{FeedbackItem, FeedbackSection, FiniteNumber, Json, JsonObject, Review},
-    grpc::status::Violations,
+    grpc::{status::Violations, wire_scan::DEPTH_LIMIT},
     proto,
 };
 
 /// Longest name of a document, person, session or file, in bytes.
 pub(super) const NAME_LIMIT_BYTES: usize = 2048;
-/// Deepest nesting of free fields. Protobuf decoders stop at about 31 (100 messages).
-const DEPTH_LIMIT: usize = 30;
 
 /// The review, with every fault noted; with faults the result is not to be used.
-pub(super) fn review(review: proto::Review, violations: &mut Violations) -> Review {
+pub(in crate::grpc) fn review(review: proto::Review, violations: &mut Violations) -> Review {
+    let path = Path::root("review");
     if review.document_name.is_empty() {
-        violations.add("review.document_name", "required: 1 to 2048 bytes");
+        violations.add(path.name("document_name"), "required: 1 to 2048 bytes");
     }
     for (field, text) in [
         ("document_name", &review.document_name),
@@ -27,9 +30,15 @@ pub(super) fn review(review: proto::Review, violations: &mut Violations) -> Revi
         ("guidelines_name", review.guidelines_name.as_ref().unwrap_or(&String::new())),
         ("guidelines_preference", &review.guidelines_preference),
     ] {
-        name_limit(&format!("review.{field}"), text, violations);
+        name_limit(path.name(field), text, violations);
     }
     let metrics = review.performance_metrics.unwrap_or_default();
+    let mut lists = |list, name| sections(list, path.name(name), violations);
+    let suggestions = lists(review.suggestions, "suggestions");
+    let accepted = lists(review.accepted, "accepted");
+    let rejected = lists(review.rejected, "rejected");
+    let user_created = lists(review.user_created, "user_created");
+    let mut logs = |log, name| entries(log, path.name(name), violations);
     Review {
         document_name: review.document_name,
         session_id: review.session_id,
@@ -37,23 +46,19 @@ pub(super) fn review(review: proto::Review, violations: &mut Violations) -> Revi
         guidelines_name: review.guidelines_name,
         guidelines_preference: review.guidelines_preference,
         section_names: review.section_names,
-        suggestions: sections(review.suggestions, "review.suggestions", violations),
-        accepted: sections(review.accepted, "review.accepted", violations),
-        rejected: sections(review.rejected, "review.rejected", violations),
-        user_created: sections(review.user_created, "review.user_created", violations),
-        activity_log: entries(review.activity_log, "review.activity_log", violations),
-        chat_history: entries(review.chat_history, "review.chat_history", violations),
-        audit_logs: entries(review.audit_logs, "review.audit_logs", violations),
-        activity_timeline: entries(
-            review.activity_timeline,
-            "review.activity_timeline",
-            violations,
-        ),
-        performance_metrics: object(metrics, "review.performance_metrics", violations),
+        suggestions,
+        accepted,
+        rejected,
+        user_created,
+        activity_log: logs(review.activity_log, "activity_log"),
+        chat_history: logs(review.chat_history, "chat_history"),
+        audit_logs: logs(review.audit_logs, "audit_logs"),
+        activity_timeline: logs(review.activity_timeline, "activity_timeline"),
+        performance_metrics: object(metrics, path.name("performance_metrics"), violations),
     }
 }
 
-pub(super) fn name_limit(field: &str, text: &str, violations: &mut Violations) {
+pub(super) fn name_limit(field: impl Display, text: &str, violations: &mut Violations) {
     if text.len() > NAME_LIMIT_BYTES {
         violations
             .add(field, format!("at most {NAME_LIMIT_BYTES} bytes, these are {}", text.len()));
@@ -62,25 +67,24 @@ pub(super) fn name_limit(field: &str, text: &str, violations: &mut Violations) {
 
 fn sections(
     sections: Vec<proto::FeedbackSection>,
-    field: &str,
+    path: Path<'_>,
     violations: &mut Violations,
 ) -> Vec<FeedbackSection> {
     let mut first_of_name: HashMap<String, usize> = HashMap::new();
     let mut converted = Vec::with_capacity(sections.len());
     for (number, section) in sections.into_iter().enumerate() {
-        let field = format!("{field}[{number}]");
+        let path = path.index(number);
         if let Some(first) = first_of_name.get(&section.name) {
             violations.add(
-                format!("{field}.name"),
-                format!("the section at {first} has this name already"),
+                path.name("name"),
+                format_args!("the section at {first} has this name already"),
             );
         } else {
             first_of_name.insert(section.name.clone(), number);
         }
+        let list = path.name("items");
         let items = section.items.into_iter().enumerate();
-        let items = items.map(|(number, item)| {
-            feedback_item(item, &format!("{field}.items[{number}]"), violations)
-        });
+        let items = items.map(|(number, item)| feedback_item(item, list.index(number), violations));
         converted.push(FeedbackSection { items: items.collect(), name: section.name });
     }
     converted
@@ -88,15 +92,15 @@ fn sections(
 
 fn feedback_item(
     item: proto::FeedbackItem,
-    field: &str,
+    path: Path<'_>,
     violations: &mut Violations,
 ) -> FeedbackItem {
     if item.confidence.is_some_and(|confidence| !confidence.is_finite()) {
-        violations.add(format!("{field}.confidence"), "a finite number: JSON has no other");
+        violations.add(path.name("confidence"), "a finite number: JSON has no other");
     }
-    let free_field = format!("{field}.additional_fields");
+    let free_path = path.name("additional_fields");
     let additional_fields =
-        object(item.additional_fields.unwrap_or_default(), &free_field, violations);
+        object(item.additional_fields.unwrap_or_default(), free_path, violations);
     let item = FeedbackItem {
         id: item.id,
         r#type: item.r#type,
@@ -116,8 +120,8 @@ fn feedback_item(
     };
     for key in typed_keys(&item).filter(|key| item.additional_fields.0.contains_key(*key)) {
         violations.add(
-            format!("{free_field}.{key}"),
-            format!("stands in {field}.{key} too: send it once"),
+            free_path.name(key),
+            format_args!("stands in {} too: send it once", path.name(key)),
         );
     }
     item
@@ -144,82 +148,56 @@ fn typed_keys(item: &FeedbackItem) -> impl Iterator<Item = &'static str> {
     FeedbackItem::KEYS.into_iter().zip(is_set).filter_map(|(key, is_set)| is_set.then_some(key))
 }
 
-fn entries(entries: Vec<Struct>, field: &str, violations: &mut Violations) -> Vec<JsonObject> {
+fn entries(entries: Vec<Struct>, path: Path<'_>, violations: &mut Violations) -> Vec<JsonObject> {
     let entries = entries.into_iter().enumerate();
-    entries
-        .map(|(number, entry)| object(entry, &format!("{field}[{number}]"), violations))
-        .collect()
+    entries.map(|(number, entry)| object(entry, path.index(number), violations)).collect()
 }
 
-fn object(value: Struct, field: &str, violations: &mut Violations) -> JsonObject {
-    JsonObject(fields(value, &mut Place { field, path: Vec::new() }, violations))
+fn object(value: Struct, path: Path<'_>, violations: &mut Violations) -> JsonObject {
+    JsonObject(fields(value, path, 0, violations))
 }
 
-/// Where in a free field a value stands. Written out only for a fault.
-struct Place<'a> {
-    field: &'a str,
-    path: Vec<Step>,
-}
-
-enum Step {
-    Key(String),
-    Index(usize),
-}
-
-impl Place<'_> {
-    fn within<T>(&mut self, step: Step, convert: impl FnOnce(&mut Self) -> T) -> T {
-        self.path.push(step);
-        let converted = convert(self);
-        self.path.pop();
-        converted
-    }
-
-    fn fault(&self, description: &str, violations: &mut Violations) -> Json {
-        let mut field = self.field.to_owned();
-        for step in &self.path {
-            match step {
-                Step::Key(key) => field.push_str(&format!(".{key}")),
-                Step::Index(index) => field.push_str(&format!("[{index}]")),
-            }
-        }
-        violations.add(field, description);
-        Json::Null
-    }
-}
-
+/// The fields of an object that is so many levels below a free field.
 fn fields(
     value: Struct,
-    place: &mut Place<'_>,
+    path: Path<'_>,
+    depth: usize,
     violations: &mut Violations,
 ) -> BTreeMap<String, Json> {
     let convert = |(key, value): (String, Value)| {
-        let json = place.within(Step::Key(key.clone()), |place| json(value, place, violations));
+        let json = json(value, path.name(&key), depth + 1, violations);
         (key, json)
     };
     value.fields.into_iter().map(convert).collect()
 }
 
-fn json(value: Value, place: &mut Place<'_>, violations: &mut Violations) -> Json {
-    if place.path.len() > DEPTH_LIMIT {
-        return place.fault("nested deeper than 30 levels", violations);
+fn json(value: Value, path: Path<'_>, depth: usize, violations: &mut Violations) -> Json {
+    if depth > DEPTH_LIMIT {
+        violations.add(path, format_args!("nested deeper than {DEPTH_LIMIT} levels"));
+        return Json::Null;
     }
     match value.kind {
         Some(Kind::NullValue(_)) => Json::Null,
         Some(Kind::BoolValue(value)) => Json::Bool(value),
         Some(Kind::NumberValue(number)) => match FiniteNumber::new(number) {
             Some(number) => Json::Number(number),
-            None => place.fault("a finite number: JSON has no other", violations),
+            None => {
+                violations.add(path, "a finite number: JSON has no other");
+                Json::Null
+            }
         },
         Some(Kind::StringValue(text)) => Json::String(text),
         Some(Kind::ListValue(ListValue { values })) => {
-            let convert = |(index, value)| {
-                place.within(Step::Index(index), |place| json(value, place, violations))
-            };
-            Json::Array(values.into_iter().enumerate().map(convert).collect())
+            let values = values.into_iter().enumerate();
+            let convert = |(index, value)| json(value, path.index(index), depth + 1, violations);
+            Json::Array(values.map(convert).collect())
         }
         Some(Kind::StructValue(value)) => {
-            Json::Object(JsonObject(fields(value, place, violations)))
+            Json::Object(JsonObject(fields(value, path, depth, violations)))
         }
-        None => place.fault("a Value without a kind: send null_value for null", violations),
+        None => {
+            violations.add(path, "a Value without a kind: send null_value for null");
+            Json::Null
+        }
     }
 }

@@ -29,11 +29,17 @@ use super::{
     ListRequest, Listing, Object, ObjectInfo, ObjectKey, Payload, ProbeResult, PutOutcome, Store,
     StoreError, StoreErrorKind, StoreKind, StreamedPayload,
 };
-use crate::disk::Disk;
+use crate::{
+    disk::Disk,
+    limits::{Pool, Pools},
+};
 
 /// Where unfinished files are written, below the root. On the root's own file system, so that a
 /// finished file can be moved into place.
 const TEMPORARY: &str = ".tara-export/tmp";
+/// Threads for reading, and as many for writing: enough to keep a disk or a network file system busy. They
+/// are apart, so that downloads from a slow disk never hold up an export.
+const THREADS: usize = 16;
 /// The service's own folder, below the root.
 const OWN: &str = ".tara-export";
 
@@ -44,6 +50,8 @@ pub struct LocalStore {
     disk: Arc<Disk>,
     writes: Arc<WritesUnderWay>,
     windows: Arc<Windows>,
+    readers: Pool,
+    writers: Pool,
 }
 
 impl LocalStore {
@@ -70,8 +78,15 @@ impl LocalStore {
             // Whatever else is wrong shows when it is used, and by then may be mended.
             _ => {}
         }
+        let pool = |name| {
+            Pool::new(name, THREADS).map_err(|error| {
+                let message = format!("could not start threads for {} ({error})", root.display());
+                StoreError::new(StoreErrorKind::Unavailable, message).with_source(error)
+            })
+        };
+        let (readers, writers) = (pool("local-reads")?, pool("local-writes")?);
         let disk = Arc::new(Disk::new(absolute, TEMPORARY));
-        Ok(Self { disk, writes: Arc::default(), windows: Arc::default() })
+        Ok(Self { disk, writes: Arc::default(), windows: Arc::default(), readers, writers })
     }
 
     /// The store's folder, as an absolute path.
@@ -86,7 +101,7 @@ impl LocalStore {
     /// When a file can't be removed; the others may be gone.
     pub async fn clean_temporary_files(&self) -> Result<(), StoreError> {
         let disk = self.disk.clone();
-        blocking(move || Ok(disk.clean_temporary_files()?)).await
+        blocking(&self.writers, move || Ok(disk.clean_temporary_files()?)).await
     }
 
     /// Waits until no write is under way: they go on when their callers are gone, and whoever comes
@@ -117,7 +132,7 @@ impl Store for LocalStore {
     ) -> Result<PutOutcome, StoreError> {
         let (store, key) = (self.clone(), key.clone());
         let under_way = self.writes.begin(&key);
-        blocking(move || {
+        blocking(&self.writers, move || {
             let _under_way = under_way;
             store.write(&key, &payload)
         })
@@ -134,7 +149,7 @@ impl Store for LocalStore {
 
     async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo, StoreError> {
         let (store, key) = (self.clone(), key.clone());
-        blocking(move || store.look_up(&key).map(|(info, _)| info)).await
+        blocking(&self.readers, move || store.look_up(&key).map(|(info, _)| info)).await
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Object, StoreError> {
@@ -143,17 +158,30 @@ impl Store for LocalStore {
 
     async fn list(&self, request: ListRequest) -> Result<Listing, StoreError> {
         let store = self.clone();
-        blocking(move || list::list(store.root(), &store.windows, &request)).await
+        blocking(&self.readers, move || list::list(store.root(), &store.windows, &request)).await
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
         self.writes.ended(key).await;
         let (store, key) = (self.clone(), key.clone());
-        blocking(move || store.remove(&key)).await
+        blocking(&self.writers, move || store.remove(&key)).await
     }
 
     async fn probe(&self) -> Vec<ProbeResult> {
         probe::probe(self).await
+    }
+
+    async fn check_writable(&self) -> Result<(), StoreError> {
+        let store = self.clone();
+        blocking(&self.writers, move || {
+            store.require_folder()?;
+            Ok(store.disk.check_writable()?)
+        })
+        .await
+    }
+
+    fn pools(&self) -> Pools {
+        Pools { writing: vec![self.writers.clone()], other: vec![self.readers.clone()] }
     }
 }
 
@@ -171,9 +199,10 @@ fn is_reserved(key: &str) -> bool {
 
 /// Runs blocking work to its end, even where the caller's future is dropped meanwhile.
 async fn blocking<T: Send + 'static>(
+    pool: &Pool,
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    match tokio::task::spawn_blocking(work).await {
+    match pool.run(work).await {
         Ok(result) => result,
         Err(error) => Err(StoreError::new(
             StoreErrorKind::Unavailable,

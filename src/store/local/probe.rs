@@ -1,6 +1,8 @@
 //! Tries what an export needs of the disk.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
+
+use tokio::time;
 
 use super::{
     super::{
@@ -12,23 +14,36 @@ use super::{
 
 /// Below this there is a warning: a few dozen bundles with large documents, time to act.
 const LITTLE_SPACE_BYTES: u64 = 1024 * 1024 * 1024;
+/// How long the disk may take for one check.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) async fn probe(store: &LocalStore) -> Vec<ProbeResult> {
     let mut rows = Rows::default();
     let here = store.clone();
-    if rows.check("local.write", run(move || write(&here))).await {
+    if rows.check("local.write", run(store, move || write(&here))).await {
         let here = store.clone();
-        rows.check("local.no_replace", run(move || no_replace(&here))).await;
+        rows.check("local.no_replace", run(store, move || no_replace(&here))).await;
     } else {
         rows.skip(&["local.no_replace"], "local.write");
     }
     let here = store.clone();
-    rows.check("local.free_space", run(move || free_space(&here))).await;
+    rows.check("local.free_space", run(store, move || free_space(&here))).await;
     rows.into_results()
 }
 
-async fn run(check: impl FnOnce() -> Result<Finding, StoreError> + Send + 'static) -> Finding {
-    blocking(check).await.unwrap_or_else(|error| {
+async fn run(
+    store: &LocalStore,
+    check: impl FnOnce() -> Result<Finding, StoreError> + Send + 'static,
+) -> Finding {
+    let checking = time::timeout(PATIENCE, blocking(&store.writers, check));
+    let Ok(checked) = checking.await else {
+        return Finding::failed(
+            format!("the disk of {} did not answer within {PATIENCE:?}", store.root().display()),
+            "Look into the system's log for what is wrong with this disk; where it works again and this stays, \
+             restart the server.",
+        );
+    };
+    checked.unwrap_or_else(|error| {
         let hint = match error.kind() {
             StoreErrorKind::Full | StoreErrorKind::Denied => {
                 "Let the service's user write to this folder, make room, or choose another folder."

@@ -47,7 +47,7 @@ impl LocalStore {
 
     pub(super) async fn read(&self, key: &ObjectKey) -> Result<Object, StoreError> {
         let (store, key) = (self.clone(), key.clone());
-        let (info, reader) = blocking(move || {
+        let (info, reader) = blocking(&self.readers, move || {
             let (_, path) = store.look_up(&key)?;
             let file =
                 File::open(&path).map_err(|error| DiskError::of_read("open", &path, error))?;
@@ -59,7 +59,12 @@ impl LocalStore {
         })
         .await?;
         // Each piece is read when it is asked for, so a slow reader holds no thread.
-        let body = stream::try_unfold(reader, |reader| blocking(move || reader.next())).boxed();
+        let readers = self.readers.clone();
+        let body = stream::try_unfold(reader, move |reader| {
+            let readers = readers.clone();
+            async move { blocking(&readers, move || reader.next()).await }
+        })
+        .boxed();
         Ok(Object { info, body })
     }
 }

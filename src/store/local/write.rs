@@ -43,11 +43,13 @@ impl LocalStore {
             let Some(path) = store.free_path(&wanted)? else { return Ok(None) };
             Ok(Some((store.disk.create_unnamed()?, path)))
         };
-        let Some((mut file, path)) = blocking(begin).await? else { return Ok(PutOutcome::Exists) };
+        let Some((mut file, path)) = blocking(&self.writers, begin).await? else {
+            return Ok(PutOutcome::Exists);
+        };
         let mut hasher = ContentHasher::default();
         while let Some(piece) = body.try_next().await? {
             let wanted = path.clone();
-            (file, hasher) = blocking(move || {
+            (file, hasher) = blocking(&self.writers, move || {
                 write_bytes(file.as_file(), &piece, &wanted)?;
                 hasher.update(&piece);
                 Ok((file, hasher))
@@ -61,7 +63,7 @@ impl LocalStore {
             return Err(StoreError::other_bytes_came(&path.display().to_string()));
         }
         let (store, under_way) = (self.clone(), self.writes.begin(key));
-        blocking(move || {
+        blocking(&self.writers, move || {
             let _under_way = under_way;
             sync_file(file.as_file(), &path)?;
             store.publish(file, &path)

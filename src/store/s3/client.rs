@@ -13,7 +13,11 @@ use aws_sdk_s3::{
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
-use super::{S3Settings, observer::RequestObserver};
+use super::{
+    S3Settings,
+    answers::{AnswerKinds, bounded},
+    observer::RequestObserver,
+};
 
 /// Connections kept warm: an export sends its dozen objects side by side, and two exports at once
 /// should find theirs open.
@@ -56,10 +60,10 @@ pub(super) fn client(settings: &S3Settings, environment: &SdkConfig) -> Client {
         // `read_timeout` instead.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS_TIMEOUT).build());
-    builder = builder.interceptor(RequestObserver { prices: settings.prices });
-    if environment.http_client().is_none() {
-        builder = builder.http_client(http_client());
-    }
+    builder = builder
+        .interceptor(RequestObserver { prices: settings.prices })
+        .interceptor(AnswerKinds)
+        .http_client(environment.http_client().map_or_else(http_client, bounded));
     if environment.behavior_version().is_none() {
         builder = builder.behavior_version(BehaviorVersion::v2026_01_12());
     }
@@ -71,10 +75,13 @@ pub(super) fn client(settings: &S3Settings, environment: &SdkConfig) -> Client {
     Client::from_conf(builder.build())
 }
 
-/// HTTP/1.1 and TLS by rustls with the system's certificates; plain HTTP where the URL says so.
+/// HTTP/1.1 and TLS by rustls with the system's certificates; plain HTTP where the URL says so. Answers
+/// are bounded.
 fn http_client() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new()
-        .pool_max_idle_per_host(IDLE_CONNECTIONS)
-        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .build_https()
+    bounded(
+        aws_smithy_http_client::Builder::new()
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .build_https(),
+    )
 }

@@ -11,7 +11,15 @@ use aws_sdk_s3::{
 };
 use aws_smithy_runtime_api::client::result::ConnectorError;
 
-use super::super::{FailureCause, StoreError, StoreErrorKind};
+use super::{
+    super::{FailureCause, StoreError, StoreErrorKind},
+    answers::AnswerTooLarge,
+};
+
+/// The longest error code, request id or region. S3's have at most some fifty characters.
+const NAME_LIMIT_CHARS: usize = 100;
+/// The longest message of S3 or of a connection. Messages get into logs and notes.
+const MESSAGE_LIMIT_CHARS: usize = 1_000;
 
 /// A failed request: what to make of it, and what to tell people.
 #[derive(Debug)]
@@ -77,11 +85,16 @@ where
     E: Error + ProvideErrorMetadata + 'static,
 {
     fn from(error: SdkError<E, HttpResponse>) -> Self {
+        // Whatever its status is: what follows may say something else.
+        if let Some(too_large) = find::<AnswerTooLarge>(&error) {
+            return Self::broken_answer(too_large.to_string());
+        }
         match &error {
             SdkError::ServiceError(service_error) => {
                 let response = service_error.raw();
                 let status = response.status().as_u16();
-                let code = service_error.err().code();
+                let code = service_error.err().code().map(|code| cut(code, NAME_LIMIT_CHARS));
+                let code = code.as_deref();
                 let what = answer(
                     status,
                     code,
@@ -94,7 +107,10 @@ where
                     code: code.map(str::to_owned),
                     behind: behind(status, code),
                     what,
-                    cause: service_error.err().message().map(str::to_owned),
+                    cause: service_error
+                        .err()
+                        .message()
+                        .map(|message| cut(message, MESSAGE_LIMIT_CHARS)),
                 }
             }
             // An answer that is no S3 answer, or that broke off.
@@ -272,16 +288,24 @@ fn answer(
             text.push_str(", ");
         }
         text.push_str("request ");
-        text.push_str(request_id);
+        text.push_str(&cut(request_id, NAME_LIMIT_CHARS));
     } else if code.is_none() {
         text.push_str("no request id");
     }
     text.push(')');
     if let (300..400, Some(region)) = (status, region) {
         text.push_str("; the bucket is in region ");
-        text.push_str(region);
+        text.push_str(&cut(region, NAME_LIMIT_CHARS));
     }
     text
+}
+
+/// The start of a text that another program wrote, with `…` if there is more.
+fn cut(text: &str, limit_chars: usize) -> String {
+    match text.char_indices().nth(limit_chars) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// The causes of an error, one behind the other, without those that repeat what was said.
@@ -295,7 +319,7 @@ pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
         }
         next = cause.source();
     }
-    text
+    cut(&text, MESSAGE_LIMIT_CHARS)
 }
 
 fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
@@ -367,6 +391,14 @@ mod tests {
             "S3 answered HTTP 301 (no request id); the bucket is in region eu-west-1"
         );
         assert_eq!(answer(400, None, Some("X"), None), "S3 answered HTTP 400 (request X)");
+    }
+
+    #[test]
+    fn long_texts_of_an_answer_are_cut() {
+        let long = "ä".repeat(100_000);
+        let text = answer(301, Some("X"), Some(&long), Some(&long));
+        assert!(text.chars().count() < 300 && text.ends_with("ä…"), "{text}");
+        assert_eq!(cut("abc", 3), "abc");
     }
 
     #[test]

@@ -12,13 +12,20 @@ const AFTER_ALL_BELOW: char = char::MAX;
 /// More names that can't be objects are not told of; one asks for few.
 const PASSED_OVER_LIMIT: usize = 1_000;
 
+/// More of such a name is not told; no name in S3 has more (Amazon S3 User Guide, "Naming objects").
+const NAME_LIMIT_BYTES: usize = 1_024;
+
+/// Pages without a single key or folder that are followed. Each may have 1,000 names that can't be
+/// objects.
+const EMPTY_PAGES_LIMIT: usize = 10_000;
+
 impl S3Store {
     /// Lists keys below the base path. The `folder/` objects of the S3 console are left out.
     pub(super) async fn list_keys(&self, request: &ListRequest) -> Result<Listing, Failure> {
         let base_path = &self.settings.base_path;
         let mut continuation = None;
         let mut passed_over = Vec::new();
-        loop {
+        for _ in 0..EMPTY_PAGES_LIMIT {
             let answer = self
                 .client
                 .list_objects_v2()
@@ -30,7 +37,7 @@ impl S3Store {
                 )
                 .set_delimiter(request.delimited.then(|| "/".to_owned()))
                 .max_keys(i32::try_from(request.limit.clamp(1, 1000)).unwrap_or(1000))
-                .set_continuation_token(continuation)
+                .set_continuation_token(continuation.clone())
                 .send();
             let answer = self.bounded(answer).await.map_err(Failure::of_bucket)?;
             let mut wanted = |full_key: &str| -> Option<String> {
@@ -43,7 +50,8 @@ impl S3Store {
                 }
                 // The prefix itself is a folder of the console, too.
                 if key != request.prefix && passed_over.len() < PASSED_OVER_LIMIT {
-                    passed_over.push(key.to_owned());
+                    let end = key.floor_char_boundary(NAME_LIMIT_BYTES);
+                    passed_over.push(key[..end].to_owned());
                 }
                 None
             };
@@ -59,13 +67,18 @@ impl S3Store {
                 .filter_map(|prefix| wanted(prefix.prefix()?))
                 .collect();
             let more = answer.is_truncated().unwrap_or(false);
-            continuation = answer.next_continuation_token;
+            let next = answer.next_continuation_token;
             // A page may hold nothing but what is left out; who asks then knows no key to go on from.
-            if keys.is_empty() && folders.is_empty() && more && continuation.is_some() {
+            if keys.is_empty() && folders.is_empty() && more && next.is_some() {
+                if next == continuation {
+                    return Err(Failure::broken_answer("the listing's next page is the same page"));
+                }
+                continuation = next;
                 continue;
             }
             return Ok(Listing { keys, folders, passed_over, more });
         }
+        Err(Failure::broken_answer("the listing does not end"))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Objects in an S3 bucket, below a base path.
 
+mod answers;
 mod body;
 mod client;
 mod delete;
@@ -29,6 +30,8 @@ use aws_sdk_s3::{
     types::ObjectLockMode as LockMode,
 };
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
 pub use self::settings::{ObjectLock, ObjectLockMode, S3Settings, ServerSideEncryption};
 use self::{failure::Failure, links::SigningCredentials};
 use super::{
@@ -44,6 +47,8 @@ pub struct S3Store {
     credentials: Option<SharedCredentialsProvider>,
     signing_credentials: Arc<SigningCredentials>,
     settings: S3Settings,
+    /// Places for requests. Not of downloads, once their answer has begun: those have limits of their own.
+    requests: Arc<Semaphore>,
 }
 
 impl fmt::Debug for S3Store {
@@ -67,7 +72,8 @@ impl S3Store {
     pub fn from_sdk_config(settings: S3Settings, environment: &SdkConfig) -> Self {
         let client = client::client(&settings, environment);
         let credentials = environment.credentials_provider();
-        Self { client, credentials, signing_credentials: Arc::default(), settings }
+        let requests = Arc::new(Semaphore::new(settings.concurrent_requests.max(1)));
+        Self { client, credentials, signing_credentials: Arc::default(), settings, requests }
     }
 
     /// The whole key of an object in the bucket.
@@ -93,11 +99,18 @@ impl S3Store {
         (!is_exempt).then(|| (lock.mode.into(), (now + lock.retention).into()))
     }
 
+    /// A place among the requests at once. To be taken before a request's time begins. None if the
+    /// semaphore was closed, which never happens.
+    async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        self.requests.acquire().await.ok()
+    }
+
     /// Bounds an operation that sends no body worth speaking of.
     async fn bounded<T, E: Into<Failure>>(
         &self,
         operation: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Failure> {
+        let _place = self.place().await;
         let limit = self.settings.operation_timeout;
         match tokio::time::timeout(limit, operation).await {
             Ok(result) => result.map_err(Into::into),

@@ -13,8 +13,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
     super::{
-        Object, ObjectInfo, ObjectKey, Part, PartStore, PartUpload, PutOutcome, SourceLocation,
-        SourceObject, Store as _, StoreError, StoreErrorKind, StoredPart, WholeChecksum,
+        MOST_PARTS, Object, ObjectInfo, ObjectKey, Part, PartStore, PartUpload, PutOutcome,
+        SourceLocation, SourceObject, Store as _, StoreError, StoreErrorKind, StoredPart,
+        WholeChecksum,
     },
     S3Store,
     body::{PiecewiseBody, SentBytes},
@@ -26,6 +27,9 @@ use crate::digest::{ContentChecksums, Crc64Nvme};
 /// What a copy's source header leaves as it is: RFC 3986's unreserved characters, and the key's slashes.
 const COPY_SOURCE: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// The longest upload id, version id or ETag.
+const NAME_LIMIT_BYTES: usize = 1_024;
 
 #[async_trait]
 impl PartStore for S3Store {
@@ -56,7 +60,10 @@ impl PartStore for S3Store {
             .send();
         let begun = async {
             let answer = self.bounded(request).await.map_err(Failure::of_bucket)?;
-            answer.upload_id.ok_or_else(|| Failure::broken_answer("the answer names no upload"))
+            let upload_id = answer
+                .upload_id
+                .ok_or_else(|| Failure::broken_answer("the answer names no upload"))?;
+            short("upload id", upload_id)
         };
         let upload_id = begun.await.map_err(|failure| self.failed(failure, "begin", key))?;
         Ok(PartUpload { key: key.clone(), upload_id, keeps })
@@ -125,9 +132,10 @@ impl PartStore for S3Store {
     }
 
     async fn stored_parts(&self, upload: &PartUpload) -> Result<Vec<StoredPart>, StoreError> {
+        let failed = |failure| self.failed(failure, "list the parts of", &upload.key);
         let mut parts = Vec::new();
-        let mut marker = None;
-        loop {
+        let mut marker: Option<String> = None;
+        for _ in 0..MOST_PARTS {
             let request = self
                 .client
                 .list_parts()
@@ -135,26 +143,35 @@ impl PartStore for S3Store {
                 .set_expected_bucket_owner(self.owner())
                 .key(self.full_key(upload.key.as_str()))
                 .upload_id(&upload.upload_id)
-                .set_part_number_marker(marker.take())
+                .set_part_number_marker(marker.clone())
                 .send();
-            let answer = self
-                .bounded(request)
-                .await
-                .map_err(|failure| self.failed(failure, "list the parts of", &upload.key))?;
+            let answer = self.bounded(request).await.map_err(failed)?;
             for part in answer.parts.unwrap_or_default() {
                 let number = part.part_number.and_then(|number| u32::try_from(number).ok());
                 let crc64nvme = whole_crc(part.checksum_crc64_nvme());
                 if let (Some(number), Some(e_tag)) = (number, part.e_tag) {
+                    let e_tag = short("ETag", e_tag).map_err(failed)?;
                     parts.push(StoredPart { number, e_tag, crc64nvme });
                 }
             }
+            if parts.len() > MOST_PARTS as usize {
+                return Err(failed(Failure::broken_answer(
+                    "it has more parts than an object can have",
+                )));
+            }
             match answer.next_part_number_marker {
-                Some(next) if answer.is_truncated == Some(true) => marker = Some(next),
-                _ => break,
+                Some(next)
+                    if answer.is_truncated == Some(true) && marker.as_ref() != Some(&next) =>
+                {
+                    marker = Some(next);
+                }
+                _ => {
+                    parts.sort_by_key(|part| part.number);
+                    return Ok(parts);
+                }
             }
         }
-        parts.sort_by_key(|part| part.number);
-        Ok(parts)
+        Err(failed(Failure::broken_answer("the listing of its parts does not end")))
     }
 
     async fn complete_if_absent(
@@ -244,9 +261,13 @@ impl PartStore for S3Store {
             };
             // `null` is the version of an object that was put before versioning; a bucket without it
             // tells none.
-            let version_id = location.version_id.clone().or(answer.version_id);
+            let version_id = match (location.version_id.clone(), answer.version_id) {
+                (None, Some(version_id)) => Some(short("version id", version_id)?),
+                (known, _) => known,
+            };
             let location = SourceLocation { version_id, ..location.clone() };
-            Ok(SourceObject { location, e_tag: answer.e_tag.unwrap_or_default(), info })
+            let e_tag = short("ETag", answer.e_tag.unwrap_or_default())?;
+            Ok(SourceObject { location, e_tag, info })
         };
         found
             .await
@@ -308,7 +329,16 @@ fn stored_part(
 ) -> Result<StoredPart, Failure> {
     let e_tag =
         e_tag.ok_or_else(|| Failure::broken_answer("the answer has status 200 and no part"))?;
-    Ok(StoredPart { number, e_tag, crc64nvme })
+    Ok(StoredPart { number, e_tag: short("ETag", e_tag)?, crc64nvme })
+}
+
+/// A name that S3 gave, which is kept in memory and in records: Amazon S3's have at most some hundred
+/// bytes.
+fn short(what: &str, name: String) -> Result<String, Failure> {
+    match name.len() {
+        ..=NAME_LIMIT_BYTES => Ok(name),
+        bytes => Err(Failure::broken_answer(format!("the {what} has {bytes} bytes"))),
+    }
 }
 
 fn number(number: u32) -> i32 {

@@ -66,6 +66,7 @@ impl S3Store {
         sent_bytes: &SentBytes,
         size_bytes: u64,
     ) -> Result<T, Failure> {
+        let _place = self.place().await;
         let in_all = self.settings.operation_timeout + time_on_slowest_line(size_bytes);
         let still =
             self.settings.read_timeout + time_on_slowest_line(size_bytes.min(SOCKET_BUFFER_BYTES));
@@ -89,6 +90,7 @@ impl S3Store {
     }
 }
 
-fn time_on_slowest_line(size_bytes: u64) -> Duration {
+/// How long so many bytes take on the slowest line.
+pub(super) fn time_on_slowest_line(size_bytes: u64) -> Duration {
     Duration::from_secs(size_bytes / SLOWEST_BYTES_A_SECOND)
 }

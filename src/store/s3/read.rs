@@ -13,17 +13,21 @@ use futures::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{
     super::{Object, ObjectInfo, ObjectKey, Store as _, StoreError, StoreErrorKind},
     S3Store,
     failure::{Failure, chain},
+    put::time_on_slowest_line,
 };
 use crate::digest::{Crc64Nvme, Sha256};
 
 /// The largest piece handed out.
 const PIECE_BYTES: usize = 1024 * 1024;
+
+/// Many downloads may share the line that one upload has for itself.
+const SHARES_OF_SLOWEST_LINE: u32 = 8;
 
 impl S3Store {
     /// Size and digest. A HEAD's answer has no body and so no error code: a missing bucket looks
@@ -83,6 +87,8 @@ impl S3Store {
             rest: Bytes::new(),
             remaining_bytes: size_bytes,
             read_timeout: self.settings.read_timeout,
+            patience: self.settings.operation_timeout
+                + time_on_slowest_line(size_bytes) * SHARES_OF_SLOWEST_LINE,
             location,
         };
         stream::try_unfold(reader, Reader::next).boxed()
@@ -103,14 +109,20 @@ struct Reader {
     /// What the connection gave beyond the largest piece.
     rest: Bytes,
     remaining_bytes: u64,
+    /// How long no byte may come.
     read_timeout: Duration,
+    /// How much longer the connection may be waited for in all; what the reader takes does not count.
+    patience: Duration,
     location: String,
 }
 
 impl Reader {
     async fn next(mut self) -> Result<Option<(Bytes, Self)>, StoreError> {
         while self.rest.is_empty() {
-            match timeout(self.read_timeout, self.source.next()).await {
+            let since = Instant::now();
+            let next = timeout(self.read_timeout.min(self.patience), self.source.next()).await;
+            self.patience = self.patience.saturating_sub(since.elapsed());
+            match next {
                 Ok(Some(Ok(bytes))) => self.rest = bytes,
                 // The SDK and hyper notice most truncated answers; here are the others.
                 Ok(None) if self.remaining_bytes == 0 => return Ok(None),
@@ -125,7 +137,10 @@ impl Reader {
                     return Err(self.broken("the answer broke off", Some(chain(&error))));
                 }
                 Err(_) => {
-                    let what = format!("no byte came for {:?}", self.read_timeout);
+                    let what = match self.patience.is_zero() {
+                        true => "the answer comes too slowly".to_owned(),
+                        false => format!("no byte came for {:?}", self.read_timeout),
+                    };
                     return Err(self.broken(&what, None));
                 }
             }

@@ -37,6 +37,8 @@ pub struct S3Settings {
     /// each 64 KiB, so that a slow line can carry a large document. Bounds a download only until
     /// its first byte; `read_timeout` bounds the rest.
     pub operation_timeout: Duration,
+    /// Requests at once: each has a connection of its own. Others wait, which counts as no failure of S3.
+    pub concurrent_requests: usize,
     /// What requests cost, for the estimate among the metrics.
     pub prices: RequestPrices,
 }

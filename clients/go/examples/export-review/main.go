@@ -24,9 +24,9 @@ func main() {
 	}
 	err := run(context.Background(), os.Args[1], os.Args[2], os.Args[3:])
 	if failure := (*taraexport.Error)(nil); errors.As(err, &failure) {
-		fmt.Fprintln(os.Stderr, failure.Code, failure.Reason, failure.Message)
+		fmt.Fprintln(os.Stderr, failure.Code, taraexport.Printable(failure.Reason+" "+failure.Message))
 		for _, violation := range failure.FieldViolations {
-			fmt.Fprintf(os.Stderr, "  %s: %s\n", violation.Field, violation.Description)
+			fmt.Fprintln(os.Stderr, " ", taraexport.Printable(violation.Field+": "+violation.Description))
 		}
 	} else if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -65,14 +65,16 @@ func run(ctx context.Context, server, requestPath string, documents []string) er
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s: %d files, %d bytes in %s\n", result.Name, result.ArtifactCount, result.SizeBytes, result.Location)
+	location := taraexport.Printable(result.Location)
+	fmt.Printf("%s: %d files, %d bytes in %s\n", result.Name, result.ArtifactCount, result.SizeBytes, location)
 
 	report, err := client.GetReport(ctx, result.Name, exportv1.GetReportRequest_VIEW_TEXT)
 	if err != nil {
 		return err
 	}
-	for _, line := range strings.SplitN(report.GetText(), "\n", 7)[:6] {
-		fmt.Println(line)
+	lines := strings.Split(report.GetText(), "\n")
+	for _, line := range lines[:min(len(lines), 6)] {
+		fmt.Println(taraexport.Printable(line))
 	}
 	return nil
 }
@@ -84,8 +86,9 @@ func show(update taraexport.Update) {
 	}
 	if stored := update.Event.GetArtifactStored(); stored != nil {
 		progress := update.Event.GetProgress()
-		fmt.Printf("stored %s (%d of %d)\n", stored.GetPath(), progress.GetArtifactsDone(), progress.GetArtifactsTotal())
+		path := taraexport.Printable(stored.GetPath())
+		fmt.Printf("stored %s (%d of %d)\n", path, progress.GetArtifactsDone(), progress.GetArtifactsTotal())
 	} else if fellBack := update.Event.GetFellBack(); fellBack != nil {
-		fmt.Println("S3 could not take it:", fellBack.GetMessage())
+		fmt.Println("S3 could not take it:", taraexport.Printable(fellBack.GetMessage()))
 	}
 }

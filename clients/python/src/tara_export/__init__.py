@@ -1,7 +1,17 @@
 """Client of tara-export."""
 
 from .client import Client
-from .errors import CallError, Damaged, ExportFailed, FieldViolation, LostContact, TaraExportError
+from .errors import (
+    CallError,
+    Damaged,
+    ExportFailed,
+    FieldViolation,
+    LostContact,
+    TaraExportError,
+    UntrustedAnswer,
+    printable,
+)
+from .names import file_name_violation
 from .patience import Patience
 
 __all__ = [
@@ -13,4 +23,7 @@ __all__ = [
     "LostContact",
     "Patience",
     "TaraExportError",
+    "UntrustedAnswer",
+    "file_name_violation",
+    "printable",
 ]

@@ -13,7 +13,7 @@ import grpc.aio
 
 from tara.export.v1 import export_pb2, service_pb2, upload_pb2
 
-from . import native
+from . import names, native
 from .download import Download
 from .errors import CallError
 from .follow import Follower, ended_early
@@ -49,7 +49,8 @@ class Client:
         try:
             return await native.multi_callable(self._channel, name)(request, timeout=deadline_seconds)
         except grpc.RpcError as error:
-            raise CallError.from_rpc(error) from error
+            # The cause has the server's text as it came, which a traceback would print.
+            raise CallError.from_rpc(error) from None
 
     async def _stream(self, asked: StreamCall) -> AsyncGenerator[Any, None]:
         stream = native.multi_callable(self._channel, asked.method)(asked.request)
@@ -64,7 +65,8 @@ class Client:
         except asyncio.TimeoutError as error:
             raise native.silence() from error
         except grpc.RpcError as error:
-            raise CallError.from_rpc(error) from error
+            # The cause has the server's text as it came, which a traceback would print.
+            raise CallError.from_rpc(error) from None
         finally:
             stream.cancel()
 
@@ -106,6 +108,7 @@ class Client:
         answer: service_pb2.GetExportResponse = await self._call(
             "GetExport", service_pb2.GetExportRequest(name=name)
         )
+        names.check_export(answer.export, name)
         return answer.export
 
     async def list_exports(self, filter: str = "", page_size: int = 0) -> AsyncIterator[export_pb2.Export]:
@@ -114,6 +117,7 @@ class Client:
         while True:
             page: service_pb2.ListExportsResponse = await self._call("ListExports", request)
             for export in page.exports:
+                names.check_export(export, None)
                 yield export
             if not page.next_page_token:
                 return
@@ -125,14 +129,14 @@ class Client:
         """Writes one file of a bundle to `to`, which appears only when size and digest are right."""
         request = service_pb2.DownloadArtifactRequest(name=name, path=path)
         artifact: export_pb2.Artifact = await self._download(
-            "DownloadArtifact", request, Download(to, "artifact")
+            "DownloadArtifact", request, Download(to, name, path)
         )
         return artifact
 
     async def download_bundle(self, name: str, to: Union[str, os.PathLike[str]]) -> Any:
         """Writes a whole bundle to `to` as a ZIP file."""
         request = service_pb2.DownloadBundleRequest(name=name)
-        return await self._download("DownloadBundle", request, Download(to, "archive"))
+        return await self._download("DownloadBundle", request, Download(to, name))
 
     async def _download(self, method: str, request: Any, download: Download) -> Any:
         limit_seconds = self._patience.limit_seconds

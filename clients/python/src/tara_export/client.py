@@ -11,6 +11,7 @@ from typing import Any, Literal, Optional, Union
 
 from tara.export.v1 import export_pb2, service_pb2, upload_pb2
 
+from . import names
 from .download import Download
 from .errors import CallError
 from .follow import Follower, ended_early
@@ -92,6 +93,7 @@ class Client:
         answer: service_pb2.GetExportResponse = self._call(
             "GetExport", service_pb2.GetExportRequest(name=name)
         )
+        names.check_export(answer.export, name)
         return answer.export
 
     def list_exports(self, filter: str = "", page_size: int = 0) -> Iterator[export_pb2.Export]:
@@ -99,7 +101,9 @@ class Client:
         request = service_pb2.ListExportsRequest(filter=filter, page_size=page_size)
         while True:
             page: service_pb2.ListExportsResponse = self._call("ListExports", request)
-            yield from page.exports
+            for export in page.exports:
+                names.check_export(export, None)
+                yield export
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
@@ -116,13 +120,16 @@ class Client:
     ) -> export_pb2.Artifact:
         """Writes one file of a bundle to `to`, which appears only when size and digest are right."""
         request = service_pb2.DownloadArtifactRequest(name=name, path=path)
-        artifact: export_pb2.Artifact = self._download("DownloadArtifact", request, Download(to, "artifact"))
+        artifact: export_pb2.Artifact = self._download("DownloadArtifact", request, Download(to, name, path))
         return artifact
 
     def download_bundle(self, name: str, to: Union[str, os.PathLike[str]]) -> Any:
         """Writes a whole bundle to `to` as a ZIP file."""
-        request = service_pb2.DownloadBundleRequest(name=name)
-        return self._download("DownloadBundle", request, Download(to, "archive"))
+        return self.receive_bundle(name, Download(to, name))
+
+    def receive_bundle(self, name: str, download: Download) -> Any:
+        """Does so with limits of the caller's own."""
+        return self._download("DownloadBundle", service_pb2.DownloadBundleRequest(name=name), download)
 
     def _download(self, method: str, request: Any, download: Download) -> Any:
         limit_seconds = self._patience.limit_seconds

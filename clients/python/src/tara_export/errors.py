@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Optional
@@ -9,6 +10,16 @@ from typing import Any, Optional
 import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+
+#: What a terminal obeys, and what turns the direction of writing, ends a line or is invisible.
+_NOT_PRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]"
+)
+
+
+def printable(text: str) -> str:
+    """A server's text, safe to print: escapes control characters and those that reorder text."""
+    return _NOT_PRINTABLE.sub(lambda found: f"\\u{{{ord(found[0]):x}}}", text)
 
 
 class TaraExportError(Exception):
@@ -27,7 +38,7 @@ class CallError(TaraExportError):
     """The server refused a call, or the call was lost."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
-        super().__init__(f"{message} ({code.name})")
+        super().__init__(f"{printable(message)} ({code.name})")
         self.code = code
         self.message = message
         #: The UPPER_SNAKE word of google.rpc.ErrorInfo; empty where there is none.
@@ -89,10 +100,22 @@ class ExportFailed(TaraExportError):
     """The export ended without a bundle."""
 
     def __init__(self, name: str, reason: str, message: str) -> None:
-        super().__init__(f"{message} ({reason})")
+        super().__init__(f"{printable(message)} ({printable(reason)})")
         self.name = name
         self.reason = reason
 
 
 class Damaged(TaraExportError):
     """What came is not what the server says the file is."""
+
+
+class UntrustedAnswer(TaraExportError):
+    """An answer that no tara-export server gives, such as a path that leads out of its folder."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(
+            f"cannot use the server's answer for {printable(name)}: {problem}; check the server's address, "
+            "and that no other program answers there"
+        )
+        #: exports/{export_id} or uploads/{upload_id}, as it was asked for.
+        self.name = name

@@ -9,7 +9,7 @@ import grpc
 
 from tara.export.v1 import export_pb2, service_pb2
 
-from . import methods
+from . import methods, names
 from .errors import CallError
 from .methods import StreamCall
 from .patience import Patience, SeenEvents, Waits
@@ -47,7 +47,8 @@ class Follower:
         return StreamCall("WatchExport", request, silence_seconds, silence_seconds)
 
     def is_new(self, event: export_pb2.ExportEvent) -> bool:
-        """Whether the caller has not had this event; from then on it has."""
+        """Whether the caller has not had this event; from then on it has. Raises UntrustedAnswer."""
+        names.check_event(event, self._name)
         return self._seen.is_new(event)
 
     def wants_more(self, event: export_pb2.ExportEvent) -> bool:

@@ -90,7 +90,8 @@ class NativeTransport:
         try:
             return multi_callable(self._channel, name)(request, timeout=deadline_seconds)
         except grpc.RpcError as error:
-            raise CallError.from_rpc(error) from error
+            # The cause has the server's text as it came, which a traceback would print.
+            raise CallError.from_rpc(error) from None
 
     def stream(self, asked: StreamCall) -> Generator[Any, None, None]:
         """The answers of a call with a stream of them, as they come."""
@@ -104,7 +105,8 @@ class NativeTransport:
             except grpc.RpcError as error:
                 if watchdog.has_barked:
                     raise silence() from error
-                raise CallError.from_rpc(error) from error
+                # The cause has the server's text as it came, which a traceback would print.
+                raise CallError.from_rpc(error) from None
 
     def send(self, upload: FileUpload) -> None:
         """Sends what the server does not have yet, in one stream."""

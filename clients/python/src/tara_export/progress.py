@@ -7,6 +7,8 @@ from typing import Any, Optional
 
 from tara.export.v1 import export_pb2
 
+from .errors import printable
+
 
 class _Bar:
     def __init__(self, is_wanted: bool, **how: Any) -> None:
@@ -44,12 +46,12 @@ class ExportBar(_Bar):
             # The last event of an export that had ended before has no progress of its own.
             total = max(event.progress.artifacts_total, event.completed.export.artifact_count)
             self._move(total, total)
-            self._bar.set_postfix_str(event.completed.export.location)
+            self._bar.set_postfix_str(printable(event.completed.export.location))
             return
         if kind == "fell_back":
             self._bar.set_postfix_str("S3 could not take it: stored locally")
         elif kind == "failed":
-            self._bar.set_postfix_str(event.failed.reason)
+            self._bar.set_postfix_str(printable(event.failed.reason))
         self._move(event.progress.artifacts_done, event.progress.artifacts_total or None)
 
 

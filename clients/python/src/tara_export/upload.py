@@ -12,7 +12,7 @@ import grpc
 
 from tara.export.v1 import upload_pb2
 
-from . import methods
+from . import methods, names
 from .errors import CallError, Damaged, TaraExportError
 from .patience import Patience, Waits
 
@@ -58,7 +58,8 @@ class FileUpload:
         )
 
     def learn(self, known: upload_pb2.Upload) -> None:
-        """The server told how far the upload is."""
+        """The server told how far the upload is. Raises UntrustedAnswer."""
+        names.check_upload(known, self._name, self.size_bytes)
         self._known = known
         self._tell(known.committed_size_bytes)
         if known.committed_size_bytes > self._furthest_committed_bytes:

@@ -51,7 +51,7 @@ async fn ten_thousand_large_entries_are_listed_without_their_bodies() {
     assert!(listing.quarantined.is_empty() && listing.unread.is_empty() && !listing.more);
     let expected: Vec<_> = (0..COUNT).map(|number| export(number).export_id).collect();
     assert_eq!(ids(&listing), expected);
-    let error = journal.load(&listing.entries[0]).await.unwrap_err();
+    let error = journal.load(&listing.entries[0], u64::MAX).await.unwrap_err();
     assert!(matches!(error, LoadError::Damaged { .. }), "{error}");
 }
 

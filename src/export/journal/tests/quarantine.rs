@@ -72,11 +72,11 @@ async fn a_damaged_body_is_found_when_it_is_loaded() {
 
     let listing = journal.entries(10).await.unwrap();
     assert_eq!(listing.entries.len(), 2);
-    let error = journal.load(&listing.entries[0]).await.unwrap_err();
+    let error = journal.load(&listing.entries[0], u64::MAX).await.unwrap_err();
     assert!(matches!(&error, LoadError::Damaged { reason } if reason.contains("body")), "{error}");
     assert!(!path.exists());
     assert_eq!(fs::read(quarantine_of(&data_dir).join(name(&export(1)))).unwrap(), bytes);
-    assert_eq!(journal.load(&listing.entries[1]).await.unwrap(), export(2));
+    assert_eq!(journal.load(&listing.entries[1], u64::MAX).await.unwrap(), export(2));
     assert_eq!(journal.size(), JournalSize { count: 1, size_bytes: size_bytes(&export(2)) });
     let quarantined = journal.quarantined().await.unwrap().files.remove(0);
     assert_eq!(quarantined.export_id, Some(export(1).export_id));
@@ -158,7 +158,7 @@ async fn a_later_release_s_entries_stay_where_they_are() {
     let data_dir = tempfile::tempdir().unwrap();
     let journal = open(&data_dir).await;
     journal.record(&export(1)).await.unwrap();
-    let entry = |header: AcceptedHeader| [head(3, header, 4), b"body".to_vec()].concat();
+    let entry = |header: AcceptedHeader| [head(4, header, 4), b"body".to_vec()].concat();
     let later_encoding = entry(export(2).header());
     let unknown_name = "3-of-a-later-release";
     fs::write(place(&data_dir, &name(&export(2))), &later_encoding).unwrap();
@@ -177,8 +177,12 @@ async fn a_later_release_s_entries_stay_where_they_are() {
     assert!(listing.later[0].unknown.to_string().contains("later release"));
 
     // Neither does anything else touch it.
-    let same = JournalEntry { header: export(2).header(), size_bytes: later_encoding.len() as u64 };
-    assert!(matches!(journal.load(&same).await, Err(LoadError::LaterRelease(_))));
+    let same = JournalEntry {
+        header: export(2).header(),
+        size_bytes: later_encoding.len() as u64,
+        memory_bytes: 0,
+    };
+    assert!(matches!(journal.load(&same, u64::MAX).await, Err(LoadError::LaterRelease(_))));
     let error = journal.record(&export(2)).await.unwrap_err();
     assert_eq!(error.kind(), JournalErrorKind::Unreadable, "{error}");
     assert_eq!(fs::read(place(&data_dir, &name(&export(2)))).unwrap(), later_encoding);

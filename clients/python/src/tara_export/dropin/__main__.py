@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from ..errors import printable
 from .backlog import Backlog
 from .queue import Queue
 from .settings import Settings
@@ -22,7 +23,7 @@ def main() -> int:
     if command == "send":
         for outcome in Backlog(queue, settings).send():
             became = outcome.export.location if outcome.export else outcome.error
-            print(f"{outcome.request_id}\t{became}", flush=True)
+            print(f"{outcome.request_id}\t{printable(str(became))}", flush=True)
     else:
         for folder in queue.waiting():
             print(_line(folder, "waits"))

@@ -7,6 +7,8 @@ from typing import Any, Optional
 
 from tara.export.v1 import export_pb2
 
+from ..errors import printable
+
 Answer = dict[str, Any]
 
 
@@ -41,8 +43,8 @@ def stored_locally(
         "zip_path": str(archive) if archive else None,
         "folder_name": export.folder_name,
         "total_files": len(export.artifacts),
-        "server_path": export.location,
-        "server": export.replica,
+        "server_path": printable(export.location),
+        "server": printable(export.replica),
         **_identity(export),
         "warnings": warnings,
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 from tara.export.v1 import service_pb2
 
+from ..errors import printable
 from .place import Place
 
 _Status = service_pb2.StorageCheck.Status
@@ -23,7 +24,7 @@ def connection(
     failed = [check for check in of_s3 if check.status == _Status.STATUS_FAILED]
     passed = {check.check: check for check in of_s3 if check.status == _Status.STATUS_PASSED}
     errors = [_told(check) for check in (failed if configured else of_s3)]
-    place = Place.of_check(passed["s3.bucket"].message) if "s3.bucket" in passed else None
+    place = Place.of_check(printable(passed["s3.bucket"].message)) if "s3.bucket" in passed else None
     difference = place.difference(bucket_name, base_path) if place else None
     if difference:
         errors.append(difference)
@@ -48,4 +49,4 @@ def not_connected(error: str, bucket_name: str, base_path: str) -> dict[str, Any
 
 
 def _told(check: service_pb2.StorageCheck) -> str:
-    return f"{check.message} ({check.hint})" if check.hint else check.message
+    return printable(f"{check.message} ({check.hint})" if check.hint else check.message)

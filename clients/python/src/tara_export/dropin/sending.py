@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import re
 import time
 from collections.abc import Iterator
 from typing import Union
@@ -13,7 +14,8 @@ import grpc
 from tara.export.v1 import export_pb2, review_pb2, service_pb2
 
 from ..client import Client
-from ..errors import CallError, ExportFailed, LostContact, TaraExportError
+from ..errors import CallError, ExportFailed, LostContact, TaraExportError, UntrustedAnswer, printable
+from ..names import check_folder_name, quoted
 from .outgoing import DamagedEntry, DocumentFile, Outgoing
 
 #: What is larger is uploaded before the request, as by `tara-export export`: three documents and a review fit
@@ -82,7 +84,26 @@ def _send(
         end = _end(client.watch(end.kept_as), end.kept_as, stalled_seconds)
     if isinstance(end, export_pb2.Failed):
         raise ExportFailed(name, end.reason, end.message)
+    # Before the request counts as done: what a server says that is none has stored nothing.
+    check_stored(end.export)
     return end.export
+
+
+def check_stored(export: export_pb2.Export) -> None:
+    """Raises UntrustedAnswer unless the export names its folder, and its place if that is in S3."""
+    check_folder_name(export.name, export.folder_name)
+    if export.stored_in != export_pb2.DESTINATION_S3:
+        return
+    found = re.fullmatch("s3://([^/]+)/((?:.+/)?)", export.location, re.DOTALL)
+    folder = f"{export.folder_name}/"
+    if (
+        not found
+        or f"/{found[2]}"[-len(folder) - 1 :] != f"/{folder}"
+        or printable(export.location) != export.location
+    ):
+        raise UntrustedAnswer(
+            export.name, f"location {quoted(export.location)} is not the folder {quoted(folder)} in S3"
+        )
 
 
 def _document(client: Client, file: DocumentFile, largest_inline_bytes: int) -> review_pb2.Document:

@@ -12,8 +12,10 @@ import io.grpc.Status;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
 import java.security.MessageDigest;
 
 /** Gets files of bundles, and whole bundles, out of a server. */
@@ -35,7 +37,8 @@ final class Downloads {
     Path unfinished = Files.createTempFile(folder, "." + target.getFileName(), null);
     try {
       T written;
-      try (OutputStream output = Files.newOutputStream(unfinished)) {
+      try (OutputStream output =
+          Files.newOutputStream(unfinished, StandardOpenOption.WRITE, LinkOption.NOFOLLOW_LINKS)) {
         written = writing.to(output);
       }
       Files.move(
@@ -65,12 +68,15 @@ final class Downloads {
         DownloadArtifactResponse part;
         while ((part = stream.next(connection.policy().silence())) != null) {
           if (part.hasArtifact()) {
-            artifact = part.getArtifact();
+            artifact = ServerNames.checkedArtifact(part.getArtifact(), name, path);
             continue;
           }
           ByteString data = part.getData();
           patience.progressed();
           received += data.size();
+          if (artifact == null || received > artifact.getSizeBytes()) {
+            return checked(artifact, received, "");
+          }
           digest.update(data.asReadOnlyByteBuffer());
           data.writeTo(output);
         }
@@ -116,7 +122,7 @@ final class Downloads {
         DownloadBundleResponse part;
         while ((part = stream.next(connection.policy().silence())) != null) {
           if (part.hasArchive()) {
-            archive = part.getArchive();
+            archive = ServerNames.checkedArchive(part.getArchive(), name);
           } else {
             part.getData().writeTo(output);
           }

@@ -29,6 +29,7 @@ final class ExportList implements Iterable<Export> {
         // A page can be empty without being the last.
         while (!page.hasNext() && next != null) {
           ListExportsResponse answer = fetch(next);
+          answer.getExportsList().forEach(ServerNames::checkListed);
           page = answer.getExportsList().iterator();
           String token = answer.getNextPageToken();
           next = token.isEmpty() ? null : next.toBuilder().setPageToken(token).build();

@@ -48,6 +48,7 @@ final class Follower implements AutoCloseable {
         recover(failure);
         continue;
       }
+      ServerNames.checkEvent(event, name);
       if (!seen.isNew(event)) {
         continue;
       }

@@ -128,7 +128,8 @@ public final class TaraExportClient implements AutoCloseable {
   /** Reads one export with its artifacts. */
   public Export getExport(String name) {
     GetExportRequest request = GetExportRequest.newBuilder().setName(name).build();
-    return calling(() -> connection.service().getExport(request)).getExport();
+    Export export = calling(() -> connection.service().getExport(request)).getExport();
+    return ServerNames.checkedExport(export, name);
   }
 
   /**
@@ -156,7 +157,10 @@ public final class TaraExportClient implements AutoCloseable {
    * tells when it really dies.
    */
   public CreateDownloadLinkResponse createDownloadLink(CreateDownloadLinkRequest request) {
-    return calling(() -> connection.service().createDownloadLink(request));
+    CreateDownloadLinkResponse link =
+        calling(() -> connection.service().createDownloadLink(request));
+    ServerNames.checkLink(link.getUri(), request.getName());
+    return link;
   }
 
   /**

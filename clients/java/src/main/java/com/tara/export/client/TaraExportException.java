@@ -30,6 +30,12 @@ public final class TaraExportException extends RuntimeException {
   /** Other bytes arrived than the server says the file has. */
   public static final String DAMAGED = "DAMAGED";
 
+  /**
+   * An answer that no tara-export server gives, such as a path that leads out of its folder.
+   * Nothing of it was used.
+   */
+  public static final String UNTRUSTED_ANSWER = "UNTRUSTED_ANSWER";
+
   /** The request has a number that can't be sent without rounding it. */
   public static final String NOT_EXACT = "NOT_EXACT";
 
@@ -53,7 +59,7 @@ public final class TaraExportException extends RuntimeException {
       implements Serializable {}
 
   private TaraExportException(String message, Details details, Throwable cause) {
-    super(message, cause);
+    super(ServerNames.printable(message), cause);
     this.details = details;
   }
 
@@ -76,6 +82,14 @@ public final class TaraExportException extends RuntimeException {
   static TaraExportException protocol(String message) {
     return of(
         Status.Code.DATA_LOSS, "", "the server sent an answer that makes no sense: " + message);
+  }
+
+  /** An answer that no right server gives to a request for {@code name}. */
+  static TaraExportException untrusted(String name, String problem) {
+    String message =
+        "cannot use the server's answer for %s: %s; check the server's address, and that no other program answers there"
+            .formatted(name, problem);
+    return of(Status.Code.DATA_LOSS, UNTRUSTED_ANSWER, message);
   }
 
   static TaraExportException file(IOException cause) {
@@ -144,8 +158,12 @@ public final class TaraExportException extends RuntimeException {
     }
     String message = status.getDescription();
     Details details = new Details(status.getCode(), reason, metadata, violations, retryDelay);
-    return new TaraExportException(
-        message == null ? status.getCode().toString() : message, details, failure);
+    if (message == null) {
+      return new TaraExportException(status.getCode().toString(), details, failure);
+    }
+    // The cause has the server's text as it came, which a stack trace would print.
+    boolean isPrintable = ServerNames.printable(message).equals(message);
+    return new TaraExportException(message, details, isPrintable ? failure : null);
   }
 
   /** The gRPC code. A connection that was cut has UNAVAILABLE, or a code without a reason. */
@@ -194,11 +212,12 @@ public final class TaraExportException extends RuntimeException {
     StringBuilder text = new StringBuilder(getClass().getName());
     text.append(": ").append(getMessage()).append(" (").append(details.code);
     if (!details.reason.isEmpty()) {
-      text.append(", ").append(details.reason);
+      text.append(", ").append(ServerNames.printable(details.reason));
     }
     text.append(')');
     for (FieldViolation violation : details.violations) {
-      text.append("; ").append(violation.field()).append(": ").append(violation.description());
+      String description = violation.field() + ": " + violation.description();
+      text.append("; ").append(ServerNames.printable(description));
     }
     return text.toString();
   }

@@ -61,10 +61,10 @@ final class Uploader {
 
   /** Brings the rest. */
   private void attempt() throws IOException {
-    known = find();
+    known = checked(find());
     progress.accept(known.getCommittedSizeBytes());
     if (known.getSha256().isEmpty()) {
-      known = new UploadStream(connection).send(known, content, progress);
+      known = checked(new UploadStream(connection).send(known, content, progress));
     }
     if (known.getSha256().isEmpty()) {
       throw TaraExportException.lost("the upload ended before the document did");
@@ -74,6 +74,11 @@ final class Uploader {
       throw TaraExportException.of(Status.Code.DATA_LOSS, TaraExportException.DAMAGED, message);
     }
     progress.accept(content.sizeBytes());
+  }
+
+  private Upload checked(Upload answer) {
+    return ServerNames.checkedUpload(
+        answer, known == null ? "" : known.getName(), content.sizeBytes());
   }
 
   private Upload find() {

@@ -1,0 +1,58 @@
+"""A server that answers what a test says, over real connections."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+from world import ROOT
+
+from tara_export import methods
+
+#: The names and the answers that all clients are tested with.
+HOSTILE = json.loads((ROOT / "clients/hostile-server.json").read_text())
+Answers = Callable[[str, Any], list[Any]]
+
+
+@contextmanager
+def fake_server(answers: Answers) -> Iterator[str]:
+    """`answers` makes the messages of an answer from the method's name and the request."""
+    server = grpc.server(futures.ThreadPoolExecutor(4))
+    handlers = {name: _handler(name, answers) for name in methods.SERVICE.methods_by_name}
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(methods.SERVICE.full_name, handlers),)
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
+
+
+def _handler(name: str, answers: Answers) -> Any:
+    described = methods.SERVICE.methods_by_name[name]
+    request_class = methods.message_factory.GetMessageClass(described.input_type)
+
+    def unary(request: Any, _: Any) -> Any:
+        return answers(name, request)[0]
+
+    def stream(request: Any, _: Any) -> Iterator[Any]:
+        yield from answers(name, request)
+
+    def of_stream(requests: Iterator[Any], _: Any) -> Any:
+        return answers(name, list(requests))[0]
+
+    serializers = {
+        "request_deserializer": request_class.FromString,
+        "response_serializer": lambda message: message.SerializeToString(),
+    }
+    if described.server_streaming:
+        return grpc.unary_stream_rpc_method_handler(stream, **serializers)
+    if described.client_streaming:
+        return grpc.stream_unary_rpc_method_handler(of_stream, **serializers)
+    return grpc.unary_unary_rpc_method_handler(unary, **serializers)

@@ -1,0 +1,59 @@
+//! The caller's own deadline: what it no longer waits for ends.
+
+use std::time::Duration;
+
+use axum::{body::Body, extract::Request, middleware::Next, response::Response};
+use http::HeaderMap;
+use tokio::time::timeout;
+use tonic::{Status, TimeoutExpired};
+
+/// A layer for [`axum::middleware::from_fn`]: an answer that does not begin within `grpc-timeout` is not
+/// made.
+pub async fn end_at_deadline(request: Request, next: Next) -> Response {
+    match grpc_timeout(request.headers()) {
+        Some(limit) => timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
+            let status = Status::from_error(Box::new(TimeoutExpired(())));
+            status.into_http::<tonic::body::Body>().map(Body::new)
+        }),
+        None => next.run(request).await,
+    }
+}
+
+/// At most eight digits and a unit (gRPC over HTTP2, "Timeout"). `None` for anything else.
+fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let is_number = (1..=8).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    let number: u64 = digits.parse().ok().filter(|_| is_number)?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 3600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn timeout_is_a_number_and_a_unit() {
+        let timeout = |text: &'static str| {
+            let name = http::HeaderName::from_static("grpc-timeout");
+            grpc_timeout(&HeaderMap::from_iter([(name, HeaderValue::from_static(text))]))
+        };
+        for (text, millis) in [("2H", 7_200_000), ("3M", 180_000), ("4S", 4_000), ("5m", 5)] {
+            assert_eq!(timeout(text), Some(Duration::from_millis(millis)));
+        }
+        assert_eq!(timeout("99999999n"), Some(Duration::from_nanos(99_999_999)));
+        for text in ["", "S", "1", "+1S", "1s", "123456789S", "1.5S"] {
+            assert_eq!(timeout(text), None, "{text}");
+        }
+    }
+}
