@@ -77,6 +77,7 @@ impl Machine {
             connect_timeout: settings.s3_connect_timeout,
             read_timeout: settings.s3_read_timeout,
             operation_timeout: settings.s3_operation_timeout,
+            concurrent_requests: 256,
             prices: Default::default(),
         };
         let stores = Stores {

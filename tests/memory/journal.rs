@@ -133,10 +133,10 @@ fn hostile() -> Vec<(&'static str, u32, Vec<u8>)> {
 
 #[test]
 fn hostile_entries_load_within_their_reservation() {
-    let export = accepted(Review::default());
-    for (case, version, content) in hostile() {
-        for footprint_bytes in [0, 32 * MIB, u64::MAX] {
-            alone(async {
+    alone(async {
+        let export = accepted(Review::default());
+        for (case, version, content) in hostile() {
+            for footprint_bytes in [0, 32 * MIB, u64::MAX] {
                 let folder = tempfile::tempdir().unwrap();
                 let bytes = entry(&export, version, &content, footprint_bytes);
                 written(folder.path(), &export, &bytes).await;
@@ -153,9 +153,9 @@ fn hostile_entries_load_within_their_reservation() {
                 );
                 let bound = FACTOR * reserved_bytes + BESIDE_BYTES;
                 assert!(peak as u64 <= bound, "{case}: {peak} bytes, {reserved_bytes} reserved");
-            });
+            }
         }
-    }
+    });
 }
 
 fn honest() -> Vec<(&'static str, Review)> {
@@ -193,10 +193,10 @@ fn honest() -> Vec<(&'static str, Review)> {
 
 #[test]
 fn exports_are_recorded_loaded_and_rendered_within_their_footprint() {
-    for (case, review) in honest() {
-        let export = accepted(review);
-        let footprint_bytes = export.content.footprint_bytes();
-        alone(async {
+    alone(async {
+        for (case, review) in honest() {
+            let export = accepted(review);
+            let footprint_bytes = export.content.footprint_bytes();
             let folder = tempfile::tempdir().unwrap();
             let journal = journal(&folder).await;
             let bound = FACTOR * footprint_bytes + BESIDE_BYTES;
@@ -214,6 +214,6 @@ fn exports_are_recorded_loaded_and_rendered_within_their_footprint() {
             let (bundle, peak) = peak_of(|| render(&loaded).unwrap());
             assert!(peak as u64 <= bound, "{case}: {peak} bytes to render, of {footprint_bytes}");
             drop(bundle);
-        });
-    }
+        }
+    });
 }

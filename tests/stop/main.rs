@@ -19,7 +19,10 @@ use std::{
 use futures::future::join_all;
 use tara_export::{
     bundle::ExportId,
-    proto::{DownloadArtifactRequest, DownloadBundleRequest, GetExportRequest, document::Source},
+    proto::{
+        DownloadArtifactRequest, DownloadBundleRequest, GetExportRequest, ListExportsRequest,
+        document::Source,
+    },
 };
 use tara_export_test_support::{Fault, FaultRule, Operation, TestS3};
 
@@ -123,7 +126,8 @@ async fn pool_that_works_again_is_live_again_and_stops_in_order() {
 
 #[tokio::test]
 async fn unread_downloads_do_not_hold_up_a_stop() {
-    let mut process = Process::start(&[], &[]).await;
+    let flags = ["--max-concurrent-downloads=100", "--max-read-memory=256MiB"];
+    let mut process = Process::start(&flags, &[]).await;
     let mut client = process.client().await;
     let mut large = request(1, "a.docx");
     large.documents[0].source = Some(Source::Content(vec![b'x'; 8 * 1024 * 1024].into()));
@@ -187,10 +191,15 @@ async fn start_that_hangs_can_be_stopped() {
 #[tokio::test]
 async fn unread_log_does_not_hold_up_a_stop() {
     let mut process = Process::start(&["--log-level=trace"], &[]).await;
+    let mut client = process.client().await;
     process.stop_reading();
-    let url = format!("{}/healthz", process.url);
     let patience = Duration::from_secs(1);
-    while tokio::time::timeout(patience, harness::http::get(&url)).await.is_ok() {}
+    // Each call is a line at least.
+    while let Ok(listed) =
+        tokio::time::timeout(patience, client.list_exports(ListExportsRequest::default())).await
+    {
+        listed.unwrap();
+    }
     let (code, took, _) = stop(&mut process).await;
     assert_eq!(code, Some(5));
     assert!(took >= TIMEOUT, "{took:?}");
