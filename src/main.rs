@@ -72,6 +72,7 @@ struct Serve {
 }
 
 fn main() -> ExitCode {
+    tara_export_memory::return_freed_memory_at_once();
     #[cfg(feature = "failpoints")]
     let _failpoints = fail::FailScenario::setup();
     // Settings are the same for all commands, and would fill the short help (-h).

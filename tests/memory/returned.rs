@@ -8,7 +8,7 @@ use std::{
 };
 
 use tara_export::proto::{
-    FeedbackItem, StartExportRequest, export_event::Event,
+    FeedbackItem, PreviewExportRequest, StartExportRequest, export_event::Event,
     export_service_client::ExportServiceClient,
 };
 
@@ -52,6 +52,20 @@ impl Server {
         let line = status.lines().find(|line| line.starts_with(field)).unwrap();
         let kibibytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
         kibibytes * 1024
+    }
+
+    /// Waits until it has hardly more than when it was idle.
+    async fn until_returned(&self, idle: u64) {
+        let since = Instant::now();
+        loop {
+            let kept = self.memory("VmRSS");
+            if kept <= idle + KEPT_BYTES {
+                return;
+            }
+            assert!(since.elapsed() < PATIENCE, "idle {idle}, still {kept}");
+            // Nothing tells when the system has the memory back.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     async fn client(&self) -> Client {
@@ -104,15 +118,19 @@ fn memory_returns_to_within_32_mib_of_idle_after_load() {
         futures::future::join_all(exports).await;
         let most = server.memory("VmHWM");
         assert!(most > idle + 4 * KEPT_BYTES, "{idle} and {most}: this is no load");
-        let since = Instant::now();
-        loop {
-            let kept = server.memory("VmRSS");
-            if kept <= idle + KEPT_BYTES {
-                return;
-            }
-            assert!(since.elapsed() < PATIENCE, "idle {idle}, most {most}, still {kept}");
-            // Nothing tells when the system has the memory back.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        server.until_returned(idle).await;
+    });
+}
+
+#[test]
+fn memory_returns_to_within_32_mib_of_idle_after_one_large_request() {
+    alone(async {
+        let server = Server::start();
+        let mut client = server.client().await;
+        let idle = server.memory("VmRSS");
+        let StartExportRequest { review, .. } = large(1, 95_000);
+        let preview = PreviewExportRequest { review, documents: Vec::new() };
+        client.preview_export(preview).await.unwrap();
+        server.until_returned(idle).await;
     });
 }
