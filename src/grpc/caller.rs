@@ -35,7 +35,7 @@ pub(super) enum ClientAddress {
     Forwarded(IpAddr),
 }
 
-/// A layer for [`axum::middleware::from_fn_with_state`]: puts a [`ClientAddress`] and the [`CallerKey`] of
+/// A layer for [`axum::middleware::from_fn_with_state`]: puts the client's address and the [`CallerKey`] of
 /// that address into the request's extensions. Authentication replaces the key by the caller's name.
 pub async fn locate(
     State(proxies): State<TrustedProxies>,

@@ -64,7 +64,7 @@ pub struct AnswerLimits {
 }
 
 /// The same response within these limits. Belongs below what makes gRPC-Web of it, and above the API,
-/// whose [`ReadPermit`] it keeps until the body is dropped.
+/// whose reservation it keeps until the body is dropped.
 pub fn guard<B>(mut response: http::Response<B>, limits: AnswerLimits) -> http::Response<Body>
 where
     B: HttpBody<Data = Bytes> + Send + 'static,

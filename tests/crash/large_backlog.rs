@@ -18,7 +18,6 @@ use tara_export::{
     digest::Sha256,
 };
 use tara_export_test_support::{Fault, FaultRule, Operation};
-use tonic::Code;
 
 use crate::{
     callers::send,
@@ -121,10 +120,10 @@ async fn ten_gigabytes_are_known_at_once_and_read_a_few_at_a_time() {
     assert!(row.message.contains(&format!("started {ENTRIES}: ")), "{}", row.message);
     assert!(row.message.contains("quarantined 0"), "{}", row.message);
     until("as many as have room", || world.s3.fault_hits(held) >= 3).await;
-    // There is no more room, also not after a while.
+    // There is no room for a fourth, and a request that takes little has room beside them.
     let wish = Wish::new(ENTRIES + 1);
     world.send_all(&url, &[wish]).await;
-    assert_eq!(world.ledger.told()[&wish].refused, Some(Code::ResourceExhausted));
+    assert!(world.ledger.told()[&wish].accepted);
     assert_eq!(world.s3.fault_hits(held), 3);
     let peak_bytes = peak_memory_bytes(&process);
     eprintln!("ready after {ready_after:?}, {} MiB of memory at most", peak_bytes / MIB);
