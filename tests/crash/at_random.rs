@@ -1,6 +1,6 @@
 //! Killed at any moment, in any weather.
 
-use std::{env, time::Duration};
+use std::{env, fs, time::Duration};
 
 use futures::future::join_all;
 use tara_export_test_support::{Fault, FaultRule, Operation};
@@ -11,6 +11,7 @@ use crate::{
     ledger::Wish,
     process::{End, within},
     random::Random,
+    suspects::retry,
     world::World,
 };
 
@@ -104,7 +105,27 @@ async fn ended_at_any_moment(ending: Ending) {
         world.ledger.note(&format!("process {number} has ended; journal: {:?}", world.journal()));
         world.check();
     }
+    take_out_of_quarantine(&world);
     world.finish().await;
+    assert!(quarantined(&world).is_empty());
+}
+
+/// What an operator does: an entry that was alone in progress at three kills is in quarantine.
+fn take_out_of_quarantine(world: &World) {
+    for id in quarantined(world) {
+        eprintln!("{id} is in quarantine");
+        let output = retry(world, &id);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
+}
+
+/// The ids of the entries in quarantine.
+fn quarantined(world: &World) -> Vec<String> {
+    let Ok(files) = fs::read_dir(world.data_dir().join(".tara-export/journal/quarantine")) else {
+        return Vec::new();
+    };
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.ends_with(".export")).map(|name| name[..36].to_owned()).collect()
 }
 
 fn new_wishes(wishes: &mut Vec<Wish>, random: &mut Random) {

@@ -52,7 +52,7 @@ async fn waiting(world: &mut World, wishes: &[Wish]) {
 }
 
 /// Runs the command beside whatever else runs.
-fn retry(world: &World, id: &str) -> Output {
+pub(crate) fn retry(world: &World, id: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tara-export"))
         .args(["journal", "retry", id])
         .env_clear()
