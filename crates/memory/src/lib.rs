@@ -4,6 +4,8 @@
 //! server that is idle after a load keeps it. It has no setting for that but an environment variable
 //! and a C function. This crate calls the function, so that `unsafe` stays forbidden everywhere else.
 
+use std::ffi::c_long;
+
 use libmimalloc_sys::{mi_option_get, mi_option_set, mi_option_t};
 
 /// `mi_option_purge_delay` of mimalloc.h, which the bindings do not name: milliseconds from freeing to
@@ -18,9 +20,9 @@ pub fn return_freed_memory_at_once() {
 }
 
 /// The delay in milliseconds.
-pub fn delay_ms() -> i64 {
+pub fn delay_ms() -> c_long {
     // SAFETY: the function takes a number by value, and reads one word of mimalloc's own options.
-    i64::from(unsafe { mi_option_get(PURGE_DELAY) })
+    unsafe { mi_option_get(PURGE_DELAY) }
 }
 
 #[cfg(test)]
