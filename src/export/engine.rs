@@ -309,9 +309,8 @@ impl Engine {
     }
 
     /// Takes no more requests, gives running exports until `patience` to end, then lets listeners go. Whether
-    /// all work on exports has ended by `end`.
+    /// all work on exports has ended by `end`. To be called after [`Self::announce_stop`].
     pub async fn shut_down(&self, patience: Instant, end: Instant) -> bool {
-        self.announce_stop().await;
         let shared = &self.shared;
         shared.draining.cancel();
         shared.tasks.close();

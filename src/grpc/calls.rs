@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
 use super::{
-    caller::ClientAddress,
+    caller::{self, ClientAddress},
     status::{overloaded, status, stream_ended_early},
 };
 use crate::{
@@ -83,8 +83,7 @@ pub async fn limit_calls(
     request: Request,
     next: Next,
 ) -> Response {
-    let key = request.extensions().get::<CallerKey>().cloned();
-    let key = key.unwrap_or_else(CallerKey::server);
+    let key = caller::key(request.extensions());
     let path = request.uri().path();
     if path.starts_with(HEALTH_SERVICE) {
         // Never refused: at the limit, the oldest check of the caller with most makes room.

@@ -12,6 +12,7 @@ use super::{
     admission::{AdmittedReview, undecodable},
     admitted::Admitted,
     authentication::{caller, log_access},
+    caller,
     caller::key,
     convert::{
         PreviewRequest, StartRequest, artifact_path, check_message, completed_event, export_id,
@@ -589,7 +590,7 @@ fn decode<T: prost::Message + Default>(message: Bytes) -> Result<T, Status> {
 
 /// Who the limits count this call for.
 fn caller_key<T>(request: &Request<T>) -> CallerKey {
-    request.extensions().get().cloned().unwrap_or_else(CallerKey::server)
+    caller::key(request.extensions())
 }
 
 /// An answer that keeps as much room as it needs while it is read: the message, and its encoding.

@@ -35,6 +35,7 @@ use self::{
 };
 use super::{
     admitted::Admitted,
+    caller,
     request_body::{in_time, revocable},
     service::{ExportApi, in_background},
     wire_scan::scan,
@@ -125,8 +126,7 @@ impl RequestAdmission {
         request_error: &RequestError,
     ) -> Result<Request, Status> {
         let rule = rule(request.uri().path());
-        let caller = request.extensions().get::<CallerKey>().cloned();
-        let caller = caller.unwrap_or_else(CallerKey::server);
+        let caller = caller::key(request.extensions());
         let body = std::mem::take(request.body_mut());
         let frames = |body| Frames::new(body, encoding);
         let timed = |body| Body::new(in_time(GrpcBody::new(body), self.limits.timeout));
