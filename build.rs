@@ -1,5 +1,5 @@
 //! Compiles the protos with protox, so that no protoc has to be installed, and keeps the descriptor
-//! set for gRPC reflection and for proto3 JSON.
+//! set for gRPC reflection.
 
 use std::{env, error::Error, fs, path::PathBuf};
 
@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out_dir = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out_dir.join("tara.export.v1.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
+        .build_client(false)
         // Document contents are shared with the engine, not copied.
         .bytes(".tara.export.v1")
         .compile_fds(descriptors)?;

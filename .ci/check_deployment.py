@@ -1,6 +1,6 @@
-"""What no linter knows of deploy/: settings that exist, and times that fit each other.
+"""Checks of deploy/ beyond linters: settings exist, and times are consistent.
 
-The server's times are its settings' where a deployment sets them, and README's defaults elsewhere.
+The server's times are those that a deployment sets, or the defaults of docs/settings.md.
 """
 
 import json
@@ -11,9 +11,9 @@ import sys
 import yaml
 from cfnlint.decode import cfn_yaml
 
-# How long after SHUTDOWN_TIMEOUT a process is ended at the latest (src/server/shutdown.rs).
+# Maximum time from SHUTDOWN_TIMEOUT until the process exits (src/server/shutdown.rs).
 CLOSING_SECONDS = 1
-# Health names of src/server/health.rs: what restarts, and what is sent no more calls.
+# Health names of src/server/health.rs.
 LIVENESS = "liveness"
 READINESS = "tara.export.v1.ExportService"
 # App Runner's limit of a request.
@@ -28,13 +28,13 @@ def expect(holds: bool, fault: str) -> None:
         faults.append(fault)
 
 
-def readme_settings() -> dict[str, str]:
-    """Each setting with its default."""
-    settings = pathlib.Path("README.md").read_text().split("## Settings")[1].split("\n## ")[0]
+def documented_settings() -> dict[str, str]:
+    """Returns each setting of docs/settings.md with its default."""
+    settings = pathlib.Path("docs/settings.md").read_text()
     return dict(re.findall(r"(?m)^\| `([A-Z0-9_]+)` \| `?([^`| ]+)", settings))
 
 
-SETTINGS = readme_settings()
+SETTINGS = documented_settings()
 
 
 def seconds(environment: dict[str, str], name: str) -> float:
@@ -44,7 +44,15 @@ def seconds(environment: dict[str, str], name: str) -> float:
 
 def check_names(where: str, environment: dict[str, str]) -> None:
     for name in environment:
-        expect(name in SETTINGS, f"{where}: {name} is no setting of README.md")
+        expect(name in SETTINGS, f"{where}: {name} is not a setting of docs/settings.md")
+
+
+def is_allowed(host: str, allowed: str) -> bool:
+    """Implements the rules of src/host.rs, without ports."""
+    def is_of(pattern: str) -> bool:
+        return host == pattern.removeprefix(".") or (pattern.startswith(".") and host.endswith(pattern))
+
+    return any(is_of(pattern) for pattern in allowed.split(","))
 
 
 def template(name: str) -> dict:
@@ -59,27 +67,36 @@ def attributes(resource: dict, name: str) -> dict:
     return {attribute["Key"]: attribute["Value"] for attribute in resource["Properties"][name]}
 
 
+def check_hosts(where: str, stack: dict, environment: dict) -> None:
+    """Checks ALLOWED_HOSTS: unauthenticated callers must use one of these hosts."""
+    expect(environment.get("ALLOWED_HOSTS") == {"Ref": "AllowedHosts"}, f"{where}: AllowedHosts is not set")
+    default = stack["Parameters"]["AllowedHosts"].get("Default")
+    is_required = "AllowedHosts" in json.dumps(stack.get("Rules", {}))
+    expect(bool(default) or is_required, f"{where}: without JwtIssuer, no host is allowed")
+
+
 def check_ecs() -> None:
     resources = template("ecs")["Resources"]
     container = resources["TaskDefinition"]["Properties"]["ContainerDefinitions"][0]
     environment = pairs(container["Environment"])
     check_names("ecs.yaml", environment)
     shutdown = seconds(environment, "SHUTDOWN_TIMEOUT") + CLOSING_SECONDS
-    expect(container["StopTimeout"] > shutdown, "ecs.yaml: StopTimeout kills what would end in order")
+    expect(container["StopTimeout"] > shutdown, "ecs.yaml: StopTimeout is shorter than a regular shutdown")
     command = container["HealthCheck"]["Command"]
-    expect(command[2:] == ["health", "--service", LIVENESS], "ecs.yaml: tasks are replaced for something else")
+    expect(command[2:] == ["health", "--service", LIVENESS], "ecs.yaml: the task's health check is not liveness")
     idle = attributes(resources["LoadBalancer"], "LoadBalancerAttributes")["idle_timeout.timeout_seconds"]
     heartbeat = seconds(environment, "HEARTBEAT_INTERVAL")
-    expect(float(idle) > 2 * heartbeat, "ecs.yaml: the idle timeout cuts streams between heartbeats")
+    expect(float(idle) > 2 * heartbeat, "ecs.yaml: the idle timeout is not longer than two heartbeats")
     target = resources["TargetGroup"]["Properties"]
     expect(target["ProtocolVersion"] == "GRPC", "ecs.yaml: the target group does not speak gRPC")
-    expect(target["HealthCheckPath"] == "/grpc.health.v1.Health/Check", "ecs.yaml: no such health check")
-    expect(target["Matcher"] == {"GrpcCode": "0"}, "ecs.yaml: the health check takes other codes than OK")
+    expect(target["HealthCheckPath"] == "/grpc.health.v1.Health/Check", "ecs.yaml: the target group's health check has another path")
+    expect(target["Matcher"] == {"GrpcCode": "0"}, "ecs.yaml: the health check accepts other codes than OK")
+    check_hosts("ecs.yaml", template("ecs"), environment)
     service = resources["Service"]["Properties"]
-    expect(service["DesiredCount"]["Fn::If"][1] == 1, "ecs.yaml: a volume belongs to one task")
+    expect(service["DesiredCount"]["Fn::If"][1] == 1, "ecs.yaml: only one task may use a volume")
     deployment = service["DeploymentConfiguration"]
     limits = (deployment["MinimumHealthyPercent"]["Fn::If"][1], deployment["MaximumPercent"]["Fn::If"][1])
-    expect(limits == (0, 100), "ecs.yaml: a new task would come before the old one leaves the volume")
+    expect(limits == (0, 100), "ecs.yaml: a new task would start before the old one stops")
 
 
 def check_app_runner() -> None:
@@ -88,11 +105,15 @@ def check_app_runner() -> None:
     stack = pairs(image["RuntimeEnvironmentVariables"])
     source = yaml.safe_load(pathlib.Path("apprunner.yaml").read_text())["run"]
     file = {variable["name"]: variable["value"] for variable in source["env"]}
-    expect(service["HealthCheckConfiguration"]["Path"] == "/livez", "cloudformation/apprunner.yaml: no liveness")
+    expect(service["HealthCheckConfiguration"]["Path"] == "/livez", "cloudformation/apprunner.yaml: the health check is not /livez")
     for where, environment in (("cloudformation/apprunner.yaml", stack), ("apprunner.yaml", file)):
         check_names(where, environment)
         longest = seconds(environment, "MAX_STREAM_TIME")
-        expect(0 < longest <= PLATFORM_SECONDS - 5, f"{where}: streams are cut before they end")
+        expect(0 < longest <= PLATFORM_SECONDS - 5, f"{where}: MAX_STREAM_TIME is not below the platform's limit")
+    check_hosts("cloudformation/apprunner.yaml", template("apprunner"), stack)
+    default = template("apprunner")["Parameters"]["AllowedHosts"]["Default"]
+    for where, allowed in (("cloudformation/apprunner.yaml", default), ("apprunner.yaml", file.get("ALLOWED_HOSTS", ""))):
+        expect(is_allowed("abc123.us-east-1.awsapprunner.com", allowed), f"{where}: the service's own name is refused")
     for name in ("MAX_STREAM_TIME", "DATA_DIR", "EPHEMERAL_DISK", "JOURNAL", "BIND_ADDRESS"):
         expect(stack[name] == file[name], f"{name} differs between apprunner.yaml and the stack")
 
@@ -100,22 +121,25 @@ def check_app_runner() -> None:
 def check_storage() -> None:
     bucket = template("storage")["Resources"]["Bucket"]["Properties"]
     rules = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
-    # As `tara-export check` judges (src/store/s3/lifecycle.rs): whole prefixes, no tags.
+    # The rules of `tara-export check` (crates/store/src/s3/lifecycle.rs): complete prefixes, no tags.
     aborts = rules["abort-unfinished-uploads"]
-    expect(aborts["Prefix"] == {"Ref": "BasePath"}, "storage.yaml: unfinished parts lie elsewhere too")
-    expect("DaysAfterInitiation" in aborts["AbortIncompleteMultipartUpload"], "storage.yaml: aborts nothing")
+    expect(aborts["Prefix"] == {"Ref": "BasePath"}, "storage.yaml: the rule does not cover all unfinished parts")
+    expect("DaysAfterInitiation" in aborts["AbortIncompleteMultipartUpload"], "storage.yaml: the rule does not abort multipart uploads")
     expires = rules["expire-uploads"]
-    expect(expires["Prefix"] == {"Fn::Sub": "${BasePath}.tara-export/uploads/"}, "storage.yaml: uploads lie elsewhere")
-    expect("ExpirationInDays" in expires, "storage.yaml: uploads don't expire")
+    expect(expires["Prefix"] == {"Fn::Sub": "${BasePath}.tara-export/uploads/"}, "storage.yaml: the rule has another prefix than uploads")
+    expect("ExpirationInDays" in expires, "storage.yaml: uploads do not expire")
     for rule in rules.values():
-        expect(rule["Status"] == "Enabled", f"storage.yaml: {rule['Id']} is off")
+        expect(rule["Status"] == "Enabled", f"storage.yaml: {rule['Id']} is disabled")
         is_bundles = rule["Prefix"] == {"Ref": "BasePath"}
         expect(not (is_bundles and "ExpirationInDays" in rule), "storage.yaml: bundles would expire")
 
 
 def check_kubernetes() -> None:
+    def load_all(name: str) -> list[dict]:
+        return list(yaml.safe_load_all(pathlib.Path(f"deploy/kubernetes/{name}.yaml").read_text()))
+
     def load(name: str) -> dict:
-        return yaml.safe_load(pathlib.Path(f"deploy/kubernetes/{name}.yaml").read_text())
+        return load_all(name)[0]
 
     environment = load("configmap")["data"]
     check_names("configmap.yaml", environment)
@@ -124,15 +148,23 @@ def check_kubernetes() -> None:
     check_names("statefulset.yaml", {variable["name"]: "" for variable in container["env"]})
     pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
     needed = pause + seconds(environment, "SHUTDOWN_TIMEOUT") + CLOSING_SECONDS
-    expect(pod["terminationGracePeriodSeconds"] > needed, "statefulset.yaml: pods are killed before they end")
+    expect(pod["terminationGracePeriodSeconds"] > needed, "statefulset.yaml: the grace period is shorter than a regular shutdown")
     liveness, readiness = (container[f"{kind}Probe"]["grpc"].get("service") for kind in ("liveness", "readiness"))
-    expect(liveness == LIVENESS, "statefulset.yaml: pods are restarted for something else")
-    expect(readiness == READINESS, "statefulset.yaml: pods are unready for something else")
+    expect(liveness == LIVENESS, "statefulset.yaml: the liveness probe has another service name")
+    expect(readiness == READINESS, "statefulset.yaml: the readiness probe has another service name")
+    for service in load_all("service"):
+        name = service["metadata"]["name"]
+        # Each pod has its own name below a headless service.
+        hosts = [name] + ([f"tara-export-0.{name}"] if service["spec"].get("clusterIP") == "None" else [])
+        for host in hosts:
+            for domain in ("", ".review.svc", ".review.svc.cluster.local"):
+                is_served = is_allowed(host + domain, environment.get("ALLOWED_HOSTS", ""))
+                expect(is_served, f"configmap.yaml: ALLOWED_HOSTS has no {host}{domain}")
     mounts = [mount["mountPath"] for mount in container["volumeMounts"]]
-    expect(environment["DATA_DIR"] in mounts, "statefulset.yaml: DATA_DIR is on no volume")
+    expect(environment["DATA_DIR"] in mounts, "statefulset.yaml: DATA_DIR is not on a volume")
     kustomization = load("kustomization")
     files = {path.name for path in pathlib.Path("deploy/kubernetes").glob("*.yaml")} - {"kustomization.yaml"}
-    expect(set(kustomization["resources"]) == files, "kustomization.yaml: other resources than there are files")
+    expect(set(kustomization["resources"]) == files, "kustomization.yaml: the resources differ from the files")
 
 
 for check in (check_ecs, check_app_runner, check_storage, check_kubernetes):
@@ -141,4 +173,4 @@ for fault in faults:
     print(fault, file=sys.stderr)
 if faults:
     sys.exit(1)
-print("settings and times of the deployments fit")
+print("settings and times of the deployments are consistent")

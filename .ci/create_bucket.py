@@ -1,4 +1,4 @@
-"""Creates the bucket S3_BUCKET_NAME at AWS_ENDPOINT_URL, with nothing but the standard library."""
+"""Creates the bucket S3_BUCKET_NAME at AWS_ENDPOINT_URL, with the standard library only."""
 
 import datetime
 import hashlib

@@ -1,7 +1,7 @@
-"""Runs the built service with exactly the rights that deploy/cloudformation/roles.yaml gives it.
+"""Runs the built service with exactly the rights of deploy/cloudformation/roles.yaml.
 
-Run by .ci/real-s3 minio, whose server judges: the role's statements become the session policy of temporary
-credentials (AssumeRole). Everything that the service does in S3 must work with them, and deleting must not.
+Run by .ci/real-s3 minio, whose server enforces them: the role's statements become the session policy of temporary
+credentials (AssumeRole). All operations of the service in S3 must work with them, and deletions must fail.
 """
 
 import json
@@ -18,13 +18,13 @@ from cfnlint.decode import cfn_yaml
 BUCKET = os.environ["S3_BUCKET_NAME"]
 BASE_PATH = "tara/"
 SOURCES = BUCKET + "-sources"
-# The template's conditions in this run; what is missing is false.
+# The template's conditions in this run; missing ones are false.
 CONDITIONS = {"HasSources": True}
 BINARY = "target/debug/tara-export"
 
 
 def resolve(value):
-    """The template's value with this bucket and its sources, without keys of KMS and deleting."""
+    """Returns the template's value for this bucket and its sources, without KMS keys and without deletion."""
     match value:
         case {"Fn::Sub": text}:
             names = {"AWS::Partition": "aws", "BucketName": BUCKET, "BasePath": BASE_PATH}
@@ -60,7 +60,7 @@ def is_refused(call, **arguments) -> bool:
 place = {"endpoint_url": os.environ["AWS_ENDPOINT_URL"], "region_name": os.environ["AWS_REGION"]}
 admin = boto3.client("s3", **place)
 admin.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
-# Documents that requests name: below what the role may read, and beside it.
+# Documents that requests name, inside and outside of the prefix that the role may read.
 admin.create_bucket(Bucket=SOURCES)
 for key in ("reports/before.docx", "private/before.docx"):
     admin.put_object(Bucket=SOURCES, Key=key, Body=os.urandom(6 * 1024 * 1024))
@@ -78,7 +78,7 @@ with tempfile.TemporaryDirectory() as folder:
         "S3_BASE_PATH": BASE_PATH,
         "DATA_DIR": f"{folder}/data",
         "JOURNAL": "store",
-        # More than the role may read: it is the role that is tried out.
+        # More than the role may read, because this tests the role.
         "S3_SOURCES": f"s3://{SOURCES}/",
     }
     environment = {**os.environ, **limited, **settings}
@@ -91,8 +91,8 @@ with tempfile.TemporaryDirectory() as folder:
         assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
 
-    def naming(key: str) -> str:
-        """The path of a request whose document is this object."""
+    def request_naming(key: str) -> str:
+        """Writes a request whose document is this object, and returns its path."""
         request = json.loads(pathlib.Path("examples/request.json").read_text())
         request.pop("requestId", request.pop("request_id", None))
         request["documents"] = [{"kind": "KIND_BEFORE", "s3": {"uri": f"s3://{SOURCES}/{key}"}}]
@@ -102,7 +102,7 @@ with tempfile.TemporaryDirectory() as folder:
 
     rows = run("check")
     assert not re.search("(?m)^✗", rows), rows
-    # Large enough for parts, and for a copy inside S3 of what was uploaded.
+    # Large enough for a multipart upload and a copy inside S3.
     review = pathlib.Path(folder, "review")
     subprocess.run(["cp", "-r", "examples/sample-review", review], check=True)
     review.joinpath("before.docx").write_bytes(os.urandom(20 * 1024 * 1024))
@@ -113,8 +113,8 @@ with tempfile.TemporaryDirectory() as folder:
     assert run("report", name).startswith("DOCUMENT REVIEW REPORT")
     run("download", name, "--output", f"{folder}/bundle.zip")
     run("link", name, "readable_report.txt")
-    assert f"s3://{BUCKET}/" in run("export", naming("reports/before.docx"))
-    refused = attempt("export", naming("private/before.docx"))
+    assert f"s3://{BUCKET}/" in run("export", request_naming("reports/before.docx"))
+    refused = attempt("export", request_naming("private/before.docx"))
     assert refused.returncode == 1 and "reports" not in refused.stderr, refused
 
     session = boto3.client(
@@ -127,8 +127,8 @@ with tempfile.TemporaryDirectory() as folder:
     keys = [entry["Key"] for entry in session.list_objects_v2(Bucket=BUCKET, Prefix=BASE_PATH)["Contents"]]
     assert any(key.endswith("/manifest.json") for key in keys), keys
     kept = [key for key in keys if "/.tara-export/journal/" in key]
-    assert kept, "the journal's entry stays to its lifecycle rule"
+    assert kept, "the journal entry must stay until the lifecycle rule removes it"
     for key in keys:
         assert is_refused(session.delete_object, Bucket=BUCKET, Key=key), f"{key} could be deleted"
-    assert is_refused(session.put_object, Bucket=BUCKET, Key="elsewhere", Body=b""), "outside of the base path"
-    print(f"the role is enough for the service, and deletes none of its {len(keys)} objects")
+    assert is_refused(session.put_object, Bucket=BUCKET, Key="elsewhere", Body=b""), "a put outside of the base path succeeded"
+    print(f"the role is sufficient for the service, and cannot delete any of its {len(keys)} objects")

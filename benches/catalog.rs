@@ -1,15 +1,15 @@
-//! What it costs to list and to read exports as the catalogue grows, and how many reports a second
-//! come from memory: `cargo bench --bench catalog`; other sizes than the usual ones come behind it, as
-//! in `cargo bench --bench catalog -- 100 1000`.
+//! Costs of listing and reading exports by catalogue size, and reports per second from memory:
+//! `cargo bench --bench catalog`. Other sizes follow as arguments: `cargo bench --bench catalog --
+//! 100 1000`.
 //!
-//! Server, clients and the S3 server in memory share this process and this machine's loopback. Each
-//! measurement of throughput alternates with tonic's own unary echo of the very same answer, so that
-//! what else the machine does meets both.
+//! Server, clients and the in-memory S3 server share this process and this machine's loopback. Each
+//! throughput measurement alternates with tonic's own unary echo of the same response, so that
+//! other load on the machine affects both.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a benchmark that can't go on ends")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a failed benchmark ends")]
 
 #[path = "../tests/harness/catalogue.rs"]
-#[allow(dead_code, reason = "lists are tested with more of it")]
+#[allow(dead_code, reason = "only the list tests use all of it")]
 mod catalogue;
 
 use std::{
@@ -24,20 +24,23 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args as _, Command, FromArgMatches as _};
 use futures::{TryStreamExt as _, future::BoxFuture, future::try_join_all};
 use tara_export::{
-    client::{Client, session},
-    clock::SystemClock,
     config::{ListenSettings, Settings},
     export::Stores,
+    server::{Access, RunningServer, Service},
+};
+use tara_export_client::{
+    Client,
     proto::{
         GetReportRequest, GetReportResponse, ListExportsRequest, StartExportRequest,
         export_event::Event, export_service_client::ExportServiceClient, get_report_request::View,
     },
-    server::{Access, RunningServer, Service},
-    store::{
-        Store,
-        local::LocalStore,
-        s3::{S3Settings, S3Store, ServerSideEncryption},
-    },
+    session,
+};
+use tara_export_clock::SystemClock;
+use tara_export_store::{
+    Store,
+    local::LocalStore,
+    s3::{S3Settings, S3Store, ServerSideEncryption},
 };
 use tara_export_test_support::{Operation, TestS3};
 use tempfile::TempDir;
@@ -52,28 +55,28 @@ use tonic_prost::ProstCodec;
 
 use self::catalogue::Committed;
 
-/// Bundles of the catalogues, unless others are asked for.
+/// The default sizes of the catalogues, in bundles.
 const SIZES: [u64; 3] = [100, 10_000, 1_000_000];
 const PAGE_SIZE: i32 = 50;
-/// Times each page is asked for; the median is told.
-const REPEATED: usize = 21;
-/// Connections and calls at once of the throughput's measurement.
+/// Requests for each page; the median is printed.
+const REPETITIONS: usize = 21;
+/// Connections and concurrent calls of the throughput measurement.
 const CONNECTIONS: usize = 4;
-const CALLS_AT_ONCE: usize = 64;
+const CONCURRENT_CALLS: usize = 64;
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_secs(2);
-/// A folder's listing is kept once it has not changed for a second.
-const SETTLING: Duration = Duration::from_millis(1_100);
+/// A folder's listing is cached after it has not changed for a second.
+const SETTLE_TIME: Duration = Duration::from_millis(1_100);
 
 fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         println!(
-            "A page of {PAGE_SIZE} exports and a report, milliseconds (median of {REPEATED}):\n"
+            "A page of {PAGE_SIZE} exports and a report, milliseconds (median of {REPETITIONS}):\n"
         );
         println!("| bundles | store | page | first time | LIST, GET | again | LIST, GET | after an export |");
         println!("|--:|---|---|--:|--:|--:|--:|--:|");
-        // Cargo adds arguments of its own.
+        // Cargo adds its own arguments.
         let mut sizes: Vec<u64> =
             env::args().filter_map(|argument| argument.parse().ok()).collect();
         if sizes.is_empty() {
@@ -111,20 +114,20 @@ async fn in_s3(size: u64) {
     server.running.shut_down().await;
 }
 
-/// All index entries, and of the bundles those that are looked at: a list touches no other.
+/// Writes all index entries, but only the bundles that the lists read.
 async fn on_disk(size: u64) {
     let folder = tempfile::tempdir().expect("a folder");
-    let write = |(key, content): (tara_export::store::ObjectKey, Vec<u8>)| {
+    let write = |(key, content): (tara_export_store::ObjectKey, Vec<u8>)| {
         let path = folder.path().join(key.as_str());
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         fs::write(path, content).expect("a file");
     };
-    let looked_at = PAGE_SIZE as u64 * 4;
+    let read_count = PAGE_SIZE as u64 * 4;
     for number in 0..size {
         let bundle = bundle(number);
         write(bundle.index_entry());
         let from_middle = number.abs_diff(size / 2);
-        if number + looked_at >= size || from_middle <= looked_at || number <= looked_at {
+        if number + read_count >= size || from_middle <= read_count || number <= read_count {
             write(bundle.manifest());
             write(bundle.record());
         }
@@ -135,21 +138,21 @@ async fn on_disk(size: u64) {
     server.running.shut_down().await;
 }
 
-/// The first page, one in the middle and the last, each by a filter.
+/// Measures the first page, one in the middle and the last, each selected by a filter.
 async fn pages(server: &mut Server, size: u64, store: &str, s3: Option<&TestS3>) {
     let page = u64::try_from(PAGE_SIZE).expect("fifty");
     for (name, newest) in [("first", size - 1), ("middle", size / 2), ("last", page - 1)] {
         let filter = format!("accepted_time <= \"{}\"", bundle(newest).manifest.accepted_time);
-        tokio::time::sleep(SETTLING).await;
+        tokio::time::sleep(SETTLE_TIME).await;
         let (first_time, first_cost) = counted(s3, server.page(&filter, newest)).await;
         let (_, again_cost) = counted(s3, server.page(&filter, newest)).await;
         let mut again = Vec::new();
-        for _ in 0..REPEATED {
+        for _ in 0..REPETITIONS {
             again.push(server.page(&filter, newest).await);
         }
         let mut after_export = Vec::new();
         // Each export changes the index.
-        for _ in 0..REPEATED.min(if size > 100_000 { 3 } else { REPEATED }) {
+        for _ in 0..REPETITIONS.min(if size > 100_000 { 3 } else { REPETITIONS }) {
             server.export().await;
             after_export.push(server.page(&filter, newest).await);
         }
@@ -162,16 +165,16 @@ async fn pages(server: &mut Server, size: u64, store: &str, s3: Option<&TestS3>)
     }
 }
 
-/// What a call gives, and how many requests of S3 it took.
+/// The result of a call and the number of S3 requests that it needed.
 async fn counted<T>(s3: Option<&TestS3>, call: impl Future<Output = T>) -> (T, String) {
     let Some(s3) = s3 else { return (call.await, String::new()) };
     s3.reset_requests();
-    let answer = call.await;
+    let response = call.await;
     let count = |operation| s3.requests_of(operation).len();
     let (lists, reads) = (count(Operation::ListObjectsV2), count(Operation::GetObject));
     let others = s3.requests().len() - lists - reads;
-    assert_eq!(others, 0, "a page takes lists and reads only");
-    (answer, format!("{lists}, {reads}"))
+    assert_eq!(others, 0, "a page needs only lists and reads");
+    (response, format!("{lists}, {reads}"))
 }
 
 async fn reports(server: &mut Server, size: u64, store: &str) {
@@ -179,14 +182,14 @@ async fn reports(server: &mut Server, size: u64, store: &str) {
     let request = GetReportRequest { name, view: View::Json.into() };
     let first_time = server.report(&request).await;
     let mut again = Vec::new();
-    for _ in 0..REPEATED {
+    for _ in 0..REPETITIONS {
         again.push(server.report(&request).await);
     }
     let again = milliseconds(median(&mut again));
     println!("| {size} | {store} | GetReport | {} | | {again} | | |", milliseconds(first_time));
 }
 
-/// Reports from memory against an echo of the same answer, in turns.
+/// Measures reports from memory and an echo of the same response, alternating.
 async fn throughput() {
     let s3 = TestS3::start().await;
     let store: Arc<dyn Store> =
@@ -194,25 +197,25 @@ async fn throughput() {
     let mut server = Server::start(tempfile::tempdir().expect("a folder"), Some(store)).await;
     let name = server.export().await;
     println!(
-        "\nUnary calls a second, {CALLS_AT_ONCE} at once over {CONNECTIONS} connections, {ROUNDS} rounds in turns:\n"
+        "\nUnary calls a second, {CONCURRENT_CALLS} concurrent over {CONNECTIONS} connections, {ROUNDS} alternating rounds:\n"
     );
     println!(
-        "| view | answer, bytes | tonic echo | GetReport | ratio | lowest and highest ratio |"
+        "| view | response, bytes | tonic echo | GetReport | ratio | lowest and highest ratio |"
     );
     println!("|---|--:|--:|--:|--:|---|");
     for (view, title) in
         [(View::Json, "JSON"), (View::Text, "text"), (View::Structured, "structured")]
     {
         let request = GetReportRequest { name: name.clone(), view: view.into() };
-        let answer = server.client.get_report(request.clone()).await.expect("a report");
-        let answer = answer.into_inner();
-        let size_bytes = prost::Message::encoded_len(&answer);
-        let echo = start_echo(answer).await;
+        let response = server.client.get_report(request.clone()).await.expect("a report");
+        let response = response.into_inner();
+        let size_bytes = prost::Message::encoded_len(&response);
+        let echo = start_echo(response).await;
         let (mut echoes, mut reports, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-        // The first round warms both up.
+        // The first round is a warm-up.
         for round in 0..=ROUNDS {
-            let echo = calls_a_second(echo, &request).await;
-            let report = calls_a_second(server.address(), &request).await;
+            let echo = calls_per_second(echo, &request).await;
+            let report = calls_per_second(server.address(), &request).await;
             if round > 0 {
                 echoes.push(echo);
                 reports.push(report);
@@ -234,13 +237,13 @@ async fn throughput() {
     server.running.shut_down().await;
 }
 
-async fn calls_a_second(address: SocketAddr, request: &GetReportRequest) -> f64 {
+async fn calls_per_second(address: SocketAddr, request: &GetReportRequest) -> f64 {
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS {
         clients.push(ExportServiceClient::new(connect(address).await));
     }
     let started = Instant::now();
-    let callers = (0..CALLS_AT_ONCE).map(|caller| {
+    let callers = (0..CONCURRENT_CALLS).map(|caller| {
         let mut client = clients[caller % CONNECTIONS].clone();
         let request = request.clone();
         tokio::spawn(async move {
@@ -256,12 +259,12 @@ async fn calls_a_second(address: SocketAddr, request: &GetReportRequest) -> f64 
     f64::from(calls) / started.elapsed().as_secs_f64()
 }
 
-/// A plain tonic server that answers every call alike.
-async fn start_echo(answer: GetReportResponse) -> SocketAddr {
+/// Starts a plain tonic server that returns the same response to every call.
+async fn start_echo(response: GetReportResponse) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let server = tonic::transport::Server::builder().add_service(Echo(Arc::new(answer)));
+    let server = tonic::transport::Server::builder().add_service(Echo(Arc::new(response)));
     tokio::spawn(server.serve_with_incoming(incoming));
     address
 }
@@ -303,7 +306,7 @@ impl tower::Service<http::Request<Body>> for Echo {
     }
 }
 
-/// The service over a store, and clients of it.
+/// The service with a store, and clients of it.
 struct Server {
     running: RunningServer,
     client: ExportServiceClient<Channel>,
@@ -343,22 +346,22 @@ impl Server {
         self.running.address()
     }
 
-    /// Makes one more bundle; its name.
+    /// Exports another bundle; returns its name.
     async fn export(&mut self) -> String {
         self.exports += 1;
         let mut request = self.sample.clone();
         if let Some(review) = &mut request.review {
-            // One name in one second would measure the search for a free folder.
+            // The same name in the same second would measure the search for a free folder.
             review.document_name = format!("incident report {}.docx", self.exports);
         }
         let events: Vec<_> = self.exporter.export(request).try_collect().await.expect("an export");
         match events.into_iter().next_back().and_then(|event| event.event) {
             Some(Event::Completed(completed)) => completed.export.expect("an export").name,
-            other => panic!("the export ended otherwise: {other:?}"),
+            other => panic!("the export did not complete: {other:?}"),
         }
     }
 
-    /// How long the page takes whose newest bundle has this number.
+    /// The time for the page whose newest bundle has this number.
     async fn page(&mut self, filter: &str, newest: u64) -> Duration {
         let request = ListExportsRequest {
             page_size: PAGE_SIZE,
@@ -408,6 +411,5 @@ fn s3_settings(server: &TestS3) -> S3Settings {
         read_timeout: Duration::from_secs(5),
         operation_timeout: Duration::from_secs(60),
         concurrent_requests: 256,
-        prices: Default::default(),
     }
 }

@@ -1,8 +1,8 @@
-//! One large document from a file through the service into a real server, beside programs that copy the file
-//! there themselves: `.ci/real-s3 minio cargo bench --bench large_document`. What the server's memory comes
-//! to: `.ci/real-s3 minio cargo bench --bench large_document -- --peak-memory`.
+//! One large document from a file through the service into a real server, compared with programs
+//! that copy the file directly: `.ci/real-s3 minio cargo bench --bench large_document`. The
+//! server's peak memory: `.ci/real-s3 minio cargo bench --bench large_document -- --peak-memory`.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a benchmark that can't go on ends")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a failed benchmark ends")]
 
 mod support;
 
@@ -23,26 +23,26 @@ use support::{
     server::Server,
     statistics::Times,
 };
-use tara_export::client::{Client, UploadedFile};
+use tara_export_client::{Client, UploadedFile};
 use tempfile::TempDir;
 
 const GIB: u64 = 1024 * 1024 * 1024;
 
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Runs of each contender.
+    /// Runs of each program.
     #[arg(long, default_value_t = 5)]
     runs: usize,
-    /// The document's size.
+    /// Size of the document.
     #[arg(long, default_value = "1GiB")]
     size: ByteSize,
     /// Measure only tara-export.
     #[arg(long)]
     alone: bool,
-    /// Measure the server's memory instead: needs 10 GiB of disk.
+    /// Measure the server's memory instead; needs 10 GiB of disk.
     #[arg(long)]
     peak_memory: bool,
-    /// cargo says so.
+    /// Passed by cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -64,7 +64,7 @@ fn main() {
 }
 
 #[derive(Default)]
-struct Own {
+struct OwnTimes {
     upload: Vec<Duration>,
     export: Vec<Duration>,
     client_cpu: Vec<Duration>,
@@ -78,9 +78,9 @@ async fn measure_time(arguments: &Arguments, bucket: &Bucket) {
     let server = Server::start(bucket.address);
     let client = server.client().await;
     let peers = Peers::new(bucket.address);
-    let mut own = Own::default();
+    let mut own = OwnTimes::default();
     let mut mc_copy = Vec::new();
-    let mut others: Vec<Vec<peers::Took>> = vec![Vec::new(); Peer::ALL.len()];
+    let mut others: Vec<Vec<peers::RunCost>> = vec![Vec::new(); Peer::ALL.len()];
     for run in 0..arguments.runs {
         run_own(&client, &server, &file, run, &mut own).await;
         bucket.clear().await;
@@ -103,31 +103,31 @@ async fn measure_time(arguments: &Arguments, bucket: &Bucket) {
     count_bytes(bucket, &file, arguments.size).await;
 }
 
-/// What passes between the service and S3 for an export of a document that lies there already.
+/// Counts the bytes between the service and S3 for an export of a document that is already there.
 async fn count_bytes(bucket: &Bucket, file: &Path, size: ByteSize) {
     let proxy = LatencyProxy::start(bucket.address, Duration::ZERO).expect("a proxy");
     let server = Server::start(proxy.address);
     let client = server.client().await;
     client.check_storage().await.expect("a check");
     let request = review::sample();
-    let passed_by = async |request| {
-        let before = proxy.passed_bytes();
+    let transferred_by = async |request| {
+        let before = proxy.transferred_bytes();
         review::export(&client, request).await.expect("an export");
-        proxy.passed_bytes() - before
+        proxy.transferred_bytes() - before
     };
-    let without = passed_by(review::named(&request, "without")).await;
+    let without = transferred_by(review::named(&request, "without")).await;
     let uploaded = upload(&client, file).await;
     let large = review::with_upload(&request, &uploaded);
-    let with = passed_by(review::named(&large, "with")).await;
+    let with = transferred_by(review::named(&large, "with")).await;
     println!(
-        "between service and S3: {} KiB for an export without the document, {} KiB with {size} that lie in S3",
+        "between service and S3: {} KiB for an export without the document, {} KiB with {size} that are already in S3",
         without / 1024,
         with / 1024
     );
     bucket.clear().await;
 }
 
-async fn run_own(client: &Client, server: &Server, file: &Path, run: usize, own: &mut Own) {
+async fn run_own(client: &Client, server: &Server, file: &Path, run: usize, own: &mut OwnTimes) {
     let (client_before, server_before) = (process::own_cpu(), server.cpu());
     let started = Instant::now();
     let uploaded = upload(client, file).await;
@@ -142,8 +142,8 @@ async fn run_own(client: &Client, server: &Server, file: &Path, run: usize, own:
 
 fn report(
     arguments: &Arguments,
-    own: Own,
-    others: Vec<Vec<peers::Took>>,
+    own: OwnTimes,
+    others: Vec<Vec<peers::RunCost>>,
     mc_copy: Vec<Duration>,
     gibibytes: f64,
 ) {
@@ -179,7 +179,7 @@ fn report(
     }
     println!("\n| | median (quartiles) |");
     println!("|---|---|");
-    println!("| export of what was uploaded | {} |", export.in_seconds());
+    println!("| export of the uploaded document | {} |", export.in_seconds());
     println!("| upload and export | {} |", both.in_seconds());
     if let (Some(mc), Some((fastest, times))) = (mc, fastest) {
         let sums = mc.iter().zip(&mc_copy).map(|(run, copy)| run.time + *copy);
@@ -196,14 +196,14 @@ fn report(
     }
 }
 
-/// The server's peak memory by what it carries, each time in a new process.
+/// Measures the server's peak memory for several loads, each in a new process.
 async fn measure_memory(bucket: &Bucket) {
     println!("\n| | server's peak memory, MiB |");
     println!("|---|---|");
     let server = Server::start(bucket.address);
     let client = server.client().await;
     client.check_storage().await.expect("a check");
-    tell_memory("started and checked", &server);
+    print_memory("started and checked", &server);
     for (name, count, size_bytes) in [
         ("one document of 1 GiB, uploaded and exported", 1, GIB),
         ("one document of 5 GiB, uploaded and exported", 1, 5 * GIB),
@@ -223,16 +223,17 @@ async fn measure_memory(bucket: &Bucket) {
             }
         });
         futures::future::join_all(exports).await;
-        tell_memory(name, &server);
+        print_memory(name, &server);
         bucket.clear().await;
     }
 }
 
-fn tell_memory(name: &str, server: &Server) {
+fn print_memory(name: &str, server: &Server) {
     println!("| {name} | {} |", server.peak_memory_bytes() / 1024 / 1024);
 }
 
-/// Sends a file. A file that did not change is the upload that is there already, so it is made to.
+/// Uploads a file. An unchanged file would reuse the existing upload, so its modification time is
+/// set.
 async fn upload(client: &Client, file: &Path) -> UploadedFile {
     let now = FileTimes::new().set_modified(SystemTime::now());
     let opened = File::options().write(true).open(file).expect("the file");
@@ -240,7 +241,7 @@ async fn upload(client: &Client, file: &Path) -> UploadedFile {
     client.upload_file(file, |_| {}).await.expect("an upload")
 }
 
-/// Bytes that nothing compresses (xorshift; Marsaglia 2003).
+/// Writes incompressible bytes (xorshift; Marsaglia 2003).
 fn write_random(file: &Path, size_bytes: u64) {
     let mut writer = BufWriter::new(File::create(file).expect("a file"));
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -248,18 +249,18 @@ fn write_random(file: &Path, size_bytes: u64) {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        writer.write_all(&state.to_le_bytes()).expect("room on the disk");
+        writer.write_all(&state.to_le_bytes()).expect("free disk space");
     }
-    writer.flush().expect("room on the disk");
+    writer.flush().expect("free disk space");
 }
 
-/// Files that take no room on this disk, each with other content.
+/// Sparse files, each with different content.
 fn sparse_files(count: u64, size_bytes: u64) -> (TempDir, Vec<PathBuf>) {
     let folder = tempfile::tempdir().expect("a folder");
     let files = (0..count).map(|number| {
         let path = folder.path().join(format!("document-{number}.bin"));
         let mut file = File::create(&path).expect("a file");
-        file.write_all(&number.to_le_bytes()).expect("room on the disk");
+        file.write_all(&number.to_le_bytes()).expect("free disk space");
         file.set_len(size_bytes).expect("a sparse file");
         path
     });

@@ -1,8 +1,8 @@
-//! How many small bundles a second, by how many callers export at once:
-//! `.ci/real-s3 minio cargo bench --bench load`. Beside it, in turns, the same objects put by a bare loop
-//! over the AWS SDK: what the store itself can take.
+//! Small bundles per second by number of concurrent callers: `.ci/real-s3 minio cargo bench --bench
+//! load`. Alternating with it, a bare loop over the AWS SDK puts the same objects, which measures
+//! the limit of the store.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a benchmark that can't go on ends")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a failed benchmark ends")]
 
 mod support;
 
@@ -19,24 +19,25 @@ use clap::Parser;
 use futures::future::join_all;
 use support::{
     bucket::Bucket,
-    load::{Measured, all, middle, tell, through_service},
+    load::{Measured, all, median_measurement, print_row, through_service},
     review,
     server::Server,
 };
-use tara_export::{client::Client, digest::Sha256, proto::StartExportRequest};
+use tara_export_client::{Client, proto::StartExportRequest};
+use tara_export_digest::Sha256;
 
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// How many callers export at once.
+    /// Numbers of concurrent callers.
     #[arg(long, value_delimiter = ',', default_value = "1,8,64")]
     exporters: Vec<usize>,
-    /// Exports in each measurement, of all callers together.
+    /// Exports per measurement, of all callers together.
     #[arg(long, default_value_t = 640)]
     exports: usize,
-    /// Measurements of the service and of the bare loop, in turns.
+    /// Alternating measurements of the service and of the bare loop.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// cargo says so.
+    /// Passed by cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -53,7 +54,7 @@ async fn measure(arguments: &Arguments) {
     let request = review::sample();
     let objects = Arc::new(BundleObjects::read(&bucket, &server.client().await, &request).await);
     println!(
-        "\n{} exports of {} objects, {} KiB each, {} rounds in turns; times in milliseconds:\n",
+        "\n{} exports of {} objects, {} KiB each, {} alternating rounds; times in milliseconds:\n",
         arguments.exports,
         objects.count(),
         objects.size_bytes() / 1024,
@@ -68,7 +69,7 @@ async fn measure(arguments: &Arguments) {
             clients.push(server.client().await);
         }
         let (mut own, mut bare) = (Vec::new(), Vec::new());
-        // The first round warms connections up, and does not count.
+        // The first round is a warm-up and is not counted.
         for round in 0..=arguments.rounds {
             run_number += 1;
             let exports = if round == 0 { exporters * 2 } else { arguments.exports };
@@ -79,19 +80,19 @@ async fn measure(arguments: &Arguments) {
                 bare.push(directly);
             }
         }
-        let own = middle(own);
-        let bare = middle(bare);
-        tell(exporters, "tara-export", &own);
-        tell(exporters, "bare SDK loop", &bare);
+        let own = median_measurement(own);
+        let bare = median_measurement(bare);
+        print_row(exporters, "tara-export", &own);
+        print_row(exporters, "bare SDK loop", &bare);
         println!(
             "| {exporters} | ratio | {:.2} | | | | | |",
-            own.exports_a_second / bare.exports_a_second
+            own.exports_per_second / bare.exports_per_second
         );
     }
     println!("\nserver's peak memory: {} MiB", server.peak_memory_bytes() / 1024 / 1024);
 }
 
-/// The same objects, in the same order, with nothing around them.
+/// Puts the same objects in the same order, without the service.
 async fn directly(
     bucket: &Bucket,
     objects: &Arc<BundleObjects>,
@@ -118,13 +119,13 @@ async fn directly(
     all(loops).await
 }
 
-/// The objects that one export makes, by the round trip that they are put in.
+/// The objects of one export, by the step that puts them.
 struct BundleObjects {
     steps: [Vec<(String, Bytes)>; 3],
 }
 
 impl BundleObjects {
-    /// Those of an export that is made for it.
+    /// Exports a review and reads its objects.
     async fn read(bucket: &Bucket, client: &Client, request: &StartExportRequest) -> Self {
         bucket.clear().await;
         review::export(client, review::named(request, "first")).await.expect("an export");
@@ -153,8 +154,8 @@ impl BundleObjects {
         self.steps.iter().flatten().map(|(_, content)| content.len()).sum()
     }
 
-    /// Puts them below a prefix: each step side by side, one step after the other, with the look for a
-    /// manifest in the first as the service does.
+    /// Puts the objects below a prefix: the objects of a step concurrently, the steps in sequence,
+    /// and the check for a manifest in the first step, like the service.
     async fn put(&self, bucket: &Bucket, prefix: &str) {
         let manifest = async {
             let request = bucket.client.head_object().bucket(&bucket.name);
@@ -180,5 +181,5 @@ async fn put(bucket: &Bucket, key: String, content: Bytes) {
     let sha256 = BASE64.encode(Sha256::of(&content).as_bytes());
     let request = bucket.client.put_object().bucket(&bucket.name).key(key).if_none_match("*");
     let request = request.checksum_sha256(sha256).body(content.into());
-    request.send().await.expect("the store takes it");
+    request.send().await.expect("the store accepts the object");
 }

@@ -1,7 +1,7 @@
-//! What TLS, authentication, metrics and traces cost: exports a second of a server with all of it on, beside one
-//! with none of it, in turns: `.ci/real-s3 minio cargo bench --bench observed`.
+//! The cost of TLS, authentication, metrics and traces: exports per second of a server with all of
+//! them and of one without, alternating: `.ci/real-s3 minio cargo bench --bench observed`.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a benchmark that can't go on ends")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a failed benchmark ends")]
 
 mod support;
 
@@ -15,14 +15,12 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use support::{
     bucket::Bucket,
-    load::{middle, tell, through_service},
+    load::{median_measurement, print_row, through_service},
     review,
     server::Server,
 };
-use tara_export::{
-    client::{Client, ConnectOptions, Token},
-    digest::Sha256,
-};
+use tara_export_client::{Client, ConnectOptions, Token};
+use tara_export_digest::Sha256;
 use tokio::net::TcpListener;
 use tonic::{Request, Response, Status, transport::server::TcpIncoming};
 
@@ -30,16 +28,16 @@ const TOKEN: &str = "0f3c9a57d1e84b6290cdbe31a7f84e5d";
 
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// How many callers export at once.
+    /// Numbers of concurrent callers.
     #[arg(long, value_delimiter = ',', default_value = "8,64")]
     exporters: Vec<usize>,
-    /// Exports in each measurement, of all callers together.
+    /// Exports per measurement, of all callers together.
     #[arg(long, default_value_t = 640)]
     exports: usize,
-    /// Measurements of each server, in turns.
+    /// Alternating measurements of each server.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// cargo says so.
+    /// Passed by cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -56,17 +54,17 @@ async fn measure(arguments: &Arguments) {
     let plain = Server::start(bucket.address);
     let observed = observed(bucket.address, folder.path(), &collector().await);
     let request = review::sample();
-    println!("\n{} exports, {} rounds in turns:\n", arguments.exports, arguments.rounds);
+    println!("\n{} exports, {} alternating rounds:\n", arguments.exports, arguments.rounds);
     println!("| callers | | exports a second | median | p90 | p99 | errors | CPU ms an export |");
     println!("|---|---|---|---|---|---|---|---|");
     let mut run_number = 0;
     for exporters in arguments.exporters.iter().copied() {
         let mut measured = [Vec::new(), Vec::new()];
         let clients = [clients(&plain, exporters).await, clients(&observed, exporters).await];
-        // The first round warms connections up, and does not count.
+        // The first round is a warm-up and is not counted.
         for round in 0..=arguments.rounds {
             let exports = if round == 0 { exporters * 2 } else { arguments.exports };
-            // Who goes first changes, since each finds the store as the other left it.
+            // The order alternates, because each server finds the store as the other left it.
             let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
             for one in order {
                 run_number += 1;
@@ -78,10 +76,10 @@ async fn measure(arguments: &Arguments) {
                 }
             }
         }
-        let [off, on] = measured.map(middle);
-        tell(exporters, "all off", &off);
-        tell(exporters, "all on", &on);
-        let ratio = on.exports_a_second / off.exports_a_second;
+        let [off, on] = measured.map(median_measurement);
+        print_row(exporters, "all off", &off);
+        print_row(exporters, "all on", &on);
+        let ratio = on.exports_per_second / off.exports_per_second;
         println!("| {exporters} | ratio | {ratio:.3} | | | | | |");
     }
 }
@@ -94,7 +92,7 @@ async fn clients(server: &Server, count: usize) -> Vec<Client> {
     clients
 }
 
-/// A server with TLS, tokens, metrics for both readers, and traces of one call in a hundred.
+/// Starts a server with TLS, tokens, metrics for both readers, and traces of one call in a hundred.
 fn observed(s3: SocketAddr, folder: &Path, collector: &str) -> Server {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -129,7 +127,7 @@ fn observed(s3: SocketAddr, folder: &Path, collector: &str) -> Server {
     Server::start_with(s3, "https", &flags, options)
 }
 
-/// A collector that takes everything and keeps nothing.
+/// A trace collector that discards everything.
 struct Collector;
 
 #[tonic::async_trait]

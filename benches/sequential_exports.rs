@@ -1,11 +1,11 @@
-//! How long one small export takes, from the call to `completed`, one after the other over one
-//! connection: `cargo bench --bench sequential_exports`.
+//! Duration of one small export, from the call to `completed`, in sequence over one connection:
+//! `cargo bench --bench sequential_exports`.
 //!
-//! The server, its client and the S3 server in memory share this process and this machine's
-//! loopback. With a settable latency in front of every S3 request, the difference divided by the
-//! latency is the number of round trips an export takes.
+//! The server, its client and the in-memory S3 server share this process and this machine's
+//! loopback. With a latency added to every S3 request, the difference divided by the latency is the
+//! number of round trips of an export.
 
-#![allow(clippy::expect_used, reason = "a benchmark that can't go on ends")]
+#![allow(clippy::expect_used, reason = "a failed benchmark ends")]
 
 use std::{
     env,
@@ -18,23 +18,26 @@ use std::{
 use clap::{Args as _, Command, FromArgMatches as _};
 use futures::TryStreamExt as _;
 use tara_export::{
-    client::{Client, session},
-    clock::SystemClock,
     config::{ListenSettings, Settings},
     export::Stores,
-    proto::{StartExportRequest, export_event::Event},
     server::{Access, RunningServer, Service},
-    store::{
-        Store,
-        local::LocalStore,
-        s3::{S3Settings, S3Store, ServerSideEncryption},
-    },
+};
+use tara_export_client::{
+    Client,
+    proto::{StartExportRequest, export_event::Event},
+    session,
+};
+use tara_export_clock::SystemClock;
+use tara_export_store::{
+    Store,
+    local::LocalStore,
+    s3::{S3Settings, S3Store, ServerSideEncryption},
 };
 use tara_export_test_support::TestS3;
 
 const WARM_UP: usize = 20;
 const EXPORTS: usize = 200;
-/// A peer's delayed acknowledgement comes after 40 ms: without TCP_NODELAY exports wait for it.
+/// A peer's delayed acknowledgement takes 40 ms: without TCP_NODELAY, exports wait for it.
 const STALL: Duration = Duration::from_millis(40);
 
 fn main() {
@@ -47,7 +50,7 @@ fn main() {
         println!("|---|---|---|---|---|---|");
         measure("local disk", None, &request).await;
         measure("S3 server in memory", Some(Duration::ZERO), &request).await;
-        measure("the same, 20 ms later at each request", Some(Duration::from_millis(20)), &request).await;
+        measure("the same with 20 ms latency per request", Some(Duration::from_millis(20)), &request).await;
     });
 }
 
@@ -82,7 +85,7 @@ async fn measure(name: &str, s3_latency: Option<Duration>, request: &StartExport
     for number in 0..WARM_UP + EXPORTS {
         let mut request = request.clone();
         if let Some(review) = &mut request.review {
-            // One name in one second would measure the search for a free folder.
+            // The same name in the same second would measure the search for a free folder.
             review.document_name = format!("incident report {number}.docx");
         }
         let started = Instant::now();
@@ -92,7 +95,7 @@ async fn measure(name: &str, s3_latency: Option<Duration>, request: &StartExport
             events.last().and_then(|event| event.event.as_ref()),
             Some(Event::Completed(_))
         );
-        assert!(completed, "the export ended otherwise");
+        assert!(completed, "the export did not complete");
         if number >= WARM_UP {
             times.push(elapsed);
         }
@@ -127,6 +130,5 @@ fn s3_settings(server: &TestS3) -> S3Settings {
         read_timeout: Duration::from_secs(5),
         operation_timeout: Duration::from_secs(60),
         concurrent_requests: 256,
-        prices: Default::default(),
     }
 }

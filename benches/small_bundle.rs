@@ -1,10 +1,11 @@
-//! How long one small bundle takes, from the call to `completed`, beside programs that copy the same files
-//! to the same server: `.ci/real-s3 minio cargo bench --bench small_bundle`.
+//! Duration of one small bundle, from the call to `completed`, compared with programs that copy the
+//! same files to the same server: `.ci/real-s3 minio cargo bench --bench small_bundle`.
 //!
-//! One contender after the other, round after round, so that whatever else the machine does meets them all.
-//! Programs that are started for each bundle count from their start, as a caller would have to wait.
+//! The programs run in sequence, round after round, so that other load on the machine affects all
+//! of them. The start of a program counts if it is started for each bundle, because a caller would
+//! have to wait for it.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a benchmark that can't go on ends")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a failed benchmark ends")]
 
 mod support;
 
@@ -19,14 +20,14 @@ use support::{
     server::Server,
     statistics::Times,
 };
-use tara_export::proto::StartExportRequest;
+use tara_export_client::proto::StartExportRequest;
 
-/// Runs of each contender before those that count.
+/// Runs of each program that are not counted.
 const WARM_UP: usize = 3;
 
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Runs of each contender.
+    /// Runs of each program.
     #[arg(long, default_value_t = 15)]
     runs: usize,
     /// Round-trip times to the S3 server, in milliseconds.
@@ -35,7 +36,7 @@ struct Arguments {
     /// Measure only tara-export.
     #[arg(long)]
     alone: bool,
-    /// cargo says so.
+    /// Passed by cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -81,7 +82,7 @@ async fn measure(arguments: &Arguments, bucket: &Bucket, round_trip: Duration) {
         let (_, time) = review::export(&client, request).await.expect("an export");
         let mut round = Vec::new();
         if let Some(boto3) = &mut boto3 {
-            round.push(("boto3, one after the other", boto3.export(false, &format!("one/{run}/"))));
+            round.push(("boto3, sequential", boto3.export(false, &format!("one/{run}/"))));
             round.push(("boto3, 16 threads", boto3.export(true, &format!("threads/{run}/"))));
             for peer in Peer::ALL {
                 let prefix = format!("{}/{run}/", peer.name());
@@ -116,10 +117,10 @@ async fn measure(arguments: &Arguments, bucket: &Bucket, round_trip: Duration) {
     }
 }
 
-/// The files of one bundle, for the others to copy: how many, and of how many bytes.
+/// Downloads the files of one bundle for the other programs; returns their number and total size.
 async fn fetch_files(
     bucket: &Bucket,
-    client: &tara_export::client::Client,
+    client: &tara_export_client::Client,
     request: &StartExportRequest,
     folder: &Path,
 ) -> (usize, u64) {
@@ -134,7 +135,7 @@ async fn fetch_files(
     (keys.len(), sizes.sum())
 }
 
-/// Everybody must have put every file.
+/// Checks that every program has put every file.
 async fn check(bucket: &Bucket, round: &[(&str, Duration)], count: usize) {
     if round.is_empty() {
         return;

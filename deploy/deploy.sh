@@ -1,24 +1,25 @@
 #!/usr/bin/env bash
-# Builds the image, pushes it, and creates or updates everything that runs it.
+# Builds and pushes the image, and creates or updates all stacks.
 #
 #   deploy/deploy.sh [OPTION]... REGION APP TAG
 #
 #   deploy/deploy.sh --parameter VpcId=vpc-… --parameter SubnetA=subnet-… --parameter SubnetB=subnet-… \
-#     --parameter CertificateArn=arn:… --parameter ClientCidr=10.0.0.0/8 us-east-1 tara-export 0.1.0
+#     --parameter CertificateArn=arn:… --parameter ClientCidr=10.0.0.0/8 \
+#     --parameter AllowedHosts=export.example.com us-east-1 tara-export 0.1.0
 #
-#   REGION   AWS region of everything
-#   APP      name of the image's repository, and what the names of the stacks begin with
-#   TAG      the image's tag, such as the release or the commit; a tag that is there is not built again
+#   REGION   AWS region of all resources
+#   APP      name of the image's repository, and prefix of the stacks' names
+#   TAG      the image's tag, such as the release or the commit; an existing tag is not built again
 #
-#   --platform ecs|apprunner   what runs it (default: ecs)
-#   --bucket NAME              a bucket that is there; without it, APP-ACCOUNT-REGION is made
-#   --base-path PATH           S3_BASE_PATH, with its slash at the end (default: tara/)
-#   --parameter NAME=VALUE     a parameter of deploy/cloudformation/PLATFORM.yaml; as often as needed
+#   --platform ecs|apprunner   the platform (default: ecs)
+#   --bucket NAME              an existing bucket; default: APP-ACCOUNT-REGION, which is created
+#   --base-path PATH           S3_BASE_PATH, with a trailing slash (default: tara/)
+#   --parameter NAME=VALUE     a parameter of deploy/cloudformation/PLATFORM.yaml; can be repeated
 #   --storage-parameter NAME=VALUE, --roles-parameter NAME=VALUE   the same for storage.yaml and roles.yaml
 #   --dry-run                  print every command, and run none
 #
-# Needs docker (with BuildKit) and the AWS CLI, version 2, with credentials where that finds them. What it has
-# done it does not do again: after a failure, run it again.
+# Requires docker (with BuildKit) and the AWS CLI, version 2, with credentials. After a failure, run it again:
+# finished steps are not repeated.
 set -euo pipefail
 
 usage() {
@@ -47,17 +48,17 @@ while [ $# -gt 0 ]; do
       ;;
     --dry-run) dry_run=true && shift ;;
     -h | --help) usage && exit 0 ;;
-    -*) fail "no such option: $1 (--help tells them)" ;;
+    -*) fail "unknown option: $1 (see --help)" ;;
     *) break ;;
   esac
 done
 [ $# -eq 3 ] || { usage >&2; exit 2; }
 region=$1 app=$2 tag=$3
-[[ $region =~ ^[a-z]{2}(-[a-z]+)+-[0-9]$ ]] || fail "REGION must be a region such as us-east-1, and is $region"
-# The repository's, the bucket's and the stacks' names, all at once.
-[[ $app =~ ^[a-z][a-z0-9-]{1,30}[a-z0-9]$ ]] || fail "APP must be lower-case letters, digits and hyphens, and is $app"
-[[ $tag =~ ^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$ && $tag != latest ]] || fail "TAG must be a tag that means one image, and is $tag"
-[[ $platform =~ ^(ecs|apprunner)$ ]] || fail "--platform must be ecs or apprunner, and is $platform"
+[[ $region =~ ^[a-z]{2}(-[a-z]+)+-[0-9]$ ]] || fail "REGION must be a region such as us-east-1, not $region"
+# A valid name of the repository, the bucket and the stacks.
+[[ $app =~ ^[a-z][a-z0-9-]{1,30}[a-z0-9]$ ]] || fail "APP must be lower-case letters, digits and hyphens, not $app"
+[[ $tag =~ ^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$ && $tag != latest ]] || fail "TAG must be the tag of one image, not $tag"
+[[ $platform =~ ^(ecs|apprunner)$ ]] || fail "--platform must be ecs or apprunner, not $platform"
 [[ -z $base_path || $base_path =~ ^[^/].*/$ ]] || fail "--base-path must end with a slash, and not begin with one"
 cd "$(dirname "$0")/.."
 
@@ -65,13 +66,13 @@ print() {
   printf '%q ' "$@"
   printf '\n'
 }
-# Prints a command, and runs it.
+# Prints a command and runs it.
 run() {
   print "$@" >&2
   "$dry_run" || "$@"
 }
-# The same for a command whose output is asked for; in a dry run a name in its place.
-ask() {
+# Prints a command, runs it and returns its output; a placeholder in a dry run.
+query() {
   local name=$1
   shift
   print "$@" >&2
@@ -87,24 +88,24 @@ stack() {
 }
 output() {
   local stack=$1 key=$2
-  ask "<$key of $app-$stack>" aws cloudformation describe-stacks --region "$region" --stack-name "$app-$stack" \
+  query "<$key of $app-$stack>" aws cloudformation describe-stacks --region "$region" --stack-name "$app-$stack" \
     --query "Stacks[0].Outputs[?OutputKey=='$key'].OutputValue | [0]" --output text
 }
-# Whether the registry has the tag. In a dry run it has not, so that every command is shown.
+# Whether the registry has the tag. False in a dry run, so that every command is shown.
 is_pushed() {
   print aws ecr describe-images --region "$region" --repository-name "$app" --image-ids "imageTag=$tag" >&2
   ! "$dry_run" && aws ecr describe-images --region "$region" --repository-name "$app" \
     --image-ids "imageTag=$tag" >/dev/null 2>&1
 }
 log_in() {
-  # In a pipe: a password on a command line could be read by others.
+  # Through a pipe, because other users can read command lines.
   printf '%s | %s\n' "$(print aws ecr get-login-password --region "$region")" \
     "$(print docker login --username AWS --password-stdin "$1")" >&2
   "$dry_run" || aws ecr get-login-password --region "$region" |
     docker login --username AWS --password-stdin "$1"
 }
 
-account=$(ask '<account>' aws sts get-caller-identity --query Account --output text)
+account=$(query '<account>' aws sts get-caller-identity --query Account --output text)
 
 stack registry registry "RepositoryName=$app"
 repository=$(output registry RepositoryUri)
@@ -113,15 +114,15 @@ if ! is_pushed; then
   run docker build --file deploy/Dockerfile --platform linux/amd64 --tag "$repository:$tag" .
   run docker push "$repository:$tag"
 fi
-# By digest: what was tested is what runs.
-digest=$(ask '<digest>' aws ecr describe-images --region "$region" --repository-name "$app" \
+# By digest, so that the tested image is deployed.
+digest=$(query '<digest>' aws ecr describe-images --region "$region" --repository-name "$app" \
   --image-ids "imageTag=$tag" --query 'imageDetails[0].imageDigest' --output text)
 
 if [ -z "$bucket" ]; then
   bucket=$app-$account-$region
   stack storage storage "BucketName=$bucket" "BasePath=$base_path" "${storage_parameters[@]}"
 fi
-# Roles differ from platform to platform, so that both can be there.
+# One stack of roles per platform, so that both can exist.
 stack "$platform-roles" roles "Platform=$platform" "BucketName=$bucket" "BasePath=$base_path" "${roles_parameters[@]}"
 service_role=$(output "$platform-roles" ServiceRoleArn)
 common=(
@@ -138,4 +139,4 @@ case "$platform" in
     ;;
 esac
 address=$(output "$platform" Address)
-printf 'tara-export %s is at %s\n' "$tag" "$address"
+printf 'tara-export %s is deployed at %s\n' "$tag" "$address"

@@ -1,12 +1,13 @@
-//! Exports a review's folder through a server, shows how it goes, and downloads the readable report:
+//! Exports a review folder through a server, shows the progress, and downloads the readable report:
 //! `cargo run --example export_review -- http://127.0.0.1:8080 examples/sample-review`.
 
 use std::{error::Error, path::Path};
 
 use futures::TryStreamExt as _;
-use tara_export::{
-    client::{Client, ClientError, session},
+use tara_export_client::{
+    Client, ClientError,
     proto::{Export, export_event::Event},
+    session,
 };
 
 #[tokio::main]
@@ -21,12 +22,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-// The README of the client shows this function.
+// The client's README shows this function.
 pub(crate) async fn export_review(
     client: &Client,
     folder: &Path,
 ) -> Result<Export, Box<dyn Error>> {
-    // session.json as the review application holds it, and the documents beside it.
+    // session.json from the review application, and the documents next to it.
     let mut loaded = session::read_folder(folder)?;
     for document in std::mem::take(&mut loaded.large_documents) {
         let uploaded = client.upload_file(&document.path, |bytes| println!("{bytes}")).await?;
@@ -47,5 +48,5 @@ pub(crate) async fn export_review(
             _ => {}
         }
     }
-    Err("the events ended before the export did".into())
+    Err("the events ended before the export".into())
 }

@@ -1,9 +1,9 @@
-//! The generated messages, client and server of `proto/tara/export/v1`.
+//! The generated messages and server of `proto/tara/export/v1`.
 
 #![allow(missing_docs, clippy::all)]
 
 tonic::include_proto!("tara.export.v1");
 
-/// The compiled protos with everything they import: for gRPC reflection and proto3 JSON.
+/// The compiled protos and their imports, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] =
     include_bytes!(concat!(env!("OUT_DIR"), "/tara.export.v1.bin"));

@@ -1,10 +1,11 @@
-//! Puts the rooms together and listens: gRPC, gRPC-Web and `/healthz` on one port.
+//! Assembles the modules and serves gRPC, gRPC-Web and `/healthz` on one port.
 
 mod accept;
 mod connections;
 mod descriptors;
 mod health;
 mod http;
+mod observed_s3;
 mod routes;
 mod security;
 mod settings;
@@ -14,71 +15,72 @@ mod unread;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
+use tara_export_auth::Authenticator;
+use tara_export_catalog::Catalog;
+use tara_export_clock::Clock;
+use tara_export_limits::{ConnectionPermit, Connections, Pool, Pools};
+use tara_export_store::Store;
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
-pub use self::{
-    descriptors::TooFewDescriptors,
-    health::{ACCEPTING, LIVENESS},
-    security::ListenError,
-    settings::{OpenStoresError, open_stores},
-    shutdown::{Deadline, HUNG, StopSignal, Stopping},
-};
-
 use self::{
-    accept::accepted,
-    connections::{Connection, bounded},
+    accept::accepted_connections,
+    connections::{Connection, limited},
     descriptors::DescriptorPlan,
     health::HealthProbes,
     http::{HttpLimits, serve},
     routes::routes,
     security::refresh,
     settings::{
-        auth_settings, computing_threads, engine_settings, read_limits, tls_files, uploads,
+        auth_settings, computing_threads, engine_settings, journal_limits, read_limits, tls_files,
+        uploads,
     },
 };
+pub use self::{
+    descriptors::TooFewDescriptors,
+    health::{ACCEPTING, LIVENESS},
+    security::ListenError,
+    settings::{OpenStoresError, open_relocation, open_stores},
+    shutdown::{Deadline, HUNG, StopSignal, Stopping},
+};
 use crate::{
-    auth::Authenticator,
-    catalog::Catalog,
-    clock::Clock,
     config::{ListenSettings, Settings, value},
-    export::{Engine, Journal, JournalError, JournalLimits, Stores},
+    export::{Engine, Journal, JournalError, Stores},
     grpc::{CallLimits, ExportApi, Readers, RequestLimits},
     health::{Health, Monitor, MonitorSettings},
-    limits::{ConnectionPlace, Connections, Pool, Pools},
     tls::TlsServer,
 };
 
-/// How long open calls may take to end after everything else has.
-const CLOSING_PATIENCE: Duration = Duration::from_secs(2);
+/// How long open calls may take to end after everything else ended.
+const CLOSING_TIMEOUT: Duration = Duration::from_secs(2);
 /// What a process may do with its data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Everything: it holds the directory's lock.
+    /// Read and write. Requires the directory's lock.
     Write,
-    /// Read, beside the process that writes.
+    /// Only read, while another process may write.
     Read,
 }
 
-/// Why a service can't be built.
+/// A service cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The stores can't be used.
+    /// The stores cannot be opened.
     #[error(transparent)]
     Stores(#[from] OpenStoresError),
-    /// Too few files may be open.
+    /// The limit of open files is too low.
     #[error(transparent)]
     Descriptors(#[from] TooFewDescriptors),
-    /// The journal can't be looked through, so that what was accepted before is not known.
-    #[error("{0}: without it this server would forget what it accepted")]
+    /// The journal cannot be read, so previously accepted exports are unknown.
+    #[error("cannot read the journal, so accepted exports are unknown: {0}")]
     Journal(#[from] JournalError),
-    /// The system gives no resources for threads.
+    /// The system cannot start threads.
     #[error("cannot start threads: {0}")]
     Threads(#[from] io::Error),
 }
 
-/// The engine and the catalog over the stores that the settings name.
+/// The engine, the API and their limits.
 #[derive(Debug, Clone)]
 pub struct Service {
     engine: Engine,
@@ -86,11 +88,12 @@ pub struct Service {
     health: Health,
     request_limits: RequestLimits,
     call_limits: CallLimits,
+    s3: Option<Arc<dyn Store>>,
 }
 
 impl Service {
-    /// Builds the service over the stores that the settings name. Does not wait for S3: a server
-    /// starts without it.
+    /// Builds the service for the configured stores. Does not wait for S3: a server starts without
+    /// it.
     pub async fn new(
         settings: &Settings,
         access: Access,
@@ -99,7 +102,8 @@ impl Service {
         Self::over(settings, open_stores(settings).await?, access, clock).await
     }
 
-    /// The service over these stores, with what an earlier process of this data directory accepted.
+    /// Builds the service for these stores, and resumes the exports that a previous process of this data directory
+    /// accepted.
     pub async fn over(
         settings: &Settings,
         stores: Stores,
@@ -107,9 +111,9 @@ impl Service {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SetupError> {
         let descriptors = DescriptorPlan::of_process()?;
-        let limits = JournalLimits { max_bytes: settings.max_journal_bytes.as_u64() };
+        let limits = journal_limits(settings);
         let journal = match access {
-            Access::Write => Some(Journal::open(settings.data_dir.clone(), limits).await?),
+            Access::Write => Some(Journal::open(settings.disk.data_dir.clone(), limits).await?),
             Access::Read => None,
         };
         let catalog = Catalog::new(
@@ -118,6 +122,7 @@ impl Service {
             settings.catalog_cache_size.as_u64(),
             clock.clone(),
         );
+        let s3 = stores.s3.clone();
         let uploads = uploads(settings, &stores, access, clock.clone())?;
         let computing = Pool::new("computing", computing_threads())?;
         let engine_settings = engine_settings(settings);
@@ -139,21 +144,23 @@ impl Service {
         let api =
             ExportApi::new(engine.clone(), catalog, clock, replica.into(), health.clone(), readers);
         let request_limits = RequestLimits {
-            size_bytes: settings.max_request_size.as_u64(),
-            timeout: settings.request_timeout,
+            size_bytes: settings.limits.max_request_size.as_u64(),
+            timeout: settings.limits.request_timeout,
         };
-        let call_limits =
-            CallLimits::new(settings.max_concurrent_calls, settings.admission_timeout);
-        Ok(Self { engine, api, health, request_limits, call_limits })
+        let call_limits = CallLimits::new(
+            settings.limits.max_concurrent_calls,
+            settings.limits.admission_timeout,
+        );
+        Ok(Self { engine, api, health, request_limits, call_limits, s3 })
     }
 
-    /// The engine, for what is done with it beside serving.
+    /// The engine.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 }
 
-/// A server that listens.
+/// A listening server.
 #[derive(Debug)]
 pub struct RunningServer {
     address: SocketAddr,
@@ -164,19 +171,21 @@ pub struct RunningServer {
     stopping: CancellationToken,
     serving: JoinHandle<()>,
     shutdown_timeout: Duration,
-    look_again: Arc<Notify>,
+    reload: Arc<Notify>,
 }
 
 impl RunningServer {
     /// Starts listening.
     ///
     /// # Errors
-    /// Where the address can't be listened on, or a file of certificates, tokens or keys can't be used.
+    /// If the address cannot be bound, or a file with certificates, tokens or keys is invalid.
     pub async fn start(service: Service, settings: &ListenSettings) -> Result<Self, ListenError> {
         let tls = tls_files(&settings.security).map(TlsServer::open).transpose()?.map(Arc::new);
-        let authenticator = Authenticator::open(auth_settings(&settings.security)).await?;
+        let reader = Pool::new("security-files", 1).map_err(ListenError::Threads)?;
+        let authenticator =
+            Authenticator::open(auth_settings(&settings.security), reader.clone()).await?;
         let authenticator = authenticator.map(Arc::new);
-        // The settings' range is that of ports.
+        // The setting's range is the range of ports.
         let port = u16::try_from(settings.port).unwrap_or(0);
         let failed = |source| ListenError::Bind { address: settings.bind_address, port, source };
         let listener = TcpListener::bind((settings.bind_address, port)).await.map_err(failed)?;
@@ -199,13 +208,13 @@ impl RunningServer {
             },
         )
         .map_err(ListenError::Threads)?;
-        tokio::spawn(stopping.clone().run_until_cancelled_owned(health.clone().follow()));
-        let look_again = Arc::new(Notify::new());
-        let reader = Pool::new("security-files", 1).map_err(ListenError::Threads)?;
-        let refreshing = refresh(tls.clone(), authenticator, look_again.clone(), reader);
+        tokio::spawn(stopping.clone().run_until_cancelled_owned(health.clone().report_changes()));
+        let reload = Arc::new(Notify::new());
+        let refreshing =
+            refresh(tls.clone(), authenticator, service.s3.clone(), reload.clone(), reader);
         tokio::spawn(stopping.clone().run_until_cancelled_owned(refreshing));
         let incoming = TcpIncoming::from(listener)
-            // Without it, a small answer waits up to 40 ms for the peer's delayed acknowledgement.
+            // Without it, a small response waits up to 40 ms for the peer's delayed acknowledgement.
             .with_nodelay(Some(true))
             .with_keepalive(Some(settings.keepalive_interval));
         let limits = HttpLimits {
@@ -213,16 +222,17 @@ impl RunningServer {
             keepalive_interval: settings.keepalive_interval,
             idle_timeout: settings.read_idle_timeout,
         };
-        let stopped = stopping.clone();
-        let incoming = bounded(accepted(incoming), connections, descriptors.waiting as usize);
+        let stop_accepting = stopping.clone();
+        let incoming =
+            limited(accepted_connections(incoming), connections, descriptors.waiting as usize);
         let serving = match tls {
             Some(tls) => {
-                let incoming = tls.accept(incoming).map(|(stream, place)| open(stream, place));
-                tokio::spawn(serve(incoming, routes, limits, stopped))
+                let incoming = tls.accept(incoming).map(|(stream, permit)| open(stream, permit));
+                tokio::spawn(serve(incoming, routes, limits, stop_accepting))
             }
             None => {
-                let incoming = incoming.map(|(stream, place)| open(stream, place));
-                tokio::spawn(serve(incoming, routes, limits, stopped))
+                let incoming = incoming.map(|(stream, permit)| open(stream, permit));
+                tokio::spawn(serve(incoming, routes, limits, stop_accepting))
             }
         };
         let engine = service.engine;
@@ -236,63 +246,63 @@ impl RunningServer {
             stopping,
             serving,
             shutdown_timeout,
-            look_again,
+            reload,
         })
     }
 
-    /// What reads the files of certificates, tokens and keys again, at once.
-    pub fn look_again(&self) -> Arc<Notify> {
-        self.look_again.clone()
+    /// Notify it to reload the files with certificates, tokens and keys, and the credentials for S3, now.
+    pub fn reload(&self) -> Arc<Notify> {
+        self.reload.clone()
     }
 
-    /// Where it listens.
+    /// The bound address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The engine behind it.
+    /// The engine.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// The threads that do its blocking work.
+    /// The thread pools for blocking work.
     pub fn pools(&self) -> Pools {
         self.engine.pools()
     }
 
-    /// Stops in order, within the setting `SHUTDOWN_TIMEOUT` from now on.
+    /// Shuts down within `SHUTDOWN_TIMEOUT` from now.
     pub async fn shut_down(self) {
         let deadline = Deadline::from_now(self.shutdown_timeout);
         self.shut_down_by(deadline, &Stopping::default()).await;
     }
 
-    /// Stops in order: no new exports, running ones get their time, streams end, connections close, and what
-    /// is being written to the disk is written. Whether all of that was done; the log says what was not.
+    /// Shuts down: accepts no new exports, waits for running ones, ends streams, closes connections and finishes
+    /// writes to the disk. Returns whether all of that completed; the log names what did not.
     pub async fn shut_down_by(mut self, deadline: Deadline, stopping: &Stopping) -> bool {
         let pools = self.pools();
-        stopping.watch(pools.clone());
-        stopping.waits_for("the notes of the journal");
+        stopping.set_pools(pools.clone());
+        stopping.set_phase("journal writes");
         self.engine.announce_stop().await;
         self.draining.cancel();
-        self.health.drain().await;
-        stopping.waits_for("running exports");
+        self.health.report_draining().await;
+        stopping.set_phase("running exports");
         let exports_ended =
-            self.engine.shut_down(deadline.of_exports().into(), deadline.end().into()).await;
-        stopping.waits_for("open calls and connections");
+            self.engine.shut_down(deadline.exports_end().into(), deadline.end().into()).await;
+        stopping.set_phase("open calls and connections");
         self.stopping.cancel();
-        // What is written to the disk needs the rest.
-        let patience = CLOSING_PATIENCE.min(deadline.rest() / 2);
-        if time::timeout(patience, &mut self.serving).await.is_err() {
+        // Writes to the disk need the other half.
+        let timeout = CLOSING_TIMEOUT.min(deadline.remaining() / 2);
+        if time::timeout(timeout, &mut self.serving).await.is_err() {
             tracing::info!("closing connections with calls still open");
             self.serving.abort();
         }
-        stopping.waits_for("disk work");
+        stopping.set_phase("disk work");
         let writes_ended = self.engine.finish_writes(deadline.end().into()).await;
-        stopping.waits_for("the process to end");
+        stopping.set_phase("the process to end");
         exports_ended && writes_ended
     }
 }
 
-fn open<C>(stream: C, place: ConnectionPlace) -> io::Result<Connection<C>> {
-    Ok(Connection::new(stream, place))
+fn open<C>(stream: C, permit: ConnectionPermit) -> io::Result<Connection<C>> {
+    Ok(Connection::new(stream, permit))
 }

@@ -1,15 +1,15 @@
-//! TLS of the listener: files to a configuration, read again when they change, and handshakes.
+//! TLS of the server: reads the files, reloads them when they change, and does handshakes.
 
 use std::{
-    fs::File,
     future::Future,
-    io::{self, Read as _},
+    io,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
 use futures::{Stream, StreamExt as _};
+use tara_export_disk::small_file;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{
     TlsAcceptor,
@@ -23,41 +23,41 @@ use tokio_rustls::{
 };
 use tracing::field::display;
 
-/// How long a client may take for its handshake.
+/// Time limit of a handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// More is no file of certificates.
+/// The largest file that is read.
 const LIMIT_BYTES: u64 = 4 * 1024 * 1024;
 
-/// The files that settings name.
+/// The configured files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The server's certificate and those between it and its authority, PEM (`TLS_CERT_FILE`).
+    /// The server's certificate chain in PEM (`TLS_CERT_FILE`).
     pub certificates: PathBuf,
-    /// Its private key, PEM (`TLS_KEY_FILE`).
+    /// Its private key in PEM (`TLS_KEY_FILE`).
     pub key: PathBuf,
-    /// Authorities of clients' certificates, PEM; none: clients need no certificate (`TLS_CLIENT_CA_FILE`).
+    /// Certificate authorities of clients in PEM (`TLS_CLIENT_CA_FILE`). `None` if clients need no certificate.
     pub client_authorities: Option<PathBuf>,
 }
 
-/// Why there can be no TLS: the setting, the file, and what is wrong with it.
+/// TLS cannot be configured. Names the setting, the file and the error.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct TlsError(String);
 
-/// The server's side of TLS.
+/// The TLS configuration of the server.
 #[derive(Debug)]
 pub struct TlsServer {
     files: TlsFiles,
-    current: RwLock<Current>,
+    loaded: RwLock<Loaded>,
 }
 
 #[derive(Debug)]
-struct Current {
-    read: FileContents,
+struct Loaded {
+    contents: FileContents,
     config: Arc<ServerConfig>,
 }
 
-/// What the files said. Not to be logged.
+/// Contents of the files. Secret: must not be logged.
 #[derive(PartialEq, Eq)]
 struct FileContents {
     certificates: Vec<u8>,
@@ -77,52 +77,55 @@ impl TlsServer {
     /// # Errors
     /// [`TlsError`].
     pub fn open(files: TlsFiles) -> Result<Self, TlsError> {
-        let read = FileContents::read(&files)?;
-        let config = Arc::new(configuration(&files, &read)?);
-        Ok(Self { files, current: RwLock::new(Current { read, config }) })
+        let contents = FileContents::read(&files)?;
+        let config = Arc::new(server_config(&files, &contents)?);
+        Ok(Self { files, loaded: RwLock::new(Loaded { contents, config }) })
     }
 
-    /// Reads the files again. What they said before holds as long as they can't be used, as in the moment
-    /// in which a new certificate lies there beside the old key.
+    /// Reads the files again. Keeps the previous configuration while the files are invalid, for example when the
+    /// certificate was replaced and the key was not yet.
     pub fn refresh(&self) {
-        let renewed = FileContents::read(&self.files).and_then(|read| {
-            let is_same = self.current.read().unwrap_or_else(PoisonError::into_inner).read == read;
+        let renewed = FileContents::read(&self.files).and_then(|contents| {
+            let is_same =
+                self.loaded.read().unwrap_or_else(PoisonError::into_inner).contents == contents;
             if is_same {
                 return Ok(None);
             }
-            let config = Arc::new(configuration(&self.files, &read)?);
-            Ok(Some(Current { read, config }))
+            let config = Arc::new(server_config(&self.files, &contents)?);
+            Ok(Some(Loaded { contents, config }))
         });
         match renewed {
             Ok(None) => {}
             Ok(Some(renewed)) => {
-                tracing::info!(certificates = %self.files.certificates.display(), "TLS files read again");
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+                tracing::info!(certificates = %self.files.certificates.display(), "TLS files reloaded");
+                *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = renewed;
             }
-            Err(error) => tracing::error!(%error, "the TLS files read before hold on"),
+            Err(error) => {
+                tracing::error!(%error, "cannot reload TLS files: the previous ones stay in use");
+            }
         }
     }
 
-    /// Connections whose handshake is done, each with its place among all connections. Those that fail, take
-    /// too long, or must close for others are dropped, and do not delay others.
-    pub fn accept<P: Place>(
+    /// Returns connections after their handshake, each with its permit. Drops connections whose handshake fails or
+    /// takes too long, and those that must close. A slow handshake does not delay others.
+    pub fn accept<P: CloseSignal>(
         self: Arc<Self>,
         connections: impl Stream<Item = (TcpStream, P)> + Send + 'static,
     ) -> impl Stream<Item = (TlsStream<TcpStream>, P)> + Send + 'static {
         connections
-            .map(move |(connection, place)| {
+            .map(move |(connection, permit)| {
                 let config =
-                    self.current.read().unwrap_or_else(PoisonError::into_inner).config.clone();
-                // A task of its own: handshakes take milliseconds of a processor each.
+                    self.loaded.read().unwrap_or_else(PoisonError::into_inner).config.clone();
+                // In a separate task: each handshake takes milliseconds of processor time.
                 tokio::spawn(async move {
                     let stream = tokio::select! {
                         stream = handshake(connection, config) => stream?,
-                        () = place.closing() => return None,
+                        () = permit.closing() => return None,
                     };
-                    Some((stream, place))
+                    Some((stream, permit))
                 })
             })
-            // As many as there are places: a handshake that stands still does not delay others.
+            // The number of permits is the limit: a stalled handshake does not delay others.
             .buffer_unordered(usize::MAX)
             .filter_map(async |handshake| match handshake {
                 Ok(connection) => connection,
@@ -134,9 +137,9 @@ impl TlsServer {
     }
 }
 
-/// What a connection needs to stay open.
-pub trait Place: Send + Sync + 'static {
-    /// Waits until the connection must close.
+/// Signals that a connection must close.
+pub trait CloseSignal: Send + Sync + 'static {
+    /// Completes when the connection must close.
     fn closing(&self) -> impl Future<Output = ()> + Send;
 }
 
@@ -145,19 +148,19 @@ async fn handshake(
     config: Arc<ServerConfig>,
 ) -> Option<TlsStream<TcpStream>> {
     let peer = connection.peer_addr().ok().map(display);
-    let refused = |error: &dyn std::fmt::Display| {
-        tracing::warn!(peer, %error, "refused: no TLS connection");
+    let log_failure = |error: &dyn std::fmt::Display| {
+        tracing::warn!(peer, %error, "TLS handshake failed");
     };
     match timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(connection)).await {
         Ok(Ok(stream)) => Some(stream),
-        // Load balancers look whether the port is open, and go.
+        // Load balancers connect and close to check the port.
         Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => None,
         Ok(Err(error)) => {
-            refused(&error);
+            log_failure(&error);
             None
         }
         Err(_) => {
-            refused(&"no handshake in time");
+            log_failure(&"timed out");
             None
         }
     }
@@ -177,51 +180,42 @@ impl FileContents {
 }
 
 fn read(setting: &str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    let read = || {
-        let mut bytes = Vec::new();
-        // What the system reports as the size is none of a pipe's or a device's.
-        File::open(path)?.take(LIMIT_BYTES + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > LIMIT_BYTES {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 4 MiB"));
-        }
-        Ok(bytes)
-    };
-    read().map_err(|error| fault(setting, path, format!("can't be read: {error}")))
+    let bytes = small_file::read(path, LIMIT_BYTES);
+    bytes.map_err(|error| file_error(setting, path, format!("cannot read the file: {error}")))
 }
 
-fn fault(setting: &str, path: &Path, why: impl std::fmt::Display) -> TlsError {
-    TlsError(format!("{setting} {}: {why}", path.display()))
+fn file_error(setting: &str, path: &Path, reason: impl std::fmt::Display) -> TlsError {
+    TlsError(format!("{setting} {}: {reason}", path.display()))
 }
 
-fn configuration(files: &TlsFiles, read: &FileContents) -> Result<ServerConfig, TlsError> {
+fn server_config(files: &TlsFiles, contents: &FileContents) -> Result<ServerConfig, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let chain = certificates("TLS_CERT_FILE", &files.certificates, &read.certificates)?;
-    let key_fault = |why: String| fault("TLS_KEY_FILE", &files.key, why);
-    let key = PrivateKeyDer::from_pem_slice(&read.key)
-        .map_err(|_| key_fault("has no private key in PEM (BEGIN PRIVATE KEY)".to_owned()))?;
+    let chain = certificates("TLS_CERT_FILE", &files.certificates, &contents.certificates)?;
+    let key_error = |reason: String| file_error("TLS_KEY_FILE", &files.key, reason);
+    let key = PrivateKeyDer::from_pem_slice(&contents.key)
+        .map_err(|_| key_error("no private key in PEM (BEGIN PRIVATE KEY)".to_owned()))?;
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| TlsError(error.to_string()))?;
-    let builder = match (&files.client_authorities, &read.client_authorities) {
+    let builder = match (&files.client_authorities, &contents.client_authorities) {
         (Some(path), Some(pem)) => {
             let mut roots = RootCertStore::empty();
             for certificate in certificates("TLS_CLIENT_CA_FILE", path, pem)? {
-                roots.add(certificate).map_err(|error| fault("TLS_CLIENT_CA_FILE", path, error))?;
+                roots
+                    .add(certificate)
+                    .map_err(|error| file_error("TLS_CLIENT_CA_FILE", path, error))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
                 .build()
-                .map_err(|error| fault("TLS_CLIENT_CA_FILE", path, error))?;
+                .map_err(|error| file_error("TLS_CLIENT_CA_FILE", path, error))?;
             builder.with_client_cert_verifier(verifier)
         }
         _ => builder.with_no_client_auth(),
     };
     let mut config = builder.with_single_cert(chain, key).map_err(|error| {
-        key_fault(format!(
-            "does not go with TLS_CERT_FILE {}: {error}",
-            files.certificates.display()
-        ))
+        key_error(format!("does not match TLS_CERT_FILE {}: {error}", files.certificates.display()))
     })?;
-    // gRPC, and what else HTTP/1.1 carries: gRPC-Web and /healthz.
+    // HTTP/2 for gRPC; HTTP/1.1 for gRPC-Web and /healthz.
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
@@ -234,7 +228,7 @@ fn certificates(
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match certificates {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err(fault(setting, path, "has no certificate in PEM (BEGIN CERTIFICATE)")),
+        _ => Err(file_error(setting, path, "no certificate in PEM (BEGIN CERTIFICATE)")),
     }
 }
 
@@ -246,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_that_can_not_be_used_are_told_with_their_settings() {
+    fn error_names_setting_and_path_of_invalid_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str, content: &str| {
             let path = folder.path().join(name);

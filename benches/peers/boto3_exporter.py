@@ -1,5 +1,5 @@
-"""What the review application does today: puts a bundle's files with boto3. Reads commands from standard
-input, `sequential PREFIX` or `threads PREFIX`, and answers each with the seconds it took.
+"""Puts a bundle's files with boto3, as the review application does today. Reads commands from standard
+input, `sequential PREFIX` or `threads PREFIX`, and prints the seconds that each took.
 
 boto3_exporter.py FOLDER
 """
@@ -27,9 +27,9 @@ def put(prefix, name, body):
 
 
 for line in sys.stdin:
-    way, prefix = line.split()
+    mode, prefix = line.split()
     started = time.perf_counter()
-    if way == "sequential":
+    if mode == "sequential":
         for name, body in contents:
             put(prefix, name, body)
     else:

@@ -1,4 +1,4 @@
-//! The real S3 server that a benchmark runs against.
+//! The real S3 server of a benchmark.
 
 use std::{env, net::SocketAddr, path::Path};
 
@@ -14,12 +14,12 @@ use aws_sdk_s3::{
 pub(crate) struct Bucket {
     pub(crate) name: String,
     pub(crate) client: Client,
-    /// Where the server listens.
+    /// The server's address.
     pub(crate) address: SocketAddr,
 }
 
 impl Bucket {
-    /// The bucket that `.ci/real-s3` has made; ends the process where there is none.
+    /// The bucket from `.ci/real-s3`; exits if there is none.
     pub(crate) async fn from_environment() -> Self {
         let (Ok(name), Ok(endpoint)) = (env::var("S3_BUCKET_NAME"), env::var("AWS_ENDPOINT_URL"))
         else {
@@ -45,7 +45,7 @@ impl Bucket {
         keys
     }
 
-    /// Removes everything, so that no run finds what an earlier one left.
+    /// Removes all objects, so that no run finds objects of a previous one.
     pub(crate) async fn clear(&self) {
         for keys in self.keys("").await.chunks(1000) {
             let named = keys
@@ -65,7 +65,7 @@ impl Bucket {
         body.collect().await.expect("the object's bytes").into_bytes()
     }
 
-    /// Writes what lies below a prefix into a folder.
+    /// Downloads the objects below a prefix into a folder.
     pub(crate) async fn download(&self, prefix: &str, folder: &Path) {
         for key in self.keys(prefix).await {
             let file = folder.join(&key[prefix.len()..]);

@@ -1,8 +1,7 @@
-//! A TCP proxy that puts distance in front of a server: what is sent through it arrives later, in order,
-//! and as much of it as there is. It counts what passes.
+//! A TCP proxy that delays all data in order, without a bandwidth limit, and counts the bytes.
 //!
-//! Threads instead of tokio, whose timers are exact to a millisecond only. Opening a connection costs no
-//! round trip here, which favours programs that are started anew for each run.
+//! Threads instead of tokio, whose timers have a resolution of a millisecond. Opening a connection
+//! costs no round trip here, which favours programs that are started for each run.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -17,42 +16,42 @@ use std::{
 };
 
 const CHUNK_BYTES: usize = 128 * 1024;
-/// Chunks under way in one direction of one connection: more than loopback sends within any delay.
-const CHUNKS_UNDER_WAY: usize = 1024;
+/// Queued chunks in one direction of one connection: more than loopback sends within any delay.
+const MAX_QUEUED_CHUNKS: usize = 1024;
 
-/// Bytes that arrive at a time.
+/// Bytes with their arrival time.
 struct Delayed {
     arrives_at: Instant,
     bytes: Vec<u8>,
 }
 
-/// A proxy that runs. It ends with the process.
+/// A running proxy, until the process ends.
 pub(crate) struct LatencyProxy {
-    /// Where it listens.
+    /// The proxy's address.
     pub(crate) address: SocketAddr,
-    passed_bytes: Arc<AtomicU64>,
+    transferred_bytes: Arc<AtomicU64>,
 }
 
 impl LatencyProxy {
-    /// Starts a proxy before a server.
+    /// Starts a proxy in front of a server.
     pub(crate) fn start(server: SocketAddr, round_trip: Duration) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let address = listener.local_addr()?;
-        let passed_bytes = Arc::<AtomicU64>::default();
-        let counter = passed_bytes.clone();
+        let transferred_bytes = Arc::<AtomicU64>::default();
+        let counter = transferred_bytes.clone();
         thread::spawn(move || {
             for near in listener.incoming().flatten() {
                 if let Err(error) = connect(near, server, round_trip / 2, &counter) {
-                    eprintln!("the latency proxy has no connection to {server}: {error}");
+                    eprintln!("the latency proxy cannot connect to {server}: {error}");
                 }
             }
         });
-        Ok(Self { address, passed_bytes })
+        Ok(Self { address, transferred_bytes })
     }
 
-    /// Bytes that came to it so far, from both sides together.
-    pub(crate) fn passed_bytes(&self) -> u64 {
-        self.passed_bytes.load(Ordering::Relaxed)
+    /// The bytes transferred so far, in both directions together.
+    pub(crate) fn transferred_bytes(&self) -> u64 {
+        self.transferred_bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -60,33 +59,33 @@ fn connect(
     near: TcpStream,
     server: SocketAddr,
     delay: Duration,
-    passed_bytes: &Arc<AtomicU64>,
+    transferred_bytes: &Arc<AtomicU64>,
 ) -> io::Result<()> {
     let far = TcpStream::connect(server)?;
     near.set_nodelay(true)?;
     far.set_nodelay(true)?;
-    delay_line(near.try_clone()?, far.try_clone()?, delay, passed_bytes.clone());
-    delay_line(far, near, delay, passed_bytes.clone());
+    delay_line(near.try_clone()?, far.try_clone()?, delay, transferred_bytes.clone());
+    delay_line(far, near, delay, transferred_bytes.clone());
     Ok(())
 }
 
-/// Carries what comes from one end to the other, each chunk so much later.
-fn delay_line(from: TcpStream, to: TcpStream, delay: Duration, passed_bytes: Arc<AtomicU64>) {
-    let (sender, receiver) = sync_channel(CHUNKS_UNDER_WAY);
-    thread::spawn(move || take(from, &sender, delay, &passed_bytes));
+/// Forwards data from one end to the other, each chunk after the delay.
+fn delay_line(from: TcpStream, to: TcpStream, delay: Duration, transferred_bytes: Arc<AtomicU64>) {
+    let (sender, receiver) = sync_channel(MAX_QUEUED_CHUNKS);
+    thread::spawn(move || take(from, &sender, delay, &transferred_bytes));
     thread::spawn(move || deliver(to, &receiver));
 }
 
-/// The end of the stream is what ends the channel.
+/// The end of the stream closes the channel.
 fn take(
     mut from: TcpStream,
     sender: &SyncSender<Delayed>,
     delay: Duration,
-    passed_bytes: &AtomicU64,
+    transferred_bytes: &AtomicU64,
 ) {
     let mut buffer = vec![0; CHUNK_BYTES];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
-        passed_bytes.fetch_add(length as u64, Ordering::Relaxed);
+        transferred_bytes.fetch_add(length as u64, Ordering::Relaxed);
         let chunk =
             Delayed { arrives_at: Instant::now() + delay, bytes: buffer[..length].to_vec() };
         if sender.send(chunk).is_err() {

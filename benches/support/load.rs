@@ -1,4 +1,4 @@
-//! Callers that export side by side, and what that gives.
+//! Concurrent callers and their measurements.
 
 use std::{
     sync::{
@@ -9,27 +9,27 @@ use std::{
 };
 
 use futures::future::join_all;
-use tara_export::{client::Client, proto::StartExportRequest};
+use tara_export_client::{Client, proto::StartExportRequest};
 
 use super::{process, review, server::Server, statistics::Times};
 
-/// What one measurement gave.
+/// The result of one measurement.
 pub(crate) struct Measured {
-    pub(crate) exports_a_second: f64,
+    pub(crate) exports_per_second: f64,
     pub(crate) times: Times,
     pub(crate) errors: usize,
-    /// CPU of the service's process for each export.
+    /// CPU time of the service's process per export.
     pub(crate) server_cpu: Duration,
-    /// CPU of this process for each export.
+    /// CPU time of this process per export.
     pub(crate) own_cpu: Duration,
 }
 
-pub(crate) fn tell(exporters: usize, name: &str, measured: &Measured) {
+pub(crate) fn print_row(exporters: usize, name: &str, measured: &Measured) {
     let milliseconds =
         |percent| format!("{:.1}", measured.times.percentile(percent).as_secs_f64() * 1000.0);
     println!(
         "| {exporters} | {name} | {:.1} | {} | {} | {} | {} | server {:.1}, client {:.1} |",
-        measured.exports_a_second,
+        measured.exports_per_second,
         milliseconds(50),
         milliseconds(90),
         milliseconds(99),
@@ -40,13 +40,13 @@ pub(crate) fn tell(exporters: usize, name: &str, measured: &Measured) {
 }
 
 /// The measurement with the median throughput.
-pub(crate) fn middle(mut measured: Vec<Measured>) -> Measured {
-    measured.sort_by(|one, other| one.exports_a_second.total_cmp(&other.exports_a_second));
+pub(crate) fn median_measurement(mut measured: Vec<Measured>) -> Measured {
+    measured.sort_by(|one, other| one.exports_per_second.total_cmp(&other.exports_per_second));
     let middle = measured.len() / 2;
     measured.swap_remove(middle)
 }
 
-/// Callers that each export one review after the other, until all are done together.
+/// Runs callers that each export in sequence until all exports are done.
 pub(crate) async fn through_service(
     server: &Server,
     clients: &[Client],
@@ -81,7 +81,7 @@ pub(crate) async fn through_service(
     measured
 }
 
-/// Runs loops side by side, each a task of its own.
+/// Runs loops concurrently, each in its own task.
 pub(crate) async fn all<F>(loops: impl Iterator<Item = F>) -> Measured
 where
     F: Future<Output = (Vec<Duration>, usize)> + Send + 'static,
@@ -97,7 +97,7 @@ where
     let elapsed = started.elapsed();
     let done = u32::try_from(times.len()).expect("some thousand").max(1);
     Measured {
-        exports_a_second: f64::from(done) / elapsed.as_secs_f64(),
+        exports_per_second: f64::from(done) / elapsed.as_secs_f64(),
         times: Times::new(times),
         errors,
         server_cpu: Duration::ZERO,

@@ -1,5 +1,5 @@
-//! What the benchmarks against a real S3 server share. They are run below `.ci/real-s3`, which starts the
-//! server and says in the environment where it is.
+//! Shared code of the benchmarks with a real S3 server. `.ci/real-s3` starts the server and sets
+//! the environment.
 
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 

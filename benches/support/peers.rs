@@ -1,4 +1,4 @@
-//! The programs that the benchmarks compare with (`benches/peers/install`).
+//! The programs for comparison (`benches/peers/install`).
 
 use std::{
     env, fs,
@@ -22,11 +22,11 @@ pub(crate) enum Peer {
     Aws,
 }
 
-/// What a run took.
+/// The cost of a run.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Took {
+pub(crate) struct RunCost {
     pub(crate) time: Duration,
-    /// Processor time of the program itself.
+    /// CPU time of the program.
     pub(crate) cpu: Duration,
 }
 
@@ -48,11 +48,11 @@ pub(crate) struct Peers {
     tools: PathBuf,
     bucket: String,
     endpoint: String,
-    /// Settings of programs that keep some, apart from the user's own.
+    /// Settings of the programs, separate from the user's own.
     settings: TempDir,
 }
 
-/// Installs what is missing; takes minutes the first time.
+/// Installs missing programs; takes minutes the first time.
 pub(crate) fn install() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/install");
     let status = Command::new(script).status().expect("benches/peers/install can be run");
@@ -64,7 +64,7 @@ fn variable(name: &str) -> String {
 }
 
 impl Peers {
-    /// The programs for the bucket of the environment, behind this address.
+    /// The programs, configured for the bucket of the environment at this address.
     pub(crate) fn new(s3: SocketAddr) -> Self {
         let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools");
         let settings = tempfile::tempdir().expect("a folder");
@@ -94,8 +94,8 @@ impl Peers {
         command
     }
 
-    /// Copies a folder's files below a prefix, which ends with `/`.
-    pub(crate) fn copy_folder(&self, peer: Peer, folder: &Path, prefix: &str) -> Took {
+    /// Copies the files of a folder below a prefix, which ends with `/`.
+    pub(crate) fn copy_folder(&self, peer: Peer, folder: &Path, prefix: &str) -> RunCost {
         let (bucket, from) = (&self.bucket, format!("{}/", folder.display()));
         let s3 = format!("s3://{bucket}/{prefix}");
         let mut command = match peer {
@@ -105,7 +105,8 @@ impl Peers {
                 self.arguments("bin/mc", &["--quiet", "cp", "--recursive", &from, &to])
             }
             Peer::Rclone => {
-                // Thirteen files at once instead of four, and no listing before: its best here.
+                // Thirteen concurrent files instead of four and no listing first: its fastest
+                // options here.
                 let to = format!(":s3:{bucket}/{prefix}");
                 let options = ["copy", "--transfers", "16", "--no-traverse"];
                 let mut command = self.arguments("bin/rclone", &options);
@@ -120,7 +121,7 @@ impl Peers {
     }
 
     /// Copies one file.
-    pub(crate) fn copy_file(&self, peer: Peer, file: &Path, key: &str) -> Took {
+    pub(crate) fn copy_file(&self, peer: Peer, file: &Path, key: &str) -> RunCost {
         let (bucket, from) = (&self.bucket, file.display().to_string());
         let s3 = format!("s3://{bucket}/{key}");
         let mut command = match peer {
@@ -139,19 +140,19 @@ impl Peers {
     }
 
     /// Copies an object inside the bucket, with mc.
-    pub(crate) fn copy_object(&self, from: &str, to: &str) -> Took {
+    pub(crate) fn copy_object(&self, from: &str, to: &str) -> RunCost {
         let full = |key: &str| format!("bench/{}/{key}", self.bucket);
         run(&mut self.arguments("bin/mc", &["--quiet", "cp", &full(from), &full(to)]))
     }
 
-    /// Starts boto3 for a folder's files, whose client is made once.
+    /// Starts boto3 for a folder's files; its client is created once.
     pub(crate) fn boto3(&self, folder: &Path) -> Boto3 {
         let mut command = self.command("peers/bin/python");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/boto3_exporter.py");
         command.arg(script).arg(folder).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("python starts");
-        let answers = BufReader::new(child.stdout.take().expect("its answers"));
-        Boto3 { commands: child.stdin.take(), answers, child }
+        let responses = BufReader::new(child.stdout.take().expect("its standard output"));
+        Boto3 { commands: child.stdin.take(), responses, child }
     }
 
     fn arguments(&self, program: &str, arguments: &[&str]) -> Command {
@@ -161,37 +162,37 @@ impl Peers {
     }
 }
 
-fn run(command: &mut Command) -> Took {
+fn run(command: &mut Command) -> RunCost {
     let cpu_before = process::ended_children_cpu();
     let started = Instant::now();
     let status = command.status().expect("the program starts");
     let time = started.elapsed();
     assert!(status.success(), "{command:?} failed");
-    Took { time, cpu: process::ended_children_cpu() - cpu_before }
+    RunCost { time, cpu: process::ended_children_cpu() - cpu_before }
 }
 
-/// boto3 in a process of its own, ready.
+/// boto3 in its own process, ready for commands.
 pub(crate) struct Boto3 {
     child: Child,
     commands: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
+    responses: BufReader<ChildStdout>,
 }
 
 impl Boto3 {
-    /// Puts the folder's files below a prefix: one after the other, or with 16 threads.
+    /// Puts the folder's files below a prefix, in sequence or with 16 threads.
     pub(crate) fn export(&mut self, in_threads: bool, prefix: &str) -> Duration {
-        let way = if in_threads { "threads" } else { "sequential" };
+        let mode = if in_threads { "threads" } else { "sequential" };
         let commands = self.commands.as_mut().expect("it is open until this is dropped");
-        writeln!(commands, "{way} {prefix}").expect("python listens");
-        let mut answer = String::new();
-        self.answers.read_line(&mut answer).expect("python answers");
-        Duration::from_secs_f64(answer.trim().parse().expect("seconds"))
+        writeln!(commands, "{mode} {prefix}").expect("python listens");
+        let mut response = String::new();
+        self.responses.read_line(&mut response).expect("python responds");
+        Duration::from_secs_f64(response.trim().parse().expect("seconds"))
     }
 }
 
 impl Drop for Boto3 {
     fn drop(&mut self) {
-        // The end of its commands is its end.
+        // The process ends at the end of its input.
         drop(self.commands.take());
         let _ = self.child.wait();
     }

@@ -1,27 +1,27 @@
-//! What a process has used, as Linux counts it (proc_pid_stat(5), proc_pid_status(5)).
+//! Resource usage of processes on Linux (proc_pid_stat(5), proc_pid_status(5)).
 
 use std::{fs, time::Duration};
 
-/// Ticks of the clock in which Linux tells processor time to programs, on every architecture.
-const TICKS_A_SECOND: f64 = 100.0;
+/// The clock ticks in which Linux reports CPU time, on every architecture.
+const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Processor time of this process, without its children.
+/// CPU time of this process, without its children.
 pub(crate) fn own_cpu() -> Duration {
     cpu("self", 0)
 }
 
-/// Processor time of this process's children that have ended.
+/// CPU time of this process's ended children.
 pub(crate) fn ended_children_cpu() -> Duration {
     cpu("self", 2)
 }
 
-/// Processor time of another process.
+/// CPU time of another process.
 pub(crate) fn cpu_of(process_id: u32) -> Duration {
     cpu(&process_id.to_string(), 0)
 }
 
-/// User and system time are two fields, behind the command's name in brackets and eleven others; the
-/// children's follow.
+/// User and system time are two fields after the command's name in parentheses and eleven others;
+/// the children's follow.
 fn cpu(process: &str, skipped: usize) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("a running process");
     let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
@@ -29,7 +29,7 @@ fn cpu(process: &str, skipped: usize) -> Duration {
         let ticks: f64 = field.parse().expect("a number of ticks");
         ticks
     });
-    Duration::from_secs_f64(ticks.sum::<f64>() / TICKS_A_SECOND)
+    Duration::from_secs_f64(ticks.sum::<f64>() / TICKS_PER_SECOND)
 }
 
 /// The largest resident memory that a process has had, in bytes.

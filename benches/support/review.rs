@@ -1,4 +1,4 @@
-//! The review that is exported.
+//! The exported review.
 
 use std::{
     path::Path,
@@ -6,12 +6,13 @@ use std::{
 };
 
 use futures::TryStreamExt as _;
-use tara_export::{
-    client::{Client, ClientError, session},
+use tara_export_client::{
+    Client, ClientError,
     proto::{
         Destination, Document, Export, Fallback, StartExportRequest, document::Source,
         export_event::Event,
     },
+    session,
 };
 
 /// `examples/sample-review`: 12 files and a manifest, 94 KiB together.
@@ -27,7 +28,7 @@ pub(crate) fn quarter_mebibyte() -> StartExportRequest {
     let documents = request.documents.len();
     for document in &mut request.documents {
         if let Some(Source::Content(content)) = &mut document.source {
-            // Nothing on the way compresses; what is added need not be random.
+            // Nothing compresses the data in transit, so the added bytes need not be random.
             let mut enlarged = content.to_vec();
             enlarged.resize(content.len() + ADDED_BYTES / documents, b'.');
             *content = enlarged.into();
@@ -37,8 +38,8 @@ pub(crate) fn quarter_mebibyte() -> StartExportRequest {
     request
 }
 
-/// The request under another name, to S3 or not at all. One name in one second would measure the search
-/// for a free folder.
+/// The request with another document name, for S3 without fallback. The same name in the same
+/// second would measure the search for a free folder.
 pub(crate) fn named(request: &StartExportRequest, name: &str) -> StartExportRequest {
     let mut request = request.clone();
     if let Some(review) = &mut request.review {
@@ -49,10 +50,10 @@ pub(crate) fn named(request: &StartExportRequest, name: &str) -> StartExportRequ
     request
 }
 
-/// The same review with one document that was uploaded.
+/// The same review with one uploaded document.
 pub(crate) fn with_upload(
     request: &StartExportRequest,
-    upload: &tara_export::client::UploadedFile,
+    upload: &tara_export_client::UploadedFile,
 ) -> StartExportRequest {
     let mut request = request.clone();
     let document = Document {
@@ -64,7 +65,7 @@ pub(crate) fn with_upload(
     request
 }
 
-/// An export from the call to `completed`.
+/// Exports; returns the time from the call to `completed`.
 pub(crate) async fn export(
     client: &Client,
     request: StartExportRequest,

@@ -1,4 +1,4 @@
-//! The built server as a process of its own.
+//! The built server as a process.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -8,12 +8,12 @@ use std::{
     time::Duration,
 };
 
-use tara_export::client::{Client, ConnectOptions};
+use tara_export_client::{Client, ConnectOptions};
 use tempfile::TempDir;
 
 use super::process;
 
-/// A server that runs; stopped when dropped.
+/// A running server, killed when dropped.
 pub(crate) struct Server {
     child: Child,
     url: String,
@@ -22,12 +22,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts the built binary with the store of the environment, but behind this address.
+    /// Starts the built binary with the bucket of the environment at this address.
     pub(crate) fn start(s3: SocketAddr) -> Self {
         Self::start_with(s3, "http", &[], ConnectOptions::default())
     }
 
-    /// The same with these flags, for clients that connect like this.
+    /// Starts with these flags, for clients with these options.
     pub(crate) fn start_with(
         s3: SocketAddr,
         scheme: &str,
@@ -41,7 +41,7 @@ impl Server {
             .env("AWS_ENDPOINT_URL", format!("http://{s3}"))
             .env("DATA_DIR", data_dir.path())
             .stdin(Stdio::null())
-            // Metrics go there too.
+            // Metrics are written there.
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -55,28 +55,28 @@ impl Server {
             let line: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
             url = line["address"].as_str().map(|address| format!("{scheme}://{address}"));
         }
-        // What is not read stops the server once the pipe is full.
+        // A full pipe would block the server.
         thread::spawn(move || {
             let mut rest = String::new();
             let _ = log.read_to_string(&mut rest);
             for line in rest.lines().filter(|line| !line.contains("\"level\":\"INFO\"")) {
-                eprintln!("the server said: {line}");
+                eprintln!("server log: {line}");
             }
         });
         Self { child, url: url.unwrap_or_default(), options, _data_dir: data_dir }
     }
 
-    /// A client with a connection of its own.
+    /// A client with its own connection.
     pub(crate) async fn client(&self) -> Client {
         Client::connect_with(&self.url, self.options.clone()).await.expect("a connection")
     }
 
-    /// Processor time it has used.
+    /// The CPU time of the server.
     pub(crate) fn cpu(&self) -> Duration {
         process::cpu_of(self.child.id())
     }
 
-    /// The largest resident memory it has had, in bytes.
+    /// The peak resident memory of the server, in bytes.
     pub(crate) fn peak_memory_bytes(&self) -> u64 {
         process::peak_memory_bytes(self.child.id())
     }

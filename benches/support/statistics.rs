@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-/// Times of the same thing, ascending.
+/// Measured times in ascending order.
 pub(crate) struct Times(Vec<Duration>);
 
 impl Times {
-    /// At least one time.
+    /// Requires at least one time.
     pub(crate) fn new(mut times: Vec<Duration>) -> Self {
         assert!(!times.is_empty(), "nothing was measured");
         times.sort();
         Self(times)
     }
 
-    /// The time that so many percent of all are at most.
+    /// The given percentile.
     pub(crate) fn percentile(&self, percent: usize) -> Duration {
         self.0[(self.0.len() - 1) * percent / 100]
     }
@@ -22,19 +22,19 @@ impl Times {
         self.percentile(50)
     }
 
-    /// The median, and the quartiles beside it, in milliseconds.
+    /// The median with quartiles, in milliseconds.
     pub(crate) fn in_milliseconds(&self) -> String {
         let at = |percent| milliseconds(self.percentile(percent));
         format!("{} ({} – {})", at(50), at(25), at(75))
     }
 
-    /// The same in seconds.
+    /// The median with quartiles, in seconds.
     pub(crate) fn in_seconds(&self) -> String {
         let at = |percent| format!("{:.2}", self.percentile(percent).as_secs_f64());
         format!("{} ({} – {})", at(50), at(25), at(75))
     }
 
-    /// How many times as long as another this took.
+    /// The ratio of the medians.
     pub(crate) fn ratio_to(&self, other: &Self) -> f64 {
         self.median().as_secs_f64() / other.median().as_secs_f64()
     }

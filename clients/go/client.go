@@ -1,6 +1,6 @@
-// Package taraexport is the client of tara-export, which turns completed document reviews into audit
-// bundles. [Client.Export] uploads large documents, follows the export through lost connections and
-// restarted servers, and returns the bundle.
+// Package taraexport is a client of tara-export, which exports completed document reviews as audit
+// bundles. [Client.Export] uploads large documents, follows the export over lost connections and server
+// restarts, and returns the bundle.
 package taraexport
 
 import (
@@ -23,19 +23,19 @@ import (
 
 const serviceName = "tara.export.v1.ExportService"
 
-// The largest message that is sent or taken. Servers have lower limits of their own.
+// The largest message that the client sends or accepts. Servers have lower limits.
 const maxMessageBytes = 64 * 1024 * 1024
 
 const connectTimeout = 10 * time.Second
 
-// A connection that is dead without a sign is noticed after twice this.
+// A silently lost connection is detected after twice this interval.
 const keepaliveInterval = 20 * time.Second
 
-// Client is a tara-export server. It is safe for use by several goroutines.
+// Client is a client of a tara-export server. It is safe for concurrent use.
 type Client struct {
 	service exportv1.ExportServiceClient
 	policy  Policy
-	// Whether documents travel in chunks, because there are no client streams.
+	// Whether documents are uploaded in chunks, because there are no client streams.
 	chunked bool
 	close   func() error
 }
@@ -47,48 +47,48 @@ type settings struct {
 	dialOptions []grpc.DialOption
 }
 
-// Option changes how a client is made.
+// Option configures a client.
 type Option func(*settings)
 
-// WithPolicy sets how patiently calls are made.
-func WithPolicy(policy Policy) Option { return func(set *settings) { set.policy = policy } }
+// WithPolicy sets timeouts and retries.
+func WithPolicy(policy Policy) Option { return func(config *settings) { config.policy = policy } }
 
-// WithGRPCWeb speaks gRPC-Web, which works where only HTTP/1.1 gets through. Documents then go in
-// chunks instead of one stream. A nil client means one of this package's.
+// WithGRPCWeb uses gRPC-Web, for networks that support only HTTP/1.1. Documents are then uploaded in
+// chunks instead of one stream. If client is nil, a default HTTP client is used.
 func WithGRPCWeb(client *http.Client) Option {
-	return func(set *settings) { set.web, set.httpClient = true, client }
+	return func(config *settings) { config.web, config.httpClient = true, client }
 }
 
-// WithDialOptions adds options of grpc-go, such as credentials; they have no effect on gRPC-Web.
+// WithDialOptions adds options of grpc-go, such as credentials. They have no effect on gRPC-Web.
 func WithDialOptions(options ...grpc.DialOption) Option {
-	return func(set *settings) { set.dialOptions = append(set.dialOptions, options...) }
+	return func(config *settings) { config.dialOptions = append(config.dialOptions, options...) }
 }
 
-// Connect makes a client of the server at a URL such as http://127.0.0.1:8080. The connection is made
-// with the first call, and again by itself when it was lost.
+// Connect creates a client of the server at a URL such as http://127.0.0.1:8080. The client connects
+// at the first call and reconnects automatically.
 func Connect(server string, options ...Option) (*Client, error) {
-	set := settings{policy: DefaultPolicy()}
+	config := settings{policy: DefaultPolicy()}
 	for _, option := range options {
-		option(&set)
+		option(&config)
 	}
 	address, err := url.Parse(server)
 	if err != nil || address.Host == "" || (address.Scheme != "http" && address.Scheme != "https") {
 		return nil, fmt.Errorf("%q is not a URL such as http://127.0.0.1:8080", server)
 	}
-	if set.policy.MinDelay <= 0 || set.policy.MaxAttempts < 2 || set.policy.MaxAttempts > 5 {
-		return nil, errors.New("a policy needs a MinDelay and 2 to 5 MaxAttempts")
+	if config.policy.MinDelay <= 0 || config.policy.MaxAttempts < 2 || config.policy.MaxAttempts > 5 {
+		return nil, errors.New("a policy requires a positive MinDelay and MaxAttempts from 2 to 5")
 	}
-	if set.web {
-		connection := newWebConnection(server, set)
+	if config.web {
+		connection := newWebConnection(server, config)
 		service := exportv1.NewExportServiceClient(connection)
-		return &Client{service, set.policy, true, connection.close}, nil
+		return &Client{service, config.policy, true, connection.close}, nil
 	}
-	connection, err := grpc.NewClient(target(address), dialOptions(address, set)...)
+	connection, err := grpc.NewClient(target(address), dialOptions(address, config)...)
 	if err != nil {
 		return nil, err
 	}
 	service := exportv1.NewExportServiceClient(connection)
-	return &Client{service, set.policy, false, connection.Close}, nil
+	return &Client{service, config.policy, false, connection.Close}, nil
 }
 
 func target(address *url.URL) string {
@@ -102,84 +102,85 @@ func target(address *url.URL) string {
 	}
 }
 
-func dialOptions(address *url.URL, set settings) []grpc.DialOption {
+func dialOptions(address *url.URL, config settings) []grpc.DialOption {
 	transport := insecure.NewCredentials()
 	if address.Scheme == "https" {
 		transport = credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12})
 	}
 	reconnect := grpcbackoff.Config{
-		BaseDelay: set.policy.MinDelay, Multiplier: 2, Jitter: 0.2, MaxDelay: set.policy.MaxDelay,
+		BaseDelay: config.policy.MinDelay, Multiplier: 2, Jitter: 0.2, MaxDelay: config.policy.MaxDelay,
 	}
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(transport),
-		grpc.WithDefaultServiceConfig(set.policy.serviceConfig()),
+		grpc.WithDefaultServiceConfig(config.policy.serviceConfig()),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: connectTimeout}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveInterval, Timeout: keepaliveInterval}),
 		grpc.WithDefaultCallOptions(
 			grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.MaxCallSendMsgSize(maxMessageBytes)),
 	}
-	return append(options, set.dialOptions...)
+	return append(options, config.dialOptions...)
 }
 
-// Close ends the connection. Exports that were accepted go on.
+// Close closes the connection. Accepted exports continue.
 func (client *Client) Close() error { return client.close() }
 
-// Preview says what an export would write and what a person can choose, and writes nothing.
+// Preview returns the files that an export would write and the options for the user, without writing
+// anything.
 func (client *Client) Preview(
 	ctx context.Context, request *exportv1.PreviewExportRequest,
 ) (*exportv1.PreviewExportResponse, error) {
-	return answered(ctx, client.service.PreviewExport, request)
+	return unary(ctx, client.service.PreviewExport, request)
 }
 
 // GetExport reads one export with its artifacts.
 func (client *Client) GetExport(ctx context.Context, name string) (*exportv1.Export, error) {
-	answer, err := answered(ctx, client.service.GetExport, &exportv1.GetExportRequest{Name: name})
+	response, err := unary(ctx, client.service.GetExport, &exportv1.GetExportRequest{Name: name})
 	if err != nil {
 		return nil, err
 	}
-	if failure := checkExport(answer.GetExport(), name); failure != nil {
+	if failure := checkExport(response.GetExport(), name); failure != nil {
 		return nil, failure
 	}
-	return answer.GetExport(), nil
+	return response.GetExport(), nil
 }
 
-// GetReport reads a bundle's report in one of its forms.
+// GetReport reads a bundle's report in the requested format.
 func (client *Client) GetReport(
 	ctx context.Context, name string, view exportv1.GetReportRequest_View,
 ) (*exportv1.GetReportResponse, error) {
-	return answered(ctx, client.service.GetReport, &exportv1.GetReportRequest{Name: name, View: view})
+	return unary(ctx, client.service.GetReport, &exportv1.GetReportRequest{Name: name, View: view})
 }
 
-// CheckStorage checks the server's stores: a row for each check, with a hint where one failed.
+// CheckStorage checks the server's stores. It returns one row per check, with a hint for each failure.
 func (client *Client) CheckStorage(ctx context.Context) ([]*exportv1.StorageCheck, error) {
-	answer, err := answered(ctx, client.service.CheckStorage, &exportv1.CheckStorageRequest{})
-	return answer.GetChecks(), err
+	response, err := unary(ctx, client.service.CheckStorage, &exportv1.CheckStorageRequest{})
+	return response.GetChecks(), err
 }
 
-// CreateDownloadLink makes a link by which anybody can download one file of a bundle in S3, for a
-// time. The answer tells when it really dies.
+// CreateDownloadLink creates a link with which anyone can download one file of a bundle in S3 until the
+// link expires. The response contains the actual expiry time.
 func (client *Client) CreateDownloadLink(
 	ctx context.Context, request *exportv1.CreateDownloadLinkRequest,
 ) (*exportv1.CreateDownloadLinkResponse, error) {
-	answer, err := answered(ctx, client.service.CreateDownloadLink, request)
+	response, err := unary(ctx, client.service.CreateDownloadLink, request)
 	if err != nil {
 		return nil, err
 	}
-	if violation := linkViolation(answer.GetUri()); violation != "" {
-		return nil, untrusted(request.GetName(), "uri %s %s", quoted(answer.GetUri()), violation)
+	if violation := linkViolation(response.GetUri()); violation != "" {
+		return nil, untrusted(request.GetName(), "uri %s %s", quoted(response.GetUri()), violation)
 	}
-	return answer, nil
+	return response, nil
 }
 
-// answered makes a call that gives one answer, with this package's errors.
-func answered[Request, Response any](
+// unary makes a unary call and converts its error.
+func unary[Request, Response any](
 	ctx context.Context,
 	call func(context.Context, *Request, ...grpc.CallOption) (*Response, error),
 	request *Request,
 ) (*Response, error) {
-	answer, err := call(ctx, request)
+	response, err := call(ctx, request)
 	if err != nil {
 		return nil, errorFrom(ctx, err)
 	}
-	return answer, nil
+	return response, nil
 }

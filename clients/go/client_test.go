@@ -8,21 +8,24 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	taraexport "github.com/tara-export/tara-export/clients/go"
 	exportv1 "github.com/tara-export/tara-export/clients/go/gen/tara/export/v1"
 )
 
-// onEachTransport runs a test over native gRPC, and again over gRPC-Web and HTTP/1.1.
+// onEachTransport runs a test over native gRPC and over gRPC-Web with HTTP/1.1.
 func onEachTransport(t *testing.T, test func(*testing.T, ...taraexport.Option)) {
 	t.Run("grpc", func(t *testing.T) { test(t) })
 	t.Run("grpc-web", func(t *testing.T) { test(t, taraexport.WithGRPCWeb(nil)) })
@@ -41,14 +44,14 @@ func reviewed(documentName string) *exportv1.StartExportRequest {
 	}
 }
 
-// randomBytes are the same for every run.
+// randomBytes returns the same bytes in every run.
 func randomBytes(size int) []byte {
 	content := make([]byte, size)
 	_, _ = rand.NewChaCha8([32]byte{7}).Read(content)
 	return content
 }
 
-// export exports, and checks that events come gapless and once.
+// export exports and checks that the events have no gaps or duplicates.
 func export(
 	t *testing.T, client *taraexport.Client, request *exportv1.StartExportRequest, options ...taraexport.ExportOption,
 ) *taraexport.Result {
@@ -60,7 +63,7 @@ func export(
 			return
 		}
 		if event.GetSequence() != last[event.GetRunId()]+1 {
-			t.Errorf("event %d came after %d", event.GetSequence(), last[event.GetRunId()])
+			t.Errorf("event %d follows %d", event.GetSequence(), last[event.GetRunId()])
 		}
 		last[event.GetRunId()] = event.GetSequence()
 	})
@@ -91,10 +94,10 @@ func wantError(t *testing.T, err error, code codes.Code, reason string) *taraexp
 	return failure
 }
 
-func wantSame[Value comparable](t *testing.T, what string, got, want Value) {
+func wantEqual[Value comparable](t *testing.T, name string, got, want Value) {
 	t.Helper()
 	if got != want {
-		t.Errorf("%s is %v instead of %v", what, got, want)
+		t.Errorf("%s is %v instead of %v", name, got, want)
 	}
 }
 
@@ -103,25 +106,25 @@ func TestExportWithUnicodeNamesIsCommitted(t *testing.T) {
 		client := connect(t, startServer(t), options...)
 		content := taraexport.Attach(exportv1.Document_KIND_BEFORE, "vorher 前.docx", bytes.NewReader([]byte("vorher")))
 		result := export(t, client, reviewed("Störungsbericht 事故報告.docx"), content)
-		wantSame(t, "the place", result.StoredIn, exportv1.Destination_DESTINATION_LOCAL)
-		wantSame(t, "the fallback", result.FellBack, false)
+		wantEqual(t, "the store", result.StoredIn, exportv1.Destination_DESTINATION_LOCAL)
+		wantEqual(t, "the fallback", result.FellBack, false)
 		document := artifact(t, result, "documents/before_Störungsbericht_事故報告.docx")
-		wantSame(t, "the document's size", document.GetSizeBytes(), 6)
+		wantEqual(t, "the document's size", document.GetSizeBytes(), 6)
 		read, err := client.GetExport(t.Context(), result.Name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		wantSame(t, "the name", read.GetDocumentName(), "Störungsbericht 事故報告.docx")
-		wantSame(t, "the manifest", read.GetManifestSha256(), result.ManifestSHA256)
+		wantEqual(t, "the name", read.GetDocumentName(), "Störungsbericht 事故報告.docx")
+		wantEqual(t, "the manifest", read.GetManifestSha256(), result.ManifestSHA256)
 	})
 }
 
-func TestWhatS3CantTakeFallsBack(t *testing.T) {
+func TestS3OutageCausesFallback(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, options ...taraexport.Option) {
-		client := connect(t, startServer(t, anOutage()...), options...)
+		client := connect(t, startServer(t, s3Outage()...), options...)
 		result := export(t, client, reviewed("report.docx"))
-		wantSame(t, "the fallback", result.FellBack, true)
-		wantSame(t, "the place", result.StoredIn, exportv1.Destination_DESTINATION_LOCAL)
+		wantEqual(t, "the fallback", result.FellBack, true)
+		wantEqual(t, "the store", result.StoredIn, exportv1.Destination_DESTINATION_LOCAL)
 		request := reviewed("report.docx")
 		request.Fallback = exportv1.Fallback_FALLBACK_NONE
 		_, err := client.Export(t.Context(), request)
@@ -129,32 +132,32 @@ func TestWhatS3CantTakeFallsBack(t *testing.T) {
 	})
 }
 
-func TestTheSameIDMakesOneBundle(t *testing.T) {
+func TestSameIDCreatesOneBundle(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, options ...taraexport.Option) {
 		client := connect(t, startServer(t), options...)
 		request := reviewed("report.docx")
 		first, again := export(t, client, request), export(t, client, request)
-		wantSame(t, "the manifest", again.ManifestSHA256, first.ManifestSHA256)
-		request.Review.Reviewer = "Somebody else"
+		wantEqual(t, "the manifest", again.ManifestSHA256, first.ManifestSHA256)
+		request.Review.Reviewer = "Grace Hopper"
 		_, err := client.Export(t.Context(), request)
 		failure := wantError(t, err, codes.AlreadyExists, "REQUEST_ID_REUSED")
-		wantSame(t, "the first export", failure.Metadata["export"], first.Name)
+		wantEqual(t, "the first export", failure.Metadata["export"], first.Name)
 	})
 }
 
-func TestACutStreamIsWatched(t *testing.T) {
+func TestInterruptedStreamIsResumed(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, options ...taraexport.Option) {
 		server := startServer(t)
 		for _, toClient := range []int{1, 300, 900, 2000} {
 			t.Run(fmt.Sprint(toClient), func(t *testing.T) {
-				proxy := startCutter(t, server, toClient, -1)
+				proxy := startCuttingProxy(t, server, toClient, -1)
 				result := export(t, connect(t, proxy.url, options...), reviewed("report.docx"))
-				wantSame(t, "the number of cuts", proxy.cutCount(), 1)
+				wantEqual(t, "the number of cuts", proxy.cutCount(), 1)
 				read, err := connect(t, server, options...).GetExport(t.Context(), result.Name)
 				if err != nil {
 					t.Fatal(err)
 				}
-				wantSame(t, "the state", read.GetState(), exportv1.Export_STATE_COMMITTED)
+				wantEqual(t, "the state", read.GetState(), exportv1.Export_STATE_COMMITTED)
 			})
 		}
 		bundles := 0
@@ -164,14 +167,14 @@ func TestACutStreamIsWatched(t *testing.T) {
 			}
 			bundles++
 		}
-		wantSame(t, "the number of bundles", bundles, 4)
+		wantEqual(t, "the number of bundles", bundles, 4)
 	})
 }
 
-func TestLargeDocumentsGoAheadAndOnAfterACut(t *testing.T) {
+func TestLargeUploadResumesAfterDisconnect(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, options ...taraexport.Option) {
 		content := randomBytes(40 * 1024 * 1024)
-		proxy := startCutter(t, startServer(t), -1, 30*1024*1024)
+		proxy := startCuttingProxy(t, startServer(t), -1, 30*1024*1024)
 		uploaded, resumed := int64(0), int64(0)
 		progress := taraexport.OnUpdate(func(update taraexport.Update) {
 			if upload := update.Upload; upload != nil {
@@ -186,17 +189,17 @@ func TestLargeDocumentsGoAheadAndOnAfterACut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wantSame(t, "the number of cuts", proxy.cutCount(), 1)
-		wantSame(t, "what was uploaded", uploaded, int64(len(content)))
+		wantEqual(t, "the number of cuts", proxy.cutCount(), 1)
+		wantEqual(t, "the number of uploaded bytes", uploaded, int64(len(content)))
 		if len(options) == 0 && resumed < 1 {
-			t.Errorf("the upload went on at %d", resumed)
+			t.Errorf("the upload resumed at %d", resumed)
 		}
 		digest := sha256.Sum256(content)
-		wantSame(t, "the digest", artifact(t, result, "documents/after_report.pdf").GetSha256(), hex.EncodeToString(digest[:]))
+		wantEqual(t, "the digest", artifact(t, result, "documents/after_report.pdf").GetSha256(), hex.EncodeToString(digest[:]))
 	})
 }
 
-func TestErrorsHaveTheirDetails(t *testing.T) {
+func TestErrorsIncludeDetails(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, options ...taraexport.Option) {
 		client := connect(t, startServer(t), options...)
 		_, err := client.Export(t.Context(), &exportv1.StartExportRequest{Review: &exportv1.Review{}})
@@ -211,18 +214,27 @@ func TestErrorsHaveTheirDetails(t *testing.T) {
 	})
 }
 
-func TestNumbersThatWouldBeRoundedAreRefused(t *testing.T) {
-	request := reviewed("report.docx")
+func TestReplacedValuesAreListedInTheExport(t *testing.T) {
+	request := reviewed("report \xff.docx")
 	request.Review.Suggestions[0].Items[0].AdditionalFields = &structpb.Struct{Fields: map[string]*structpb.Value{
-		"ticket": structpb.NewNumberValue(9007199254740993),
+		"ticket": structpb.NewNumberValue(9007199254740994),
 	}}
-	_, err := connect(t, nowhere).Export(t.Context(), request)
-	failure := wantError(t, err, codes.InvalidArgument, taraexport.ReasonNotExact)
-	field := failure.FieldViolations[0].Field
-	wantSame(t, "the field", field, "review.suggestions[0].items[0].additional_fields.ticket")
+	request.Review.Suggestions[0].Items[0].Confidence = proto.Float64(math.NaN())
+	client := connect(t, startServer(t))
+	exported, err := client.GetExport(t.Context(), export(t, client, request).Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	item := `["Überblick"][0]`
+	var list []string
+	for _, entry := range exported.GetReplacements() {
+		list = append(list, entry.GetPath()+" "+entry.GetReason())
+	}
+	wantEqual(t, "the replacements", strings.Join(list, ", "), "document_name NOT_UNICODE, "+
+		"suggestions"+item+".confidence NOT_FINITE, suggestions"+item+".ticket NOT_EXACT")
 }
 
-func TestListsGoOnToTheEnd(t *testing.T) {
+func TestListReturnsAllPages(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, options ...taraexport.Option) {
 		client := connect(t, startServer(t), options...)
 		want := map[string]bool{}
@@ -234,32 +246,32 @@ func TestListsGoOnToTheEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !want[listed.GetName()] {
-				t.Errorf("%s came twice, or from nowhere", listed.GetName())
+				t.Errorf("%s is listed twice or is unknown", listed.GetName())
 			}
 			delete(want, listed.GetName())
 		}
-		wantSame(t, "the number of exports not listed", len(want), 0)
+		wantEqual(t, "the number of exports not listed", len(want), 0)
 	})
 }
 
-func TestDownloadsAreChecked(t *testing.T) {
+func TestDownloadsAreVerified(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, options ...taraexport.Option) {
 		server := startServer(t)
 		content := randomBytes(12 * 1024 * 1024)
 		document := taraexport.Attach(exportv1.Document_KIND_AFTER, "after.pdf", bytes.NewReader(content))
 		result := export(t, connect(t, server, options...), reviewed("report.pdf"), document)
-		proxy := startCutter(t, server, 5*1024*1024, -1)
+		proxy := startCuttingProxy(t, server, 5*1024*1024, -1)
 		client := connect(t, proxy.url, options...)
 		target := filepath.Join(t.TempDir(), "after.pdf")
 		if _, err := client.DownloadArtifact(t.Context(), result.Name, "documents/after_report.pdf", target); err != nil {
 			t.Fatal(err)
 		}
-		wantSame(t, "the number of cuts", proxy.cutCount(), 1)
+		wantEqual(t, "the number of cuts", proxy.cutCount(), 1)
 		read, err := os.ReadFile(target)
 		if err != nil {
 			t.Fatal(err)
 		}
-		wantSame(t, "whether the content is the same", bytes.Equal(read, content), true)
+		wantEqual(t, "whether the content is the same", bytes.Equal(read, content), true)
 
 		target = filepath.Join(t.TempDir(), "bundle.zip")
 		if _, err := client.DownloadBundle(t.Context(), result.Name, target); err != nil {
@@ -270,22 +282,22 @@ func TestDownloadsAreChecked(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer archive.Close()
-		wantSame(t, "the number of files", len(archive.File), result.ArtifactCount+1)
+		wantEqual(t, "the number of files", len(archive.File), result.ArtifactCount+2)
 
 		missing := filepath.Join(t.TempDir(), "missing")
 		_, err = client.DownloadArtifact(t.Context(), result.Name, "no/such.file", missing)
 		wantError(t, err, codes.NotFound, "ARTIFACT_NOT_FOUND")
-		left, _ := os.ReadDir(filepath.Dir(missing))
-		wantSame(t, "the number of files that a failed download leaves", len(left), 0)
+		remaining, _ := os.ReadDir(filepath.Dir(missing))
+		wantEqual(t, "the number of files after a failed download", len(remaining), 0)
 	})
 }
 
-func TestAnExportGoesOnWithoutItsCaller(t *testing.T) {
+func TestExportContinuesWithoutItsCaller(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, options ...taraexport.Option) {
 		client := connect(t, startServer(t), options...)
-		ctx, leave := context.WithCancel(t.Context())
+		ctx, cancel := context.WithCancel(t.Context())
 		request := reviewed("report.docx")
-		_, err := client.Export(ctx, request, taraexport.OnUpdate(func(update taraexport.Update) { leave() }))
+		_, err := client.Export(ctx, request, taraexport.OnUpdate(func(update taraexport.Update) { cancel() }))
 		if !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
@@ -293,22 +305,22 @@ func TestAnExportGoesOnWithoutItsCaller(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wantSame(t, "the place", result.StoredIn, exportv1.Destination_DESTINATION_LOCAL)
+		wantEqual(t, "the store", result.StoredIn, exportv1.Destination_DESTINATION_LOCAL)
 	})
 }
 
-func TestACallWithOneAnswerIsSentAgain(t *testing.T) {
+func TestUnaryCallIsRetried(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, options ...taraexport.Option) {
-		proxy := startCutter(t, startServer(t), 1, -1)
+		proxy := startCuttingProxy(t, startServer(t), 1, -1)
 		_, err := connect(t, proxy.url, options...).GetExport(t.Context(), "exports/"+uuid.NewString())
 		wantError(t, err, codes.NotFound, "EXPORT_NOT_FOUND")
-		wantSame(t, "the number of cuts", proxy.cutCount(), 1)
+		wantEqual(t, "the number of cuts", proxy.cutCount(), 1)
 	})
 }
 
-func TestACallWithOneAnswerHasADeadline(t *testing.T) {
+func TestUnaryCallHasDeadline(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, options ...taraexport.Option) {
-		// It takes connections, and never says a word.
+		// Accepts connections and never responds.
 		silent := listen(t)
 		defer silent.Close()
 		policy := taraexport.DefaultPolicy()
@@ -319,11 +331,11 @@ func TestACallWithOneAnswerHasADeadline(t *testing.T) {
 	})
 }
 
-func TestPatienceEnds(t *testing.T) {
+func TestProgressTimeoutEndsExport(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, options ...taraexport.Option) {
 		policy := taraexport.DefaultPolicy()
-		policy.Patience = 500 * time.Millisecond
-		client := connect(t, nowhere, append(options, taraexport.WithPolicy(policy))...)
+		policy.ProgressTimeout = 500 * time.Millisecond
+		client := connect(t, unreachable, append(options, taraexport.WithPolicy(policy))...)
 		_, err := client.Export(t.Context(), reviewed("report.docx"))
 		wantError(t, err, codes.Unavailable, taraexport.ReasonLostContact)
 	})

@@ -16,9 +16,9 @@ import (
 	exportv1 "github.com/tara-export/tara-export/clients/go/gen/tara/export/v1"
 )
 
-// DownloadArtifact writes one file of a bundle to target, which appears only once size and digest were
-// held against the manifest's; path is the path within the bundle's folder. A lost stream is taken up
-// where it was.
+// DownloadArtifact downloads one file of a bundle to target, which is created only after size and digest
+// were verified against the manifest; path is relative to the bundle's folder. An interrupted stream is
+// resumed.
 func (client *Client) DownloadArtifact(
 	ctx context.Context, name, path, target string,
 ) (artifact *exportv1.Artifact, err error) {
@@ -29,7 +29,8 @@ func (client *Client) DownloadArtifact(
 	return artifact, err
 }
 
-// DownloadBundle writes a whole bundle as a ZIP file to target, which appears only once it is whole.
+// DownloadBundle downloads a complete bundle as a ZIP file to target, which is created only after the
+// download is complete.
 func (client *Client) DownloadBundle(
 	ctx context.Context, name, target string,
 ) (archive *exportv1.BundleArchive, err error) {
@@ -40,7 +41,7 @@ func (client *Client) DownloadBundle(
 	return archive, err
 }
 
-// writeFile lets a file appear under its name once it is whole.
+// writeFile writes to a temporary file, which it renames to target if write succeeds.
 func writeFile(target string, write func(io.Writer) error) (err error) {
 	file, err := os.CreateTemp(filepath.Dir(target), "."+filepath.Base(target)+".*")
 	if err != nil {
@@ -61,120 +62,120 @@ func writeFile(target string, write func(io.Writer) error) (err error) {
 	return os.Rename(file.Name(), target)
 }
 
-// WriteArtifact writes one file of a bundle. With an error, what was written is not to be used.
+// WriteArtifact writes one file of a bundle. Do not use the written bytes after an error.
 func (client *Client) WriteArtifact(
 	ctx context.Context, name, path string, writer io.Writer,
 ) (*exportv1.Artifact, error) {
 	var artifact *exportv1.Artifact
 	digest := sha256.New()
 	received := int64(0)
-	patience := newPatience(client.policy)
+	retryTimer := newRetryTimer(client.policy)
 	for {
 		request := &exportv1.DownloadArtifactRequest{Name: name, Path: path, Offset: received}
 		open := func(ctx context.Context) (grpc.ServerStreamingClient[exportv1.DownloadArtifactResponse], error) {
 			return client.service.DownloadArtifact(ctx, request)
 		}
 		err := readParts(ctx, client.policy, open, func(part *exportv1.DownloadArtifactResponse) error {
-			if described := part.GetArtifact(); described != nil {
-				if failure := checkArtifact(described, name, path); failure != nil {
+			if metadata := part.GetArtifact(); metadata != nil {
+				if failure := checkArtifact(metadata, name, path); failure != nil {
 					return failure
 				}
-				artifact = described
+				artifact = metadata
 				return nil
 			}
-			patience.progressed()
+			retryTimer.recordProgress()
 			received += int64(len(part.GetData()))
 			if received > artifact.GetSizeBytes() {
-				return check(artifact, received, "")
+				return verify(artifact, received, "")
 			}
 			digest.Write(part.GetData())
 			_, err := writer.Write(part.GetData())
 			return err
 		})
 		if err == nil {
-			return artifact, check(artifact, received, hex.EncodeToString(digest.Sum(nil)))
+			return artifact, verify(artifact, received, hex.EncodeToString(digest.Sum(nil)))
 		}
-		failure, isCall := err.(*Error)
-		if !isCall || !failure.isLost() {
+		failure, isClientError := err.(*Error)
+		if !isClientError || !failure.isRetryable() {
 			return nil, err
 		}
-		if err := patience.wait(ctx, path, failure); err != nil {
+		if err := retryTimer.wait(ctx, path, failure); err != nil {
 			return nil, err
 		}
 	}
 }
 
-func check(artifact *exportv1.Artifact, received int64, digest string) error {
+func verify(artifact *exportv1.Artifact, received int64, digest string) error {
 	message := ""
 	switch {
 	case artifact == nil:
-		return protocolError("a download without its description")
+		return protocolError("download without its metadata")
 	case received != artifact.GetSizeBytes():
-		message = fmt.Sprintf("%d bytes came instead of %d", received, artifact.GetSizeBytes())
+		message = fmt.Sprintf("received %d bytes instead of %d", received, artifact.GetSizeBytes())
 	case digest != artifact.GetSha256():
-		message = fmt.Sprintf("its SHA-256 is %s instead of %s", digest, artifact.GetSha256())
+		message = fmt.Sprintf("SHA-256 is %s instead of %s", digest, artifact.GetSha256())
 	default:
 		return nil
 	}
-	message = fmt.Sprintf("%s arrived damaged: %s", artifact.GetPath(), message)
+	message = fmt.Sprintf("%s is damaged: %s", artifact.GetPath(), message)
 	return &Error{Code: codes.DataLoss, Reason: ReasonDamaged, Message: message}
 }
 
-// WriteBundle writes a whole bundle as a ZIP file; the server checks each file in it. A stream that is
-// cut can't be taken up: with an error, what was written is not to be used.
+// WriteBundle writes a complete bundle as a ZIP file; the server verifies each file in it. An interrupted
+// download cannot be resumed. Do not use the written bytes after an error.
 func (client *Client) WriteBundle(
 	ctx context.Context, name string, writer io.Writer,
 ) (archive *exportv1.BundleArchive, err error) {
-	patience := newPatience(client.policy)
+	retryTimer := newRetryTimer(client.policy)
 	request := &exportv1.DownloadBundleRequest{Name: name}
 	open := func(ctx context.Context) (grpc.ServerStreamingClient[exportv1.DownloadBundleResponse], error) {
 		return client.service.DownloadBundle(ctx, request)
 	}
 	for {
 		err := readParts(ctx, client.policy, open, func(part *exportv1.DownloadBundleResponse) error {
-			if described := part.GetArchive(); described != nil {
-				if failure := checkArchive(described, name); failure != nil {
+			if metadata := part.GetArchive(); metadata != nil {
+				if failure := checkArchive(metadata, name); failure != nil {
 					return failure
 				}
-				archive = described
+				archive = metadata
 				return nil
 			}
 			_, err := writer.Write(part.GetData())
 			return err
 		})
 		if err == nil && archive == nil {
-			err = protocolError("a bundle without its description")
+			err = protocolError("bundle without its metadata")
 		}
 		if err == nil {
 			return archive, nil
 		}
-		failure, isCall := err.(*Error)
-		if archive != nil || !isCall || !failure.isLost() {
+		failure, isClientError := err.(*Error)
+		if archive != nil || !isClientError || !failure.isRetryable() {
 			return nil, err
 		}
-		if err := patience.wait(ctx, name, failure); err != nil {
+		if err := retryTimer.wait(ctx, name, failure); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// readParts reads a stream to its end. Its errors are an *Error, or what take gave.
+// readParts reads a stream to its end. It returns an *Error, or the error of handle.
 func readParts[Part any](
 	ctx context.Context, policy Policy,
 	open func(context.Context) (grpc.ServerStreamingClient[Part], error),
-	take func(*Part) error,
+	handle func(*Part) error,
 ) error {
 	stream := newWatchedStream(ctx, open)
 	defer stream.cancel()
 	for {
-		part, err := stream.next(policy.Silence)
+		part, err := stream.next(policy.IdleTimeout)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
 			return errorFrom(ctx, err)
 		}
-		if err := take(part); err != nil {
+		if err := handle(part); err != nil {
 			return err
 		}
 	}

@@ -12,48 +12,46 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Reasons that this client gives itself; the server's are in the README of the project.
+// Reasons of errors that this client detects. The project's README lists the server's reasons.
 const (
-	// ReasonLostContact: nothing was heard for so long that it is no longer waited for. An export may
-	// still go on: follow it later, or send it again with the same request id.
+	// ReasonLostContact: no progress within the timeout, so the client stopped waiting. An export may
+	// still be running: follow it later, or send it again with the same request id.
 	ReasonLostContact = "LOST_CONTACT"
-	// ReasonDamaged: other bytes arrived than the server says the file has.
+	// ReasonDamaged: the received bytes do not match the size or digest that the server reported.
 	ReasonDamaged = "DAMAGED"
-	// ReasonUntrusted: an answer that no tara-export server gives, such as a path that leads out of its
-	// folder. Nothing of it was used.
-	ReasonUntrusted = "UNTRUSTED_ANSWER"
-	// ReasonNotExact: the request has a number that can't be sent without rounding it.
-	ReasonNotExact = "NOT_EXACT"
-	// ReasonRequestTooLarge: the request is larger than any server takes.
+	// ReasonUntrustedResponse: a response that no tara-export server sends, such as a path outside of
+	// its folder. It was discarded.
+	ReasonUntrustedResponse = "UNTRUSTED_RESPONSE"
+	// ReasonRequestTooLarge: the request is larger than any server accepts.
 	ReasonRequestTooLarge = "REQUEST_TOO_LARGE"
 )
 
-// Error says why a call failed: the gRPC status with its google.rpc details. Get at it with
-// [errors.As]; what the caller's own context ended is [context.Canceled] or
-// [context.DeadlineExceeded] to [errors.Is].
+// Error is a failed call: the gRPC status with its google.rpc details. Get it with [errors.As]. If the
+// caller's context ended the call, [errors.Is] reports [context.Canceled] or
+// [context.DeadlineExceeded].
 type Error struct {
-	// Code is the gRPC code. A connection that was cut has UNAVAILABLE.
+	// Code is the gRPC code. It is UNAVAILABLE for a lost connection.
 	Code codes.Code
-	// Message says what is wrong, for a person.
+	// Message is a human-readable description of the problem.
 	Message string
-	// Reason is the UPPER_SNAKE reason of google.rpc.ErrorInfo, such as REQUEST_ID_REUSED, or one of
-	// this package's.
+	// Reason is the UPPER_SNAKE reason of google.rpc.ErrorInfo, such as REQUEST_ID_REUSED, or a reason
+	// of this package.
 	Reason string
-	// Metadata is what google.rpc.ErrorInfo says besides, such as "export".
+	// Metadata is the metadata of google.rpc.ErrorInfo, such as "export".
 	Metadata map[string]string
-	// FieldViolations has every wrong field of a bad request.
+	// FieldViolations has every violated field of google.rpc.BadRequest.
 	FieldViolations []FieldViolation
-	// RetryDelay is how long to wait before trying again; 0: the server doesn't say.
+	// RetryDelay is the delay before a retry, from google.rpc.RetryInfo; 0 if the server sent none.
 	RetryDelay time.Duration
 	// Err is the cause.
 	Err error
 }
 
-// FieldViolation is one wrong field of a request.
+// FieldViolation is one violated field of a request.
 type FieldViolation struct {
 	// Field is the field's path in the request.
 	Field string
-	// Description says what is wrong with it, for a person.
+	// Description is a human-readable description of the problem.
 	Description string
 }
 
@@ -75,13 +73,13 @@ func (failure *Error) Error() string {
 
 func (failure *Error) Unwrap() error { return failure.Err }
 
-// GRPCStatus lets the functions of grpc's package status read the error.
+// GRPCStatus converts the error for grpc's status package.
 func (failure *Error) GRPCStatus() *status.Status { return status.New(failure.Code, failure.Error()) }
 
-// isLost tells whether the server is away or the call was cut, so that the same may work a moment
-// later. Every error of the server itself has a reason: without one, codes such as INTERNAL come from
-// a connection that ended in the middle.
-func (failure *Error) isLost() bool {
+// isRetryable reports whether a retry may succeed: the server is unavailable, or the connection was
+// lost. Every error from the server has a reason: without one, codes such as INTERNAL come from a lost
+// connection.
+func (failure *Error) isRetryable() bool {
 	switch failure.Code {
 	case codes.Unavailable:
 		return true
@@ -92,32 +90,32 @@ func (failure *Error) isLost() bool {
 	}
 }
 
-// What the caller's context ended.
-var errCaller = errors.New("given up by the caller")
+// The caller's context ended.
+var errCaller = errors.New("canceled by the caller")
 
-// An answer that the protocol does not allow.
-var errProtocol = errors.New("the server sent an answer that makes no sense")
+// A response that violates the protocol.
+var errProtocol = errors.New("invalid response from the server")
 
 func protocolError(message string) *Error {
 	return &Error{Code: codes.Internal, Message: errProtocol.Error() + ": " + message, Err: errProtocol}
 }
 
-// lost is a call that was cut without a status.
-func lost(message string) *Error { return &Error{Code: codes.Unavailable, Message: message} }
+// connectionLost is the error of a call that ended without a status.
+func connectionLost(message string) *Error { return &Error{Code: codes.Unavailable, Message: message} }
 
-// errorFrom is any failure of a call made with the context as an [*Error].
+// errorFrom converts any failure of a call with this context to an [*Error].
 func errorFrom(ctx context.Context, err error) *Error {
 	if known := (*Error)(nil); errors.As(err, &known) {
 		return known
 	}
-	answer := status.Convert(err)
-	failure := &Error{Code: answer.Code(), Message: answer.Message(), Err: err}
+	received := status.Convert(err)
+	failure := &Error{Code: received.Code(), Message: received.Message(), Err: err}
 	if ended := ctx.Err(); ended != nil {
 		failure.Code = status.FromContextError(ended).Code()
 		failure.Err = errors.Join(errCaller, context.Cause(ctx), ended)
 		return failure
 	}
-	for _, detail := range answer.Details() {
+	for _, detail := range received.Details() {
 		switch detail := detail.(type) {
 		case *errdetails.ErrorInfo:
 			failure.Reason, failure.Metadata = detail.GetReason(), detail.GetMetadata()

@@ -9,38 +9,38 @@ import (
 	exportv1 "github.com/tara-export/tara-export/clients/go/gen/tara/export/v1"
 )
 
-// Result is a bundle that is whole.
+// Result is a complete bundle.
 type Result struct {
 	// Name is exports/{export_id}.
 	Name string
 	// Location is s3://bucket/base/folder/, or a path on the server's disk.
 	Location string
-	// FolderName is the bundle's folder.
+	// FolderName is the name of the bundle's folder.
 	FolderName string
-	// StoredIn is where the bundle is now.
+	// StoredIn is the store that contains the bundle now.
 	StoredIn exportv1.Destination
-	// FellBack tells that S3 was asked for and could not take the bundle: it is on the server's disk,
-	// and goes to S3 by itself.
+	// FellBack reports whether the bundle fell back to the server's disk because S3 failed. The server
+	// syncs it to S3 later.
 	FellBack bool
-	// ArtifactCount is how many artifacts it has, the manifest not counted.
+	// ArtifactCount is the number of artifacts without the manifest.
 	ArtifactCount int
-	// SizeBytes counts the bytes of all artifacts.
+	// SizeBytes is the total size of all artifacts.
 	SizeBytes int64
-	// ManifestSHA256 is the digest of manifest.json: who keeps it can prove the bundle later.
+	// ManifestSHA256 is the digest of manifest.json. Keep it to prove later that the bundle is unchanged.
 	ManifestSHA256 string
-	// Export is everything the server says, with the artifacts.
+	// Export is the complete message of the server, with the artifacts.
 	Export *exportv1.Export
 }
 
-// Update is news of an export: one of its fields is set.
+// Update is an update about an export. Exactly one field is set.
 type Update struct {
-	// Upload: a large document goes ahead of the request.
+	// Upload is the progress of a large document that is uploaded before the request.
 	Upload *UploadProgress
-	// Event: the server says something.
+	// Event is an event from the server.
 	Event *exportv1.ExportEvent
 }
 
-// ExportOption adds to an export.
+// ExportOption configures an export.
 type ExportOption func(*exportSettings)
 
 type exportSettings struct {
@@ -48,73 +48,74 @@ type exportSettings struct {
 	attached []attachment
 }
 
-// OnUpdate has a function called with all news of the export, one after the other, on the goroutine
-// that exports.
-func OnUpdate(tell func(Update)) ExportOption {
-	return func(set *exportSettings) { set.onUpdate = tell }
+// OnUpdate calls a function with each update of the export, in order, on the goroutine that exports.
+func OnUpdate(onUpdate func(Update)) ExportOption {
+	return func(config *exportSettings) { config.onUpdate = onUpdate }
 }
 
-// AttachFile adds a file as one of the documents, whatever its size.
+// AttachFile adds a file of any size as a document.
 func AttachFile(kind exportv1.Document_Kind, path string) ExportOption {
-	return func(set *exportSettings) { set.attached = append(set.attached, attachment{kind: kind, path: path}) }
-}
-
-// Attach adds bytes that are somewhere else as one of the documents, whatever their size.
-func Attach(kind exportv1.Document_Kind, fileName string, content Content) ExportOption {
-	return func(set *exportSettings) {
-		set.attached = append(set.attached, attachment{kind: kind, fileName: fileName, content: content})
+	return func(config *exportSettings) {
+		config.attached = append(config.attached, attachment{kind: kind, path: path})
 	}
 }
 
-// Export exports a review, follows it to its end, and returns the bundle, also one that fell back to
-// the server's disk. What is large of the documents goes ahead of the request by itself.
+// Attach adds content of any size as a document.
+func Attach(kind exportv1.Document_Kind, fileName string, content Content) ExportOption {
+	return func(config *exportSettings) {
+		config.attached = append(config.attached, attachment{kind: kind, fileName: fileName, content: content})
+	}
+}
+
+// Export exports a review, follows the export until it ends, and returns the bundle, even if it fell back
+// to the server's disk. Large documents are uploaded automatically before the request.
 //
-// The request's id is made once, when it has none; the same id never makes a second bundle. Lost
-// connections and restarted servers are survived, and no event of one run is told twice.
+// The request id is generated if it is empty; the same id never creates a second bundle. Export reconnects
+// after lost connections and server restarts, and reports no event of a run twice.
 //
-// It waits as long as the server says that the export goes on: the context is the caller's limit. An
-// export that was accepted goes on when the context ends.
+// It waits for as long as the server reports progress; limit the time with the context. An accepted export
+// continues after the context ends.
 func (client *Client) Export(
 	ctx context.Context, request *exportv1.StartExportRequest, options ...ExportOption,
 ) (*Result, error) {
-	set := newExportSettings(options)
-	prepared, err := client.prepare(ctx, request, set)
+	config := newExportSettings(options)
+	prepared, err := client.prepare(ctx, request, config)
 	if err != nil {
 		return nil, err
 	}
 	if prepared.RequestId == "" {
 		prepared.RequestId = uuid.NewString()
 	}
-	return client.follow("exports/"+prepared.RequestId, prepared).run(ctx, set.onUpdate)
+	return client.follow("exports/"+prepared.RequestId, prepared).run(ctx, config.onUpdate)
 }
 
-// Watch follows an export that was started before, from any process, to its end: name is
-// exports/{export_id}. Of the options [OnUpdate] has an effect.
+// Watch follows an export that was started earlier by any process until it ends; name is
+// exports/{export_id}. Only the option [OnUpdate] has an effect.
 func (client *Client) Watch(ctx context.Context, name string, options ...ExportOption) (*Result, error) {
 	return client.follow(name, nil).run(ctx, newExportSettings(options).onUpdate)
 }
 
 func newExportSettings(options []ExportOption) exportSettings {
-	set := exportSettings{onUpdate: func(Update) {}}
+	config := exportSettings{onUpdate: func(Update) {}}
 	for _, option := range options {
-		option(&set)
+		option(&config)
 	}
-	return set
+	return config
 }
 
-func (follower *follower) run(ctx context.Context, tell func(Update)) (*Result, error) {
+func (follower *follower) run(ctx context.Context, onUpdate func(Update)) (*Result, error) {
 	defer follower.close()
 	for {
 		event, err := follower.next(ctx)
 		if err != nil {
 			return nil, err
 		}
-		tell(Update{Event: event})
+		onUpdate(Update{Event: event})
 		if completed := event.GetCompleted(); completed != nil {
 			return resultOf(completed.GetExport()), nil
 		}
 		if failed := event.GetFailed(); failed != nil {
-			return nil, failureOf(failed, follower.endingCode(ctx))
+			return nil, failureOf(failed, follower.finalCode(ctx))
 		}
 	}
 }
@@ -135,8 +136,8 @@ func resultOf(export *exportv1.Export) *Result {
 
 func failureOf(failed *exportv1.Failed, code codes.Code) *Error {
 	failure := &Error{Code: code, Message: failed.GetMessage(), Reason: failed.GetReason()}
-	if failed.GetKeptAs() != "" {
-		failure.Metadata = map[string]string{"kept_as": failed.GetKeptAs()}
+	if failed.GetStoredUnder() != "" {
+		failure.Metadata = map[string]string{"stored_under": failed.GetStoredUnder()}
 	}
 	return failure
 }

@@ -13,7 +13,7 @@ import (
 	exportv1 "github.com/tara-export/tara-export/clients/go/gen/tara/export/v1"
 )
 
-// watchedStream is a stream of the server that is cancelled when it is silent for too long.
+// watchedStream is a server stream with an idle timeout.
 type watchedStream[Response any] struct {
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -28,15 +28,15 @@ func newWatchedStream[Response any](
 	return &watchedStream[Response]{ctx: ctx, cancel: cancel, open: open}
 }
 
-// next reads a message, or returns io.EOF after the last. Other errors end the stream.
+// next reads a message, or returns io.EOF after the last one. Any other error ends the stream.
 func (watched *watchedStream[Response]) next(limit time.Duration) (*Response, error) {
-	silent := make(chan struct{})
-	timer := time.AfterFunc(limit, func() { close(silent); watched.cancel() })
+	expired := make(chan struct{})
+	timer := time.AfterFunc(limit, func() { close(expired); watched.cancel() })
 	message, err := watched.receive()
 	if !timer.Stop() {
-		<-silent
+		<-expired
 		if err != nil {
-			return nil, lost("the server said nothing for too long")
+			return nil, connectionLost("no message from the server within the idle timeout")
 		}
 	}
 	return message, err
@@ -53,30 +53,30 @@ func (watched *watchedStream[Response]) receive() (*Response, error) {
 	return watched.stream.Recv()
 }
 
-// follower follows one export to its end, over as many streams as that takes.
+// follower follows one export until it ends, over one or more streams.
 type follower struct {
 	service exportv1.ExportServiceClient
 	policy  Policy
 	name    string
-	// What to send where nothing is known of the export; nil when only watching.
+	// Sent if the server does not know the export; nil when only watching.
 	request    *exportv1.StartExportRequest
 	isStarting bool
 	stream     *watchedStream[exportv1.ExportEvent]
 	seen       seenEvents
-	// Headway is a new event of a run.
-	patience *patience
-	// Whether the request was sent again because nobody seemed to work on it. Once is enough.
-	hasStartedAgain bool
+	// Progress is a new event of a run.
+	retryTimer *retryTimer
+	// Whether the request was already sent again because the export seemed abandoned. This happens once.
+	hasResentRequest bool
 }
 
 func (client *Client) follow(name string, request *exportv1.StartExportRequest) *follower {
 	return &follower{
 		service: client.service, policy: client.policy, name: name, request: request,
-		isStarting: request != nil, patience: newPatience(client.policy),
+		isStarting: request != nil, retryTimer: newRetryTimer(client.policy),
 	}
 }
 
-// next is the next event that was not seen before.
+// next returns the next new event.
 func (follower *follower) next(ctx context.Context) (*exportv1.ExportEvent, error) {
 	for {
 		event, err := follower.read(ctx)
@@ -94,18 +94,18 @@ func (follower *follower) next(ctx context.Context) (*exportv1.ExportEvent, erro
 		if !follower.seen.isNew(event) {
 			continue
 		}
-		if isOfARun(event) {
-			follower.patience.progressed()
+		if isRunEvent(event) {
+			follower.retryTimer.recordProgress()
 		} else {
-			follower.startAgainIfAbandoned()
+			follower.resendIfAbandoned()
 		}
 		return event, nil
 	}
 }
 
-// endingCode is the code of the status that ends the stream after `failed`.
-func (follower *follower) endingCode(ctx context.Context) codes.Code {
-	_, err := follower.stream.next(follower.policy.Silence)
+// finalCode returns the code of the status that ends the stream after `failed`.
+func (follower *follower) finalCode(ctx context.Context) codes.Code {
+	_, err := follower.stream.next(follower.policy.IdleTimeout)
 	if err == nil || errors.Is(err, io.EOF) {
 		return codes.Aborted
 	}
@@ -115,7 +115,7 @@ func (follower *follower) endingCode(ctx context.Context) codes.Code {
 	return codes.Aborted
 }
 
-// close ends the open stream. A later next attaches again.
+// close closes the open stream. The next call of next opens another.
 func (follower *follower) close() {
 	if follower.stream != nil {
 		follower.stream.cancel()
@@ -124,20 +124,20 @@ func (follower *follower) close() {
 }
 
 func (follower *follower) read(ctx context.Context) (*exportv1.ExportEvent, error) {
-	limit := follower.policy.Silence
+	limit := follower.policy.IdleTimeout
 	if follower.stream == nil {
 		if follower.isStarting {
 			size := proto.Size(follower.request)
-			limit = max(follower.policy.Patience, follower.policy.Silence) + sendingTime(size)
+			limit = max(follower.policy.ProgressTimeout, follower.policy.IdleTimeout) + sendingTime(size)
 		}
 		follower.stream = newWatchedStream(ctx, follower.open)
 	}
 	event, err := follower.stream.next(limit)
 	if errors.Is(err, io.EOF) {
-		return nil, lost("the stream ended before the export did")
+		return nil, connectionLost("the stream ended before the export")
 	}
 	if err == nil {
-		// From now on the server knows the export.
+		// The server knows the export now.
 		follower.isStarting = false
 	}
 	return event, err
@@ -152,31 +152,31 @@ func (follower *follower) open(ctx context.Context) (grpc.ServerStreamingClient[
 	return follower.service.WatchExport(ctx, watch)
 }
 
-// recover makes ready for the next attempt, or returns the error where none would help.
+// recover prepares the next attempt, or returns the error if a retry cannot help.
 func (follower *follower) recover(ctx context.Context, failure *Error) error {
 	if follower.request != nil && !follower.isStarting && failure.Reason == "EXPORT_NOT_HERE" {
 		follower.isStarting = true
 		return nil
 	}
-	// Not accepted: the store is down, and the caller did not want another.
-	isRefused := follower.isStarting && failure.Reason == "STORE_UNAVAILABLE"
-	if !failure.isLost() || isRefused {
+	// Not accepted: the store is down, and the caller allowed no fallback.
+	isRejected := follower.isStarting && failure.Reason == "STORE_UNAVAILABLE"
+	if !failure.isRetryable() || isRejected {
 		return failure
 	}
-	if err := follower.patience.wait(ctx, follower.name, failure); err != nil {
+	if err := follower.retryTimer.wait(ctx, follower.name, failure); err != nil {
 		return err
 	}
 	follower.isStarting = false
 	return nil
 }
 
-// startAgainIfAbandoned sends the request again when nobody finishes the export for so long: a server
-// that follows it through the store can't see whether anybody works on it, and will finish it then.
-func (follower *follower) startAgainIfAbandoned() {
-	isAbandoned := follower.patience.waited() > follower.policy.Patience
-	if isAbandoned && follower.request != nil && !follower.hasStartedAgain {
-		follower.hasStartedAgain = true
-		follower.patience.progressed()
+// resendIfAbandoned sends the request again after the progress timeout, so that this server finishes the
+// export: it follows the export through the store and cannot see whether another replica is working on it.
+func (follower *follower) resendIfAbandoned() {
+	isAbandoned := follower.retryTimer.sinceProgress() > follower.policy.ProgressTimeout
+	if isAbandoned && follower.request != nil && !follower.hasResentRequest {
+		follower.hasResentRequest = true
+		follower.retryTimer.recordProgress()
 		follower.close()
 		follower.isStarting = true
 	}

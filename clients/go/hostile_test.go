@@ -23,15 +23,15 @@ import (
 	exportv1 "github.com/tara-export/tara-export/clients/go/gen/tara/export/v1"
 )
 
-type lie struct {
+type hostileResponse struct {
 	About, Method string
-	Answers       []json.RawMessage
-	Says          []string
+	Responses     []json.RawMessage
+	ErrorContains []string `json:"error_contains"`
 }
 
 type hostileFile struct {
 	Export, Path, Document string
-	Answers                []lie
+	Cases                  []hostileResponse
 }
 
 func readHostile(t *testing.T) (file hostileFile) {
@@ -46,21 +46,21 @@ func readHostile(t *testing.T) (file hostileFile) {
 	return file
 }
 
-// serveLies starts a server whose method gives these answers, and returns its URL.
-func serveLies(t *testing.T, lie lie) string {
+// serveHostile starts a server whose method sends these messages, and returns its URL.
+func serveHostile(t *testing.T, row hostileResponse) string {
 	t.Helper()
-	method := exportv1.File_tara_export_v1_service_proto.Services().Get(0).Methods().ByName(protoreflect.Name(lie.Method))
+	method := exportv1.File_tara_export_v1_service_proto.Services().Get(0).Methods().ByName(protoreflect.Name(row.Method))
 	kind, err := protoregistry.GlobalTypes.FindMessageByName(method.Output().FullName())
 	if err != nil {
 		t.Fatal(err)
 	}
-	var answers []proto.Message
-	for _, answer := range lie.Answers {
+	var messages []proto.Message
+	for _, response := range row.Responses {
 		message := kind.New().Interface()
-		if err := protojson.Unmarshal(answer, message); err != nil {
+		if err := protojson.Unmarshal(response, message); err != nil {
 			t.Fatal(err)
 		}
-		answers = append(answers, message)
+		messages = append(messages, message)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -68,11 +68,11 @@ func serveLies(t *testing.T, lie lie) string {
 	}
 	server := grpc.NewServer(grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
 		called, _ := grpc.MethodFromServerStream(stream)
-		if !strings.HasSuffix(called, "/"+lie.Method) {
+		if !strings.HasSuffix(called, "/"+row.Method) {
 			return status.Error(codes.Unimplemented, called)
 		}
-		for _, answer := range answers {
-			if err := stream.SendMsg(answer); err != nil {
+		for _, message := range messages {
+			if err := stream.SendMsg(message); err != nil {
 				return err
 			}
 		}
@@ -106,17 +106,17 @@ func (file hostileFile) call(ctx context.Context, client *taraexport.Client, met
 	return err
 }
 
-func TestLiesOfAServerAreRefused(t *testing.T) {
+func TestHostileResponsesAreRejected(t *testing.T) {
 	file := readHostile(t)
-	for _, lie := range file.Answers {
-		t.Run(lie.Method+": "+lie.About, func(t *testing.T) {
+	for _, row := range file.Cases {
+		t.Run(row.Method+": "+row.About, func(t *testing.T) {
 			folder := t.TempDir()
-			client := connect(t, serveLies(t, lie))
-			err := file.call(t.Context(), client, lie.Method, filepath.Join(folder, "file"))
+			client := connect(t, serveHostile(t, row))
+			err := file.call(t.Context(), client, row.Method, filepath.Join(folder, "file"))
 			if failure := (*taraexport.Error)(nil); !errors.As(err, &failure) {
 				t.Fatalf("accepted: %v", err)
 			}
-			for _, text := range lie.Says {
+			for _, text := range row.ErrorContains {
 				if !strings.Contains(err.Error(), text) {
 					t.Errorf("%q is missing in %q", text, err)
 				}
@@ -125,24 +125,24 @@ func TestLiesOfAServerAreRefused(t *testing.T) {
 				t.Errorf("control characters in %q", err)
 			}
 			if files, _ := os.ReadDir(folder); len(files) > 0 {
-				t.Errorf("left behind: %v", files)
+				t.Errorf("unexpected files: %v", files)
 			}
 		})
 	}
 }
 
-func TestALinkAtTheTargetIsReplacedAndNotFollowed(t *testing.T) {
+func TestLinkAtTheTargetIsReplacedNotFollowed(t *testing.T) {
 	file, folder := readHostile(t), t.TempDir()
 	outside, target := filepath.Join(folder, "outside"), filepath.Join(folder, "file")
 	if err := os.Symlink(outside, target); err != nil {
 		t.Fatal(err)
 	}
-	described := `{"artifact": {"path": "a.txt", "sizeBytes": 3, ` +
+	metadata := `{"artifact": {"path": "a.txt", "sizeBytes": 3, ` +
 		`"sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}}`
-	honest := lie{Method: "DownloadArtifact", Answers: []json.RawMessage{
-		json.RawMessage(described), json.RawMessage(`{"data": "YWJj"}`),
+	valid := hostileResponse{Method: "DownloadArtifact", Responses: []json.RawMessage{
+		json.RawMessage(metadata), json.RawMessage(`{"data": "YWJj"}`),
 	}}
-	client := connect(t, serveLies(t, honest))
+	client := connect(t, serveHostile(t, valid))
 	if _, err := client.DownloadArtifact(t.Context(), file.Export, file.Path, target); err != nil {
 		t.Fatal(err)
 	}

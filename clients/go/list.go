@@ -9,8 +9,8 @@ import (
 	exportv1 "github.com/tara-export/tara-export/clients/go/gen/tara/export/v1"
 )
 
-// ListExports lists exports, newest first, fetching pages as they are asked for. The request gives
-// filter, page size and where to begin; nil lists all. An error ends the iteration.
+// ListExports lists exports, newest first. Pages are fetched on demand. The request has the filter, the
+// page size and the start; nil lists all. An error ends the iteration.
 func (client *Client) ListExports(
 	ctx context.Context, request *exportv1.ListExportsRequest,
 ) iter.Seq2[*exportv1.Export, error] {
@@ -18,7 +18,7 @@ func (client *Client) ListExports(
 		next := &exportv1.ListExportsRequest{}
 		proto.Merge(next, request)
 		for {
-			page, err := answered(ctx, client.service.ListExports, next)
+			page, err := unary(ctx, client.service.ListExports, next)
 			if err != nil {
 				yield(nil, err)
 				return

@@ -12,16 +12,16 @@ import (
 	exportv1 "github.com/tara-export/tara-export/clients/go/gen/tara/export/v1"
 )
 
-// Checks of what a server names. clients/README.md has the rules, and clients/hostile-server.json names
-// that every client accepts or refuses.
+// Checks of names in responses. clients/README.md defines the rules; clients/hostile-server.json has
+// examples that every client accepts or rejects.
 
 const (
-	maxPartBytes   = 255
-	maxFolderBytes = 227
-	maxPathBytes   = 600
-	// The most characters of a server's text in a message.
+	maxSegmentBytes = 255
+	maxFolderBytes  = 227
+	maxPathBytes    = 600
+	// Maximum number of characters of a quoted text.
 	maxQuoted = 200
-	// The file that no manifest lists.
+	// The only file of a bundle that the manifest does not list.
 	manifestPath = "manifest.json"
 )
 
@@ -31,18 +31,18 @@ var (
 	deviceName = regexp.MustCompile(`(?i)\A(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9¹²³])\z`)
 )
 
-// CheckFileName returns an error where a server's text can't be the name of a file or folder on some
-// system. Check it before the text becomes such a name, for example [Result.FolderName]: names in adopted
-// bundles may mean something else on this system.
+// CheckFileName returns an error unless a text from the server is a valid file or folder name on every
+// system. Check a text, such as [Result.FolderName], before using it as a file name: names in adopted
+// bundles may have a special meaning on this system.
 func CheckFileName(name string) error {
 	if violation := fileNameViolation(name); violation != "" {
-		return fmt.Errorf("cannot name a file %s: it %s", quoted(name), violation)
+		return fmt.Errorf("cannot use %s as a file name: it %s", quoted(name), violation)
 	}
 	return nil
 }
 
-// Printable is a server's text, safe to print on a terminal: control characters, which a terminal obeys,
-// and characters that reorder text are escaped as \u{1b}.
+// Printable makes a text from the server safe to print on a terminal: it escapes control characters and
+// characters that are invisible or reorder text as \u{1b}.
 func Printable(text string) string {
 	if !strings.ContainsFunc(text, isUnprintable) {
 		return text
@@ -62,7 +62,7 @@ func isUnprintable(character rune) bool {
 	return unicode.IsControl(character) || isMisleading(character)
 }
 
-// isMisleading tells whether a character is invisible, ends a line or changes the order of others.
+// isMisleading reports whether a character is invisible, ends a line or reorders text.
 func isMisleading(character rune) bool {
 	switch {
 	case character == 0x61c, character == 0x200e, character == 0x200f, character == 0xfeff:
@@ -72,10 +72,10 @@ func isMisleading(character rune) bool {
 	}
 }
 
-// The violated rule; empty if there is none.
+// The following functions return the violated rule, or "" if the name is valid.
 
 func fileNameViolation(name string) string {
-	if violation := partViolation(name); violation != "" {
+	if violation := segmentViolation(name); violation != "" {
 		return violation
 	}
 	stem, _, _ := strings.Cut(name, ".")
@@ -83,29 +83,29 @@ func fileNameViolation(name string) string {
 	case strings.HasSuffix(name, "."), strings.HasSuffix(name, " "):
 		return "ends with a dot or a space"
 	case strings.ContainsAny(name, `<>:"|?*`):
-		return `has one of the characters < > : " | ? *`
+		return `contains one of the characters < > : " | ? *`
 	case deviceName.MatchString(strings.TrimRight(stem, " ")):
-		return "is the name of a device on Windows"
+		return "is a Windows device name"
 	case strings.ContainsFunc(name, isMisleading):
-		return "has a character that is invisible or changes the order of the others"
+		return "contains a character that is invisible or reorders text"
 	default:
 		return ""
 	}
 }
 
-func partViolation(part string) string {
+func segmentViolation(segment string) string {
 	isSeparator := func(character rune) bool {
 		return character == '/' || character == '\\' || unicode.IsControl(character)
 	}
 	switch {
-	case part == "":
+	case segment == "":
 		return "is empty"
-	case len(part) > maxPartBytes:
+	case len(segment) > maxSegmentBytes:
 		return "is longer than 255 bytes"
-	case strings.HasPrefix(part, "."):
+	case strings.HasPrefix(segment, "."):
 		return "starts with a dot"
-	case strings.ContainsFunc(part, isSeparator):
-		return "has a slash, a backslash or a control character"
+	case strings.ContainsFunc(segment, isSeparator):
+		return "contains a slash, a backslash or a control character"
 	default:
 		return ""
 	}
@@ -115,15 +115,15 @@ func folderViolation(name string) string {
 	if len(name) > maxFolderBytes {
 		return "is longer than 227 bytes"
 	}
-	return partViolation(name)
+	return segmentViolation(name)
 }
 
 func pathViolation(path string) string {
 	if len(path) > maxPathBytes {
 		return "is longer than 600 bytes"
 	}
-	for part := range strings.SplitSeq(path, "/") {
-		if violation := partViolation(part); violation != "" {
+	for segment := range strings.SplitSeq(path, "/") {
+		if violation := segmentViolation(segment); violation != "" {
 			return violation
 		}
 	}
@@ -132,7 +132,7 @@ func pathViolation(path string) string {
 
 func linkViolation(uri string) string {
 	if strings.ContainsFunc(uri, func(character rune) bool { return character == ' ' || isUnprintable(character) }) {
-		return "has a space or a control character"
+		return "contains a space or a control character"
 	}
 	address, err := url.Parse(uri)
 	if err != nil || address.Hostname() == "" || (address.Scheme != "http" && address.Scheme != "https") {
@@ -141,7 +141,7 @@ func linkViolation(uri string) string {
 	return ""
 }
 
-// quoted is a server's text in a message.
+// quoted quotes a text from the server for a message.
 func quoted(text string) string {
 	if characters := []rune(text); len(characters) > maxQuoted {
 		text = string(characters[:maxQuoted]) + "…"
@@ -149,24 +149,24 @@ func quoted(text string) string {
 	return `"` + Printable(text) + `"`
 }
 
-// untrusted is the error of an answer that no right server gives to a request for name.
+// untrusted is the error for a response that no tara-export server sends to a request for name.
 func untrusted(name, problem string, values ...any) *Error {
-	message := fmt.Sprintf("cannot use the server's answer for %s: %s; check the server's address, and that no "+
-		"other program answers there", Printable(name), fmt.Sprintf(problem, values...))
-	return &Error{Code: codes.Internal, Reason: ReasonUntrusted, Message: message}
+	message := fmt.Sprintf("cannot use the server's response for %s: %s; check the server's address, and that no "+
+		"other program is listening there", Printable(name), fmt.Sprintf(problem, values...))
+	return &Error{Code: codes.Internal, Reason: ReasonUntrustedResponse, Message: message}
 }
 
-func checkSameExport(askedName, name string) *Error {
-	// Servers answer in lower case, whatever case a request has.
-	if name != strings.ToLower(askedName) {
-		return untrusted(askedName, "name %s is of another export", quoted(name))
+func checkSameExport(requestedName, name string) *Error {
+	// Servers return names in lower case, regardless of the case in the request.
+	if name != strings.ToLower(requestedName) {
+		return untrusted(requestedName, "name %s belongs to another export", quoted(name))
 	}
 	return nil
 }
 
-// checkExport checks the export that was asked for.
-func checkExport(export *exportv1.Export, askedName string) *Error {
-	if failure := checkSameExport(askedName, export.GetName()); failure != nil {
+// checkExport checks a response to a request for requestedName.
+func checkExport(export *exportv1.Export, requestedName string) *Error {
+	if failure := checkSameExport(requestedName, export.GetName()); failure != nil {
 		return failure
 	}
 	return checkContents(export)
@@ -175,7 +175,7 @@ func checkExport(export *exportv1.Export, askedName string) *Error {
 // checkListed checks an export of a list.
 func checkListed(export *exportv1.Export) *Error {
 	if !exportName.MatchString(export.GetName()) {
-		return untrusted("a list of exports", "name %s is not the name of an export", quoted(export.GetName()))
+		return untrusted("a list of exports", "name %s is not an export name", quoted(export.GetName()))
 	}
 	return checkContents(export)
 }
@@ -192,9 +192,9 @@ func checkContents(export *exportv1.Export) *Error {
 		switch {
 		case violation != "":
 		case paths[artifact.GetPath()]:
-			violation = "is there twice"
+			violation = "occurs twice"
 		case artifact.GetSizeBytes() < 0:
-			violation = "has a size below 0"
+			violation = "has a negative size"
 		}
 		if violation != "" {
 			return untrusted(export.GetName(), "path %s in artifacts %s", quoted(artifact.GetPath()), violation)
@@ -204,34 +204,34 @@ func checkContents(export *exportv1.Export) *Error {
 	return nil
 }
 
-// checkEvent checks an event of the export that was asked for.
-func checkEvent(event *exportv1.ExportEvent, askedName string) *Error {
-	if failure := checkSameExport(askedName, event.GetName()); failure != nil {
+// checkEvent checks an event of the requested export.
+func checkEvent(event *exportv1.ExportEvent, requestedName string) *Error {
+	if failure := checkSameExport(requestedName, event.GetName()); failure != nil {
 		return failure
 	}
 	if completed := event.GetCompleted(); completed != nil {
-		return checkExport(completed.GetExport(), askedName)
+		return checkExport(completed.GetExport(), requestedName)
 	}
-	if keptAs := event.GetFailed().GetKeptAs(); keptAs != "" && !exportName.MatchString(keptAs) {
-		return untrusted(askedName, "kept_as %s is not the name of an export", quoted(keptAs))
+	if storedUnder := event.GetFailed().GetStoredUnder(); storedUnder != "" && !exportName.MatchString(storedUnder) {
+		return untrusted(requestedName, "stored_under %s is not an export name", quoted(storedUnder))
 	}
 	return nil
 }
 
-// checkArtifact checks the description of the file that was asked for.
-func checkArtifact(artifact *exportv1.Artifact, exportName, askedPath string) *Error {
-	if artifact.GetPath() != askedPath {
-		return untrusted(exportName, "path %s is not the requested %s", quoted(artifact.GetPath()), quoted(askedPath))
+// checkArtifact checks that the artifact describes the requested file.
+func checkArtifact(artifact *exportv1.Artifact, exportName, requestedPath string) *Error {
+	if artifact.GetPath() != requestedPath {
+		return untrusted(exportName, "path %s is not the requested %s", quoted(artifact.GetPath()), quoted(requestedPath))
 	}
 	if artifact.GetSizeBytes() < 0 {
-		return untrusted(exportName, "size_bytes %d of %s is below 0", artifact.GetSizeBytes(), quoted(askedPath))
+		return untrusted(exportName, "size_bytes %d of %s is negative", artifact.GetSizeBytes(), quoted(requestedPath))
 	}
 	return nil
 }
 
-// checkArchive checks the description of a bundle's ZIP file, which is named as a folder.
+// checkArchive checks that the archive has a folder name with the extension .zip.
 func checkArchive(archive *exportv1.BundleArchive, exportName string) *Error {
-	violation := "is not the name of a ZIP file"
+	violation := "is not a ZIP file name"
 	if folder, isArchive := strings.CutSuffix(archive.GetFileName(), ".zip"); isArchive {
 		violation = folderViolation(folder)
 	}
@@ -241,22 +241,22 @@ func checkArchive(archive *exportv1.BundleArchive, exportName string) *Error {
 	return nil
 }
 
-// checkUpload checks the upload that was asked for, or any if askedName is empty, of a document of this size.
-func checkUpload(upload *exportv1.Upload, askedName string, sizeBytes int64) *Error {
-	of := askedName
-	if of == "" {
-		of = "a new upload"
+// checkUpload checks an upload of this size, which has the requested name unless that is empty.
+func checkUpload(upload *exportv1.Upload, requestedName string, sizeBytes int64) *Error {
+	subject := requestedName
+	if subject == "" {
+		subject = "a new upload"
 	}
 	name, committed := upload.GetName(), upload.GetCommittedSizeBytes()
 	switch {
 	case !uploadName.MatchString(name):
-		return untrusted(of, "name %s is not the name of an upload", quoted(name))
-	case askedName != "" && name != askedName:
-		return untrusted(of, "name %s is of another upload", quoted(name))
+		return untrusted(subject, "name %s is not an upload name", quoted(name))
+	case requestedName != "" && name != requestedName:
+		return untrusted(subject, "name %s belongs to another upload", quoted(name))
 	case committed < 0 || committed > sizeBytes:
-		return untrusted(of, "committed_size_bytes %d is not between 0 and %d", committed, sizeBytes)
+		return untrusted(subject, "committed_size_bytes %d is not between 0 and %d", committed, sizeBytes)
 	case upload.GetChunkSizeBytes() < 0:
-		return untrusted(of, "chunk_size_bytes %d is below 0", upload.GetChunkSizeBytes())
+		return untrusted(subject, "chunk_size_bytes %d is negative", upload.GetChunkSizeBytes())
 	default:
 		return nil
 	}

@@ -8,7 +8,7 @@ import (
 	exportv1 "github.com/tara-export/tara-export/clients/go/gen/tara/export/v1"
 )
 
-// The names that every client accepts and refuses.
+// The names that every client accepts or rejects.
 type sharedNames struct {
 	Names []struct {
 		Name     string
@@ -42,16 +42,16 @@ func readShared(t *testing.T) (shared sharedNames) {
 	return shared
 }
 
-func TestNamesOfServersAreAcceptedAndRefused(t *testing.T) {
-	expect := func(what, value string, isAccepted, expected bool) {
+func TestNamesInResponsesAreChecked(t *testing.T) {
+	expect := func(kind, value string, isAccepted, expected bool) {
 		t.Helper()
 		if isAccepted != expected {
-			t.Errorf("%s %q: accepted: %t", what, value, isAccepted)
+			t.Errorf("%s %q: accepted: %t", kind, value, isAccepted)
 		}
 	}
 	shared := readShared(t)
 	for _, row := range shared.Names {
-		expect("part", row.Name, partViolation(row.Name) == "", row.InBundle)
+		expect("segment", row.Name, segmentViolation(row.Name) == "", row.InBundle)
 		expect("file name", row.Name, CheckFileName(row.Name) == nil, row.OnDisk)
 	}
 	for _, row := range shared.Folders {

@@ -6,45 +6,46 @@ import (
 	"time"
 )
 
-// Policy says how patiently calls are made, and lost ones taken up again.
+// Policy has the timeouts and retries of calls.
 type Policy struct {
-	// Patience is how long to go on without news of an export or headway of a transfer.
-	Patience time.Duration
-	// Silence is how long a stream may say nothing before it counts as lost; servers send a heartbeat
-	// at least every 15 s.
-	Silence time.Duration
-	// MinDelay is the first wait before another attempt; each further one is about twice as long.
+	// ProgressTimeout is the time without progress of an export or a transfer after which the client
+	// stops.
+	ProgressTimeout time.Duration
+	// IdleTimeout is the time without a message after which a stream counts as lost; servers send a
+	// heartbeat at least every 15 s.
+	IdleTimeout time.Duration
+	// MinDelay is the first delay before a retry. The delay doubles with each attempt.
 	MinDelay time.Duration
-	// MaxDelay is the longest such wait.
+	// MaxDelay is the longest delay before a retry.
 	MaxDelay time.Duration
-	// Deadline is how long a call with one answer may take, its repetitions included. A context with
-	// an earlier deadline wins.
+	// Deadline limits a unary call including its retries. An earlier deadline of the context takes
+	// precedence.
 	Deadline time.Duration
-	// MaxAttempts is how often such a call is sent at most while the answer is UNAVAILABLE; 2 to 5.
+	// MaxAttempts is the maximum number of attempts of a unary call while the server is UNAVAILABLE; 2 to 5.
 	MaxAttempts int
 }
 
-// DefaultPolicy is what a client has when nobody asks for another.
+// DefaultPolicy returns the policy of clients without [WithPolicy].
 func DefaultPolicy() Policy {
 	return Policy{
-		Patience:    2 * time.Minute,
-		Silence:     45 * time.Second,
-		MinDelay:    200 * time.Millisecond,
-		MaxDelay:    10 * time.Second,
-		Deadline:    30 * time.Second,
-		MaxAttempts: 4,
+		ProgressTimeout: 2 * time.Minute,
+		IdleTimeout:     45 * time.Second,
+		MinDelay:        200 * time.Millisecond,
+		MaxDelay:        10 * time.Second,
+		Deadline:        30 * time.Second,
+		MaxAttempts:     4,
 	}
 }
 
-// The slowest line that is waited for: what is sent may take a second more for each of these bytes.
-const slowestBytesPerSecond = 32 * 1024
+// The slowest supported connection. Timeouts are extended by the time that sending takes at this rate.
+const minBytesPerSecond = 32 * 1024
 
 func sendingTime(sizeBytes int) time.Duration {
-	return time.Duration(sizeBytes) * time.Second / slowestBytesPerSecond
+	return time.Duration(sizeBytes) * time.Second / minBytesPerSecond
 }
 
-// serviceConfig is the policy in the form that grpc-go follows by itself. Streams are not in it: a
-// client that repeated them would begin an upload or a download anew.
+// serviceConfig converts the policy to a service config of grpc-go. Streams are not in it: a retry would
+// restart an upload or a download.
 func (policy Policy) serviceConfig() string {
 	unary := ""
 	for _, method := range []string{
@@ -61,8 +62,8 @@ func (policy Policy) serviceConfig() string {
 		unary, policy.Deadline.Seconds(), policy.MaxAttempts, policy.MinDelay.Seconds(), policy.MaxDelay.Seconds())
 }
 
-// backoff makes growing waits, each between half and all of its length, so that clients don't come
-// back all at once.
+// backoff computes growing delays. Each is randomized between half and all of its length, so that clients
+// do not reconnect all at once.
 type backoff struct {
 	policy Policy
 	next   time.Duration
@@ -70,8 +71,8 @@ type backoff struct {
 
 func newBackoff(policy Policy) backoff { return backoff{policy, policy.MinDelay} }
 
-func (waits *backoff) delay() time.Duration {
-	length := waits.next
-	waits.next = min(2*waits.next, waits.policy.MaxDelay)
+func (backoff *backoff) delay() time.Duration {
+	length := backoff.next
+	backoff.next = min(2*backoff.next, backoff.policy.MaxDelay)
 	return length/2 + time.Duration(rand.Int64N(int64(length/2)+1))
 }

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestTheSnippetOfTheReadmeRuns(t *testing.T) {
+func TestReadmeSnippetRuns(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
@@ -19,7 +19,7 @@ func TestTheSnippetOfTheReadmeRuns(t *testing.T) {
 	target := t.TempDir()
 	program := strings.ReplaceAll(string(snippet), "http://127.0.0.1:8080", server)
 	program = strings.ReplaceAll(program, `"examples/`, `"`+repository(t)+"/examples/")
-	// Inside the module, so that its imports are this module.
+	// Inside the module, so that the snippet imports this module.
 	folder, err := os.MkdirTemp(".", "snippet-")
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +39,7 @@ func TestTheSnippetOfTheReadmeRuns(t *testing.T) {
 		t.Fatalf("%s: %s", err, output)
 	}
 	if !strings.Contains(string(output), "Incident report.docx") {
-		t.Errorf("it does not list the export: %s", output)
+		t.Errorf("output does not list the export: %s", output)
 	}
 	for _, file := range []string{"report.txt", "bundle.zip"} {
 		if _, err := os.Stat(filepath.Join(target, file)); err != nil {
@@ -48,7 +48,7 @@ func TestTheSnippetOfTheReadmeRuns(t *testing.T) {
 	}
 }
 
-func TestTheExampleRuns(t *testing.T) {
+func TestExampleRuns(t *testing.T) {
 	for _, protocol := range []string{"grpc", "grpc-web"} {
 		example := exec.Command("go", "run", "./examples/export-review", startServer(t),
 			"../../examples/request.json", "../../examples/sample-review/guidelines.docx")

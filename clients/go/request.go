@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 
 	"google.golang.org/grpc/codes"
@@ -14,11 +12,11 @@ import (
 	exportv1 "github.com/tara-export/tara-export/clients/go/gen/tara/export/v1"
 )
 
-// What is larger is uploaded before the request: three documents and a review fit into what servers
-// take by default.
-const largestInlineBytes = 8 * 1024 * 1024
+// Larger documents are uploaded before the request. Three such documents and a review fit into the
+// servers' default limit.
+const maxInlineBytes = 8 * 1024 * 1024
 
-// attachment is a document that is not in the request yet: a file, or content under a name.
+// attachment is a document that is not in the request yet: a file, or content with a file name.
 type attachment struct {
 	kind     exportv1.Document_Kind
 	path     string
@@ -26,26 +24,23 @@ type attachment struct {
 	content  Content
 }
 
-// prepare makes the message that is sent, and uploads what is too large for it.
+// prepare builds the request message, and uploads documents that are too large for it.
 func (client *Client) prepare(
-	ctx context.Context, request *exportv1.StartExportRequest, set exportSettings,
+	ctx context.Context, request *exportv1.StartExportRequest, config exportSettings,
 ) (*exportv1.StartExportRequest, error) {
-	if err := refuseRounded(request.GetReview()); err != nil {
-		return nil, err
-	}
 	prepared := &exportv1.StartExportRequest{
-		RequestId: request.GetRequestId(), Review: request.GetReview(),
+		RequestId: request.GetRequestId(), Review: SendableReview(request.GetReview()),
 		Destination: request.GetDestination(), Fallback: request.GetFallback(),
 	}
 	for _, given := range request.GetDocuments() {
-		document, err := client.prepareDocument(ctx, given, set.onUpdate)
+		document, err := client.prepareDocument(ctx, given, config.onUpdate)
 		if err != nil {
 			return nil, err
 		}
 		prepared.Documents = append(prepared.Documents, document)
 	}
-	for _, given := range set.attached {
-		document, err := client.prepareAttachment(ctx, given, set.onUpdate)
+	for _, given := range config.attached {
+		document, err := client.prepareAttachment(ctx, given, config.onUpdate)
 		if err != nil {
 			return nil, err
 		}
@@ -59,49 +54,37 @@ func (client *Client) prepare(
 }
 
 func (client *Client) prepareDocument(
-	ctx context.Context, given *exportv1.Document, tell func(Update),
+	ctx context.Context, given *exportv1.Document, onUpdate func(Update),
 ) (*exportv1.Document, error) {
-	if len(given.GetContent()) <= largestInlineBytes {
+	if len(given.GetContent()) <= maxInlineBytes {
 		return given, nil
 	}
 	document := &exportv1.Document{
 		Kind: given.GetKind(), FileName: given.GetFileName(), MediaType: given.GetMediaType(), Sha256: given.GetSha256(),
 	}
-	return client.prepareContent(ctx, document, bytes.NewReader(given.GetContent()), tell)
+	return client.prepareContent(ctx, document, bytes.NewReader(given.GetContent()), onUpdate)
 }
 
 func (client *Client) prepareAttachment(
-	ctx context.Context, given attachment, tell func(Update),
+	ctx context.Context, given attachment, onUpdate func(Update),
 ) (*exportv1.Document, error) {
 	document := &exportv1.Document{Kind: given.kind, FileName: given.fileName}
 	if given.content != nil {
-		return client.prepareContent(ctx, document, given.content, tell)
+		return client.prepareContent(ctx, document, given.content, onUpdate)
 	}
-	file, err := os.Open(given.path)
+	content, closeFile, err := openDocument(given.path)
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
-	content, err := fileContent(file)
-	if err != nil {
-		return nil, err
-	}
+	defer closeFile()
 	document.FileName = filepath.Base(given.path)
-	return client.prepareContent(ctx, document, content, tell)
-}
-
-func fileContent(file *os.File) (Content, error) {
-	facts, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	return io.NewSectionReader(file, 0, facts.Size()), nil
+	return client.prepareContent(ctx, document, content, onUpdate)
 }
 
 func (client *Client) prepareContent(
-	ctx context.Context, document *exportv1.Document, content Content, tell func(Update),
+	ctx context.Context, document *exportv1.Document, content Content, onUpdate func(Update),
 ) (*exportv1.Document, error) {
-	if content.Size() <= largestInlineBytes {
+	if content.Size() <= maxInlineBytes {
 		inline, err := readPiece(content, 0, content.Size())
 		if err != nil {
 			return nil, err
@@ -110,7 +93,7 @@ func (client *Client) prepareContent(
 		return document, nil
 	}
 	uploaded, err := client.Upload(ctx, content, func(doneBytes int64) {
-		tell(Update{Upload: &UploadProgress{
+		onUpdate(Update{Upload: &UploadProgress{
 			Kind: document.GetKind(), FileName: document.GetFileName(),
 			DoneBytes: doneBytes, SizeBytes: content.Size(),
 		}})

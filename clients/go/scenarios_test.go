@@ -25,7 +25,7 @@ import (
 	exportv1 "github.com/tara-export/tara-export/clients/go/gen/tara/export/v1"
 )
 
-// ../README.md tells what scenarios mean.
+// ../README.md documents the scenarios.
 type scenarioFile struct {
 	Request   scenarioRequest
 	Scenarios []struct {
@@ -90,7 +90,7 @@ func TestScenarios(t *testing.T) {
 	}
 	var file scenarioFile
 	decoder := json.NewDecoder(bytes.NewReader(text))
-	// A step that this test does not know must not pass.
+	// Unknown steps must fail.
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&file); err != nil {
 		t.Fatal(err)
@@ -99,12 +99,12 @@ func TestScenarios(t *testing.T) {
 		for _, scenario := range file.Scenarios {
 			t.Run(scenario.Name, func(t *testing.T) {
 				world := startWorld(t)
-				way := world.GRPC
+				address := world.GRPC
 				if len(options) > 0 {
-					way = world.HTTP1
+					address = world.HTTP1
 				}
 				player := &player{
-					T: t, world: world, client: connect(t, "http://"+way, options...), defaults: file.Request,
+					T: t, world: world, client: connect(t, "http://"+address, options...), defaults: file.Request,
 					exports: map[string]*exportv1.Export{},
 				}
 				for number, step := range scenario.Steps {
@@ -116,7 +116,7 @@ func TestScenarios(t *testing.T) {
 	})
 }
 
-// world is a server with an S3 and ways to it, in a process of their own.
+// world is a process with a server, an in-memory S3 and proxies.
 type world struct {
 	GRPC   string
 	HTTP1  string `json:"http1"`
@@ -124,7 +124,7 @@ type world struct {
 	Folder string
 
 	commands io.Writer
-	answers  *bufio.Scanner
+	replies  *bufio.Scanner
 }
 
 func startWorld(t *testing.T) *world {
@@ -139,41 +139,41 @@ func startWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answers, err := process.StdoutPipe()
+	replies, err := process.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := process.Start(); err != nil {
-		t.Fatalf("%s: build it first, or name it with TEST_WORLD_BINARY: %s", binary, err)
+		t.Fatalf("%s: build it first, or set TEST_WORLD_BINARY: %s", binary, err)
 	}
 	t.Cleanup(func() {
 		commands.Close()
 		_ = process.Wait()
 	})
-	world := &world{commands: commands, answers: bufio.NewScanner(answers)}
-	if !world.answers.Scan() {
-		t.Fatal("the world ended at once")
+	world := &world{commands: commands, replies: bufio.NewScanner(replies)}
+	if !world.replies.Scan() {
+		t.Fatal("the world exited at start")
 	}
-	if err := json.Unmarshal(world.answers.Bytes(), world); err != nil {
+	if err := json.Unmarshal(world.replies.Bytes(), world); err != nil {
 		t.Fatal(err)
 	}
 	return world
 }
 
-func (world *world) tell(command string) error {
+func (world *world) run(command string) error {
 	if _, err := fmt.Fprintln(world.commands, command); err != nil {
 		return err
 	}
-	if !world.answers.Scan() {
-		return errors.New("the world has ended")
+	if !world.replies.Scan() {
+		return errors.New("the world has exited")
 	}
-	if answer := world.answers.Text(); answer != "ok" {
-		return fmt.Errorf("%s: %s", command, answer)
+	if reply := world.replies.Text(); reply != "ok" {
+		return fmt.Errorf("%s: %s", command, reply)
 	}
 	return nil
 }
 
-// player plays one scenario.
+// player runs one scenario.
 type player struct {
 	*testing.T
 	world    *world
@@ -187,7 +187,7 @@ func (player *player) play(step step) {
 	player.Helper()
 	switch expect := step.Expect; {
 	case step.World != "":
-		player.must(player.world.tell(step.World))
+		player.must(player.world.run(step.World))
 	case step.Export != nil:
 		player.export(step)
 	case step.Get != nil:
@@ -203,8 +203,8 @@ func (player *player) play(step step) {
 		if player.isFailure(failed, expect) {
 			return
 		}
-		for _, of := range expect.Exports {
-			want = append(want, player.exports[of].GetName())
+		for _, key := range expect.Exports {
+			want = append(want, player.exports[key].GetName())
 		}
 		player.check(slices.Equal(names, want), "the list is %v instead of %v", names, want)
 	case step.Download != nil:
@@ -230,7 +230,7 @@ func (player *player) play(step step) {
 		defer archive.Close()
 		player.check(len(archive.File) == expect.Files, "there are %d files", len(archive.File))
 	default:
-		player.Fatalf("%s does nothing", player.where)
+		player.Fatalf("%s has no action", player.where)
 	}
 }
 
@@ -248,13 +248,13 @@ func (player *player) export(step step) {
 		if event.GetAccepted() != nil && !isAccepted {
 			isAccepted = true
 			for _, command := range step.Export.WhenAccepted {
-				player.must(player.world.tell(command))
+				player.must(player.world.run(command))
 			}
 		}
 		if event == nil || event.GetRunId() == "" || event.GetHeartbeat() != nil || event.GetArtifactProgress() != nil {
 			return
 		}
-		player.check(event.GetSequence() > last[event.GetRunId()], "event %d came late", event.GetSequence())
+		player.check(event.GetSequence() > last[event.GetRunId()], "event %d is out of order", event.GetSequence())
 		last[event.GetRunId()] = event.GetSequence()
 	}))
 	result, err := player.client.Export(player.Context(), request, options...)
@@ -299,7 +299,7 @@ func (player *player) get(step step) {
 	if name == "" {
 		name = player.exports[step.Get.Of].GetName()
 	}
-	// What is waited for is in another process, which can only be asked.
+	// The state is in another process, so it must be polled.
 	for end := time.Now().Add(time.Minute); ; {
 		export, err := player.client.GetExport(player.Context(), name)
 		if step.Until == nil {
@@ -323,7 +323,7 @@ func (player *player) get(step step) {
 	}
 }
 
-// isFailure tells whether the step was to fail, and did.
+// isFailure checks an expected failure. It reports whether the step was expected to fail.
 func (player *player) isFailure(err error, expect expectation) bool {
 	player.Helper()
 	if expect.Code == "" {
@@ -342,22 +342,22 @@ func (player *player) isFailure(err error, expect expectation) bool {
 		for _, violation := range failure.FieldViolations {
 			fields = append(fields, violation.Field)
 		}
-		player.check(slices.Equal(fields, expect.Fields), "wrong fields are %v", fields)
+		player.check(slices.Equal(fields, expect.Fields), "the violated fields are %v", fields)
 	}
 	return true
 }
 
 func (player *player) differences(export *exportv1.Export, expect expectation) (wrong []string) {
-	compare := func(what string, got, want any) {
+	compare := func(name string, got, want any) {
 		if got != want {
-			wrong = append(wrong, fmt.Sprintf("%s is %v instead of %v", what, got, want))
+			wrong = append(wrong, fmt.Sprintf("%s is %v instead of %v", name, got, want))
 		}
 	}
 	if expect.State != "" {
 		compare("the state", export.GetState().String(), expect.State)
 	}
 	if expect.StoredIn != "" {
-		compare("the place", export.GetStoredIn().String(), expect.StoredIn)
+		compare("the store", export.GetStoredIn().String(), expect.StoredIn)
 	}
 	if expect.ArtifactCount != nil {
 		compare("the number of artifacts", export.GetArtifactCount(), *expect.ArtifactCount)
@@ -382,18 +382,18 @@ func (player *player) must(err error) {
 	}
 }
 
-func (player *player) check(holds bool, format string, arguments ...any) {
+func (player *player) check(condition bool, format string, arguments ...any) {
 	player.Helper()
-	if !holds {
+	if !condition {
 		player.Errorf(player.where+": "+format, arguments...)
 	}
 }
 
-// patterned is the content of a document of that size.
+// patterned returns the content of a document of this size.
 func patterned(size int) []byte {
 	content := make([]byte, size)
-	for place := range content {
-		content[place] = byte(place * 31 % 251)
+	for index := range content {
+		content[index] = byte(index * 31 % 251)
 	}
 	return content
 }

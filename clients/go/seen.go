@@ -6,28 +6,28 @@ func isTerminal(event *exportv1.ExportEvent) bool {
 	return event.GetCompleted() != nil || event.GetFailed() != nil
 }
 
-// isOfARun tells whether a run sent the event, or ended. A heartbeat without a run only says that the
-// server, which looks for the bundle in the store, is alive.
-func isOfARun(event *exportv1.ExportEvent) bool { return event.GetRunId() != "" || isTerminal(event) }
+// isRunEvent reports whether the event belongs to a run or ends the export. A heartbeat without a run only
+// shows that the server is alive and polls the store for the bundle.
+func isRunEvent(event *exportv1.ExportEvent) bool { return event.GetRunId() != "" || isTerminal(event) }
 
-// seenEvents knows which events were seen, so that none is told twice.
+// seenEvents tracks the events that were seen, so that none is reported twice.
 type seenEvents struct {
 	// The run of the last numbered event.
 	runID string
-	// The highest number seen, by run: a server may go back to an older run.
+	// The highest sequence number per run: a server may return to an older run.
 	lastByRun map[string]int64
 }
 
-// isNew tells whether the event was not seen before; from then on it was.
+// isNew reports whether the event is new, and marks it as seen.
 func (seen *seenEvents) isNew(event *exportv1.ExportEvent) bool {
 	if isTerminal(event) {
-		// Ends the stream, so it can't come twice. Of an export that had ended before the call it
-		// belongs to no run.
+		// It ends the stream, so it cannot repeat. If the export ended before the call, it belongs to no
+		// run.
 		return true
 	}
 	last := seen.lastByRun[event.GetRunId()]
 	if event.GetArtifactProgress() != nil || event.GetHeartbeat() != nil {
-		// These repeat the last number.
+		// These repeat the last sequence number.
 		return event.GetSequence() >= last
 	}
 	seen.runID = event.GetRunId()
@@ -41,7 +41,7 @@ func (seen *seenEvents) isNew(event *exportv1.ExportEvent) bool {
 	return true
 }
 
-// position is the run to attach to, and its last event seen.
+// position returns the run to resume, and its last seen event.
 func (seen *seenEvents) position() (runID string, afterSequence int64) {
 	return seen.runID, seen.lastByRun[seen.runID]
 }

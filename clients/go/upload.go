@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 
 	"github.com/google/uuid"
@@ -15,114 +14,120 @@ import (
 	exportv1 "github.com/tara-export/tara-export/clients/go/gen/tara/export/v1"
 )
 
-// Content is bytes of a known size that can be read again: an [os.File] through [io.NewSectionReader],
+// Content is bytes of a known size that can be read repeatedly: an [os.File] through [io.NewSectionReader],
 // a [bytes.Reader], a [strings.Reader].
 type Content interface {
 	io.ReaderAt
 	Size() int64
 }
 
-// UploadProgress tells how far a document is on its way.
+// UploadProgress is the progress of the upload of a document.
 type UploadProgress struct {
-	// Kind says which document.
+	// Kind is the kind of the document.
 	Kind exportv1.Document_Kind
-	// FileName is its name.
+	// FileName is the file name of the document.
 	FileName string
-	// DoneBytes is how many bytes are there.
+	// DoneBytes is the number of uploaded bytes.
 	DoneBytes int64
-	// SizeBytes is how many there will be.
+	// SizeBytes is the size of the document.
 	SizeBytes int64
 }
 
-// UploadedDocument is a document that is at the server.
+// UploadedDocument is an uploaded document.
 type UploadedDocument struct {
 	// Name is uploads/{upload_id}, for [exportv1.Document].
-	Name string
-	// SizeBytes is its size in bytes.
+	Name      string
 	SizeBytes int64
-	// SHA256 has 64 lower-case hexadecimal digits.
+	// SHA256 is the digest as 64 lower-case hexadecimal digits.
 	SHA256 string
 }
 
-// UploadFile is [Client.Upload] of a file.
+// UploadFile uploads a plain file, or the file to which a link leads; see [Client.Upload]. It fails for a folder,
+// pipe, socket or device, and if the file changes its size.
 func (client *Client) UploadFile(
-	ctx context.Context, path string, tell func(doneBytes int64),
+	ctx context.Context, path string, onProgress func(doneBytes int64),
 ) (*UploadedDocument, error) {
-	file, err := os.Open(path)
+	content, closeFile, err := openDocument(path)
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
-	content, err := fileContent(file)
-	if err != nil {
-		return nil, err
-	}
-	return client.Upload(ctx, content, tell)
+	defer closeFile()
+	return client.Upload(ctx, content, onProgress)
 }
 
-// Upload sends a document ahead of the request that names it, and goes on where a lost connection left
-// off, also that of an earlier process: the same content is the same upload as long as the server
-// keeps it. tell, if not nil, is told how many bytes are there.
+// Upload uploads a document before the request that names it. It resumes after a lost connection, even in
+// another process: the same content is the same upload for as long as the server keeps it. It calls
+// onProgress, unless that is nil, with the number of uploaded bytes.
 func (client *Client) Upload(
-	ctx context.Context, content Content, tell func(doneBytes int64),
+	ctx context.Context, content Content, onProgress func(doneBytes int64),
 ) (*UploadedDocument, error) {
-	if tell == nil {
-		tell = func(int64) {}
+	if onProgress == nil {
+		onProgress = func(int64) {}
 	}
 	digest := sha256.New()
 	if _, err := io.Copy(digest, io.NewSectionReader(content, 0, content.Size())); err != nil {
 		return nil, err
 	}
+	sum := digest.Sum(nil)
 	upload := &uploader{
-		client: client, content: content, sha256: hex.EncodeToString(digest.Sum(nil)), tell: tell,
-		requestID: uuid.NewString(),
+		client: client, content: content, sha256: hex.EncodeToString(sum), onProgress: onProgress,
+		requestID: requestIDOf(sum),
 	}
-	patience := newPatience(client.policy)
-	furthest := int64(0)
+	retryTimer := newRetryTimer(client.policy)
+	maxCommitted := int64(0)
 	for {
 		err := upload.attempt(ctx)
 		if err == nil {
-			return &UploadedDocument{upload.known.GetName(), content.Size(), upload.sha256}, nil
+			return &UploadedDocument{upload.state.GetName(), content.Size(), upload.sha256}, nil
 		}
-		failure, isCall := err.(*Error)
-		if !isCall {
+		failure, isClientError := err.(*Error)
+		if !isClientError {
 			return nil, err
 		}
-		if upload.beganAnew(failure) {
+		if upload.restartsWithNewID(failure) {
 			continue
 		}
-		if !failure.isLost() && failure.Reason != "OVERLOADED" && failure.Reason != "UPLOAD_OFFSET" {
+		if !failure.isRetryable() && failure.Reason != "OVERLOADED" && failure.Reason != "UPLOAD_OFFSET_MISMATCH" {
 			return nil, failure
 		}
-		if committed := upload.known.GetCommittedSizeBytes(); committed > furthest {
-			furthest = committed
-			patience.progressed()
+		if committed := upload.state.GetCommittedSizeBytes(); committed > maxCommitted {
+			maxCommitted = committed
+			retryTimer.recordProgress()
 		}
-		if err := patience.wait(ctx, "an upload", failure); err != nil {
+		if err := retryTimer.wait(ctx, "an upload", failure); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// uploader is one document's way to the server, and what is known of it between attempts. Its errors
-// are an *Error, or what reading the content gave.
+// requestIDOf derives a UUID from the content's digest (RFC 9562, version 8), so that another process can
+// resume the upload.
+func requestIDOf(digest []byte) string {
+	id := uuid.UUID(digest[:16])
+	id[6] = id[6]&0x0f | 0x80
+	id[8] = id[8]&0x0f | 0x80
+	return id.String()
+}
+
+// uploader is the upload of one document, with the state between attempts. It returns an *Error, or the
+// error of reading the content.
 type uploader struct {
 	client      *Client
 	content     Content
 	sha256      string
-	tell        func(int64)
+	onProgress  func(int64)
 	requestID   string
-	known       *exportv1.Upload
+	state       *exportv1.Upload
 	hasSecondID bool
 }
 
-// attempt brings the rest.
+// attempt uploads the remaining bytes.
 func (upload *uploader) attempt(ctx context.Context) error {
-	if err := upload.find(ctx); err != nil {
+	if err := upload.lookUp(ctx); err != nil {
 		return err
 	}
-	upload.tell(upload.known.GetCommittedSizeBytes())
-	if upload.known.GetSha256() == "" {
+	upload.onProgress(upload.state.GetCommittedSizeBytes())
+	if upload.state.GetSha256() == "" {
 		send := upload.sendStream
 		if upload.client.chunked {
 			send = upload.sendChunks
@@ -131,50 +136,51 @@ func (upload *uploader) attempt(ctx context.Context) error {
 			return err
 		}
 	}
-	switch upload.known.GetSha256() {
+	switch upload.state.GetSha256() {
 	case upload.sha256:
-		upload.tell(upload.content.Size())
+		upload.onProgress(upload.content.Size())
 		return nil
 	case "":
-		return lost("the upload ended before the document did")
+		return connectionLost("the upload ended before the document")
 	default:
-		message := fmt.Sprintf("the server has %s, and the document is %s", upload.known.GetSha256(), upload.sha256)
+		message := fmt.Sprintf("SHA-256 of the upload is %s instead of %s", upload.state.GetSha256(), upload.sha256)
 		return &Error{Code: codes.DataLoss, Reason: ReasonDamaged, Message: message}
 	}
 }
 
-// beganAnew takes another upload where this one was given up or is too old; once.
-func (upload *uploader) beganAnew(failure *Error) bool {
-	givenUp := []string{"UPLOAD_ABORTED", "UPLOAD_NOT_FOUND", "UPLOAD_ID_REUSED"}
-	if upload.hasSecondID || !slices.Contains(givenUp, failure.Reason) {
+// restartsWithNewID switches to a new upload, once, if the existing one can no longer be used. It reports
+// whether it did.
+func (upload *uploader) restartsWithNewID(failure *Error) bool {
+	unusable := []string{"UPLOAD_ABORTED", "UPLOAD_NOT_FOUND", "UPLOAD_ID_REUSED"}
+	if upload.hasSecondID || !slices.Contains(unusable, failure.Reason) {
 		return false
 	}
-	upload.hasSecondID, upload.requestID, upload.known = true, uuid.NewString(), nil
+	upload.hasSecondID, upload.requestID, upload.state = true, uuid.NewString(), nil
 	return true
 }
 
-func (upload *uploader) find(ctx context.Context) error {
+func (upload *uploader) lookUp(ctx context.Context) error {
 	service := upload.client.service
-	if upload.known != nil {
-		answer, err := answered(ctx, service.GetUpload, &exportv1.GetUploadRequest{Name: upload.known.GetName()})
-		return upload.learn(answer.GetUpload(), err)
+	if upload.state != nil {
+		response, err := unary(ctx, service.GetUpload, &exportv1.GetUploadRequest{Name: upload.state.GetName()})
+		return upload.update(response.GetUpload(), err)
 	}
-	answer, err := answered(ctx, service.CreateUpload, &exportv1.CreateUploadRequest{
+	response, err := unary(ctx, service.CreateUpload, &exportv1.CreateUploadRequest{
 		RequestId: upload.requestID, SizeBytes: upload.content.Size(), Sha256: upload.sha256,
 	})
-	return upload.learn(answer.GetUpload(), err)
+	return upload.update(response.GetUpload(), err)
 }
 
-func (upload *uploader) learn(known *exportv1.Upload, err error) error {
+func (upload *uploader) update(state *exportv1.Upload, err error) error {
 	if err != nil {
 		return err
 	}
-	if known == nil {
-		return protocolError("an answer without an upload")
+	if state == nil {
+		return protocolError("response without an upload")
 	}
-	if failure := checkUpload(known, upload.known.GetName(), upload.content.Size()); failure != nil {
+	if failure := checkUpload(state, upload.state.GetName(), upload.content.Size()); failure != nil {
 		return failure
 	}
-	upload.known = known
+	upload.state = state
 	return nil
 }

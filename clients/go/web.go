@@ -20,16 +20,16 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// webConnection lets code that was generated for grpc-go speak gRPC-Web over HTTP/1.1, through
-// connect-go. Its errors are gRPC statuses.
+// webConnection is a connection for the generated code of grpc-go that uses gRPC-Web over HTTP/1.1
+// through connect-go. Its errors are gRPC statuses.
 type webConnection struct {
 	server string
 	client *http.Client
 	policy Policy
 }
 
-func newWebConnection(server string, set settings) *webConnection {
-	client := set.httpClient
+func newWebConnection(server string, config settings) *webConnection {
+	client := config.httpClient
 	if client == nil {
 		dialer := net.Dialer{Timeout: connectTimeout, KeepAlive: keepaliveInterval}
 		client = &http.Client{Transport: &http.Transport{
@@ -40,7 +40,7 @@ func newWebConnection(server string, set settings) *webConnection {
 			IdleConnTimeout:     keepaliveInterval,
 		}}
 	}
-	return &webConnection{strings.TrimSuffix(server, "/"), client, set.policy}
+	return &webConnection{strings.TrimSuffix(server, "/"), client, config.policy}
 }
 
 func (connection *webConnection) close() error {
@@ -53,8 +53,8 @@ func (connection *webConnection) call(method string) *connect.Client[envelope, e
 		connect.WithGRPCWeb(), connect.WithCodec(envelopeCodec{}), connect.WithReadMaxBytes(maxMessageBytes))
 }
 
-// Invoke makes a call that gives one answer, as the service config of the native connection says:
-// within a deadline, and again while the server is UNAVAILABLE.
+// Invoke makes a unary call with the same deadline and retries as the service config of the native
+// connection.
 func (connection *webConnection) Invoke(
 	ctx context.Context, method string, request, reply any, _ ...grpc.CallOption,
 ) error {
@@ -64,17 +64,17 @@ func (connection *webConnection) Invoke(
 		defer cancel()
 		ctx = limited
 	}
-	waits := newBackoff(connection.policy)
+	backoff := newBackoff(connection.policy)
 	for attempt := 1; ; attempt++ {
-		answer, err := connection.call(method).CallUnary(ctx, connect.NewRequest(wrap(request)))
+		response, err := connection.call(method).CallUnary(ctx, connect.NewRequest(wrap(request)))
 		if err == nil {
-			return proto.Unmarshal(answer.Msg.received, reply.(proto.Message))
+			return proto.Unmarshal(response.Msg.received, reply.(proto.Message))
 		}
 		failure := statusOf(ctx, err)
 		if status.Code(failure) != codes.Unavailable || attempt >= connection.policy.MaxAttempts {
 			return failure
 		}
-		delay := max(waits.delay(), errorFrom(caller, failure).RetryDelay)
+		delay := max(backoff.delay(), errorFrom(caller, failure).RetryDelay)
 		if deadline, _ := ctx.Deadline(); time.Until(deadline) < delay {
 			return failure
 		}
@@ -84,7 +84,7 @@ func (connection *webConnection) Invoke(
 	}
 }
 
-// NewStream begins a call with a stream of answers, the only streams that gRPC-Web has.
+// NewStream starts a server-streaming call. gRPC-Web has no other streams.
 func (connection *webConnection) NewStream(
 	ctx context.Context, description *grpc.StreamDesc, method string, _ ...grpc.CallOption,
 ) (grpc.ClientStream, error) {
@@ -95,10 +95,10 @@ func (connection *webConnection) NewStream(
 }
 
 type webStream struct {
-	ctx     context.Context
-	call    *connect.Client[envelope, envelope]
-	request any
-	answers *connect.ServerStreamForClient[envelope]
+	ctx       context.Context
+	call      *connect.Client[envelope, envelope]
+	request   any
+	responses *connect.ServerStreamForClient[envelope]
 }
 
 func (stream *webStream) Context() context.Context { return stream.ctx }
@@ -115,26 +115,26 @@ func (stream *webStream) SendMsg(request any) error {
 }
 
 func (stream *webStream) RecvMsg(reply any) error {
-	if stream.answers == nil {
-		answers, err := stream.call.CallServerStream(stream.ctx, connect.NewRequest(wrap(stream.request)))
+	if stream.responses == nil {
+		responses, err := stream.call.CallServerStream(stream.ctx, connect.NewRequest(wrap(stream.request)))
 		if err != nil {
 			return statusOf(stream.ctx, err)
 		}
-		stream.answers = answers
+		stream.responses = responses
 	}
-	if stream.answers.Receive() {
-		return proto.Unmarshal(stream.answers.Msg().received, reply.(proto.Message))
+	if stream.responses.Receive() {
+		return proto.Unmarshal(stream.responses.Msg().received, reply.(proto.Message))
 	}
-	err := stream.answers.Err()
-	// The body is read to its end, or what reading it gave is known already.
-	_ = stream.answers.Close()
+	err := stream.responses.Err()
+	// The body was read to its end, or its read error is already known.
+	_ = stream.responses.Close()
 	if err == nil {
 		return io.EOF
 	}
 	return statusOf(stream.ctx, err)
 }
 
-// envelope is a message on its way through connect-go, whose calls are generic where grpc-go's are not.
+// envelope wraps a message for connect-go, whose calls are generic, unlike grpc-go's.
 type envelope struct {
 	sent     proto.Message
 	received []byte
@@ -153,36 +153,36 @@ func (envelopeCodec) Marshal(message any) ([]byte, error) {
 func (envelopeCodec) Unmarshal(data []byte, message any) error {
 	switch message := message.(type) {
 	case *envelope:
-		// The memory is used again for the next message.
+		// The caller reuses the memory for the next message.
 		message.received = bytes.Clone(data)
 		return nil
 	case proto.Message:
-		// A status with its details, which connect-go reads itself.
+		// A status with details, which connect-go decodes itself.
 		return proto.Unmarshal(data, message)
 	default:
-		return fmt.Errorf("connect-go wants a message in a %T", message)
+		return fmt.Errorf("cannot decode a message into a %T", message)
 	}
 }
 
-// statusOf is an error of connect-go as a gRPC status.
+// statusOf converts an error of connect-go to a gRPC status.
 func statusOf(ctx context.Context, err error) error {
-	answer := &spb.Status{Code: int32(connect.CodeOf(err)), Message: err.Error()}
+	response := &spb.Status{Code: int32(connect.CodeOf(err)), Message: err.Error()}
 	if known, isKnown := err.(*connect.Error); isKnown {
-		answer.Message = known.Message()
+		response.Message = known.Message()
 		for _, detail := range known.Details() {
 			url := "type.googleapis.com/" + detail.Type()
-			answer.Details = append(answer.Details, &anypb.Any{TypeUrl: url, Value: detail.Bytes()})
+			response.Details = append(response.Details, &anypb.Any{TypeUrl: url, Value: detail.Bytes()})
 		}
 	}
-	if !connect.IsWireError(err) && ctx.Err() == nil && isCut(codes.Code(answer.Code)) {
-		answer.Code = int32(codes.Unavailable)
+	if !connect.IsWireError(err) && ctx.Err() == nil && isConnectionLost(codes.Code(response.Code)) {
+		response.Code = int32(codes.Unavailable)
 	}
-	return status.FromProto(answer).Err()
+	return status.FromProto(response).Err()
 }
 
-// isCut tells whether connect-go uses a code for a connection that ended, was reset, or brought
-// something cut short.
-func isCut(code codes.Code) bool {
+// isConnectionLost reports whether connect-go uses a code if a connection ended, was reset, or delivered a
+// truncated message.
+func isConnectionLost(code codes.Code) bool {
 	switch code {
 	case codes.Aborted, codes.Canceled, codes.Internal, codes.InvalidArgument, codes.Unknown:
 		return true

@@ -29,7 +29,7 @@ func startServer(t *testing.T, environment ...string) string {
 		t.Fatal(err)
 	}
 	if err := server.Start(); err != nil {
-		t.Fatalf("%s: build the server first, or name it with TARA_EXPORT_BINARY: %s", binary, err)
+		t.Fatalf("%s: build the server first, or set TARA_EXPORT_BINARY: %s", binary, err)
 	}
 	lines := bufio.NewScanner(logs)
 	var start struct{ Address string }
@@ -39,27 +39,27 @@ func startServer(t *testing.T, environment ...string) string {
 		}
 	}
 	// The pipe must not fill up while the server runs.
-	drained := make(chan struct{})
+	logEnded := make(chan struct{})
 	go func() {
-		defer close(drained)
+		defer close(logEnded)
 		for lines.Scan() {
 		}
 	}()
 	t.Cleanup(func() {
 		_ = server.Process.Kill()
-		<-drained
+		<-logEnded
 		_ = server.Wait()
 	})
 	return "http://" + start.Address
 }
 
-// Nobody listens there, and a port that the system gave away would not stay so.
-const nowhere = "http://127.0.0.1:1"
+// A fixed port without a listener; another process could get a port that the system assigned.
+const unreachable = "http://127.0.0.1:1"
 
-// anOutage is the environment of a server whose S3 nobody answers for.
-func anOutage() []string {
+// s3Outage is the environment of a server whose S3 is unreachable.
+func s3Outage() []string {
 	return []string{
-		"S3_BUCKET_NAME=audit", "S3_RETRY_BUDGET=100ms", "AWS_ENDPOINT_URL=" + nowhere,
+		"S3_BUCKET_NAME=audit", "S3_RETRY_BUDGET=100ms", "AWS_ENDPOINT_URL=" + unreachable,
 		"S3_PATH_STYLE=true", "AWS_REGION=eu-central-1", "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test",
 	}
 }
@@ -73,23 +73,23 @@ func listen(t *testing.T) net.Listener {
 	return listener
 }
 
-// cutter stands between client and server, and cuts a connection once.
-type cutter struct {
+// cuttingProxy is a proxy between client and server that cuts one connection.
+type cuttingProxy struct {
 	server string
 	url    string
 
 	lock sync.Mutex
-	// How many bytes may still pass before the cut; negative: there is no cut to come.
+	// The remaining bytes before the cut; negative if there will be no cut.
 	toClient, toServer int
 	cuts               int
 }
 
-// startCutter cuts the connection that brings either number of bytes; negative: no limit.
-func startCutter(t *testing.T, server string, toClient, toServer int) *cutter {
+// startCuttingProxy starts a proxy that cuts the connection after either number of bytes; negative means no limit.
+func startCuttingProxy(t *testing.T, server string, toClient, toServer int) *cuttingProxy {
 	t.Helper()
 	listener := listen(t)
 	t.Cleanup(func() { listener.Close() })
-	proxy := &cutter{
+	proxy := &cuttingProxy{
 		server: strings.TrimPrefix(server, "http://"), url: "http://" + listener.Addr().String(),
 		toClient: toClient, toServer: toServer,
 	}
@@ -105,7 +105,7 @@ func startCutter(t *testing.T, server string, toClient, toServer int) *cutter {
 	return proxy
 }
 
-func (proxy *cutter) serve(client net.Conn) {
+func (proxy *cuttingProxy) serve(client net.Conn) {
 	defer client.Close()
 	server, err := net.Dial("tcp", proxy.server)
 	if err != nil {
@@ -113,44 +113,44 @@ func (proxy *cutter) serve(client net.Conn) {
 	}
 	defer server.Close()
 	ended := make(chan struct{}, 2)
-	pass := func(to, from net.Conn, left *int) {
-		proxy.pass(to, from, left)
+	forward := func(to, from net.Conn, remaining *int) {
+		proxy.forward(to, from, remaining)
 		ended <- struct{}{}
 	}
-	go pass(server, client, &proxy.toServer)
-	go pass(client, server, &proxy.toClient)
-	// A proxy that cuts closes both sides at once.
+	go forward(server, client, &proxy.toServer)
+	go forward(client, server, &proxy.toClient)
+	// After a cut, both sides are closed at once.
 	<-ended
 }
 
-func (proxy *cutter) pass(to io.Writer, from io.Reader, left *int) {
+func (proxy *cuttingProxy) forward(to io.Writer, from io.Reader, remaining *int) {
 	buffer := make([]byte, 16*1024)
 	for {
 		read, err := from.Read(buffer)
-		allowed := proxy.allow(read, left)
+		allowed := proxy.allow(read, remaining)
 		if _, failed := to.Write(buffer[:allowed]); err != nil || failed != nil || allowed < read {
 			return
 		}
 	}
 }
 
-func (proxy *cutter) allow(bytes int, left *int) int {
+func (proxy *cuttingProxy) allow(bytes int, remaining *int) int {
 	proxy.lock.Lock()
 	defer proxy.lock.Unlock()
-	if *left < 0 {
+	if *remaining < 0 {
 		return bytes
 	}
-	if bytes < *left {
-		*left -= bytes
+	if bytes < *remaining {
+		*remaining -= bytes
 		return bytes
 	}
-	allowed := *left
-	*left = -1
+	allowed := *remaining
+	*remaining = -1
 	proxy.cuts++
 	return min(allowed, bytes-1)
 }
 
-func (proxy *cutter) cutCount() int {
+func (proxy *cuttingProxy) cutCount() int {
 	proxy.lock.Lock()
 	defer proxy.lock.Unlock()
 	return proxy.cuts
@@ -166,7 +166,7 @@ func connect(t *testing.T, url string, options ...taraexport.Option) *taraexport
 	return client
 }
 
-// repository is the folder that README's snippets are run from.
+// repository returns the folder in which README snippets run.
 func repository(t *testing.T) string {
 	t.Helper()
 	path, err := filepath.Abs("../..")

@@ -1,4 +1,4 @@
-// Bundles the element with everything it needs into one file, dist/complete-review.js.
+// Bundles the element and its dependencies into one file, dist/complete-review.js.
 import { build } from "esbuild";
 
 await build({

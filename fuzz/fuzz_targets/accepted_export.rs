@@ -1,5 +1,5 @@
-//! The journal's encoding: what was accepted is read as it was, what is damaged is refused, and what only
-//! has the right digests makes nothing but an error.
+//! The journal's encoding: a written export is read back unchanged, damaged bytes are refused, and
+//! invalid bytes with correct digests cause an error and nothing else.
 #![no_main]
 
 use bytes::Bytes;
@@ -7,10 +7,8 @@ use libfuzzer_sys::{
     arbitrary::{Arbitrary, Unstructured},
     fuzz_target,
 };
-use tara_export::{
-    bundle::{AcceptedExport, UndecodableExport, encoding::header_end},
-    digest::Sha256,
-};
+use tara_export_bundle::{AcceptedExport, UndecodableExport, encoding::header_end};
+use tara_export_digest::Sha256;
 use tara_export_fuzz::accepted_export;
 
 fuzz_target!(|data: &[u8]| {
@@ -19,36 +17,35 @@ fuzz_target!(|data: &[u8]| {
     }
     decode_redigested(data);
     let mut input = Unstructured::new(data);
-    let Ok((place, change)) = <(u32, u8)>::arbitrary(&mut input) else { return };
+    let Ok((position, change)) = <(u32, u8)>::arbitrary(&mut input) else { return };
     if let Ok(export) = accepted_export(&mut input) {
         check_stable(&export);
-        check_damaged(&export.encode().concat(), place as usize, change);
+        check_damaged(&export.encode().concat(), position as usize, change);
     }
 });
 
-/// Read as it was written, and byte for byte the same when it is written again.
+/// Checks that an export is read back unchanged and encoded to the same bytes again.
 fn check_stable(export: &AcceptedExport) {
     let written = export.encode().concat();
-    let read =
-        AcceptedExport::decode(written.clone().into()).expect("it was written by this release");
+    let read = AcceptedExport::decode(written.clone().into()).expect("this release wrote it");
     assert_eq!(&read, export);
-    assert!(read.encode().concat() == written, "the same export gives other bytes");
+    assert!(read.encode().concat() == written, "the same export has other bytes");
 }
 
-/// One byte that is another, or an end that is missing, is damage: never another export, never one of a
+/// Checks that a changed byte or a missing end is damage: never another export, never one of a
 /// later release.
-fn check_damaged(written: &[u8], place: usize, change: u8) {
-    let place = place % written.len();
+fn check_damaged(written: &[u8], position: usize, change: u8) {
+    let position = position % written.len();
     let mut damaged = written.to_vec();
-    damaged[place] ^= change.max(1);
-    for damaged in [damaged, written[..place].to_vec()] {
+    damaged[position] ^= change.max(1);
+    for damaged in [damaged, written[..position].to_vec()] {
         let result = AcceptedExport::decode(damaged.into());
         assert!(matches!(result, Err(UndecodableExport::Damaged { .. })), "{result:?}");
     }
 }
 
-/// Bytes no release wrote, with digests and sizes that are right: what a digest vouches for is parsed.
-/// The input is a header's JSON, a line break, and a body.
+/// Decodes bytes that no release wrote, with correct digests and sizes, so that the parser is
+/// reached. The input is a header's JSON, a line break, and a body.
 fn decode_redigested(data: &[u8]) {
     let end = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
     let (header, body) = data.split_at(end);

@@ -1,6 +1,6 @@
-//! A server and what strangers send it: anything over HTTP/1.1, and calls whose heads and messages are odd.
-//! No call panics (libFuzzer ends the process where one does, caught or not), none is the server's own
-//! fault, and the server answers the next one.
+//! A server and unauthenticated clients: arbitrary bytes over HTTP/1.1, and calls with unusual
+//! heads and messages. No call panics (libFuzzer ends the process if one does, even if the panic is
+//! caught) or causes an internal error, and the server responds to the next one.
 #![no_main]
 
 use std::{
@@ -16,18 +16,18 @@ use libfuzzer_sys::{
     fuzz_target,
 };
 use tara_export::{
-    clock::SystemClock,
     config::{ListenSettings, Settings},
     server::{Access, RunningServer, Service},
 };
+use tara_export_clock::SystemClock;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 #[derive(Debug, Arbitrary)]
 enum Input<'a> {
-    /// These bytes, and the end of the stream.
+    /// These bytes and the end of the stream.
     Raw(&'a [u8]),
-    /// A call over gRPC-Web, which HTTP/1.1 can carry.
+    /// A call over gRPC-Web, which works over HTTP/1.1.
     Call {
         method: Method,
         media_type: MediaType,
@@ -35,7 +35,7 @@ enum Input<'a> {
         header_value: &'a [u8],
         /// The first byte of the message's frame.
         frame_flag: u8,
-        /// How far the size in the frame is off.
+        /// The error of the size in the frame.
         size_error: i8,
         message: &'a [u8],
     },
@@ -81,7 +81,7 @@ enum HeaderName {
 }
 
 struct Server {
-    /// Drives the server; never dropped.
+    /// Runs the server; never dropped.
     _runtime: Runtime,
     address: SocketAddr,
     _running: RunningServer,
@@ -89,22 +89,22 @@ struct Server {
 }
 
 static SERVER: LazyLock<Server> = LazyLock::new(|| {
-    let data_dir = tempfile::tempdir().expect("there is room for temporary files");
+    let data_dir = tempfile::tempdir().expect("temporary files can be written");
     let runtime = Runtime::new().expect("threads can be started");
     let running = runtime.block_on(start(&data_dir));
     Server { address: running.address(), _runtime: runtime, _running: running, _data_dir: data_dir }
 });
 
-/// How long any answer may take. Far more than it takes: an input that reaches it hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The timeout of a response. Far more than it needs: an input that reaches it hangs.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 async fn start(data_dir: &TempDir) -> RunningServer {
-    // From flags alone, whatever the environment has.
+    // Settings from flags only, independent of the environment.
     let command = Settings::augment_args(Command::new("fuzz").no_binary_name(true));
     let command = command.mut_args(|argument| argument.env(Resettable::Reset));
-    let path = data_dir.path().to_str().expect("it is text");
-    let matches = command.try_get_matches_from(["--data-dir", path]).expect("these are its flags");
-    let settings = Settings::from_arg_matches(&matches).expect("they are settings");
+    let path = data_dir.path().to_str().expect("the path is UTF-8");
+    let matches = command.try_get_matches_from(["--data-dir", path]).expect("the flags are valid");
+    let settings = Settings::from_arg_matches(&matches).expect("the settings are valid");
     let service = Service::new(&settings, Access::Write, Arc::new(SystemClock)).await;
     let service = service.expect("the folder is new");
     RunningServer::start(service, &ListenSettings::embedded()).await.expect("a port is free")
@@ -113,8 +113,8 @@ async fn start(data_dir: &TempDir) -> RunningServer {
 fuzz_target!(|input: Input<'_>| {
     match input {
         Input::Raw(bytes) => {
-            let answer = exchange(bytes, true);
-            assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.") || is_http2(&answer));
+            let response = exchange(bytes, true);
+            assert!(response.is_empty() || response.starts_with(b"HTTP/1.") || is_http2(&response));
         }
         Input::Call {
             method,
@@ -128,8 +128,8 @@ fuzz_target!(|input: Input<'_>| {
             let size = (message.len() as u32).wrapping_add_signed(size_error.into());
             let body = [&[frame_flag], &size.to_be_bytes()[..], message].concat();
             let head = head(method, media_type, header_name, header_value, body.len());
-            let answer = exchange(&[head, body].concat(), false);
-            check_answer(&answer, method);
+            let response = exchange(&[head, body].concat(), false);
+            check_response(&response, method);
         }
     }
     let health = exchange(b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", false);
@@ -161,49 +161,49 @@ fn head(
         HeaderName::Te => "te",
     };
     let mut head = format!(
-        "POST /tara.export.v1.ExportService/{method:?} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
+        "POST /tara.export.v1.ExportService/{method:?} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
          content-type: {media_type}\r\ncontent-length: {length}\r\n{name}: "
     )
     .into_bytes();
-    // More headers would be a raw request.
+    // Additional headers are covered by raw requests.
     head.extend(value.iter().filter(|byte| !matches!(byte, b'\r' | b'\n')));
     head.extend_from_slice(b"\r\n\r\n");
     head
 }
 
-/// Sends the bytes, and reads until the server closes.
+/// Sends the bytes and reads until the server closes the connection.
 fn exchange(bytes: &[u8], ends: bool) -> Vec<u8> {
     let mut stream = TcpStream::connect(SERVER.address).expect("the server listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("it is no zero");
-    // A server that has refused already needn't read the rest.
+    stream.set_read_timeout(Some(TIMEOUT)).expect("the timeout is not zero");
+    // After a refusal, the server need not read the rest.
     if stream.write_all(bytes).is_ok() && ends {
         let _ = stream.shutdown(Shutdown::Write);
     }
-    let mut answer = Vec::new();
-    match stream.read_to_end(&mut answer) {
+    let mut response = Vec::new();
+    match stream.read_to_end(&mut response) {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
-        Err(error) => panic!("no end of the answer: {error}; so far {}", answer.escape_ascii()),
+        Err(error) => panic!("incomplete response: {error}; so far {}", response.escape_ascii()),
     }
-    answer
+    response
 }
 
-fn is_http2(answer: &[u8]) -> bool {
-    // A frame of the type SETTINGS or GOAWAY on stream 0 comes first.
-    matches!(answer, [_, _, _, 4 | 7, _, 0, 0, 0, 0, ..])
+fn is_http2(response: &[u8]) -> bool {
+    // The first frame is SETTINGS or GOAWAY on stream 0.
+    matches!(response, [_, _, _, 4 | 7, _, 0, 0, 0, 0, ..])
 }
 
-/// INTERNAL, UNKNOWN and HTTP's 5xx are a server's own faults, but for UNIMPLEMENTED's kin.
-fn check_answer(answer: &[u8], method: Method) {
-    let text = answer.escape_ascii().to_string();
+/// Checks that the response is neither INTERNAL or UNKNOWN nor an HTTP 5xx status.
+fn check_response(response: &[u8], method: Method) {
+    let text = response.escape_ascii().to_string();
     assert!(
-        answer.starts_with(b"HTTP/1.1 ") && !answer.starts_with(b"HTTP/1.1 5"),
+        response.starts_with(b"HTTP/1.1 ") && !response.starts_with(b"HTTP/1.1 5"),
         "{method:?}: {text}"
     );
     let name = b"grpc-status:";
-    let after = answer.windows(name.len()).rposition(|window| window == name);
+    let after = response.windows(name.len()).rposition(|window| window == name);
     let code: String = after
-        .map(|start| &answer[start + name.len()..])
+        .map(|start| &response[start + name.len()..])
         .unwrap_or_default()
         .iter()
         .skip_while(|byte| **byte == b' ')

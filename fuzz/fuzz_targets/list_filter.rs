@@ -1,20 +1,18 @@
-//! Filters of ListExports: a refusal points into the text; what may be left unread never matches; and AND
-//! means both.
+//! Filters of ListExports: an error has a position in the text, a filter never matches what it
+//! allows to skip, and AND means both.
 #![no_main]
 
 use libfuzzer_sys::{
     arbitrary::{self, Arbitrary},
     fuzz_target,
 };
-use tara_export::{
-    bundle::{AcceptedTime, Destination},
-    catalog::{Export, ExportState, Filter},
-    store::StoreKind,
-};
+use tara_export_bundle::{AcceptedTime, Destination};
+use tara_export_catalog::{Export, ExportState, Filter};
+use tara_export_store::StoreKind;
 
 #[derive(Debug, Arbitrary)]
 struct Input<'a> {
-    place: Place,
+    location: Location,
     accepted_seconds: u32,
     accepted_micros: u8,
     document_name: &'a str,
@@ -24,9 +22,9 @@ struct Input<'a> {
     filter: &'a str,
 }
 
-/// The bundles that there can be.
+/// The possible states of a bundle.
 #[derive(Debug, Clone, Copy, Arbitrary)]
-enum Place {
+enum Location {
     InS3,
     FellBack,
     Local,
@@ -36,9 +34,9 @@ enum Place {
 fuzz_target!(|input: Input<'_>| {
     let Some(filter) = parse(input.filter) else { return };
     let export = export(&input);
-    let kind = export.stored_in.expect("it is a bundle");
+    let kind = export.stored_in.expect("a bundle has a store");
     if filter.matches(&export) {
-        assert!(filter.may_match_in(kind), "{filter:?} would leave {kind:?} unread");
+        assert!(filter.may_match_in(kind), "{filter:?} would skip {kind:?}");
         let times = filter.accepted_times().expect("this time matches");
         assert!(times.contains(&export.accepted_time), "{filter:?}");
     }
@@ -62,15 +60,16 @@ fn parse(text: &str) -> Option<Filter> {
 }
 
 fn export(input: &Input<'_>) -> Export {
-    let (state, stored_in, requested_destination) = match input.place {
-        Place::InS3 => (ExportState::Committed, StoreKind::S3, Destination::S3),
-        Place::FellBack => (ExportState::FellBack, StoreKind::Local, Destination::S3),
-        Place::Local => (ExportState::Committed, StoreKind::Local, Destination::Local),
-        Place::Quarantined => (ExportState::Quarantined, StoreKind::S3, Destination::S3),
+    let (state, stored_in, requested_destination) = match input.location {
+        Location::InS3 => (ExportState::Committed, StoreKind::S3, Destination::S3),
+        Location::FellBack => (ExportState::FellBack, StoreKind::Local, Destination::S3),
+        Location::Local => (ExportState::Committed, StoreKind::Local, Destination::Local),
+        Location::Quarantined => (ExportState::Quarantined, StoreKind::S3, Destination::S3),
     };
     let micros = i64::from(input.accepted_seconds) * 1_000_000 + i64::from(input.accepted_micros);
     Export {
-        export_id: "6f1c7a52-3b0e-4c59-9d7e-0b1f2a3c4d5e".parse().expect("it is an id"),
+        export_id: "6f1c7a52-3b0e-4c59-9d7e-0b1f2a3c4d5e".parse().expect("a valid id"),
+        is_id_unknown: false,
         state,
         state_reason: String::new(),
         document_name: input.document_name.to_owned(),
@@ -83,8 +82,9 @@ fn export(input: &Input<'_>) -> Export {
         location: String::new(),
         artifacts: Vec::new(),
         manifest_sha256: None,
-        accepted_time: AcceptedTime::from_micros(micros).expect("it is in the range"),
+        accepted_time: AcceptedTime::from_micros(micros).expect("a valid time"),
         committed_time: None,
         adopted: false,
+        replacements: Default::default(),
     }
 }

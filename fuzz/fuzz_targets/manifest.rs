@@ -1,20 +1,17 @@
-//! Manifests of a store: what is read is written again as it is read, and every file it names lies in its
-//! folder, once.
+//! Manifests of a store: a parsed manifest is written and parsed again unchanged, and every file
+//! that it lists is in its folder, once.
 #![no_main]
 
 use std::collections::BTreeSet;
 
 use libfuzzer_sys::fuzz_target;
-use tara_export::{
-    bundle::{ArtifactPath, Manifest, to_json_pretty},
-    catalog::layout,
-};
+use tara_export_bundle::{ArtifactPath, Manifest, to_json_pretty};
+use tara_export_catalog::layout;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(manifest) = Manifest::parse(bytes) else { return };
     let written = to_json_pretty(&manifest);
-    let again =
-        Manifest::parse(&written).expect("a manifest that was read can be written and read");
+    let again = Manifest::parse(&written).expect("a parsed manifest can be written and parsed");
     assert_eq!(again, manifest);
     assert_eq!(to_json_pretty(&again), written);
     let mut keys = BTreeSet::from([layout::folder_claim(&manifest.folder_name)]);

@@ -1,5 +1,5 @@
-//! Names of folders and files: whatever a document is called, its bundle lies in its own folder, under
-//! keys that S3 and file systems take; and so does whatever is read as a name from a store.
+//! Names of folders and files: whatever the document name is, the bundle is in its own folder with
+//! keys that S3 and file systems accept. The same applies to every name that is read from a store.
 #![no_main]
 
 use std::path::{Component, Path};
@@ -8,19 +8,19 @@ use libfuzzer_sys::{
     arbitrary::{Arbitrary, Unstructured},
     fuzz_target,
 };
-use tara_export::{
-    bundle::{AcceptedTime, ArtifactPath, FolderBase, FolderName, MAX_COMPONENT_BYTES, render},
-    catalog::layout,
-    store::ObjectKey,
+use tara_export_bundle::{
+    AcceptedTime, ArtifactPath, FolderBase, FolderName, MAX_COMPONENT_BYTES, render,
 };
+use tara_export_catalog::layout;
 use tara_export_fuzz::accepted_export;
+use tara_export_store::ObjectKey;
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Unstructured::new(data);
     let Ok((stored, n)) = <(&str, u32)>::arbitrary(&mut input) else { return };
     let folder = stored.parse::<FolderName>().ok();
     let path = stored.parse::<ArtifactPath>().ok();
-    for folder in folder.iter().chain([&"f".parse().expect("it is a name")]) {
+    for folder in folder.iter().chain([&"f".parse().expect("a valid name")]) {
         check_folder(folder, path.as_ref());
     }
     if let Ok(base) = stored.parse::<FolderBase>() {
@@ -34,7 +34,7 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(export) = accepted_export(&mut input) {
         check_base(&export.folder_base, n);
         let folder = FolderName::new(&export.folder_base, n);
-        let bundle = render(&export).expect("its documents are here");
+        let bundle = render(&export).expect("all documents are inline");
         assert!(bundle.artifacts.is_sorted_by(|one, next| one.path < next.path));
         for artifact in &bundle.artifacts {
             assert_eq!(artifact.path.as_str().parse().as_ref(), Ok(&artifact.path));
@@ -56,7 +56,7 @@ fn check_base(base: &FolderBase, n: u32) {
 
 fn check_folder(folder: &FolderName, path: Option<&ArtifactPath>) {
     check_key(&layout::folder_claim(folder), ".tara-export/folders/");
-    let time = AcceptedTime::from_micros(0).expect("it is in the range");
+    let time = AcceptedTime::from_micros(0).expect("a valid time");
     check_index_entry(time, folder);
     for path in path.into_iter().chain([&ArtifactPath::manifest()]) {
         check_key(&layout::artifact(folder, path), &format!("{folder}/"));
@@ -69,9 +69,9 @@ fn check_index_entry(time: AcceptedTime, folder: &FolderName) {
     assert_eq!(layout::parse_index_entry(key.as_str()), Some((time, folder.clone())));
 }
 
-/// The key lies below the folder, and as a path on disk it does too.
+/// Checks that the key is below the folder, also as a path on disk.
 fn check_key(key: &ObjectKey, folder: &str) {
-    let name = key.as_str().strip_prefix(folder).expect("it lies in its folder");
+    let name = key.as_str().strip_prefix(folder).expect("the key is in its folder");
     assert!(!name.is_empty() && key.as_str().len() <= 900);
     assert_eq!(ObjectKey::new(key.as_str()).as_ref(), Ok(key));
     for component in Path::new(key.as_str()).components() {

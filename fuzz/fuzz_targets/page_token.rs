@@ -1,19 +1,17 @@
-//! Page tokens come back from strangers: what is read is a place whose own token leads to it again, with
-//! this filter and with no other.
+//! Page tokens come from untrusted clients: an accepted token is a position whose own token returns
+//! it, with this filter and no other.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tara_export::{
-    bundle::{AcceptedTime, ExportId},
-    catalog::{InvalidPageToken, PagePosition},
-};
+use tara_export_bundle::{AcceptedTime, ExportId};
+use tara_export_catalog::{InvalidPageToken, PagePosition};
 
 fuzz_target!(|input: (&str, i64, &str)| {
     let (filter, micros, token) = input;
     if let Ok(position) = PagePosition::from_token(token, filter) {
         check(position, filter);
     }
-    // What the fuzzer can't guess is the filter's digest: so a token of its own making, and one changed.
+    // The fuzzer cannot guess the filter's digest, so this tests a valid token and a changed one.
     let (Some(time), Ok(id)) = (AcceptedTime::from_micros(micros), ID.parse::<ExportId>()) else {
         return;
     };
@@ -33,5 +31,5 @@ fn check(position: PagePosition, filter: &str) {
     let other = format!("{filter} ");
     assert_eq!(PagePosition::from_token(&token, &other), Err(InvalidPageToken::OtherFilter));
     assert!((0..=AcceptedTime::LATEST_MICROS).contains(&position.time().micros()));
-    assert!(position.newest_time_behind() <= position.time());
+    assert!(position.newest_time_after() <= position.time());
 }

@@ -1,8 +1,8 @@
-//! Requests in proto3 JSON: what is taken is written and read again as the same request.
+//! Requests in proto3 JSON: an accepted request is written and read again unchanged.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tara_export::client::request_from_json;
+use tara_export_client::request_from_json;
 use tara_export_fuzz::check_json;
 
 fuzz_target!(|text: &str| {

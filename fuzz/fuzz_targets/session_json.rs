@@ -1,9 +1,9 @@
-//! The review application's own `session.json`: what is taken becomes a request that says the same in
-//! proto3 JSON, and the server's limit of nesting holds for it.
+//! The review application's `session.json`: an accepted file becomes a request that round-trips in
+//! proto3 JSON, and the server's nesting limit applies to it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tara_export::{client::session::review_from_json, proto::StartExportRequest};
+use tara_export_client::{proto::StartExportRequest, session::review_from_json};
 use tara_export_fuzz::check_json;
 
 fuzz_target!(|text: &str| {

@@ -1,51 +1,50 @@
-//! What the fuzz targets share: an accepted export made of a fuzzer's bytes, and what JSON must keep.
+//! Shared code of the fuzz targets: an accepted export from a fuzzer's bytes, and the JSON round
+//! trip.
 
 use libfuzzer_sys::arbitrary::{Arbitrary, Result, Unstructured};
 use prost::Message as _;
-use tara_export::{
-    bundle::{
-        AcceptedExport, AcceptedTime, Destination, Document, DocumentKind, ExportContent, Fallback,
-        FeedbackItem, FeedbackSection, FiniteNumber, FolderBase, FormatVersion, Json, JsonObject,
-        Review,
-    },
-    client::{request_from_json, to_json, to_json_pretty},
-    proto::StartExportRequest,
+use tara_export_bundle::{
+    AcceptedExport, AcceptedTime, Destination, Document, DocumentKind, ExportContent, Fallback,
+    FeedbackItem, FeedbackSection, FiniteNumber, FolderBase, FormatVersion, Json, JsonObject,
+    Replacement, Review,
 };
+use tara_export_client::{proto::StartExportRequest, request_from_json, to_json, to_json_pretty};
 
-/// How deep the service lets free fields be nested, their own object being the first level.
-const DEEPEST_LEVEL: usize = 30;
+/// The service's nesting limit of free fields; their own object is the first level.
+const MAX_LEVEL: usize = 30;
 
-/// In both forms of proto3 JSON a request is read again as the same one.
+/// Checks that a request round-trips in both forms of proto3 JSON.
 pub fn check_json(request: &StartExportRequest) {
     for json in [to_json(request), to_json_pretty(request)] {
         let again = request_from_json(&json).expect("this release wrote it");
-        // A `NaN` is a number that differs from itself; its bytes don't.
+        // `NaN` is not equal to itself, but its bytes are.
         assert_eq!(again.encode_to_vec(), request.encode_to_vec(), "{json}");
     }
 }
 
-/// An accepted export, as any request could lead to it.
+/// An accepted export that a request could produce.
 pub fn accepted_export(input: &mut Unstructured<'_>) -> Result<AcceptedExport> {
     let micros = input.int_in_range(0..=AcceptedTime::LATEST_MICROS)?;
-    let accepted_time = AcceptedTime::from_micros(micros).expect("it is in the range");
+    let accepted_time = AcceptedTime::from_micros(micros).expect("a valid time");
     let destination = *input.choose(&[None, Some(Destination::S3), Some(Destination::Local)])?;
     let fallback = *input.choose(&[Fallback::Local, Fallback::None])?;
     let documents = documents(input)?;
     let content = ExportContent { review: review(input)?, documents, destination, fallback };
     Ok(AcceptedExport {
-        export_id: "6f1c7a52-3b0e-4c59-9d7e-0b1f2a3c4d5e".parse().expect("it is an id"),
-        content_digest: content.digest(FormatVersion::V1),
+        export_id: "6f1c7a52-3b0e-4c59-9d7e-0b1f2a3c4d5e".parse().expect("a valid id"),
+        content_digest: content.digest(FormatVersion::CURRENT),
         folder_base: FolderBase::new(&accepted_time, &content.review.document_name),
         destination: destination.unwrap_or(Destination::Local),
         content: content.into(),
         accepted_time,
-        format_version: FormatVersion::V1,
+        format_version: FormatVersion::CURRENT,
         requested_by: String::arbitrary(input)?,
+        store_id: None,
         read_digests: Default::default(),
     })
 }
 
-/// At most one of each kind, in the order of kinds.
+/// At most one document of each kind, in the order of kinds.
 fn documents(input: &mut Unstructured<'_>) -> Result<Vec<Document>> {
     let mut documents = Vec::new();
     for kind in DocumentKind::ALL {
@@ -74,10 +73,13 @@ fn review(input: &mut Unstructured<'_>) -> Result<Review> {
         audit_logs: list(input, |input| object(input, 1))?,
         activity_timeline: list(input, |input| object(input, 1))?,
         performance_metrics: object(input, 1)?,
+        replacements: list(input, |input| {
+            Ok(Replacement { path: input.arbitrary()?, reason: input.arbitrary()? })
+        })?,
     })
 }
 
-/// Sections whose names differ.
+/// Sections with distinct names.
 fn sections(input: &mut Unstructured<'_>) -> Result<Vec<FeedbackSection>> {
     let mut sections: Vec<FeedbackSection> = list(input, |input| {
         Ok(FeedbackSection { name: input.arbitrary()?, items: list(input, item)? })
@@ -109,7 +111,7 @@ fn item(input: &mut Unstructured<'_>) -> Result<FeedbackItem> {
     })
 }
 
-/// A few values: what is left of the input is for what comes after them.
+/// At most three values, so that input remains for the fields after them.
 fn list<T>(
     input: &mut Unstructured<'_>,
     mut value: impl FnMut(&mut Unstructured<'_>) -> Result<T>,
@@ -124,7 +126,7 @@ fn object(input: &mut Unstructured<'_>, level: usize) -> Result<JsonObject> {
 }
 
 fn json(input: &mut Unstructured<'_>, level: usize) -> Result<Json> {
-    let kinds = if level > DEEPEST_LEVEL { 3 } else { 5 };
+    let kinds = if level > MAX_LEVEL { 3 } else { 5 };
     Ok(match input.int_in_range(0..=kinds)? {
         0 => Json::Null,
         1 => Json::Bool(input.arbitrary()?),

@@ -1,19 +1,19 @@
-//! The folders of a store, page by page.
+//! Lists the folders of a store page by page.
 
 use std::collections::VecDeque;
 
 use futures::{Stream, stream};
+use tara_export_store::{ListRequest, Store, StoreError};
 
 use super::retry::retrying;
-use crate::store::{ListRequest, Store, StoreError};
 
-/// Folders asked for at once.
+/// Folders per request.
 const PAGE_SIZE: usize = 1_000;
-/// The service's own records.
-const OWN: &str = ".tara-export";
+/// The folder of the service's records.
+const SERVICE_FOLDER: &str = ".tara-export";
 
-/// The names of all folders, in order, without the service's own. What lies beside them and can be no
-/// folder of a store, such as a symbolic link, is among them: who opens it finds nothing.
+/// The names of all folders in order, without the service's own folder. May include entries that are not folders of
+/// the store, such as symbolic links. Reading them finds no files.
 pub(super) fn folders(
     store: &dyn Store,
 ) -> impl Stream<Item = Result<String, StoreError>> + Send + '_ {
@@ -38,12 +38,12 @@ pub(super) fn folders(
                 limit: PAGE_SIZE,
             };
             let listing = retrying(|| store.list(request.clone())).await?;
-            // Files beside the folders count for where the next page begins.
+            // The next page begins after the last folder or file.
             let last = listing.folders.iter().chain(&listing.keys).max().cloned();
             state.more = listing.more && last.is_some();
             state.start_after = last.or(state.start_after);
             let names = listing.folders.iter().map(|folder| folder.trim_end_matches('/'));
-            state.ready.extend(names.filter(|name| *name != OWN).map(str::to_owned));
+            state.ready.extend(names.filter(|name| *name != SERVICE_FOLDER).map(str::to_owned));
         }
     })
 }

@@ -1,32 +1,30 @@
-//! A folder's files: which there are, and reading them.
+//! Lists and reads the files of a folder.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use tara_export_bundle::{AdoptedBundle, ArtifactPath, FolderName, ManifestArtifact};
+use tara_export_catalog::layout;
+use tara_export_digest::Sha256Hasher;
+use tara_export_store::{ListRequest, ObjectKey, Store, StoreError, StoreErrorKind};
 
 use super::{
     outcome::{SkipReason, Stop},
     retry::retrying,
 };
-use crate::{
-    bundle::{AdoptedBundle, ArtifactPath, FolderName, ManifestArtifact},
-    catalog::layout,
-    digest::Sha256Hasher,
-    store::{ListRequest, ObjectKey, Store, StoreError, StoreErrorKind},
-};
 
-/// Files asked for at once.
+/// Files per request.
 const PAGE_SIZE: usize = 1_000;
-/// More files than a manifest can list.
-const MOST_FILES: usize = 10_000;
-/// Files of one folder looked up side by side.
-const PARALLEL_LOOKS: usize = 8;
-/// Files of one folder read side by side.
+/// Maximum number of files in a manifest.
+const MAX_FILES: usize = 10_000;
+/// Files of one folder whose size and time are looked up in parallel.
+const PARALLEL_LOOKUPS: usize = 8;
+/// Files of one folder that are read in parallel.
 const PARALLEL_READS: usize = 4;
 
-/// A file as the store tells of it, without reading it.
+/// A file as reported by the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct File {
     pub path: ArtifactPath,
@@ -34,18 +32,20 @@ pub(super) struct File {
     pub modified_time: Option<DateTime<Utc>>,
 }
 
-/// All files of a folder in path order, but for its manifest: another may be adopting it, too.
+/// All files of a folder in path order, without its manifest, which a concurrent adoption may write.
 pub(super) async fn list(store: &dyn Store, folder: &FolderName) -> Result<Vec<File>, Stop> {
     let paths = paths(store, folder).await?;
-    let looks: Vec<_> = paths.into_iter().map(|path| look(store, folder, path)).collect();
-    let mut files: Vec<File> =
-        stream::iter(looks).buffer_unordered(PARALLEL_LOOKS).try_collect().await?;
+    let lookups: Vec<_> = paths.into_iter().map(|path| look_up(store, folder, path)).collect();
+    let mut files: Vec<File> = stream::iter(lookups)
+        .buffer_unordered(PARALLEL_LOOKUPS)
+        .try_collect()
+        .await
+        .map_err(Stop::of_read)?;
     files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     Ok(files)
 }
 
-/// The paths of all files. Every file must have one that a manifest can list, or the manifest would
-/// not tell the whole folder.
+/// The paths of all files. Fails if a manifest cannot list one of them, because the manifest would be incomplete.
 async fn paths(store: &dyn Store, folder: &FolderName) -> Result<Vec<ArtifactPath>, Stop> {
     let prefix = format!("{folder}/");
     let mut paths = Vec::new();
@@ -57,9 +57,10 @@ async fn paths(store: &dyn Store, folder: &FolderName) -> Result<Vec<ArtifactPat
             delimited: false,
             limit: PAGE_SIZE,
         };
-        let listing = retrying(|| store.list(request.clone())).await?;
-        if let Some(name) = listing.passed_over.first() {
-            let message = format!("{name:?} can be no file of a bundle: its name, or what it is");
+        let listing = retrying(|| store.list(request.clone())).await.map_err(Stop::of_read)?;
+        if let Some(name) = listing.skipped.first() {
+            let message =
+                format!("{name:?} cannot be in a bundle because of its name, type or permissions");
             return Err(Stop::skip(SkipReason::BadPath, message));
         }
         for key in &listing.keys {
@@ -71,8 +72,8 @@ async fn paths(store: &dyn Store, folder: &FolderName) -> Result<Vec<ArtifactPat
                 paths.push(path);
             }
         }
-        if paths.len() > MOST_FILES {
-            let message = format!("it has more than {MOST_FILES} files");
+        if paths.len() > MAX_FILES {
+            let message = format!("the folder has more than {MAX_FILES} files");
             return Err(Stop::skip(SkipReason::TooLarge, message));
         }
         match listing.keys.last() {
@@ -82,7 +83,7 @@ async fn paths(store: &dyn Store, folder: &FolderName) -> Result<Vec<ArtifactPat
     }
 }
 
-async fn look(
+async fn look_up(
     store: &dyn Store,
     folder: &FolderName,
     path: ArtifactPath,
@@ -95,11 +96,11 @@ async fn look(
 /// A file that was read.
 pub(super) struct ReadFile {
     pub artifact: ManifestArtifact,
-    /// Its bytes, where they were to be kept.
+    /// The bytes, if they were requested.
     pub content: Option<Bytes>,
 }
 
-/// Reads all files, a few at once, piece by piece. Keeps the bytes of those that `keep` wants.
+/// Reads a few files at a time, piece by piece. Keeps the bytes of the files for which `keep` is true.
 pub(super) async fn read(
     store: &dyn Store,
     folder: &FolderName,
@@ -122,17 +123,17 @@ async fn read_file(
     let key = layout::artifact(folder, &file.path);
     let read = match retrying(|| digest(store, &key, is_kept, read_bytes)).await {
         Ok(read) => read,
-        // Cut while it was read: what is there now tells.
+        // The file was cut while it was read. Check whether it has changed.
         Err(error) if error.kind() == StoreErrorKind::Corrupt => {
             let info = retrying(|| store.head(&key)).await?;
             let is_same =
                 info.size_bytes == file.size_bytes && info.modified_time == file.modified_time;
             return Err(if is_same { error.into() } else { changed(&file.path) });
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(Stop::of_read(error)),
     };
     let is_same = read.size_bytes == file.size_bytes
-        && read.told_bytes == file.size_bytes
+        && read.reported_size_bytes == file.size_bytes
         && read.modified_time == file.modified_time;
     if !is_same {
         return Err(changed(&file.path));
@@ -142,11 +143,11 @@ async fn read_file(
     Ok(ReadFile { artifact, content: is_kept.then(|| read.content.into()) })
 }
 
-/// What reading one object gave.
+/// The result of reading one object.
 struct Read {
     hasher: Sha256Hasher,
     size_bytes: u64,
-    told_bytes: u64,
+    reported_size_bytes: u64,
     modified_time: Option<DateTime<Utc>>,
     content: Vec<u8>,
 }
@@ -161,7 +162,7 @@ async fn digest(
     let mut read = Read {
         hasher: Sha256Hasher::default(),
         size_bytes: 0,
-        told_bytes: object.info.size_bytes,
+        reported_size_bytes: object.info.size_bytes,
         modified_time: object.info.modified_time,
         content: Vec::new(),
     };
@@ -169,14 +170,14 @@ async fn digest(
         read.hasher.update(&piece);
         read.size_bytes += piece.len() as u64;
         read_bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
-        // What is longer than it was told to be has changed, and is not kept beyond that.
-        if is_kept && read.size_bytes <= read.told_bytes {
+        // A file that is longer than reported has changed. The excess is not kept.
+        if is_kept && read.size_bytes <= read.reported_size_bytes {
             read.content.extend_from_slice(&piece);
         }
     }
     Ok(read)
 }
 
-pub(super) fn changed(what: &ArtifactPath) -> Stop {
-    Stop::skip(SkipReason::Changed, format!("{what} changed while the folder was read"))
+pub(super) fn changed(path: &ArtifactPath) -> Stop {
+    Stop::skip(SkipReason::Changed, format!("{path} changed while the folder was read"))
 }

@@ -1,15 +1,15 @@
-//! Adopting bundles that the review application wrote before this service existed: the same folders,
-//! without a manifest. Each gets a record, a claim, an index entry and a manifest that marks it adopted,
-//! after all of its files were read.
+//! Adoption of bundles that the review application wrote before this service existed: the same folders, but without a
+//! manifest. After all files of a folder are read, it gets a record, a claim, an index entry and a manifest that marks
+//! it adopted.
 //!
-//! Invariant: what is there is only read. Everything written is put only if absent, and is a function of
-//! a folder's name and files, so that adopting can be stopped anywhere and repeated, by several at once.
+//! Invariant: existing files are only read. Every new object is put only if absent and is a function of the folder's
+//! name and files, so adoption can be interrupted anywhere, repeated, and run by several processes at once.
 
 mod candidates;
 mod commit;
-mod facts;
 mod files;
 mod folder;
+mod metadata;
 mod outcome;
 mod retry;
 
@@ -22,46 +22,44 @@ use std::{
 };
 
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use tara_export_clock::Clock;
+use tara_export_store::{Store, StoreError, honours_conditional_put};
 
 pub use self::outcome::{FolderOutcome, FolderReport, Found, SkipReason};
-use crate::{
-    clock::Clock,
-    store::{Store, StoreError, honours_conditional_put},
-};
 
-/// Folders worked on side by side. With the files of each read side by side, memory stays below some
+/// Folders that are adopted in parallel. Including the files that are read in parallel, memory stays below about
 /// 50 MiB.
 const PARALLEL_FOLDERS: usize = 4;
 
-/// How to adopt.
+/// Settings of adoption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdoptSettings {
-    /// Whether to write; otherwise only told what would be done.
+    /// Whether to write. If not, only reports what would be adopted.
     pub write: bool,
-    /// How old the newest file of a folder must be: younger folders may still be written.
+    /// Minimum age of a folder's newest file. Younger folders may still be incomplete.
     pub min_age: Duration,
-    /// Write to a store that ignores conditions on puts.
+    /// Whether to write to a store that ignores conditions on puts.
     pub allow_unsafe_store: bool,
 }
 
-/// Why nothing can be adopted.
+/// Why adoption cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The store replaces what is there.
+    /// The store overwrites existing objects.
     #[error(
-        "{location} ignores If-None-Match, so that adopting could overwrite files: set ALLOW_UNSAFE_STORE to \
-         write to it all the same"
+        "{location} ignores If-None-Match, so adoption could overwrite files: set ALLOW_UNSAFE_STORE to write to it \
+         anyway"
     )]
     UnsafeStore {
-        /// Where.
+        /// The store's location.
         location: String,
     },
 }
 
-/// The work of adopting what is in one store.
+/// The adoption of the folders in one store.
 #[derive(Debug, Clone)]
 pub struct Adoption {
     store: Arc<dyn Store>,
@@ -71,25 +69,25 @@ pub struct Adoption {
 }
 
 impl Adoption {
-    /// Prepares the work. Tries out whether the store refuses to overwrite, where it is to be written to.
+    /// Prepares adoption. If it is to write, probes whether the store refuses to overwrite objects.
     pub async fn new(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         settings: AdoptSettings,
     ) -> Result<Self, AdoptError> {
-        let is_tried = settings.write && !settings.allow_unsafe_store;
-        if is_tried && !retry::retrying(|| honours_conditional_put(store.as_ref())).await? {
+        let needs_probe = settings.write && !settings.allow_unsafe_store;
+        if needs_probe && !retry::retrying(|| honours_conditional_put(store.as_ref())).await? {
             return Err(AdoptError::UnsafeStore { location: store.location("") });
         }
         Ok(Self { store, clock, settings, read_bytes: Arc::default() })
     }
 
-    /// Where it looks for folders, for people.
+    /// The human-readable location of the store.
     pub fn location(&self) -> String {
         self.store.location("")
     }
 
-    /// How it adopts.
+    /// The settings.
     pub fn settings(&self) -> AdoptSettings {
         self.settings
     }
@@ -99,11 +97,11 @@ impl Adoption {
         self.read_bytes.load(Ordering::Relaxed)
     }
 
-    /// Works on every folder of the store and tells what became of each, in the order of their names.
-    /// Dropping it stops the work, which another can take up.
+    /// Adopts every folder of the store and returns the outcomes in the order of the names. Dropping the stream stops
+    /// the adoption, which can be repeated.
     ///
     /// # Errors
-    /// Where the folders can't be listed. A folder that fails is told, and the others go on.
+    /// If the folders cannot be listed. A folder that fails is an outcome and does not stop the others.
     pub fn folders(&self) -> impl Stream<Item = Result<FolderReport, StoreError>> + Send + '_ {
         candidates::folders(self.store.as_ref())
             .map_ok(move |name| async move {

@@ -1,78 +1,82 @@
-//! What is told of each folder.
+//! The outcome of each folder's adoption.
 
-use std::fmt;
+use std::{fmt, io};
 
-/// What became of a folder, or would become of it.
+use tara_export_store::{StoreError, StoreErrorKind};
+
+/// A folder and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FolderReport {
     /// The folder's name.
     pub folder: String,
-    /// What became of it.
+    /// The outcome.
     pub outcome: FolderOutcome,
 }
 
-/// What became of a folder.
+/// The outcome for a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FolderOutcome {
-    /// Without writing: it would be adopted.
+    /// Dry run: the folder would be adopted.
     WouldAdopt(Found),
-    /// It has its manifest now.
+    /// The folder is adopted.
     Adopted {
-        /// What is in it.
+        /// The content of the folder.
         found: Found,
         /// The export's name, `exports/{id}`.
         export: String,
     },
-    /// It is left as it is.
+    /// The folder is skipped.
     Skipped {
-        /// Why, in a word.
+        /// The reason as a code.
         reason: SkipReason,
-        /// Why, for a person.
+        /// The human-readable reason.
         message: String,
     },
-    /// The store failed; another run may do better.
+    /// The store failed. A repeated run may succeed.
     Failed {
-        /// Why, for a person.
+        /// The human-readable reason.
         message: String,
     },
 }
 
-/// What a folder holds.
+/// The content of a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
-    /// How many files.
+    /// Number of files.
     pub files: usize,
-    /// Bytes of all of them.
+    /// Total size of the files.
     pub size_bytes: u64,
-    /// The document's name, as far as the files tell it.
+    /// Name of the document from the files, else from the folder.
     pub document_name: String,
 }
 
-/// Why a folder is left as it is.
+/// Why a folder is skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SkipReason {
-    /// Its name is not one that the review application gave.
+    /// The name is not a folder name of the review application.
     OtherName,
-    /// It has a manifest of this service: exported, or adopted before.
+    /// The folder has a manifest of this service: it was exported or adopted.
     HasManifest,
-    /// It has a file `manifest.json` that is none of this service's.
+    /// The folder has a `manifest.json` that this service did not write.
     ForeignManifest,
-    /// It belongs to another export.
+    /// The folder belongs to another export.
     Claimed,
-    /// It has none of the files that the review application wrote.
+    /// The folder has no files of the review application.
     NoBundle,
-    /// Its newest file is too young: it may still be written.
+    /// The newest file is too young: the folder may still be incomplete.
     TooNew,
-    /// A file's name breaks the rules for names in a bundle.
+    /// A file's name is not allowed in a bundle.
     BadPath,
-    /// It holds more than a manifest can list.
+    /// The folder has more files than a manifest can list.
     TooLarge,
-    /// It changed while it was read.
+    /// The folder changed while it was read.
     Changed,
+    /// A file cannot be read now: a permission is missing, or it is in an archive.
+    Unreadable,
 }
 
 impl SkipReason {
-    /// The reason as an UPPER_SNAKE word.
+    /// The reason in UPPER_SNAKE_CASE.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OtherName => "OTHER_NAME",
@@ -84,6 +88,7 @@ impl SkipReason {
             Self::BadPath => "BAD_PATH",
             Self::TooLarge => "TOO_LARGE",
             Self::Changed => "CHANGED",
+            Self::Unreadable => "UNREADABLE",
         }
     }
 }
@@ -94,7 +99,7 @@ impl fmt::Display for SkipReason {
     }
 }
 
-/// Why a folder's work ends early.
+/// Why the adoption of a folder ends early.
 #[derive(Debug)]
 pub(super) enum Stop {
     Skip(SkipReason, String),
@@ -104,6 +109,25 @@ pub(super) enum Stop {
 impl Stop {
     pub(super) fn skip(reason: SkipReason, message: impl Into<String>) -> Self {
         Self::Skip(reason, message.into())
+    }
+}
+
+impl Stop {
+    /// A failed read. An object that cannot be read until an operator acts is a reason to skip its folder, and no
+    /// failure of the adoption.
+    pub(super) fn of_read(error: StoreError) -> Self {
+        // S3 also denies access if the service lacks a right to everything, which is a failure.
+        let is_of_disk =
+            std::error::Error::source(&error).is_some_and(|source| source.is::<io::Error>());
+        let is_skipped = match error.kind() {
+            StoreErrorKind::Archived => true,
+            StoreErrorKind::Denied => is_of_disk,
+            _ => false,
+        };
+        match is_skipped {
+            true => Self::Skip(SkipReason::Unreadable, error.to_string()),
+            false => error.into(),
+        }
     }
 }
 

@@ -1,15 +1,14 @@
-//! Repeating store operations: nobody waits for a folder, so it may take its time.
+//! Retries of store operations. Adoption is not urgent, so they may take long.
 
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
+use tara_export_store::StoreError;
 
-use crate::store::StoreError;
-
-/// Repeats an operation some times, with growing pauses and jitter, while its failure may pass by itself.
+/// Retries an operation up to six times with exponential backoff and jitter while its error is transient.
 ///
 /// # Errors
-/// The last failure.
+/// The last error.
 pub(super) async fn retrying<T, F>(operation: impl FnMut() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,

@@ -1,4 +1,4 @@
-//! `adopt`: makes bundles of folders that the review application wrote before this service existed.
+//! `adopt`: turns folders that the review application wrote before this service existed into bundles.
 
 use std::{pin::pin, time::Duration};
 
@@ -15,61 +15,60 @@ use super::{
 };
 use crate::adopt::{AdoptSettings, Adoption, FolderOutcome, FolderReport, Found, SkipReason};
 
-/// How often the number of bytes read is drawn anew.
+/// How often the progress line is redrawn.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(200);
 
-/// More about it, for `--help`.
+/// The end of `adopt --help`.
 pub const ADOPT_HELP: &str = "\
-Looks through the folders of S3_BUCKET_NAME below S3_BASE_PATH, or of DATA_DIR where no bucket is set or
-with --local. A folder named as the review application named its own (20261122_183700_incident_report,
-UTC), with its files and without a manifest, gets a record, a claim, an entry in the index and a
-manifest that lists every file with its size and SHA-256 and is marked adopted. No file of a folder is
-changed, moved or deleted. Afterwards list, report, download and link work on it.
+Scans the folders in S3_BUCKET_NAME below S3_BASE_PATH, or in DATA_DIR if no bucket is set or with
+--local. A folder that has a name (20261122_183700_incident_report, UTC) and files of the review
+application, and no manifest, gets a record, a claim, an index entry and a manifest. The manifest
+lists every file with its size and SHA-256 and is marked adopted. Existing files are not changed,
+moved or deleted. Afterwards list, report, download and link work on the bundle.
 
-Nothing is written without --write: only told what would be done, and why a folder would be skipped. It
-can be stopped (Ctrl-C) at any time and repeated: what is adopted is left alone. --write takes
-DATA_DIR's lock where the bundles are there, so no server may run on it meanwhile.
+Without --write, the command writes nothing: it prints what it would adopt, and why it would skip a
+folder. You can stop it (Ctrl-C) at any time and run it again: adopted folders are skipped. With
+--write and bundles in DATA_DIR, the command locks DATA_DIR, so no server may use it meanwhile.
 
 Exit codes:
-  0  done; skipped folders are none of its business
-  1  a folder failed, or it was stopped: run it again
+  0  done; skipped folders are not failures
+  1  a folder failed, or the command was stopped: run it again
   2  wrong usage";
 
 /// Arguments of `adopt`.
 #[derive(Debug, Args)]
 pub struct AdoptCommand {
-    /// Write; without it, only tell what would be done
+    /// Adopt the folders; without it, only print what would be adopted
     #[arg(long)]
     pub write: bool,
-    /// Adopt what lies in DATA_DIR, also where a bucket is set
+    /// Adopt the folders in DATA_DIR even if a bucket is set
     #[arg(long)]
     pub local: bool,
-    /// How old the newest file of a folder must be, such as 90s, 1h or 2days: younger folders may still be
-    /// written
+    /// Minimum age of a folder's newest file, such as 90s, 1h or 2days: younger folders may still be incomplete
     #[arg(long, value_name = "AGE", default_value = "1h", value_parser = humantime::parse_duration)]
     pub min_age: Duration,
-    /// Print a line of JSON for each folder, and one with the sums
+    /// Print one line of JSON for each folder, and one with the totals
     #[arg(long)]
     pub json: bool,
 }
 
 impl AdoptCommand {
-    /// What the arguments ask for.
+    /// The settings for [`Adoption::new`].
     pub fn settings(&self, allow_unsafe_store: bool) -> AdoptSettings {
         AdoptSettings { write: self.write, min_age: self.min_age, allow_unsafe_store }
     }
 
-    /// Adopts, and tells of each folder. Ends early where `stop` ends.
+    /// Adopts the folders and prints the outcome of each. Stops early when `stop` completes.
     ///
     /// # Errors
-    /// Where the folders can't be listed, or nothing can be told.
+    /// If the folders cannot be listed or the output cannot be written.
     pub async fn run(
         self,
         adoption: Adoption,
         stop: impl Future<Output = ()>,
         out: &mut Output,
     ) -> Result<ExitStatus, CliError> {
-        let mut sums = Sums::default();
+        let mut totals = Totals::default();
         let bar = bar(out);
         let mut folders = pin!(adoption.folders());
         let mut stop = pin!(stop);
@@ -79,18 +78,18 @@ impl AdoptCommand {
             let report = tokio::select! {
                 biased;
                 () = &mut stop => {
-                    sums.stopped = true;
+                    totals.stopped = true;
                     break;
                 }
                 report = folders.next() => report,
                 _ = redraw.tick() => {
-                    bar.set_message(sums.progress(adoption.read_bytes()));
+                    bar.set_message(totals.progress(adoption.read_bytes()));
                     continue;
                 }
             };
             let Some(report) = report else { break };
             let report = report.map_err(|error| CliError::Internal(error.to_string()))?;
-            sums.count(&report);
+            totals.count(&report);
             let line = if self.json { Some(json(&report).to_string()) } else { line(&report) };
             if let Some(line) = line {
                 bar.suspend(|| out.line(&line))?;
@@ -98,13 +97,13 @@ impl AdoptCommand {
         }
         bar.finish_and_clear();
         if self.json {
-            out.line(&json!({ "summary": sums.json() }).to_string())?;
+            out.line(&json!({ "summary": totals.json() }).to_string())?;
         } else {
-            for line in sums.lines(&adoption) {
+            for line in totals.lines(&adoption) {
                 out.note(&line);
             }
         }
-        Ok(if sums.failed > 0 || sums.stopped { ExitStatus::Failed } else { ExitStatus::Done })
+        Ok(if totals.failed > 0 || totals.stopped { ExitStatus::Failed } else { ExitStatus::Done })
     }
 }
 
@@ -117,7 +116,7 @@ fn bar(out: &Output) -> ProgressBar {
     bar
 }
 
-/// A folder in a line for a person; none for what is a bundle already.
+/// One human-readable line; `None` if the folder is already a bundle.
 fn line(report: &FolderReport) -> Option<String> {
     let folder = printable(&report.folder);
     let contents = |found: &Found| {
@@ -139,7 +138,7 @@ fn line(report: &FolderReport) -> Option<String> {
     })
 }
 
-/// The same as JSON, for programs.
+/// The report as JSON.
 fn json(report: &FolderReport) -> Value {
     let mut value = match &report.outcome {
         FolderOutcome::WouldAdopt(found) => found_json("WOULD_ADOPT", found),
@@ -166,9 +165,9 @@ fn found_json(outcome: &str, found: &Found) -> Value {
     })
 }
 
-/// What became of all folders.
+/// The outcomes of all folders.
 #[derive(Debug, Default)]
-struct Sums {
+struct Totals {
     adopted: u64,
     would_adopt: u64,
     have_manifest: u64,
@@ -179,7 +178,7 @@ struct Sums {
     stopped: bool,
 }
 
-impl Sums {
+impl Totals {
     fn count(&mut self, report: &FolderReport) {
         let found = match &report.outcome {
             FolderOutcome::WouldAdopt(found) => {
@@ -227,8 +226,8 @@ impl Sums {
             true => ("adopted", self.adopted),
             false => ("would be adopted", self.would_adopt),
         };
-        let sums = format!(
-            "{} folders in {}: {count} {done} ({} files, {}), {} are bundles already, {} skipped, {} failed",
+        let totals = format!(
+            "{} folders in {}: {count} {done} ({} files, {}), {} are already bundles, {} skipped, {} failed",
             self.folders(),
             printable(&adoption.location()),
             self.files,
@@ -238,10 +237,10 @@ impl Sums {
             self.failed,
         );
         let stopped =
-            self.stopped.then(|| "STOPPED before the end: run it again to go on".to_owned());
+            self.stopped.then(|| "Stopped early. To continue, run the command again.".to_owned());
         let dry = (!adoption.settings().write && self.would_adopt > 0)
-            .then(|| "Nothing was written. To adopt them, add --write".to_owned());
-        [Some(sums), stopped, dry].into_iter().flatten().collect()
+            .then(|| "Nothing was written. To adopt these folders, add --write.".to_owned());
+        [Some(totals), stopped, dry].into_iter().flatten().collect()
     }
 
     fn json(&self) -> Value {

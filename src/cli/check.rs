@@ -1,32 +1,34 @@
-//! `check`: can this server store anything, and if not, what is to be done?
+//! `check`: runs the server's preflight and prints a hint for each problem.
 
 use clap::Args;
+use tara_export_client::{
+    Client,
+    proto::{CheckStorageResponse, StorageCheck, storage_check::Status},
+    to_json,
+};
 
 use super::{
     CliError, ExitStatus, Output, ServerArguments,
     format::{Table, printable, printable_json},
-};
-use crate::{
-    client::{Client, to_json},
-    proto::{CheckStorageResponse, StorageCheck, storage_check::Status},
 };
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 pub struct CheckCommand {
     #[command(flatten)]
-    #[allow(missing_docs, reason = "clap would take the comment for the command's own")]
+    #[allow(missing_docs, reason = "clap would use the comment as the command's help")]
     pub server: ServerArguments,
-    /// Print the server's answer as one line of proto3 JSON
+    /// Print the server's response as one line of proto3 JSON
     #[arg(long)]
     pub json: bool,
 }
 
 impl CheckCommand {
-    /// Prints a row for each check, with a hint where there is something to do.
+    /// Prints a row for each check, with a hint if the operator has to act. If a check failed, the status is
+    /// [`ExitStatus::Failed`].
     ///
     /// # Errors
-    /// The server's refusal; a check that fails is a row, and [`ExitStatus::Failed`].
+    /// If the call fails.
     pub async fn run(self, client: Client, out: &mut Output) -> Result<ExitStatus, CliError> {
         let response = client.check_storage().await?;
         if self.json {

@@ -1,4 +1,4 @@
-//! `download`: a bundle as a ZIP file, or one of its files.
+//! `download`: downloads a bundle as a ZIP file, or one artifact.
 
 use std::{
     io,
@@ -8,6 +8,9 @@ use std::{
 use bytes::Bytes;
 use clap::Args;
 use indicatif::ProgressBar;
+use tara_export_client::{
+    ArtifactDownload, BundleDownload, Client, ClientError, file_name_violation,
+};
 use tempfile::NamedTempFile;
 use tokio::{fs::File, io::AsyncWriteExt as _};
 
@@ -15,30 +18,29 @@ use super::{
     CliError, ExitStatus, Output, ServerArguments, format::printable, format::size,
     progress::style, resource_name,
 };
-use crate::client::{ArtifactDownload, BundleDownload, Client, ClientError, file_name_violation};
 
 /// Arguments of `download`.
 #[derive(Debug, Args)]
 pub struct DownloadCommand {
     #[command(flatten)]
-    #[allow(missing_docs, reason = "clap would take the comment for the command's own")]
+    #[allow(missing_docs, reason = "clap would use the comment as the command's help")]
     pub server: ServerArguments,
-    /// The export, exports/ID or the ID alone
+    /// Export, as exports/ID or ID
     pub name: String,
-    /// Only this file of the bundle, such as manifest.json; without it, the whole bundle as ZIP
+    /// Artifact to download, such as manifest.json; by default, the complete bundle as a ZIP file
     #[arg(long, value_name = "PATH")]
     pub artifact: Option<String>,
-    /// The file to write, or the folder to put it into; by default named after the bundle's folder,
-    /// or the artifact, in the current folder
+    /// File to write, or folder to write it to; by default, a file in the current folder, named after the
+    /// bundle's folder or the artifact
     #[arg(long, value_name = "PATH")]
     pub output: Option<PathBuf>,
 }
 
 impl DownloadCommand {
-    /// Downloads into a new file; one that exists is never replaced.
+    /// Downloads into a new file and never replaces an existing one.
     ///
     /// # Errors
-    /// The server's refusal, damaged content, a file in the way.
+    /// If the call fails, the content is damaged or the file exists.
     pub async fn run(self, client: Client, out: &mut Output) -> Result<ExitStatus, CliError> {
         let name = resource_name(&self.name);
         let download = match &self.artifact {
@@ -51,16 +53,16 @@ impl DownloadCommand {
         Ok(ExitStatus::Done)
     }
 
-    /// The file to write.
+    /// The path of the new file.
     fn target(&self, file_name: &str) -> Result<PathBuf, CliError> {
         let target = match &self.output {
             Some(output) if !output.is_dir() => output.clone(),
             folder => {
                 let folder = folder.clone().unwrap_or_default();
-                folder.join(plain_file_name(file_name)?)
+                folder.join(checked_file_name(file_name)?)
             }
         };
-        // Found before the download rather than after it; the rename looks again.
+        // Fail before the download rather than after it. The rename checks again.
         if target.symlink_metadata().is_ok() {
             return Err(CliError::Exists(target.display().to_string()));
         }
@@ -68,8 +70,8 @@ impl DownloadCommand {
     }
 }
 
-/// The server's name for a file, if it can be one: it must not lead out of the folder.
-fn plain_file_name(name: &str) -> Result<&str, CliError> {
+/// Accepts the server's file name only if it is valid and cannot leave the folder.
+fn checked_file_name(name: &str) -> Result<&str, CliError> {
     match file_name_violation(name) {
         None => Ok(name),
         Some(reason) => Err(CliError::FileName { name: printable(name), reason }),
@@ -82,7 +84,7 @@ enum Download {
 }
 
 impl Download {
-    /// The name to save it under.
+    /// The default name of the new file.
     fn file_name(&self) -> &str {
         match self {
             Self::Artifact(download) => {
@@ -100,7 +102,7 @@ impl Download {
         }
     }
 
-    /// A bar where the size is known, a counter where it isn't.
+    /// A bar if the size is known, a counter otherwise.
     fn bar(&self, out: &Output) -> ProgressBar {
         if !out.stderr_is_terminal() {
             return ProgressBar::hidden();
@@ -116,7 +118,7 @@ impl Download {
     }
 }
 
-/// Writes into a temporary file beside the target and gives it its name when it is whole.
+/// Writes to a temporary file beside the target and renames it when it is complete.
 async fn write_new_file(
     mut download: Download,
     target: &Path,
@@ -146,7 +148,7 @@ async fn write_new_file(
     Ok(size_bytes)
 }
 
-/// A temporary file with the permissions that any new file gets, not only for its owner.
+/// A temporary file with the default permissions of a new file instead of owner-only ones.
 fn new_temporary_file(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".tara-export-").suffix(".part");

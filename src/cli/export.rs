@@ -1,8 +1,13 @@
-//! `export`: a review in, a committed bundle out.
+//! `export`: exports a review and follows the export to its end.
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use tara_export_client::{
+    Client, ClientError,
+    proto::{Destination, Fallback, StartExportRequest},
+    session::{self, LoadedRequest},
+};
 use uuid::Uuid;
 
 use super::{
@@ -11,33 +16,28 @@ use super::{
     upload::upload,
     watch::{FollowError, follow},
 };
-use crate::{
-    client::{
-        Client, ClientError,
-        session::{self, LoadedRequest},
-    },
-    proto::{Destination, Fallback, StartExportRequest},
-};
+
+/// Maximum number of warnings that are printed.
+const MAX_WARNINGS: usize = 100;
 
 /// Arguments of `export`.
 #[derive(Debug, Args)]
 pub struct ExportCommand {
     #[command(flatten)]
-    #[allow(missing_docs, reason = "clap would take the comment for the command's own")]
+    #[allow(missing_docs, reason = "clap would use the comment as the command's help")]
     pub server: ServerArguments,
-    /// A folder with session.json beside before.*, after.* and guidelines.*, or a file with the
-    /// request in proto3 JSON
+    /// Folder with session.json, before.*, after.* and guidelines.*, or a file with the request in proto3 JSON
     pub path: PathBuf,
-    /// Where the bundle is to be stored; by default S3 if the server has a bucket
+    /// Store for the bundle; by default, S3 if the server has a bucket, else the local store
     #[arg(long, value_enum)]
     pub destination: Option<DestinationArgument>,
-    /// What happens when S3 can't take the bundle; by default it goes to the local store
+    /// Behavior if S3 fails; by default, the bundle is stored in the local store
     #[arg(long, value_enum)]
     pub fallback: Option<FallbackArgument>,
-    /// The export's id; the same id with the same content never makes a second bundle
+    /// Id of the export; repeating an id with the same content never creates a second bundle
     #[arg(long, value_name = "UUID")]
     pub request_id: Option<Uuid>,
-    /// Who reviewed the document, instead of what the review says
+    /// Name of the reviewer; overrides the one in the review
     #[arg(long, value_name = "NAME")]
     pub reviewer: Option<String>,
     /// Print each event as one line of proto3 JSON
@@ -57,17 +57,17 @@ pub enum DestinationArgument {
 /// A fallback on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum FallbackArgument {
-    /// The whole bundle goes to the server's local store
+    /// Store the complete bundle in the server's local store
     Local,
-    /// The export fails
+    /// Fail the export
     None,
 }
 
 impl ExportCommand {
-    /// Exports the review and follows it to its end.
+    /// Starts the export and follows it to its end.
     ///
     /// # Errors
-    /// Input that can't be read, the server's refusal, or lost contact.
+    /// If the input cannot be read, the call fails or contact is lost.
     pub async fn run(self, client: Client, out: &mut Output) -> Result<ExitStatus, CliError> {
         let path = self.path.clone();
         let loaded = tokio::task::spawn_blocking(move || session::read(&path))
@@ -79,26 +79,32 @@ impl ExportCommand {
             loaded.set_uploaded(&document, &uploaded);
         }
         let LoadedRequest { mut request, warnings, .. } = loaded;
-        for warning in warnings {
-            out.note(&format!("warning: {}", printable(&warning)));
+        for warning in warnings.iter().take(MAX_WARNINGS) {
+            out.note(&format!("warning: {}", printable(warning)));
         }
-        self.complete(&mut request);
+        if let Some(more) = warnings.len().checked_sub(MAX_WARNINGS + 1) {
+            let more = more + 1;
+            out.note(&format!(
+                "warning: {more} more; the bundle's manifest.json lists replaced values"
+            ));
+        }
+        self.apply_arguments(&mut request);
         let request_id = request.request_id.clone();
         match follow(client.export(request), self.json, out).await {
             Ok(ExitStatus::Unknown) => {
-                out.note("The export goes on at the server. To follow it to its end, run:");
-                out.note(&format!("  {}", self.command_again(&request_id)));
+                out.note("The export continues on the server. To follow it to its end, run:");
+                out.note(&format!("  {}", self.repeat_command(&request_id)));
                 Ok(ExitStatus::Unknown)
             }
             Err(FollowError::Client(source @ ClientError::LostContact { .. })) => {
-                Err(CliError::OutcomeUnknown { source, command: self.command_again(&request_id) })
+                Err(CliError::OutcomeUnknown { source, command: self.repeat_command(&request_id) })
             }
             result => Ok(result?),
         }
     }
 
-    /// Puts the arguments over what was read.
-    fn complete(&self, request: &mut StartExportRequest) {
+    /// Overrides fields of the request with the arguments, and generates an id if there is none.
+    fn apply_arguments(&self, request: &mut StartExportRequest) {
         if let Some(id) = self.request_id {
             request.request_id = id.to_string();
         } else if request.request_id.is_empty() {
@@ -121,8 +127,8 @@ impl ExportCommand {
         }
     }
 
-    /// The command that sends the same export again: the same content, and the same id.
-    fn command_again(&self, request_id: &str) -> String {
+    /// The command that repeats the export with the same content and id.
+    fn repeat_command(&self, request_id: &str) -> String {
         let mut command = format!(
             "tara-export export {} --request-id {request_id}",
             shell_word(&self.path.to_string_lossy())
@@ -149,7 +155,7 @@ fn value_name(value: impl ValueEnum) -> Option<String> {
     value.to_possible_value().map(|value| value.get_name().to_owned())
 }
 
-/// The text as one word of a POSIX shell.
+/// Quotes the text as one word for a POSIX shell.
 fn shell_word(text: &str) -> String {
     let is_plain = |character: char| {
         character.is_ascii_alphanumeric() || matches!(character, '/' | '.' | '-' | '_' | ':' | '=')
@@ -181,10 +187,10 @@ mod tests {
     }
 
     #[test]
-    fn arguments_go_over_what_was_read() {
+    fn arguments_override_the_request() {
         let mut request =
             StartExportRequest { request_id: "kept".to_owned(), ..Default::default() };
-        command().complete(&mut request);
+        command().apply_arguments(&mut request);
         assert_eq!(request.request_id, "kept");
         assert_eq!(request.destination(), Destination::S3);
         assert_eq!(request.fallback(), Fallback::None);
@@ -193,21 +199,21 @@ mod tests {
             Some("R. Viewer")
         );
         let id = Uuid::from_u128(1);
-        ExportCommand { request_id: Some(id), ..command() }.complete(&mut request);
+        ExportCommand { request_id: Some(id), ..command() }.apply_arguments(&mut request);
         assert_eq!(request.request_id, id.to_string());
     }
 
     #[test]
-    fn an_id_is_made_so_that_the_export_can_be_sent_again() {
+    fn request_without_id_gets_a_random_one() {
         let mut request = StartExportRequest::default();
-        command().complete(&mut request);
+        command().apply_arguments(&mut request);
         assert!(Uuid::parse_str(&request.request_id).is_ok());
     }
 
     #[test]
-    fn the_command_to_run_again_is_whole_and_quoted() {
+    fn repeat_command_is_complete_and_quoted() {
         assert_eq!(
-            command().command_again("id-1"),
+            command().repeat_command("id-1"),
             "tara-export export 'a review/it'\\''s' --request-id id-1 --destination s3 --fallback \
              none --reviewer 'R. Viewer' --server http://127.0.0.1:8080"
         );

@@ -1,30 +1,30 @@
-//! `health`: is a server there that takes calls, or makes progress? For health checks in containers without a shell.
+//! `health`: checks whether a server accepts calls or makes progress, for health checks in containers without a shell.
 
 use clap::Args;
+use tara_export_client::is_serving;
 
 use super::{CliError, ExitStatus, Output, ServerArguments};
-use crate::client::is_serving;
 
 /// Arguments of `health`.
 #[derive(Debug, Args)]
 pub struct HealthCommand {
     #[command(flatten)]
-    #[allow(missing_docs, reason = "clap would take the comment for the command's own")]
+    #[allow(missing_docs, reason = "clap would use the comment as the command's help")]
     pub server: ServerArguments,
-    /// Port of the server on this machine, where no other is named
+    /// Port of the server on this machine; ignored with --server
     #[arg(long, env = "PORT", default_value_t = 8080)]
     pub port: u16,
-    /// What to ask for: without it, whether the server takes calls; `liveness`: whether it makes progress, or
-    /// needs a restart; `accepting`: whether it would accept an export
+    /// Health service to check. `liveness`: the server makes progress and needs no restart; `accepting`: it accepts
+    /// exports; by default: it accepts calls
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     pub service: String,
 }
 
 impl HealthCommand {
-    /// Asks the server's health service.
+    /// Calls the server's health service.
     ///
     /// # Errors
-    /// Where no answer comes.
+    /// If the call fails.
     pub async fn run(self, out: &mut Output) -> Result<ExitStatus, CliError> {
         let options = self.server.options()?;
         let url = self.server.server.unwrap_or_else(|| format!("http://127.0.0.1:{}", self.port));
@@ -38,15 +38,15 @@ impl HealthCommand {
     }
 }
 
-/// What NOT_SERVING means under this name.
+/// The meaning of NOT_SERVING for this service.
 fn reason(service: &str) -> &'static str {
     match service {
         "liveness" => {
-            "it makes no progress; `tara-export check` and its log say which threads, a restart may help"
+            "the server makes no progress; `tara-export check` and its log name the threads; a restart may help"
         }
         "accepting" => {
-            "it accepts no export now; `tara-export check` and its log say why, a restart does not help"
+            "the server accepts no exports; `tara-export check` and its log give the reason; a restart does not help"
         }
-        _ => "shutting down",
+        _ => "the server is shutting down",
     }
 }

@@ -1,31 +1,31 @@
-//! `journal`: what an operator does with the entries of a data directory's journal.
+//! `journal`: manages the journal entries in a data directory.
 
 use clap::{Args, Subcommand};
 
 use super::{CliError, ExitStatus, Output};
 
-/// Work on the journal of DATA_DIR, beside a running server or without one
+/// Manage the journal in DATA_DIR; a server may use it meanwhile
 #[derive(Debug, Args)]
 pub struct JournalCommand {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub action: JournalAction,
 }
 
-/// What to do with the journal.
+/// The subcommands of `journal`.
 #[derive(Debug, Subcommand)]
 pub enum JournalAction {
-    /// Take an accepted export out of quarantine, to be tried again from a clean count
+    /// Take an accepted export out of quarantine and reset its count of attempts
     ///
-    /// A running server tries it again within seconds; without one, the next start does.
+    /// A running server retries it within seconds; otherwise, the server retries it when it starts next.
     #[command(after_help = super::EXIT_CODES)]
     Retry(RetryCommand),
 }
 
-/// Takes an export out of quarantine.
+/// Arguments of `journal retry`.
 #[derive(Debug, Args)]
 pub struct RetryCommand {
-    /// The export: exports/{id}, or the id alone
+    /// Export, as exports/{id} or {id}
     #[arg(value_name = "ID")]
     pub export: String,
 }
@@ -36,17 +36,17 @@ impl RetryCommand {
         self.export.strip_prefix("exports/").unwrap_or(&self.export)
     }
 
-    /// Reports what was done: the export is out of quarantine, where it was for this reason.
+    /// Prints that the export is out of quarantine, and the reason why it was quarantined.
     ///
     /// # Errors
-    /// Where the terminal or pipe can't be written.
+    /// If the output cannot be written.
     pub fn report(&self, reason: &str, out: &mut Output) -> Result<ExitStatus, CliError> {
         out.line(&format!(
-            "exports/{} is out of quarantine. It was there because: {reason}",
+            "exports/{} is out of quarantine. The reason for the quarantine was: {reason}",
             self.export_id()
         ))?;
         out.line(
-            "A running server tries it again within seconds; without one, the next start does.",
+            "A running server retries it within seconds; otherwise, the server retries it when it starts next.",
         )?;
         Ok(ExitStatus::Done)
     }

@@ -1,29 +1,30 @@
-//! `list`: past and running exports, newest first.
+//! `list`: lists exports, newest first.
 
 use clap::Args;
+use tara_export_client::{
+    Client,
+    proto::{Export, ListExportsRequest},
+    to_json,
+};
 
 use super::{
     CliError, ExitStatus, Output, ServerArguments,
     format::{Table, printable, printable_json, size, state, stored_in, time},
 };
-use crate::{
-    client::{Client, to_json},
-    proto::{Export, ListExportsRequest},
-};
 
-/// As many exports as a server gives at once.
+/// The largest page that a server returns.
 const PAGE_SIZE: usize = 1000;
 
 /// Arguments of `list`.
 #[derive(Debug, Args)]
 pub struct ListCommand {
     #[command(flatten)]
-    #[allow(missing_docs, reason = "clap would take the comment for the command's own")]
+    #[allow(missing_docs, reason = "clap would use the comment as the command's help")]
     pub server: ServerArguments,
-    /// Only exports that match, such as 'document_name:"incident" AND state = STATE_COMMITTED'
+    /// Filter, such as 'document_name:"incident" AND state = STATE_COMMITTED'
     #[arg(long, value_name = "FILTER", default_value = "")]
     pub filter: String,
-    /// At most this many exports
+    /// Maximum number of exports; by default, all
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
     /// Print each page as one line of proto3 JSON
@@ -32,10 +33,10 @@ pub struct ListCommand {
 }
 
 impl ListCommand {
-    /// Prints the exports, a page at a time.
+    /// Prints the exports page by page.
     ///
     /// # Errors
-    /// The server's refusal, such as a filter that it can't read.
+    /// If a call fails, for example because of an invalid filter.
     pub async fn run(self, client: Client, out: &mut Output) -> Result<ExitStatus, CliError> {
         let mut table = Table::new([false, false, false, false, true, false]);
         let mut head =
@@ -49,7 +50,7 @@ impl ListCommand {
             if self.json {
                 out.line(&printable_json(&to_json(&page)))?;
             } else {
-                // The head goes with the first row, so that an empty list prints nothing.
+                // The heading is printed with the first row, so an empty list prints none.
                 let head = if page.exports.is_empty() { None } else { head.take() };
                 let rows: Vec<_> = head.into_iter().chain(page.exports.iter().map(row)).collect();
                 for line in table.lines(&rows) {

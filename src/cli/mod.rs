@@ -1,10 +1,11 @@
-//! The client commands: arguments, runs, and what a person sees of them.
+//! The commands: arguments, execution and output.
 //!
-//! Each command runs against a connected [`Client`]. Who composes them connects to the server that
-//! [`ClientCommand::server`] names, or to one of its own. [`AdoptCommand`] works on a store,
-//! [`JournalCommand`] on a data directory, and [`HealthCommand`] asks only a server that is there.
+//! Each [`ClientCommand`] runs against a connected [`Client`]. `main` connects to the server that
+//! [`ClientCommand::server`] names, or to an embedded one. [`AdoptCommand`] works on a store, [`JournalCommand`] and
+//! [`BacklogCommand`] on a data directory, and [`HealthCommand`] never starts an embedded server.
 
 mod adopt;
+mod backlog;
 mod check;
 mod download;
 mod export;
@@ -26,6 +27,7 @@ use clap::Subcommand;
 use tonic::Code;
 
 pub use adopt::{ADOPT_HELP, AdoptCommand};
+pub use backlog::{BacklogAction, BacklogCommand, MoveCommand};
 pub use check::CheckCommand;
 pub use download::DownloadCommand;
 pub use export::ExportCommand;
@@ -39,24 +41,24 @@ pub use server::ServerArguments;
 pub use upload::UploadCommand;
 pub use watch::WatchCommand;
 
-use crate::client::{Client, ClientError, session::InputError};
+use tara_export_client::{Client, ClientError, session::InputError};
 
-/// What the exit codes mean; for the end of `--help`.
+/// The exit codes, for the end of `--help`.
 pub const EXIT_CODES: &str = "\
 Exit codes:
-  0  done: what was asked for was done, where it was asked for
+  0  done; a bundle is in the requested store
   1  failed
   2  wrong usage or bad input
-  3  fell back: the bundle is whole, but in the local store, and S3 was asked for
+  3  fell back: S3 was requested, and the complete bundle is in the local store
   4  unknown or pending: contact was lost; run again with the same --request-id";
 
-/// The commands that speak to a server.
+/// The commands that call a server.
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
     /// Export a completed review as an audit bundle
     #[command(after_help = EXIT_CODES)]
     Export(ExportCommand),
-    /// Follow an export that was started before
+    /// Follow an existing export to its end
     #[command(after_help = EXIT_CODES)]
     Watch(WatchCommand),
     /// List exports, newest first
@@ -65,22 +67,22 @@ pub enum ClientCommand {
     /// Show a bundle's report
     #[command(after_help = EXIT_CODES)]
     Report(ReportCommand),
-    /// Download a bundle as a ZIP file, or one of its files
+    /// Download a bundle as a ZIP file, or one artifact
     #[command(after_help = EXIT_CODES)]
     Download(DownloadCommand),
-    /// Upload a document that a request is to name
+    /// Upload a document, so that a request can name it
     #[command(after_help = EXIT_CODES)]
     Upload(UploadCommand),
-    /// Make a link by which anybody can download one file of a bundle in S3, for a time
+    /// Create a temporary link that lets anyone download one artifact of a bundle in S3
     #[command(after_help = EXIT_CODES)]
     Link(LinkCommand),
-    /// Check the server's stores, and say what to do about what is wrong
+    /// Check the server's stores, and print how to fix problems
     #[command(after_help = EXIT_CODES)]
     Check(CheckCommand),
 }
 
 impl ClientCommand {
-    /// The server that the caller named; without one the command works on an embedded server.
+    /// The server to call; if it names none, the command uses an embedded server.
     pub fn server(&self) -> &ServerArguments {
         match self {
             Self::Export(command) => &command.server,
@@ -94,7 +96,7 @@ impl ClientCommand {
         }
     }
 
-    /// Whether an embedded server needs the data directory for itself.
+    /// Whether an embedded server needs the lock of the data directory.
     pub fn writes(&self) -> bool {
         matches!(self, Self::Export(_) | Self::Upload(_))
     }
@@ -102,7 +104,7 @@ impl ClientCommand {
     /// Runs the command.
     ///
     /// # Errors
-    /// What a person should be told, with [`CliError::exit_status`].
+    /// The message to print, with [`CliError::exit_status`].
     pub async fn run(self, client: Client, out: &mut Output) -> Result<ExitStatus, CliError> {
         match self {
             Self::Export(command) => command.run(client, out).await,
@@ -117,23 +119,23 @@ impl ClientCommand {
     }
 }
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitStatus {
-    /// What was asked for was done.
+    /// The command succeeded.
     Done,
-    /// It was not.
+    /// The command failed.
     Failed,
-    /// The arguments or the input can't be used.
+    /// The arguments or the input are invalid.
     Usage,
-    /// The bundle is whole, but in the local store.
+    /// The complete bundle is in the local store instead of S3.
     FellBack,
-    /// Whether there will be a bundle is not known yet.
+    /// It is not known yet whether there will be a bundle.
     Unknown,
 }
 
 impl ExitStatus {
-    /// The process's exit code, as [`EXIT_CODES`] says.
+    /// The process's exit code, as listed in [`EXIT_CODES`].
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -151,62 +153,62 @@ impl From<ExitStatus> for ExitCode {
     }
 }
 
-/// Why a command could not do its work.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// The server refused, or was not reached.
+    /// The server refused the call or could not be reached.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The input can't be read.
+    /// The input cannot be read.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// The terminal, pipe or file can't be written.
-    #[error("can't write: {0}")]
+    /// The terminal, pipe or file cannot be written.
+    #[error("cannot write: {0}")]
     Write(#[from] std::io::Error),
-    /// A file that an argument names can't be read.
-    #[error("can't read {}: {source}", path.display())]
+    /// A file that an argument names cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
     ReadFile {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// What stands there can't be a token.
-    #[error("{place} has no token that a header can carry")]
+    /// The file or variable has no valid token.
+    #[error("{origin} contains no token that an HTTP header can carry")]
     Token {
         /// The file or variable.
-        place: String,
+        origin: String,
     },
-    /// A file is in the way of what is to be written.
-    #[error("{0} exists already; choose another name with --output")]
+    /// The output file exists.
+    #[error("{0} already exists; choose another name with --output")]
     Exists(String),
-    /// The server's name for a file can't be used on this system.
+    /// The server's name for a file is invalid on this system.
     #[error(
         "cannot write a file named \"{name}\": the name {reason}; choose another with --output"
     )]
     FileName {
-        /// The name, printable.
+        /// The name, with control characters escaped.
         name: String,
         /// The violated rule.
         reason: &'static str,
     },
     /// Contact to a running export was lost.
     #[error(
-        "{source}\nWhether there is a bundle is not known. To find out, or to finish it, run:\n  {command}"
+        "{source}\nIt is not known whether there is a bundle. To find out, or to finish the export, run:\n  {command}"
     )]
     OutcomeUnknown {
-        /// What happened.
+        /// The cause.
         source: ClientError,
-        /// The command that goes on with the same export.
+        /// The command that continues the export.
         command: String,
     },
-    /// A fault of this program.
+    /// An internal error.
     #[error("{0}")]
     Internal(String),
 }
 
 impl CliError {
-    /// The exit status that goes with the error.
+    /// The exit status for the error.
     pub fn exit_status(&self) -> ExitStatus {
         match self {
             Self::Input(_) | Self::ReadFile { .. } | Self::Token { .. } => ExitStatus::Usage,
@@ -226,7 +228,7 @@ impl CliError {
     }
 }
 
-/// The resource name of an export that a person named: exports/{id}, or the id alone.
+/// The resource name of an export that an argument names as `exports/{id}` or `{id}`.
 fn resource_name(name: &str) -> String {
     if name.starts_with("exports/") { name.to_owned() } else { format!("exports/{name}") }
 }

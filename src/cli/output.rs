@@ -1,14 +1,14 @@
-//! Where commands write to.
+//! The output of commands.
 
 use std::{
     io::{self, IsTerminal as _, Write},
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Standard output for results, standard error for progress and notes.
+/// Writes results to standard output, progress and notes to standard error.
 ///
-/// A reader that goes away (`| head`) ends the writing, not the command: an export goes on, and its
-/// exit code still tells how it ended.
+/// If the reader closes the pipe (`| head`), results are dropped, but the command continues: an export runs to its
+/// end, and the exit code reports its result.
 pub struct Output {
     stdout: Box<dyn Write + Send>,
     stderr: Box<dyn Write + Send>,
@@ -18,7 +18,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// The process's own.
+    /// The standard streams of the process.
     pub fn of_process() -> Self {
         Self {
             stdout: Box::new(io::stdout()),
@@ -29,29 +29,29 @@ impl Output {
         }
     }
 
-    /// No terminal: what is written can be read from the two buffers.
+    /// An output without a terminal that writes to the two returned buffers.
     pub fn captured() -> (Self, Captured, Captured) {
         let (stdout, stderr) = (Captured::default(), Captured::default());
         (Self::to_writers(Box::new(stdout.clone()), Box::new(stderr.clone())), stdout, stderr)
     }
 
-    /// No terminal: other writers for results, and for progress and notes.
+    /// An output without a terminal that writes to these writers.
     pub fn to_writers(stdout: Box<dyn Write + Send>, stderr: Box<dyn Write + Send>) -> Self {
         let (stdout_is_terminal, stderr_is_terminal) = (false, false);
         Self { stdout, stderr, stdout_is_terminal, stderr_is_terminal, is_closed: false }
     }
 
-    /// Whether results are read by a person.
+    /// Whether results are printed on a terminal.
     pub fn stdout_is_terminal(&self) -> bool {
         self.stdout_is_terminal
     }
 
-    /// Whether progress can be drawn.
+    /// Whether progress is printed on a terminal, which can draw bars.
     pub fn stderr_is_terminal(&self) -> bool {
         self.stderr_is_terminal
     }
 
-    /// Whether nobody reads the results any more.
+    /// Whether the reader has closed the pipe.
     pub fn is_closed(&self) -> bool {
         self.is_closed
     }
@@ -59,7 +59,7 @@ impl Output {
     /// Writes a line of the result.
     ///
     /// # Errors
-    /// As the writer's; a broken pipe is none.
+    /// Returns the writer's error, except for a broken pipe.
     pub fn line(&mut self, line: &str) -> io::Result<()> {
         self.bytes(format!("{line}\n").as_bytes())
     }
@@ -67,7 +67,7 @@ impl Output {
     /// Writes bytes of the result.
     ///
     /// # Errors
-    /// As the writer's; a broken pipe is none.
+    /// Returns the writer's error, except for a broken pipe.
     pub fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.is_closed {
             return Ok(());
@@ -81,7 +81,7 @@ impl Output {
         }
     }
 
-    /// Writes a line of progress or a note. Nobody listening is no reason to stop.
+    /// Writes a line of progress or a note. Ignores errors.
     pub fn note(&mut self, line: &str) {
         let _ = writeln!(self.stderr, "{line}");
     }
@@ -93,7 +93,7 @@ impl std::fmt::Debug for Output {
     }
 }
 
-/// What was written to an [`Output::captured`].
+/// A buffer of [`Output::captured`].
 #[derive(Debug, Clone, Default)]
 pub struct Captured(Arc<Mutex<Vec<u8>>>);
 

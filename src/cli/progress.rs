@@ -1,28 +1,30 @@
-//! An export's progress for a person: bars on a terminal, lines elsewhere.
+//! Human-readable progress of an export: bars on a terminal, lines otherwise.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tara_export_client::proto::{
+    ArtifactUpdate, ExportEvent, accepted::Durability, export_event::Event,
+};
 
 use super::{
     Output,
     format::{printable, progress, size},
 };
-use crate::proto::{ArtifactUpdate, ExportEvent, accepted::Durability, export_event::Event};
 
-/// Shows events as they come.
+/// Shows events as they arrive.
 pub(super) enum ProgressView {
-    /// Nothing; the events themselves are the output.
+    /// Shows nothing, because the command prints the events as JSON.
     None,
-    /// A line for each event that says something new.
+    /// Prints a line for each notable event.
     Lines,
-    /// Bars.
+    /// Draws progress bars.
     Bars(Bars),
 }
 
 impl ProgressView {
-    /// What suits the terminal, or its absence.
-    pub(super) fn for_person(out: &Output) -> Self {
+    /// Bars if standard error is a terminal, lines otherwise.
+    pub(super) fn for_terminal(out: &Output) -> Self {
         if out.stderr_is_terminal() { Self::Bars(Bars::new()) } else { Self::Lines }
     }
 
@@ -38,7 +40,7 @@ impl ProgressView {
         }
     }
 
-    /// Takes the bars away, so that what follows stands on clean lines.
+    /// Removes the bars, so that the output that follows starts on a clean line.
     pub(super) fn finish(self) {
         if let Self::Bars(bars) = self {
             bars.finish();
@@ -46,17 +48,17 @@ impl ProgressView {
     }
 }
 
-/// What an event says in words, if anything.
+/// The line for an event; `None` if it is not notable.
 fn line(event: &ExportEvent) -> Option<String> {
     Some(match event.event.as_ref()? {
         Event::Accepted(accepted) => {
-            let what = if accepted.resumed { "resumed" } else { "accepted" };
+            let verb = if accepted.resumed { "resumed" } else { "accepted" };
             let durability = match accepted.durability() {
-                Durability::Unspecified => "lives as long as the server's process",
+                Durability::Unspecified => "in the server's memory only",
                 Durability::LocalDisk => "on the server's disk",
                 Durability::Store => "in the store",
             };
-            format!("{what} {} ({durability})", printable(&event.name))
+            format!("{verb} {} ({durability})", printable(&event.name))
         }
         Event::ArtifactStored(artifact) => format!(
             "✓ {}  {}  ({})",
@@ -66,8 +68,8 @@ fn line(event: &ExportEvent) -> Option<String> {
         ),
         Event::ArtifactRetrying(artifact) => retrying(artifact),
         Event::FellBack(fell_back) => format!(
-            "! S3 COULD NOT TAKE THE BUNDLE: {} ({})\n! The whole bundle goes to the server's local \
-             store instead, from its first artifact.",
+            "! S3 COULD NOT STORE THE BUNDLE: {} ({})\n! The complete bundle is written to the \
+             server's local store instead.",
             printable(&fell_back.message),
             printable(&fell_back.reason)
         ),
@@ -81,14 +83,14 @@ fn line(event: &ExportEvent) -> Option<String> {
 
 fn retrying(artifact: &ArtifactUpdate) -> String {
     format!(
-        "! {}: trying again (attempt {}): {}",
+        "! {}: retrying (attempt {}): {}",
         printable(&artifact.path),
         artifact.attempt,
         printable(&artifact.reason)
     )
 }
 
-/// A bar for each artifact on its way, and one for all of them.
+/// A bar for each artifact in flight, and one for the bundle.
 pub(super) struct Bars {
     bars: MultiProgress,
     overall: ProgressBar,
@@ -120,12 +122,12 @@ impl Bars {
             _ => {}
         }
         if let Some(line) = line(event) {
-            // Fails only when the terminal is gone.
+            // Fails only if the terminal is closed.
             let _ = self.bars.println(line);
         }
     }
 
-    /// The artifact's bar; made when it has none, as after attaching again.
+    /// The artifact's bar. Creates it if there is none, for example after a reconnect.
     fn bar(&mut self, artifact: &ArtifactUpdate) -> &ProgressBar {
         self.in_flight.entry(artifact.path.clone()).or_insert_with(|| {
             let length = artifact.size_bytes.try_into().unwrap_or_default();
@@ -156,7 +158,7 @@ impl Bars {
     }
 }
 
-/// A style from a template of this program.
+/// A style from one of this program's templates, all of which are valid.
 pub(super) fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

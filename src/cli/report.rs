@@ -1,46 +1,47 @@
-//! `report`: what a bundle's report says.
+//! `report`: prints a bundle's report.
 
 use clap::{Args, ValueEnum};
+use tara_export_client::{
+    Client, ClientError,
+    proto::{get_report_request::View, get_report_response::Report},
+    to_json, to_json_pretty,
+};
 
 use super::{
     CliError, ExitStatus, Output, ServerArguments,
     format::{printable_json, printable_lines},
     resource_name,
 };
-use crate::{
-    client::{Client, ClientError, to_json, to_json_pretty},
-    proto::{get_report_request::View, get_report_response::Report},
-};
 
 /// Arguments of `report`.
 #[derive(Debug, Args)]
 pub struct ReportCommand {
     #[command(flatten)]
-    #[allow(missing_docs, reason = "clap would take the comment for the command's own")]
+    #[allow(missing_docs, reason = "clap would use the comment as the command's help")]
     pub server: ServerArguments,
-    /// The export, exports/ID or the ID alone
+    /// Export, as exports/ID or ID
     pub name: String,
-    /// The report's form
+    /// Format of the report
     #[arg(long, value_enum, default_value = "text")]
     pub view: ViewArgument,
-    /// Print the server's answer as one line of proto3 JSON
+    /// Print the server's response as one line of proto3 JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// A report's form on the command line.
+/// A report format on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ViewArgument {
     /// readable_report.txt, byte for byte
     Text,
     /// comprehensive_report.json, byte for byte
     Json,
-    /// The report as the API's message, in proto3 JSON
+    /// The report as an API message, in proto3 JSON
     Structured,
 }
 
 impl ViewArgument {
-    /// The artifact that the view shows byte for byte.
+    /// The artifact that the view prints unchanged.
     fn artifact(self) -> Option<&'static str> {
         match self {
             Self::Text => Some("readable_report.txt"),
@@ -54,7 +55,7 @@ impl ReportCommand {
     /// Prints the report.
     ///
     /// # Errors
-    /// The server's refusal, such as an unknown export.
+    /// If the call fails, for example because the export is unknown.
     pub async fn run(self, client: Client, out: &mut Output) -> Result<ExitStatus, CliError> {
         let name = resource_name(&self.name);
         let view = match self.view {
@@ -78,16 +79,16 @@ impl ReportCommand {
             Some(Report::Structured(report)) => {
                 out.line(&printable_json(&to_json_pretty(&report)))?
             }
-            None => return Err(ClientError::Protocol("an answer without a report").into()),
+            None => return Err(ClientError::Protocol("GetReport response without a report").into()),
         }
         Ok(ExitStatus::Done)
     }
 }
 
-/// No report is larger: a request has at most 64 MiB.
+/// Every report is smaller, because a request has at most 64 MiB.
 const LARGEST_REPORT_BYTES: usize = 256 * 1024 * 1024;
 
-/// A report too large for one answer comes as a file instead.
+/// Downloads the artifact of a report that is too large for one response.
 async fn download(
     client: &Client,
     name: &str,
@@ -96,7 +97,7 @@ async fn download(
 ) -> Result<ExitStatus, CliError> {
     let mut report = client.open_artifact(name, path).await?;
     let mut bytes = Vec::new();
-    // Held back until it was checked as a whole.
+    // Nothing is printed before the digest is verified.
     while let Some(data) = report.next().await? {
         if bytes.len() + data.len() > LARGEST_REPORT_BYTES {
             return Err(ClientError::Protocol("a report of more than 256 MiB").into());
@@ -111,7 +112,7 @@ fn is_too_large(error: &ClientError) -> bool {
     error.reason() == Some("REPORT_TOO_LARGE")
 }
 
-/// Byte for byte into a file or pipe; a terminal gets nothing that it would obey.
+/// Prints the bytes unchanged to a file or pipe. Escapes control characters on a terminal.
 fn print(bytes: &[u8], out: &mut Output) -> std::io::Result<()> {
     if out.stdout_is_terminal() {
         out.bytes(printable_lines(&String::from_utf8_lossy(bytes)).as_bytes())

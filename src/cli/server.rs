@@ -1,4 +1,4 @@
-//! Which server a command speaks to, and how.
+//! The server that a command calls, and the options of the connection.
 
 use std::{
     env, io,
@@ -6,36 +6,34 @@ use std::{
 };
 
 use clap::Args;
+use tara_export_client::{Client, ClientIdentity, ConnectOptions, Protocol, Token};
+use tara_export_disk::small_file;
 
 use super::CliError;
-use crate::{
-    client::{Client, ClientIdentity, ConnectOptions, Protocol, Token},
-    small_file,
-};
 
-/// A token itself. No flag: everybody on a machine sees the flags of its processes.
+/// The token itself. It has no flag, because all users of a machine can see the flags of its processes.
 const TOKEN_VARIABLE: &str = "TARA_EXPORT_TOKEN";
 
-/// Which server to speak to.
+/// The server to call.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ServerArguments {
-    /// The server's URL, `http://` or `https://`; without it, one is started in this process
+    /// URL of the server, `http://` or `https://`; unset: the command starts an embedded server
     #[arg(long, value_name = "URL", env = "TARA_EXPORT_SERVER")]
     pub server: Option<String>,
 
-    /// Speak gRPC-Web over HTTP/1.1, for platforms that let nothing else through
+    /// Use gRPC-Web over HTTP/1.1, for platforms that do not support gRPC
     #[arg(long, env = "TARA_EXPORT_GRPC_WEB", value_parser = clap::builder::FalseyValueParser::new())]
     pub grpc_web: bool,
 
-    /// File with the bearer token for that server; or set TARA_EXPORT_TOKEN to the token itself
+    /// File with the bearer token; alternatively, set TARA_EXPORT_TOKEN to the token itself
     #[arg(long, value_name = "FILE", env = "TARA_EXPORT_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
 
-    /// Certificates of the authorities that the server's must be from, PEM; without it, the system's
+    /// CA certificates (PEM) that may have issued the server's certificate; unset: those of the system
     #[arg(long, value_name = "FILE", env = "TARA_EXPORT_TLS_CA_FILE")]
     pub tls_ca_file: Option<PathBuf>,
 
-    /// This client's certificate, PEM, for servers that want one
+    /// Client certificate (PEM), for servers that require one
     #[arg(
         long,
         value_name = "FILE",
@@ -44,7 +42,7 @@ pub struct ServerArguments {
     )]
     pub tls_client_cert_file: Option<PathBuf>,
 
-    /// Its private key, PEM
+    /// Private key (PEM) of the client certificate
     #[arg(
         long,
         value_name = "FILE",
@@ -55,19 +53,19 @@ pub struct ServerArguments {
 }
 
 impl ServerArguments {
-    /// Connects to the server that the caller named. None where there is none.
+    /// Connects to the server. `None` if no URL is set.
     ///
     /// # Errors
-    /// [`CliError`] where a file can't be read, or the server is not reached.
+    /// [`CliError`] if a file cannot be read or the server cannot be reached.
     pub async fn connect(&self) -> Result<Option<Client>, CliError> {
         let Some(url) = &self.server else { return Ok(None) };
         Ok(Some(Client::connect_with(url, self.options()?).await?))
     }
 
-    /// What goes with the connection.
+    /// The options of the connection.
     ///
     /// # Errors
-    /// [`CliError`] where a file can't be read, or holds no token.
+    /// [`CliError`] if a file cannot be read or contains no valid token.
     pub(super) fn options(&self) -> Result<ConnectOptions, CliError> {
         let token = match &self.token_file {
             Some(path) => Some((path.display().to_string(), text(path)?)),
@@ -77,7 +75,7 @@ impl ServerArguments {
                 .map(|token| (TOKEN_VARIABLE.to_owned(), token)),
         };
         let token = token
-            .map(|(place, token)| Token::new(&token).ok_or(CliError::Token { place }))
+            .map(|(origin, token)| Token::new(&token).ok_or(CliError::Token { origin }))
             .transpose()?;
         let identity = match (&self.tls_client_cert_file, &self.tls_client_key_file) {
             (Some(certificates), Some(key)) => Some(ClientIdentity {
@@ -92,9 +90,9 @@ impl ServerArguments {
     }
 }
 
-/// Certificates and keys: an operating system's whole set of authorities has some hundred kilobytes.
+/// Limit for certificates and keys. The CA certificates of an operating system have some hundred kilobytes.
 const PEM_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
-/// A token travels in a header; no server takes as much there.
+/// Limit for a token. Servers accept less in a header.
 const TOKEN_LIMIT_BYTES: u64 = 64 * 1024;
 
 fn bytes(path: &Path) -> Result<Vec<u8>, CliError> {

@@ -1,48 +1,92 @@
-//! `upload`: a document to the server, to be named by an export.
+//! `upload`: uploads a document, so that a request can name it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    os::unix::fs::FileTypeExt as _,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use indicatif::ProgressBar;
+use tara_export_client::{Client, ClientError, UploadedFile};
+use tempfile::NamedTempFile;
 
 use super::{
     CliError, ExitStatus, Output, ServerArguments,
     format::{printable, size},
     progress::style,
 };
-use crate::client::{Client, UploadedFile};
+
+/// Maximum size of a document from a pipe, which is copied to the disk first.
+const MAX_PIPE_BYTES: u64 = 16 * 1024 * 1024 * 1024;
 
 /// Arguments of `upload`.
 #[derive(Debug, Args)]
 pub struct UploadCommand {
     #[command(flatten)]
-    #[allow(missing_docs, reason = "clap would take the comment for the command's own")]
+    #[allow(missing_docs, reason = "clap would use the comment as the command's help")]
     pub server: ServerArguments,
-    /// The document
+    /// File to upload, or pipe such as /dev/stdin, which is copied to a temporary file first
     pub file: PathBuf,
 }
 
 impl UploadCommand {
-    /// Uploads the file, and prints the name by which a request names it. Run again, it goes on where it
-    /// was.
+    /// Uploads the file and prints the upload's name. A repeated command continues the upload.
     ///
     /// # Errors
-    /// A file that can't be read, the server's refusal, or lost contact.
+    /// If the file cannot be read, the call fails or contact is lost.
     pub async fn run(self, client: Client, out: &mut Output) -> Result<ExitStatus, CliError> {
-        let uploaded = upload(&client, &self.file, out).await?;
+        let copied = copied_pipe(&self.file).await?;
+        let file = copied.as_ref().map_or(self.file.as_path(), NamedTempFile::path);
+        let uploaded = upload_as(&client, file, &self.file, out).await?;
         out.line(&uploaded.name)?;
         Ok(ExitStatus::Done)
     }
 }
 
-/// Uploads a file, and shows how far it is.
+/// Copies the content of a pipe to a temporary file: an upload reads its file again if the connection is lost.
+/// `None` if the path is not a pipe.
+async fn copied_pipe(path: &Path) -> Result<Option<NamedTempFile>, CliError> {
+    let metadata = tokio::fs::metadata(path).await;
+    if !metadata.is_ok_and(|metadata| metadata.file_type().is_fifo()) {
+        return Ok(None);
+    }
+    let pipe = path.to_owned();
+    let copying = tokio::task::spawn_blocking(move || {
+        let mut copy = NamedTempFile::new()?;
+        let mut content = File::open(pipe)?.take(MAX_PIPE_BYTES + 1);
+        if io::copy(&mut content, &mut copy)? > MAX_PIPE_BYTES {
+            let message = format!(
+                "the pipe has more than {MAX_PIPE_BYTES} bytes; upload its content from a file"
+            );
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+        }
+        Ok(copy)
+    });
+    let copied = copying.await.map_err(|error| CliError::Internal(error.to_string()))?;
+    let copied = copied.map_err(|source| ClientError::Read { path: path.to_owned(), source })?;
+    Ok(Some(copied))
+}
+
+/// Uploads a file and shows the progress.
 pub(super) async fn upload(
     client: &Client,
     path: &Path,
     out: &mut Output,
 ) -> Result<UploadedFile, CliError> {
+    upload_as(client, path, path, out).await
+}
+
+/// Uploads a file and shows the progress under the name of another.
+async fn upload_as(
+    client: &Client,
+    path: &Path,
+    shown: &Path,
+    out: &mut Output,
+) -> Result<UploadedFile, CliError> {
     let total_bytes = tokio::fs::metadata(path).await.map_or(0, |metadata| metadata.len());
-    let name = printable(&path.file_name().unwrap_or_default().to_string_lossy());
+    let name = printable(&shown.file_name().unwrap_or_default().to_string_lossy());
     let bar = match out.stderr_is_terminal() {
         true => ProgressBar::new(total_bytes),
         false => ProgressBar::hidden(),

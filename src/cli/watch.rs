@@ -1,7 +1,12 @@
-//! `watch`, and following an export to its end, which `export` does too.
+//! `watch`: follows an export to its end. `export` uses the same code.
 
 use clap::Args;
 use futures::StreamExt as _;
+use tara_export_client::{
+    Client, ClientError, EventStream,
+    proto::{Destination, Export, Failed, export::State, export_event::Event},
+    to_json,
+};
 
 use super::{
     CliError, ExitStatus, Output, ServerArguments,
@@ -9,18 +14,14 @@ use super::{
     progress::ProgressView,
     resource_name,
 };
-use crate::{
-    client::{Client, ClientError, EventStream, to_json},
-    proto::{Destination, Export, Failed, export::State, export_event::Event},
-};
 
 /// Arguments of `watch`.
 #[derive(Debug, Args)]
 pub struct WatchCommand {
     #[command(flatten)]
-    #[allow(missing_docs, reason = "clap would take the comment for the command's own")]
+    #[allow(missing_docs, reason = "clap would use the comment as the command's help")]
     pub server: ServerArguments,
-    /// The export, exports/ID or the ID alone
+    /// Export, as exports/ID or ID
     pub name: String,
     /// Print each event as one line of proto3 JSON
     #[arg(long)]
@@ -31,18 +32,18 @@ impl WatchCommand {
     /// Follows the export to its end.
     ///
     /// # Errors
-    /// The server's refusal, or lost contact.
+    /// If the call fails or contact is lost.
     pub async fn run(self, client: Client, out: &mut Output) -> Result<ExitStatus, CliError> {
         Ok(follow(client.watch(resource_name(&self.name)), self.json, out).await?)
     }
 }
 
-/// Why following ended without an end of the export.
+/// Why following an export failed before the export ended.
 #[derive(Debug)]
 pub(super) enum FollowError {
-    /// The server refused, or contact was lost.
+    /// The call failed, or contact was lost.
     Client(ClientError),
-    /// The result can't be written.
+    /// The output cannot be written.
     Write(std::io::Error),
 }
 
@@ -67,13 +68,13 @@ impl From<FollowError> for CliError {
     }
 }
 
-/// Shows an export's events until it ends, and then its result.
+/// Shows an export's events until it ends, and prints its result.
 pub(super) async fn follow(
     mut events: EventStream,
     json: bool,
     out: &mut Output,
 ) -> Result<ExitStatus, FollowError> {
-    let mut view = if json { ProgressView::None } else { ProgressView::for_person(out) };
+    let mut view = if json { ProgressView::None } else { ProgressView::for_terminal(out) };
     while let Some(event) = events.next().await {
         let event = match event {
             Ok(event) => event,
@@ -104,7 +105,7 @@ pub(super) async fn follow(
         }
     }
     view.finish();
-    Err(ClientError::Protocol("an export that ended without saying how").into())
+    Err(ClientError::Protocol("a stream that ended without the export's result").into())
 }
 
 fn exit_status(export: &Export) -> ExitStatus {
@@ -136,14 +137,14 @@ fn print_result(export: &Export, out: &mut Output) -> std::io::Result<()> {
     }
     if export.state() == State::FellBack {
         out.note("");
-        // A bundle that is read back later does not say why.
+        // The reason is unknown for a bundle that was read from the store.
         let reason = match printable(&export.state_reason) {
             reason if reason.is_empty() => String::new(),
             reason => format!(" ({reason})"),
         };
         out.note(&format!(
-            "! NOT IN S3: S3 could not take the bundle{reason}. It is whole, in the server's local \
-             store only. A server that runs there sends it to S3 as soon as S3 takes it."
+            "! NOT IN S3: S3 could not store the bundle{reason}. The complete bundle is only in the \
+             server's local store. A server on that machine sends it to S3 as soon as S3 accepts it."
         ));
     }
     Ok(())
@@ -152,7 +153,7 @@ fn print_result(export: &Export, out: &mut Output) -> std::io::Result<()> {
 fn print_failure(name: &str, failed: &Failed, out: &mut Output) {
     let (name, reason) = (printable(name), printable(&failed.reason));
     out.note(&format!("✗ {name} failed: {} ({reason})", printable(&failed.message)));
-    if !failed.kept_as.is_empty() {
-        out.note(&format!("  Its content was kept as {}.", printable(&failed.kept_as)));
+    if !failed.stored_under.is_empty() {
+        out.note(&format!("  Its content is stored under {}.", printable(&failed.stored_under)));
     }
 }

@@ -1,4 +1,4 @@
-//! Values of settings: what is allowed, said where it is not met.
+//! Parsers of settings. Each error describes the allowed values.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -10,14 +10,18 @@ use std::{
 
 use bytesize::ByteSize;
 use ipnet::{IpNet, Ipv4Net};
-
-use super::{
-    Encryption, JournalPlace, LockMode, LogFormat, Optional, RequestPrices, Source, StreamTime,
+use tara_export_catalog::layout::JournalLocation;
+use tara_export_store::{
+    AllowedSource,
+    s3::{ObjectLockMode, RequestPrices, S3Settings, ServerSideEncryption},
 };
+
+use super::{LogFormat, Optional, StreamTime};
+use crate::host::HostPattern;
 
 pub(super) type Parsed<T> = Result<T, String>;
 
-/// A parser whose errors name the variable and what is allowed; clap adds the value.
+/// A parser whose errors name the variable and the allowed values. Clap adds the invalid value.
 pub(super) fn checked<T>(
     variable: &'static str,
     parse: fn(&str) -> Parsed<T>,
@@ -36,7 +40,9 @@ where
     T: 'static,
 {
     let parse = checked(variable, parse);
-    move |text| if text.is_empty() { Ok(Optional(None)) } else { Ok(Optional(Some(parse(text)?))) }
+    move |text| {
+        if text.trim().is_empty() { Ok(Optional(None)) } else { Ok(Optional(Some(parse(text)?))) }
+    }
 }
 
 pub(super) fn number(
@@ -61,7 +67,7 @@ pub(super) fn duration(
         let parsed = humantime::parse_duration(text).ok();
         parsed.filter(|duration| (shortest..=longest).contains(duration)).ok_or_else(|| {
             let (shortest, longest) = (humantime::format_duration(shortest), humantime::format_duration(longest));
-            format!("{variable} must be a time with its unit, such as 500ms or 10s, from {shortest} to {longest}")
+            format!("{variable} must be a duration with a unit, such as 500ms or 10s, from {shortest} to {longest}")
         })
     }
 }
@@ -91,25 +97,25 @@ pub(super) fn size(
     }
 }
 
-/// A prefix without a slash at its end is meant as a folder: `docs` must not open `docs-of-others`.
-pub(super) fn source(text: &str) -> Parsed<Source> {
+/// Appends a slash to the prefix, because `docs` must not allow `docs-of-others`.
+pub(super) fn source(text: &str) -> Parsed<AllowedSource> {
     let allowed = || {
-        "a place in S3 such as s3://bucket or s3://bucket/prefix/, without empty parts, . and .."
+        "an S3 location such as s3://bucket or s3://bucket/prefix/, without empty parts, . and .."
             .to_owned()
     };
-    let place = text.trim().strip_prefix("s3://").ok_or_else(allowed)?;
-    let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+    let path = text.trim().strip_prefix("s3://").ok_or_else(allowed)?;
+    let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
     let bucket = bucket_name(bucket).map_err(|_| allowed())?;
     let parts = prefix.strip_suffix('/').unwrap_or(prefix);
     if parts.is_empty() {
         return if prefix.is_empty() {
-            Ok(Source { bucket, prefix: String::new() })
+            Ok(AllowedSource { bucket, prefix: String::new() })
         } else {
             Err(allowed())
         };
     }
     match parts.split('/').all(|part| !matches!(part, "" | "." | "..")) {
-        true => Ok(Source { bucket, prefix: format!("{parts}/") }),
+        true => Ok(AllowedSource { bucket, prefix: format!("{parts}/") }),
         false => Err(allowed()),
     }
 }
@@ -125,88 +131,87 @@ pub(super) fn boolean(text: &str) -> Parsed<bool> {
 /// Amazon S3 User Guide, "General purpose bucket naming rules"; other servers allow capitals and
 /// underscores too.
 pub(super) fn bucket_name(text: &str) -> Parsed<String> {
-    let is_good = (3..=63).contains(&text.len())
+    let is_valid = (3..=63).contains(&text.len())
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
         && text.starts_with(|first: char| first.is_ascii_alphanumeric());
-    is_good.then(|| text.to_owned()).ok_or_else(|| {
-        "a bucket's name of 3 to 63 letters, digits, dots and hyphens, without s3://".to_owned()
+    is_valid.then(|| text.to_owned()).ok_or_else(|| {
+        "a bucket name of 3 to 63 letters, digits, dots and hyphens, without s3://".to_owned()
     })
 }
 
 pub(super) fn base_path(text: &str) -> Parsed<String> {
     let trimmed = text.trim_matches('/');
-    let is_good = trimmed.len() <= 100
+    let is_valid = trimmed.len() <= 100
         && !text.chars().any(|character| character.is_control() || character == '\\')
         && (trimmed.is_empty()
             || trimmed.split('/').all(|part| !part.is_empty() && part != "." && part != ".."));
     let normal = if trimmed.is_empty() { String::new() } else { format!("{trimmed}/") };
-    is_good.then_some(normal).ok_or_else(|| {
+    is_valid.then_some(normal).ok_or_else(|| {
         "a path of at most 100 bytes such as tara/, without empty parts, `.`, `..` and control characters".to_owned()
     })
 }
 
 pub(super) fn region(text: &str) -> Parsed<String> {
-    let is_good = text.len() <= 64
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-    is_good.then(|| text.to_owned()).ok_or_else(|| "a region such as us-east-1".to_owned())
+    let text = text.trim();
+    S3Settings::is_region(text)
+        .then(|| text.to_owned())
+        .ok_or_else(|| S3Settings::REGION_RULE.to_owned())
 }
 
 pub(super) fn endpoint_url(text: &str) -> Parsed<String> {
-    let is_good = text.parse::<http::Uri>().is_ok_and(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
-    });
-    is_good
+    let text = text.trim();
+    S3Settings::is_endpoint_url(text)
         .then(|| text.to_owned())
-        .ok_or_else(|| "an http:// or https:// address with a host".to_owned())
+        .ok_or_else(|| S3Settings::ENDPOINT_RULE.to_owned())
 }
 
-pub(super) fn encryption(text: &str) -> Parsed<Encryption> {
+pub(super) fn encryption(text: &str) -> Parsed<ServerSideEncryption> {
     match text {
-        "bucket" => Ok(Encryption::Bucket),
-        "AES256" => Ok(Encryption::Aes256),
-        "aws:kms" => Ok(Encryption::AwsKms),
-        _ => Err("bucket (the bucket's own default), AES256 or aws:kms".to_owned()),
+        "bucket" => Ok(ServerSideEncryption::BucketDefault),
+        "AES256" => Ok(ServerSideEncryption::SseS3),
+        "aws:kms" => Ok(ServerSideEncryption::SseKms { key_id: None }),
+        _ => Err("bucket (the bucket's default), AES256 or aws:kms".to_owned()),
     }
 }
 
-pub(super) fn journal(text: &str) -> Parsed<JournalPlace> {
+pub(super) fn journal(text: &str) -> Parsed<JournalLocation> {
     match text {
-        "local" => Ok(JournalPlace::Local),
-        "store" => Ok(JournalPlace::Store),
+        "local" => Ok(JournalLocation::Local),
+        "store" => Ok(JournalLocation::Store),
         _ => Err("local or store".to_owned()),
     }
 }
 
 pub(super) fn account(text: &str) -> Parsed<String> {
-    let is_good = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
-    is_good.then(|| text.to_owned()).ok_or_else(|| "an AWS account of twelve digits".to_owned())
+    let is_valid = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_valid.then(|| text.to_owned()).ok_or_else(|| "an AWS account id of twelve digits".to_owned())
 }
 
-pub(super) fn lock_mode(text: &str) -> Parsed<LockMode> {
+pub(super) fn lock_mode(text: &str) -> Parsed<ObjectLockMode> {
     match text.to_ascii_lowercase().as_str() {
-        "governance" => Ok(LockMode::Governance),
-        "compliance" => Ok(LockMode::Compliance),
+        "governance" => Ok(ObjectLockMode::Governance),
+        "compliance" => Ok(ObjectLockMode::Compliance),
         _ => Err("governance or compliance".to_owned()),
     }
 }
 
-/// Keys that anybody on the way could replace are no keys.
+/// Requires HTTPS, so that the keys cannot be replaced on the network. Loopback addresses may use HTTP.
 pub(super) fn keys_url(text: &str) -> Parsed<String> {
-    let is_good = text.parse::<http::Uri>().is_ok_and(|uri| match (uri.scheme_str(), uri.host()) {
-        (Some("https"), Some(_)) => true,
-        (Some("http"), Some(host)) => {
-            let host = host.trim_matches(['[', ']']);
-            host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-        }
-        _ => false,
-    });
-    is_good
+    let is_valid =
+        text.parse::<http::Uri>().is_ok_and(|uri| match (uri.scheme_str(), uri.host()) {
+            (Some("https"), Some(_)) => true,
+            (Some("http"), Some(host)) => {
+                let host = host.trim_matches(['[', ']']);
+                host == "localhost"
+                    || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+            }
+            _ => false,
+        });
+    is_valid
         .then(|| text.to_owned())
-        .ok_or_else(|| "an https:// address, or an http:// one of this machine".to_owned())
+        .ok_or_else(|| "an https:// URL, or an http:// URL of a loopback host".to_owned())
 }
 
 pub(super) fn file(text: &str) -> Parsed<PathBuf> {
@@ -214,8 +219,8 @@ pub(super) fn file(text: &str) -> Parsed<PathBuf> {
 }
 
 pub(super) fn claim(text: &str) -> Parsed<String> {
-    let is_good = !text.is_empty() && text.len() <= 255;
-    is_good.then(|| text.to_owned()).ok_or_else(|| "a claim's name, such as roles".to_owned())
+    let is_valid = !text.is_empty() && text.len() <= 255;
+    is_valid.then(|| text.to_owned()).ok_or_else(|| "the name of a claim, such as roles".to_owned())
 }
 
 pub(super) fn any_text(text: &str) -> Parsed<String> {
@@ -223,31 +228,31 @@ pub(super) fn any_text(text: &str) -> Parsed<String> {
 }
 
 pub(super) fn data_dir(text: &str) -> Parsed<PathBuf> {
-    if text.is_empty() { Err("a folder's path".to_owned()) } else { Ok(PathBuf::from(text)) }
+    if text.is_empty() { Err("the path of a folder".to_owned()) } else { Ok(PathBuf::from(text)) }
 }
 
 pub(super) fn replica_name(text: &str) -> Parsed<String> {
-    let is_good = text.len() <= 255 && text.chars().all(|character| !character.is_control());
-    is_good.then(|| text.to_owned()).ok_or_else(|| "a name of at most 255 bytes".to_owned())
+    let is_valid = text.len() <= 255 && text.chars().all(|character| !character.is_control());
+    is_valid.then(|| text.to_owned()).ok_or_else(|| "a name of at most 255 bytes".to_owned())
 }
 
 pub(super) fn ip_address(text: &str) -> Parsed<IpAddr> {
     text.parse().map_err(|_| "an IP address such as 127.0.0.1, 0.0.0.0 or ::".to_owned())
 }
 
-/// An address is the network of this address alone.
+/// Parses an address as a network of one address.
 pub(super) fn network(text: &str) -> Parsed<IpNet> {
     let text = text.trim();
     let address = text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
     let network = address.ok().or_else(|| text.parse().ok().map(canonical));
-    // Every client could choose its address, if every peer were trusted.
+    // If every peer were trusted, every client could choose its address.
     network.filter(|network| network.prefix_len() > 0).ok_or_else(|| {
-        "IP addresses and networks such as 10.0.0.0/8 or 2001:db8::7, of more than 0 bits"
+        "IP addresses and networks such as 10.0.0.0/8 or 2001:db8::7, with prefixes of more than 0 bits"
             .to_owned()
     })
 }
 
-/// A network of IPv4 addresses mapped into IPv6 is that network of IPv4 addresses.
+/// Converts a network of IPv4-mapped IPv6 addresses to the IPv4 network.
 fn canonical(network: IpNet) -> IpNet {
     let mapped = match network {
         IpNet::V6(network) => network.prefix_len().checked_sub(96).and_then(|bits| {
@@ -258,14 +263,22 @@ fn canonical(network: IpNet) -> IpNet {
     mapped.unwrap_or(network)
 }
 
+pub(super) fn host(text: &str) -> Parsed<HostPattern> {
+    text.trim().parse().map_err(|_| {
+        "hosts such as export.example.com, .example.com (the domain and its subdomains), 192.0.2.7 or [2001:db8::7], \
+         each with or without a port, or *; non-ASCII names in the form xn--…"
+            .to_owned()
+    })
+}
+
 pub(super) fn origin(text: &str) -> Parsed<String> {
-    let is_good = text == "*"
+    let is_valid = text == "*"
         || text.parse::<http::Uri>().is_ok_and(|uri| {
             matches!(uri.scheme_str(), Some("http" | "https"))
                 && uri.host().is_some()
                 && !text.ends_with('/')
         });
-    is_good
+    is_valid
         .then(|| text.to_owned())
         .ok_or_else(|| "origins such as https://review.example.com, or *".to_owned())
 }
@@ -291,12 +304,12 @@ pub(super) fn socket_address(text: &str) -> Parsed<SocketAddr> {
         .map_err(|_| "an IP address and a port, such as 127.0.0.1:9464 or 0.0.0.0:9464".to_owned())
 }
 
-/// CloudWatch keeps `AWS/` for itself (CloudWatch API Reference, PutMetricData).
+/// CloudWatch reserves `AWS/` (CloudWatch API Reference, PutMetricData).
 pub(super) fn namespace(text: &str) -> Parsed<String> {
-    let is_good = text.len() <= 255
+    let is_valid = text.len() <= 255
         && !text.starts_with("AWS/")
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_/#:".contains(&byte));
-    is_good.then(|| text.to_owned()).ok_or_else(|| {
+    is_valid.then(|| text.to_owned()).ok_or_else(|| {
         "a name such as TaraExport, of letters, digits and . - _ / # :, that does not start with AWS/"
             .to_owned()
     })
@@ -304,12 +317,12 @@ pub(super) fn namespace(text: &str) -> Parsed<String> {
 
 pub(super) fn otlp_url(text: &str) -> Parsed<String> {
     let uri = text.parse::<http::Uri>().ok();
-    let is_good = uri.is_some_and(|uri| {
+    let is_valid = uri.is_some_and(|uri| {
         matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
     });
-    is_good
+    is_valid
         .then(|| text.to_owned())
-        .ok_or_else(|| "an http:// or https:// address such as http://127.0.0.1:4317".to_owned())
+        .ok_or_else(|| "an http:// or https:// URL such as http://127.0.0.1:4317".to_owned())
 }
 
 pub(super) fn ratio(text: &str) -> Parsed<f64> {
@@ -319,7 +332,7 @@ pub(super) fn ratio(text: &str) -> Parsed<f64> {
 
 pub(super) fn prices(text: &str) -> Parsed<RequestPrices> {
     let allowed = || {
-        "US dollars for a thousand requests of each kind, from 0 to 1000, such as \
+        "prices in US dollars for a thousand requests of each kind, from 0 to 1000, such as \
          put=0.005,get=0.0004,delete=0"
             .to_owned()
     };

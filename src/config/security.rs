@@ -1,4 +1,4 @@
-//! Who may call the server, and over what: TLS, tokens, and the rule that one of them is there.
+//! Settings of TLS and authentication, and the rule that a public listener has at least one of them.
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -6,71 +6,81 @@ use clap::Args;
 
 use super::{
     Optional,
-    parse::{any_text, boolean, checked, claim, duration, file, keys_url, optional},
-    value,
+    parse::{any_text, boolean, checked, claim, duration, file, host, keys_url, optional},
+    value, values,
 };
+use crate::host::HostPattern;
 
-/// TLS and authentication of the listener. Everything is off unless it is set.
+/// For more hosts, `.example.com` covers a domain.
+const ALLOWED_HOSTS_LIMIT: usize = 100;
+
+/// TLS and authentication of the listener. Both are off by default.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Security settings")]
 pub struct SecuritySettings {
-    /// Certificate chain of the server, PEM, its own first; unset: no TLS. Read again when it changes
+    /// Certificate chain of the server (PEM), server certificate first; reloaded when it changes; unset: no TLS
     #[arg(long, env = "TLS_CERT_FILE", value_parser = optional("TLS_CERT_FILE", file))]
     pub tls_cert_file: Option<Optional<PathBuf>>,
 
-    /// Private key of the server's certificate, PEM
+    /// Private key of the server's certificate (PEM)
     #[arg(long, env = "TLS_KEY_FILE", value_parser = optional("TLS_KEY_FILE", file))]
     pub tls_key_file: Option<Optional<PathBuf>>,
 
-    /// Certificates of the authorities that clients' certificates must be from, PEM; unset: clients need none
+    /// CA certificates (PEM) that must have issued the clients' certificates; unset: clients need no certificates
     #[arg(long, env = "TLS_CLIENT_CA_FILE", value_parser = optional("TLS_CLIENT_CA_FILE", file))]
     pub tls_client_ca_file: Option<Optional<PathBuf>>,
 
-    /// Who may call with which bearer token, as JSON with each token's SHA-256; read again when it changes
+    /// Callers and the SHA-256 of their bearer tokens, as JSON; reloaded when it changes
     #[arg(long, env = "AUTH_TOKENS_FILE", value_parser = optional("AUTH_TOKENS_FILE", file))]
     pub auth_tokens_file: Option<Optional<PathBuf>>,
 
-    /// Issuer (iss) whose JWTs are taken; unset: none are
+    /// Issuer (iss) whose JWTs are accepted; unset: none
     #[arg(long, env = "JWT_ISSUER", value_parser = optional("JWT_ISSUER", any_text))]
     pub jwt_issuer: Option<Optional<String>>,
 
-    /// Audience (aud) that JWTs must be for
+    /// Required audience (aud) of JWTs
     #[arg(long, env = "JWT_AUDIENCE", value_parser = optional("JWT_AUDIENCE", any_text))]
     pub jwt_audience: Option<Optional<String>>,
 
-    /// Public keys of the issuer, as a JWK set; read again when it changes
+    /// Public keys of the issuer, as a JWK set; reloaded when it changes
     #[arg(long, env = "JWT_JWKS_FILE", value_parser = optional("JWT_JWKS_FILE", file))]
     pub jwt_jwks_file: Option<Optional<PathBuf>>,
 
-    /// Where the issuer publishes them
+    /// URL of the issuer's public keys, as a JWK set
     #[arg(long, env = "JWT_JWKS_URL", value_parser = optional("JWT_JWKS_URL", keys_url))]
     pub jwt_jwks_url: Option<Optional<String>>,
 
-    /// How often JWT_JWKS_URL is asked
+    /// Interval at which JWT_JWKS_URL is reloaded (1s to 1d)
     #[arg(long, env = "JWT_JWKS_REFRESH", default_value = "5m",
           value_parser = duration("JWT_JWKS_REFRESH", 1_000..=86_400_000))]
     pub jwt_jwks_refresh: Duration,
 
-    /// How far the issuer's clock may be from this one
+    /// Maximum difference between the clocks of the issuer and this server (0s to 5m)
     #[arg(long, env = "JWT_LEEWAY", default_value = "30s", value_parser = duration("JWT_LEEWAY", 0..=300_000))]
     pub jwt_leeway: Duration,
 
-    /// Claim with the caller's roles: a list, or a text with spaces between them
+    /// Claim with the caller's roles, as a list or a string with spaces between them
     #[arg(long, env = "JWT_ROLES_CLAIM", default_value = "roles", value_parser = checked("JWT_ROLES_CLAIM", claim))]
     pub jwt_roles_claim: String,
 
-    /// What this server's roles begin with in that claim, such as tara-export/; others are not its own
+    /// Prefix of this server's roles in that claim, such as tara-export/; other roles are ignored
     #[arg(long, env = "JWT_ROLE_PREFIX", value_parser = optional("JWT_ROLE_PREFIX", any_text))]
     pub jwt_role_prefix: Option<Optional<String>>,
 
-    /// Listen beyond this machine without TLS and without authentication
+    /// Allow listening on a non-loopback address without TLS and authentication
     #[arg(long, env = "ALLOW_INSECURE", default_value = "false", num_args = 0..=1, default_missing_value = "true",
           value_parser = checked("ALLOW_INSECURE", boolean))]
     pub allow_insecure: bool,
+
+    /// Allowed hosts of requests besides loopback names and BIND_ADDRESS, separated by commas; protects against DNS
+    /// rebinding. .example.com: the domain and its subdomains; *: all hosts; unset: no other hosts without
+    /// authentication, all hosts with it
+    #[arg(long, env = "ALLOWED_HOSTS", value_delimiter = ',', value_parser = optional("ALLOWED_HOSTS", host))]
+    pub allowed_hosts: Vec<Optional<HostPattern>>,
 }
 
 impl SecuritySettings {
-    /// As it is where nothing is set.
+    /// The default settings.
     pub fn none() -> Self {
         Self {
             tls_cert_file: None,
@@ -86,22 +96,30 @@ impl SecuritySettings {
             jwt_roles_claim: "roles".to_owned(),
             jwt_role_prefix: None,
             allow_insecure: false,
+            allowed_hosts: Vec::new(),
         }
     }
 
-    /// Whether the listener speaks TLS.
+    /// Whether the listener uses TLS.
     pub fn has_tls(&self) -> bool {
         value(&self.tls_cert_file).is_some()
     }
 
-    /// Whether callers must prove who they are.
+    /// Whether callers must authenticate.
     pub fn has_authentication(&self) -> bool {
         value(&self.auth_tokens_file).is_some()
             || value(&self.jwt_issuer).is_some()
             || value(&self.tls_client_ca_file).is_some()
     }
 
-    /// What others should know of a listener on this address, where it is less than safe.
+    /// The allowed hosts of requests besides loopback names and the bind address. `None` if all hosts are allowed: a
+    /// page of another host has no token, and over TLS its browser rejects this server's certificate.
+    pub fn host_check(&self) -> Option<Vec<HostPattern>> {
+        let allowed = values(&self.allowed_hosts);
+        (!allowed.is_empty() || !self.has_authentication()).then_some(allowed)
+    }
+
+    /// A warning if a listener on this address is insecure.
     pub fn warning(&self, address: IpAddr) -> Option<&'static str> {
         if address.is_loopback() {
             return None;
@@ -109,16 +127,16 @@ impl SecuritySettings {
         match (self.has_tls(), self.has_authentication()) {
             (true, true) => None,
             (false, false) => Some(
-                "ALLOW_INSECURE: everybody who reaches this address can export and read every bundle, and everybody \
-                 on the way can read along; set TLS_CERT_FILE and AUTH_TOKENS_FILE or JWT_ISSUER",
+                "ALLOW_INSECURE: everyone who can reach this address can export and read every bundle, and the traffic \
+                 is not encrypted; set TLS_CERT_FILE and AUTH_TOKENS_FILE or JWT_ISSUER",
             ),
             (true, false) => Some(
-                "there is no authentication: everybody who reaches this address can export and read every bundle; \
+                "there is no authentication: everyone who can reach this address can export and read every bundle; \
                  set AUTH_TOKENS_FILE, JWT_ISSUER or TLS_CLIENT_CA_FILE",
             ),
             (false, true) => Some(
-                "there is no TLS: whoever is on the way can read along and take the tokens, unless a proxy in front \
-                 of this server does it; set TLS_CERT_FILE",
+                "there is no TLS: the traffic, including tokens, is not encrypted unless a proxy in front of this \
+                 server terminates TLS; set TLS_CERT_FILE",
             ),
         }
     }
@@ -127,13 +145,12 @@ impl SecuritySettings {
         let (cert, key) = (value(&self.tls_cert_file), value(&self.tls_key_file));
         if cert.is_some() != key.is_some() {
             return Err(
-                "TLS_CERT_FILE and TLS_KEY_FILE go together: set both, or neither".to_owned()
+                "TLS_CERT_FILE and TLS_KEY_FILE require each other: set both or neither".to_owned()
             );
         }
         if value(&self.tls_client_ca_file).is_some() && cert.is_none() {
             return Err(
-                "TLS_CLIENT_CA_FILE is set, but there is no TLS: set TLS_CERT_FILE and TLS_KEY_FILE"
-                    .to_owned(),
+                "TLS_CLIENT_CA_FILE requires TLS: set TLS_CERT_FILE and TLS_KEY_FILE".to_owned()
             );
         }
         let keys = [value(&self.jwt_jwks_file).is_some(), value(&self.jwt_jwks_url).is_some()];
@@ -141,24 +158,31 @@ impl SecuritySettings {
         match (value(&self.jwt_issuer), value(&self.jwt_audience)) {
             (Some(_), Some(_)) if keys == [true, true] || !has_keys => {
                 return Err(
-                    "JWT_ISSUER is set: set one of JWT_JWKS_FILE and JWT_JWKS_URL".to_owned()
+                    "JWT_ISSUER requires exactly one of JWT_JWKS_FILE and JWT_JWKS_URL".to_owned()
                 );
             }
             (Some(_), Some(_)) => {}
             (None, None) if !has_keys => {}
             _ => {
                 return Err(
-                    "JWT_ISSUER, JWT_AUDIENCE, and JWT_JWKS_FILE or JWT_JWKS_URL go together: set all, or none"
+                    "JWT_ISSUER, JWT_AUDIENCE, and JWT_JWKS_FILE or JWT_JWKS_URL require each other: set all or none"
                         .to_owned(),
                 );
             }
         }
+        if self.allowed_hosts.len() > ALLOWED_HOSTS_LIMIT {
+            return Err(format!(
+                "ALLOWED_HOSTS has {} hosts, but at most {ALLOWED_HOSTS_LIMIT} are allowed; .example.com includes all \
+                 subdomains",
+                self.allowed_hosts.len()
+            ));
+        }
         let is_open = !address.is_loopback() && !self.has_tls() && !self.has_authentication();
         if is_open && !self.allow_insecure {
             return Err(format!(
-                "BIND_ADDRESS {address} can be reached from other machines, and there is neither TLS nor \
-                 authentication: set TLS_CERT_FILE and TLS_KEY_FILE, and AUTH_TOKENS_FILE or JWT_ISSUER; or, where \
-                 something else keeps strangers out, ALLOW_INSECURE=true"
+                "BIND_ADDRESS {address} is reachable from other machines, and there is neither TLS nor \
+                 authentication: set TLS_CERT_FILE and TLS_KEY_FILE, and AUTH_TOKENS_FILE or JWT_ISSUER; or set \
+                 ALLOW_INSECURE=true if the network is otherwise protected"
             ));
         }
         Ok(())
@@ -173,18 +197,18 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Parser)]
-    struct Only {
+    struct Arguments {
         #[command(flatten)]
         security: SecuritySettings,
     }
 
     fn check(address: &str, arguments: &[&str]) -> Result<(), String> {
-        let parsed = Only::try_parse_from([&["tara-export"], arguments].concat()).unwrap();
+        let parsed = Arguments::try_parse_from([&["tara-export"], arguments].concat()).unwrap();
         parsed.security.check(address.parse().unwrap())
     }
 
     #[test]
-    fn other_machines_need_tls_or_authentication_or_an_explicit_word() {
+    fn public_address_requires_tls_authentication_or_allow_insecure() {
         check("127.0.0.1", &[]).unwrap();
         check("::1", &[]).unwrap();
         for address in ["0.0.0.0", "::", "10.0.0.7"] {
@@ -205,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_of_settings_are_refused() {
+    fn incomplete_settings_are_rejected() {
         for (arguments, part) in [
             (&["--tls-cert-file", "c"][..], "TLS_KEY_FILE"),
             (&["--tls-client-ca-file", "c"], "TLS_CERT_FILE"),
@@ -232,9 +256,31 @@ mod tests {
     }
 
     #[test]
-    fn what_is_less_than_safe_is_said() {
+    fn hosts_are_checked_without_authentication_or_if_configured() {
+        let hosts = |arguments: &[&str]| {
+            let parsed = Arguments::try_parse_from([&["tara-export"], arguments].concat()).unwrap();
+            parsed.security.host_check().map(|hosts| hosts.len())
+        };
+        assert_eq!(hosts(&[]), Some(0));
+        assert_eq!(hosts(&["--allowed-hosts", "a,b"]), Some(2));
+        assert_eq!(hosts(&["--tls-cert-file", "c", "--tls-key-file", "k"]), Some(0));
+        assert_eq!(hosts(&["--auth-tokens-file", "t"]), None);
+        assert_eq!(hosts(&["--auth-tokens-file", "t", "--allowed-hosts="]), None);
+        assert_eq!(hosts(&["--jwt-issuer", "i", "--allowed-hosts", "a"]), Some(1));
+    }
+
+    #[test]
+    fn too_many_allowed_hosts_are_rejected() {
+        let hosts = vec!["export.example.com"; ALLOWED_HOSTS_LIMIT + 1];
+        let message = check("127.0.0.1", &["--allowed-hosts", &hosts.join(",")]).unwrap_err();
+        assert!(message.contains("ALLOWED_HOSTS") && message.contains("at most 100"), "{message}");
+        check("127.0.0.1", &["--allowed-hosts", &hosts[1..].join(",")]).unwrap();
+    }
+
+    #[test]
+    fn insecure_listener_has_a_warning() {
         let warning = |arguments: &[&str]| {
-            let parsed = Only::try_parse_from([&["tara-export"], arguments].concat()).unwrap();
+            let parsed = Arguments::try_parse_from([&["tara-export"], arguments].concat()).unwrap();
             parsed.security.warning("0.0.0.0".parse().unwrap())
         };
         assert!(warning(&["--allow-insecure"]).unwrap().starts_with("ALLOW_INSECURE"));

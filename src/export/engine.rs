@@ -1,77 +1,91 @@
-//! The engine's front: start, watch, look up, shut down.
+//! The public interface of the engine: start, watch, look up, shut down.
 
 use std::{
     collections::{BTreeMap, HashSet},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
+use tara_export_bundle::{
+    AcceptedExport, AcceptedTime, Destination, DocumentKind, ExportContent, ExportId, Fallback,
+    FolderBase, Review, StoreId,
+};
+use tara_export_catalog::{Export, ExportState};
+use tara_export_clock::Clock;
+use tara_export_limits::{Pool, PoolState, Pools};
+use tara_export_telemetry::spans;
 use tokio::time::{self, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{
-    Admission, EngineSettings, FailureReason, Permit, RequestedDocument, StartError, Status,
-    Stores, Subscription, acceptance,
-    documents::{Pinned, pin},
-    events::Run,
-    job::{Job, running_export},
-    journal::{FailedExport, Journal, JournalEntry, JournalError},
-    resume,
-    run::postpone,
-    shared::Shared,
-    status,
-    watchdog::{Ended, watch},
-};
 use crate::{
-    bundle::{
-        AcceptedExport, AcceptedTime, Destination, DocumentKind, ExportContent, ExportId, Fallback,
-        FolderBase, Review,
+    export::{
+        accept::{
+            acceptance,
+            admission::{Admission, Permit},
+            pinning::{Pinned, RequestedDocument, pin},
+        },
+        drive::{
+            documents::need_s3, execute::postpone, identity::Freshness, job::Job,
+            work::running_export,
+        },
+        error::StartError,
+        failure::{Failure, FailureReason},
+        journal::{FailedExport, Journal, JournalEntry, JournalError},
+        recover::{
+            resume,
+            status::{self, Status},
+        },
+        run::{
+            Run,
+            events::Durability,
+            subscription::Subscription,
+            watchdog::{Ended, watch},
+        },
+        settings::{EngineSettings, Stores},
+        shared::Shared,
     },
-    catalog::Export,
-    clock::Clock,
     health::{Acceptance, Refusal},
-    limits::{Pool, PoolState, Pools},
-    telemetry::spans,
+    transfer::RetryBudget,
     upload::Uploads,
 };
 
-/// What a caller asks for, its documents as the request has them.
+/// The content of a request, before its documents are pinned.
 #[derive(Debug, Clone)]
 pub struct RequestedContent {
     /// The review.
     pub review: Review,
-    /// Its documents, in the order of their kinds, at most one of each.
+    /// Documents, ordered by kind, at most one of each kind.
     pub documents: Vec<RequestedDocument>,
-    /// Where the bundle is to be stored; none: the server's default.
+    /// The requested store; `None` for the server's default.
     pub destination: Option<Destination>,
-    /// What happens when S3 can't take it.
+    /// What to do if S3 is not available.
     pub fallback: Fallback,
 }
 
 impl RequestedContent {
-    /// Bytes of the documents that came with the request.
+    /// Total size of the inline documents.
     pub fn inline_bytes(&self) -> u64 {
         let inline = |document: &RequestedDocument| match document {
-            RequestedDocument::Here(document) => document.content.size_bytes(),
-            RequestedDocument::Elsewhere(_) => 0,
+            RequestedDocument::Inline(document) => document.content.size_bytes(),
+            RequestedDocument::Named(_) => 0,
         };
         self.documents.iter().map(inline).sum()
     }
 }
 
-/// Accepts requests and carries them to committed bundles. Cheap to clone.
+/// Accepts requests and writes their bundles. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
 }
 
 impl Engine {
-    /// An engine over these stores. Without a journal it accepts nothing, and is good for reading. The
-    /// pool is for work that computes for a while. What shows whether exports are accepted is noted in
-    /// `acceptance`.
+    /// Creates an engine over `stores`. Without a journal, the engine is read-only and refuses every request.
+    /// `computing` is the pool for CPU-bound work. `acceptance` is updated whenever the engine observes whether
+    /// exports can be accepted.
     pub fn new(
         settings: EngineSettings,
         stores: Stores,
@@ -85,43 +99,68 @@ impl Engine {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Takes up what the journal has of earlier processes, and goes on with it in the background.
-    /// From then on their exports are known here.
+    /// Loads the exports that previous processes left in the journal and resumes them in the background.
+    /// Afterwards, lookups find these exports.
     ///
     /// # Errors
-    /// Where the journal can't be looked through.
+    /// If the journal cannot be scanned.
     pub async fn resume(&self) -> Result<(), JournalError> {
         resume::resume(&self.shared).await
     }
 
-    /// Room for one request, to be taken before its body is read.
+    /// Admission control. Memory for a request must be reserved before its body is read.
     pub fn admission(&self) -> &Admission {
         &self.shared.admission
     }
 
-    /// Documents that come before their requests.
+    /// Documents that are uploaded before the requests that name them.
     pub fn uploads(&self) -> &Uploads {
         &self.shared.uploads
     }
 
-    /// Threads for work that computes for a while.
+    /// Reads the store identity of S3 if S3 responds in time. Call this before storing an upload in S3: exports that
+    /// name the upload later can then be accepted for the same store, even during an outage.
+    pub async fn refresh_store_id(&self) {
+        self.read_store_id(Freshness::Cached).await;
+    }
+
+    /// The store identity of S3, if S3 returns it in time. Errors are only logged: the next call reports them again.
+    async fn read_store_id(&self, freshness: Freshness) -> Option<StoreId> {
+        let shared = &self.shared;
+        let journal = shared.journal().ok()?;
+        if shared.stores.s3.is_none() || shared.breaker.outage().is_some() {
+            return None;
+        }
+        let timeout = shared.settings.accept_timeout;
+        let budget = RetryBudget::new(timeout);
+        let store_id = time::timeout(timeout, shared.identity.fetch(journal, freshness, &budget));
+        store_id
+            .await
+            .ok()?
+            .inspect_err(|Failure { message, .. }| {
+                tracing::debug!(message, "cannot read the store identity of S3");
+            })
+            .ok()
+    }
+
+    /// Threads for CPU-bound work.
     pub fn computing(&self) -> &Pool {
         &self.shared.computing
     }
 
-    /// Whether exports are accepted, as the latest write or check shows.
+    /// Whether exports are accepted, according to the latest write or check.
     pub fn acceptance(&self) -> &Acceptance {
         &self.shared.acceptance
     }
 
-    /// Checks whether an export would be accepted: with a small write to the disk, and of S3 only what is
-    /// known. `None` if it would be.
+    /// Checks whether an export would be accepted: writes a small file to the disk and uses only what is already
+    /// known about S3. `None` if it would be accepted.
     pub fn check_acceptance(&self) -> impl Future<Output = Option<Refusal>> + Send + 'static {
         let shared = self.shared.clone();
         async move { acceptance::check(&shared).await }
     }
 
-    /// All threads for blocking work that it uses, those of its stores too.
+    /// All thread pools for blocking work, including those of the stores.
     pub fn pools(&self) -> Pools {
         let shared = &self.shared;
         let journal = shared.journal().ok().map(|journal| journal.pool().clone());
@@ -136,28 +175,29 @@ impl Engine {
         pools
     }
 
-    /// Where a bundle goes whose caller does not say.
+    /// The destination of requests that do not name one.
     pub fn default_destination(&self) -> Destination {
         if self.shared.stores.s3.is_some() { Destination::S3 } else { Destination::Local }
     }
 
-    /// Finds out what exports to S3 would find out first, and logs it.
+    /// Checks S3 as the first export would and logs the result.
     pub async fn check_s3(&self) {
+        self.refresh_store_id().await;
         match self.shared.s3_is_safe().await {
-            Ok(true) => tracing::debug!("S3 answers and honours conditional writes"),
+            Ok(true) => tracing::debug!("S3 responds and honours conditional writes"),
             Ok(false) => tracing::error!(
-                "the S3 server ignores If-None-Match: no bundle goes there unless ALLOW_UNSAFE_STORE=true"
+                "the S3 server ignores If-None-Match: no bundles are stored there unless ALLOW_UNSAFE_STORE=true"
             ),
             Err(error) => {
-                tracing::warn!(%error, "S3 does not work now: until it does, bundles go to the local store")
+                tracing::warn!(%error, "S3 is unavailable: bundles are stored in the local store until it recovers")
             }
         }
     }
 
-    /// Accepts a request, or finds the export that it started before. Returns once it is accepted.
+    /// Accepts a request, or finds the export that a previous call started. Returns after acceptance.
     ///
     /// # Errors
-    /// [`StartError`] where it is not accepted; then nothing of it is kept.
+    /// [`StartError`] if the request is not accepted; then nothing is stored.
     pub async fn start(
         &self,
         request_id: Option<Uuid>,
@@ -170,15 +210,16 @@ impl Engine {
             return Err(StartError::ShuttingDown);
         }
         let RequestedContent { review, documents, destination, fallback } = requested;
-        let wanted = destination.unwrap_or_else(|| self.default_destination());
-        if wanted == Destination::S3 && shared.stores.s3.is_none() {
+        let requested = destination.unwrap_or_else(|| self.default_destination());
+        if requested == Destination::S3 && shared.stores.s3.is_none() {
             return Err(StartError::NoBucket);
         }
         let export_id = ExportId::new(request_id.unwrap_or_else(|| shared.clock.new_id()));
         let Pinned { documents, attachments } = pin(shared, export_id, documents).await?;
+        let store_id = self.accepting_store(need_s3(&documents)).await?;
         let content = ExportContent { review, documents, destination, fallback };
         let format_version = shared.settings.format_version;
-        // In the background: a large review takes a while.
+        // On the computing pool: a large review takes a while.
         let digest = move || (content.digest(format_version), content.footprint_bytes(), content);
         let digested = shared.computing.run(digest).await;
         let (content_digest, memory_bytes, content) = digested.map_err(|error| {
@@ -194,8 +235,9 @@ impl Engine {
             content: Arc::new(content),
             accepted_time,
             format_version,
-            destination: wanted,
+            destination: requested,
             requested_by,
+            store_id,
             read_digests: BTreeMap::new(),
         };
         let (run, is_new) = loop {
@@ -206,10 +248,9 @@ impl Engine {
             if export.has(run.content_digest()) {
                 break (run, is_new);
             }
-            // Whose the id is shows when that one is accepted: it may itself be the one that is
-            // refused, because this content was accepted long ago.
-            // And one whose content is kept under another id has shown that this id is not its own.
-            if run.acceptance().await.is_ok() && !run.is_kept_elsewhere() {
+            // The id belongs to the other run only if that one is accepted: it is refused if this content
+            // was accepted long ago. If the other run's content is stored under another id, the id is not its own.
+            if run.acceptance().await.is_ok() && !run.is_stored_under_other_id() {
                 return Err(StartError::RequestIdReused { first: run.export_id() });
             }
             shared.registry.forget_run(&run);
@@ -222,8 +263,8 @@ impl Engine {
         Ok(self.subscribe(run, 0))
     }
 
-    /// Listens to an export that this process runs or ran lately, from behind the events of the
-    /// named run that the listener has.
+    /// Subscribes to an active or recently finished export of this process. If `run_id` names its run, events up to
+    /// `after_sequence` are skipped.
     pub fn watch(
         &self,
         export_id: ExportId,
@@ -235,13 +276,38 @@ impl Engine {
         Some(self.subscribe(run, seen))
     }
 
-    /// An export that this process runs or ran lately.
+    /// An active or recently finished export of this process.
     pub fn get(&self, export_id: ExportId) -> Option<Export> {
         self.shared.registry.get(export_id).filter(|run| run.is_accepted()).map(|run| run.export())
     }
 
-    /// The exports of this machine that have no bundle: running, pending and failed ones.
-    pub async fn without_bundle(&self) -> Vec<Export> {
+    /// An accepted export that is pending in the journal and not in memory, built from its entry's header.
+    pub async fn find_pending(&self, export_id: ExportId) -> Option<Export> {
+        let entries = self.entries_of(export_id).await;
+        let mut export = running_export(&entries.first()?.header);
+        export.state = ExportState::Pending;
+        Some(export)
+    }
+
+    /// Loads such a pending export, so that it can be watched.
+    pub async fn load_pending(&self, export_id: ExportId) {
+        for entry in self.entries_of(export_id).await {
+            resume::recall(&self.shared, entry, false).await;
+        }
+    }
+
+    async fn entries_of(&self, export_id: ExportId) -> Vec<JournalEntry> {
+        if self.shared.registry.get(export_id).is_some() {
+            return Vec::new();
+        }
+        resume::find(&self.shared, export_id).await.unwrap_or_else(|error| {
+            tracing::warn!(%export_id, %error, "cannot search the journal");
+            Vec::new()
+        })
+    }
+
+    /// The exports of this machine without a bundle whose headers are in memory: running, pending and failed.
+    pub async fn exports_without_bundle(&self) -> Vec<Export> {
         let mut exports: Vec<Export> = self
             .shared
             .registry
@@ -257,84 +323,89 @@ impl Engine {
                     let failed = failures.newest.iter().map(|failed| failed.export().clone());
                     exports.extend(failed.filter(|export| !known.contains(&export.export_id)));
                 }
-                Err(error) => tracing::warn!(%error, "failed exports can't be listed"),
+                Err(error) => tracing::warn!(%error, "cannot list failed exports"),
             }
         }
         exports
     }
 
-    /// How an export failed that an earlier process of this machine accepted.
+    /// The failure record of an export that a previous process of this machine accepted.
     pub async fn failure(&self, export_id: ExportId) -> Option<FailedExport> {
         let journal = self.shared.journal().ok()?;
         match journal.failure(export_id).await {
             Ok(failed) => failed,
             Err(error) => {
-                tracing::warn!(%export_id, %error, "it can't be read how an export failed");
+                tracing::warn!(%export_id, %error, "cannot read the failure record of an export");
                 None
             }
         }
     }
 
-    /// How much waits on this machine, and why; none in a process that only reads.
+    /// Why this process cannot process an export that a previous process accepted; `None` if it can.
+    pub fn why_unprocessable(&self, export_id: ExportId) -> Option<StartError> {
+        Some(self.shared.journal().ok()?.why_unprocessable(export_id)?.into())
+    }
+
+    /// The backlog of this machine; `None` if the process is read-only.
     pub async fn status(&self) -> Option<Status> {
         status::status(&self.shared).await
     }
 
-    /// Why a bundle that fell back is not in S3 yet, in one word.
-    pub fn setback(&self, export_id: ExportId) -> Option<FailureReason> {
-        Some(self.shared.backlog.get(export_id)?.setback?.reason)
+    /// Why a bundle that fell back is not in S3 yet.
+    pub fn sync_failure(&self, export_id: ExportId) -> Option<FailureReason> {
+        Some(self.shared.backlog.find_with_bundle(export_id)?.last_failure?.reason)
     }
 
-    /// How long a stream may be silent.
+    /// Longest interval between two messages of a stream.
     pub fn heartbeat_interval(&self) -> Duration {
         self.shared.settings.heartbeat_interval
     }
 
-    /// How long a caller waits for a store where there is an answer without it.
+    /// How long a call waits for a store if it can respond without it.
     pub fn accept_timeout(&self) -> Duration {
         self.shared.settings.accept_timeout
     }
 
-    /// Cancelled when nobody shall listen any more.
+    /// Cancelled when all subscriptions must end.
     pub fn ending(&self) -> CancellationToken {
         self.shared.ending.clone()
     }
 
-    /// The process is about to stop: however it ends from now on, that is no death of an entry of the
-    /// journal. To be called before anything is waited for.
+    /// Announces a regular stop: from now on, the end of the process counts against no journal entry. Call this
+    /// before waiting for anything.
     pub async fn announce_stop(&self) {
         if let Ok(journal) = self.shared.journal() {
             journal.close_attempts().await;
         }
     }
 
-    /// Takes no more requests, gives running exports until `patience` to end, then lets listeners go. Whether
-    /// all work on exports has ended by `end`. To be called after [`Self::announce_stop`].
-    pub async fn shut_down(&self, patience: Instant, end: Instant) -> bool {
+    /// Refuses new requests, waits until `abort_at` for running exports, aborts the rest, and ends all subscriptions.
+    /// Returns whether all work on exports has ended by `end`. Call [`Self::announce_stop`] first.
+    pub async fn shut_down(&self, abort_at: Instant, end: Instant) -> bool {
         let shared = &self.shared;
         shared.draining.cancel();
         shared.tasks.close();
-        if time::timeout_at(patience, shared.tasks.wait()).await.is_err() {
+        if time::timeout_at(abort_at, shared.tasks.wait()).await.is_err() {
             let left = shared.tasks.len();
             tracing::warn!(
                 left,
-                "exports still run at shutdown: the journal has them, the next start goes on"
+                "exports are still running at shutdown: they are in the journal, and the next start resumes them"
             );
             shared.aborting.cancel();
         }
         let have_ended = time::timeout_at(end, shared.tasks.wait()).await.is_ok();
         if !have_ended {
-            tracing::error!(left = shared.tasks.len(), "work on exports hangs");
+            tracing::error!(left = shared.tasks.len(), "work on exports hangs at shutdown");
         }
         shared.ending.cancel();
         have_ended
     }
 
-    /// Waits until what was being written to this machine's disk is written, so that the next process
-    /// finds it done. Whether it was by `end`.
+    /// Waits until all started writes to this machine's disk are complete, so that the next process does not race
+    /// with them. Returns whether they were complete by `end`.
     pub async fn finish_writes(&self, end: Instant) -> bool {
         if let Ok(journal) = self.shared.journal() {
-            // Also what is to be submitted only now.
+            // Includes work that is submitted only now.
             let _ = time::timeout_at(end, journal.finish()).await;
         }
         let mut have_ended = true;
@@ -357,6 +428,28 @@ impl Engine {
         )
     }
 
+    /// The store that new exports are accepted for. If a document is in S3, the identity is read from S3 now.
+    async fn accepting_store(
+        &self,
+        has_documents_in_s3: bool,
+    ) -> Result<Option<StoreId>, StartError> {
+        // A read-only process refuses the request later, unless it was accepted before.
+        let Ok(journal) = self.shared.journal() else { return Ok(None) };
+        // If S3 does not respond, it is taken to be the store in which this process found the documents.
+        if has_documents_in_s3 && let Some(store_id) = self.read_store_id(Freshness::Current).await
+        {
+            return Ok(Some(store_id));
+        }
+        let store_id = self.shared.identity.for_acceptance(journal).await;
+        store_id.map_err(|error| {
+            tracing::error!(%error, "cannot accept an export: the journal failed");
+            if let Some(refusal) = acceptance::refusal_of(&error) {
+                self.shared.acceptance.set(Some(refusal));
+            }
+            error.into()
+        })
+    }
+
     fn spawn(
         &self,
         job: Job,
@@ -365,23 +458,29 @@ impl Engine {
         attachments: Vec<(DocumentKind, PathBuf)>,
     ) {
         let (shared, run) = (self.shared.clone(), job.run.clone());
+        let is_journaled = job.is_journaled.clone();
         let documents = export.content.documents.iter();
         let inline = documents.filter_map(|document| document.content.inline());
         let size_bytes = inline.map(|bytes| bytes.len() as u64).sum();
         let entry = JournalEntry { header: export.header(), size_bytes, memory_bytes };
-        // Below the call that started it, whose trace it belongs to.
+        // A child span of the call that started the export.
         let work = job.start(export, attachments).instrument(spans::export(run.export_id()));
         self.shared.tasks.spawn(async move {
-            match watch(work, &run, &shared.aborting).await {
-                Ended::BrokeOff(failure) if !run.has_ended() => {
+            match watch(work, run.export_id(), run.changes(), &shared.aborting).await {
+                Ended::Interrupted(failure) if !run.has_ended() => {
+                    // The export is in this machine's journal, and possibly in the store's, where another replica
+                    // may take it over: it is too late to refuse it.
+                    if is_journaled.load(Ordering::Relaxed) {
+                        run.accept(entry.header.accepted_time, Durability::LocalDisk);
+                    }
                     if run.is_accepted() {
                         postpone(&shared, &run, &entry, failure);
                     } else {
                         run.refuse(StartError::Internal);
                     }
                 }
-                Ended::Done | Ended::BrokeOff(_) => {}
-                // What was accepted, the journal has.
+                Ended::Done | Ended::Interrupted(_) => {}
+                // Accepted exports are in the journal.
                 Ended::Aborted => {
                     if !run.is_accepted() {
                         run.refuse(StartError::ShuttingDown);
@@ -392,8 +491,8 @@ impl Engine {
             if !run.is_accepted() {
                 shared.registry.forget_run(&run);
             } else if run.has_ended() {
-                // One that waits for its store goes on in this run.
-                shared.registry.keep(run.export_id());
+                // An export that waits for its store continues in this run.
+                shared.registry.keep(&run);
             }
         });
     }

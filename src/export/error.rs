@@ -1,74 +1,86 @@
-//! Why an export was not accepted, or ended without a bundle.
+//! Errors of accepting a request.
 
-use std::fmt;
+use tara_export_bundle::ExportId;
+use tara_export_digest::Sha256;
 
-use super::{JournalError, JournalErrorKind, Overloaded};
 use crate::{
-    bundle::ExportId,
-    digest::Sha256,
-    store::{StoreError, StoreErrorKind},
+    export::{
+        accept::admission::Overloaded,
+        failure::{Failure, FailureReason},
+        journal::{JournalError, JournalErrorKind},
+    },
     upload::UploadError,
 };
 
-/// Why a request was not accepted. Nothing of it was kept.
+/// Why a request was not accepted. Nothing was stored.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StartError {
-    /// The id names an export of other content.
+    /// The id belongs to an export of other content.
     #[error(
-        "request_id {first} was used before for other content: it stays the name of that export; \
-         send this review under a new request_id"
+        "request_id {first} is already used by an export of other content: send this review under a \
+         new request_id"
     )]
     RequestIdReused {
-        /// The first export.
+        /// The export that owns the id.
         first: ExportId,
     },
-    /// S3 was asked for, and the server has no bucket.
+    /// The caller requested S3, and the server has no bucket.
     #[error(
-        "this server has no S3 bucket: ask for DESTINATION_LOCAL, or start it with S3_BUCKET_NAME"
+        "this server has no S3 bucket: request DESTINATION_LOCAL, or start it with S3_BUCKET_NAME"
     )]
     NoBucket,
-    /// Too much at once.
+    /// A limit of admission is reached.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
-    /// The process has no journal, because another has the data directory.
-    #[error("this server only reads: send the review to the one that has the data directory")]
+    /// The process has no journal, because another process uses the data directory.
+    #[error("this server is read-only: send the review to the server that uses the data directory")]
     ReadOnly,
-    /// The request can't be kept on this machine's disk, without which nothing is accepted.
-    #[error("the request can't be kept on this server's disk, so it is not accepted: {message}")]
+    /// The request cannot be written to the journal.
+    #[error(
+        "the request was not accepted, because it cannot be stored on this server's disk: {message}"
+    )]
     Journal {
-        /// What to do about it.
+        /// How to handle it.
         kind: JournalErrorKind,
-        /// What went wrong, for a person.
+        /// Human-readable cause.
         message: String,
     },
-    /// The request was accepted before, and its bundle can't be shown right now.
+    /// The request was accepted before, and its bundle is being synced, so that its location is not known.
     #[error(
         "this export was accepted before, and its bundle is being moved to S3: send the request \
-         again in a moment to hear where it is"
+         again in a moment to get its location"
     )]
-    Moving,
-    /// The server is going down.
+    Syncing,
+    /// The server is shutting down.
     #[error("this server is shutting down: send the same request to another, or again in a moment")]
     ShuttingDown,
-    /// The store that has to take the bundle can't.
-    #[error("{message}")]
-    Store {
-        /// What kind of failure.
-        reason: FailureReason,
-        /// For a person.
-        message: String,
-    },
-    /// A document that the request names can't be used.
+    /// The destination cannot store the bundle.
+    #[error(transparent)]
+    Store(Failure),
+    /// A document that the request names cannot be used.
     #[error("documents[{number}]: {problem}")]
     Document {
-        /// Its place among the request's documents.
+        /// Its index in the request.
         number: usize,
         /// Why.
         problem: DocumentProblem,
     },
-    /// A fault of this program.
-    #[error("the export failed for a reason that is this server's fault; its log says more")]
+    /// An internal error.
+    #[error("the export failed because of an internal error: see the server's log")]
     Internal,
+}
+
+impl Failure {
+    /// The failure of an export whose journal operation failed.
+    pub(super) fn of_journal(error: &StartError) -> Self {
+        let reason = match error {
+            StartError::Journal { kind: JournalErrorKind::Full, .. } => {
+                FailureReason::LocalStoreFull
+            }
+            _ => FailureReason::Internal,
+        };
+        Self { reason, message: error.to_string() }
+    }
 }
 
 impl From<JournalError> for StartError {
@@ -77,99 +89,38 @@ impl From<JournalError> for StartError {
     }
 }
 
-/// Why a document that a request names can't be used.
+/// Why a document that a request names cannot be used.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DocumentProblem {
-    /// The upload can't be used.
+    /// The upload cannot be used.
     #[error(transparent)]
     Upload(UploadError),
-    /// The object's place is not among those that may be read from.
-    #[error("{uri} is not in a place that this server may copy documents from (S3_SOURCES)")]
+    /// The object's location is not among the allowed sources.
+    #[error("this server may not copy documents from {uri}: S3_SOURCES does not allow it")]
     NotAllowed {
-        /// Where it lies.
+        /// The location.
         uri: String,
     },
     /// There is no such object.
     #[error("there is no object {uri}")]
     NotFound {
-        /// Where it should lie.
+        /// The location.
         uri: String,
     },
-    /// The document has another digest than the request says.
-    #[error("its SHA-256 is {actual}, not the one that the request says")]
-    OtherDigest {
-        /// The one it has.
+    /// The document's digest differs from the one in the request.
+    #[error("its SHA-256 is {actual}, which differs from the one in the request")]
+    DigestMismatch {
+        /// The document's digest.
         actual: Sha256,
     },
-    /// The object is larger than documents may be.
-    #[error(
-        "it has {size_bytes} bytes, and documents have at most {limit_bytes} (MAX_DOCUMENT_SIZE)"
-    )]
+    /// The document exceeds the size limit.
+    #[error("it has {size_bytes} bytes, more than the limit of {limit_bytes} (MAX_DOCUMENT_SIZE)")]
     TooLarge {
-        /// The field that has it.
+        /// The request field that holds the document.
         field: &'static str,
         /// Its size.
         size_bytes: u64,
-        /// The largest.
+        /// The limit.
         limit_bytes: u64,
     },
-}
-
-/// A reason in one word, as events and errors name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum FailureReason {
-    /// The store is slow, overloaded or unreachable.
-    StoreUnavailable,
-    /// The store refuses the service's credentials or rights.
-    StoreDenied,
-    /// The bucket or a setting is wrong.
-    StoreMisconfigured,
-    /// The store ignores conditions on writes, so that it can't keep bundles apart.
-    StoreUnsafe,
-    /// No room on the local disk, or it can't be written.
-    LocalStoreFull,
-    /// What is stored is not what was written.
-    DataLoss,
-    /// The id names an export of other content.
-    RequestIdReused,
-    /// A document that the request only named is gone, or has other content than it had.
-    SourceLost,
-    /// A fault of this program.
-    Internal,
-}
-
-impl FailureReason {
-    /// The UPPER_SNAKE word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::StoreUnavailable => "STORE_UNAVAILABLE",
-            Self::StoreDenied => "STORE_DENIED",
-            Self::StoreMisconfigured => "STORE_MISCONFIGURED",
-            Self::StoreUnsafe => "STORE_UNSAFE",
-            Self::LocalStoreFull => "LOCAL_STORE_FULL",
-            Self::DataLoss => "DATA_LOSS",
-            Self::RequestIdReused => "REQUEST_ID_REUSED",
-            Self::SourceLost => "SOURCE_LOST",
-            Self::Internal => "INTERNAL",
-        }
-    }
-}
-
-impl fmt::Display for FailureReason {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
-    }
-}
-
-impl From<&StoreError> for FailureReason {
-    fn from(error: &StoreError) -> Self {
-        match error.kind() {
-            StoreErrorKind::Unavailable => Self::StoreUnavailable,
-            StoreErrorKind::Denied => Self::StoreDenied,
-            StoreErrorKind::Misconfigured => Self::StoreMisconfigured,
-            StoreErrorKind::Full => Self::LocalStoreFull,
-            StoreErrorKind::Changed => Self::SourceLost,
-            StoreErrorKind::NotFound | StoreErrorKind::Corrupt => Self::DataLoss,
-        }
-    }
 }

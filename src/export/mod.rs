@@ -1,44 +1,40 @@
-//! The engine: accepts a request, carries it to a committed bundle, and tells everybody who listens.
+//! The engine: accepts requests, writes their bundles, and publishes events to subscribers.
 //!
-//! An export runs in a task of its own, apart from the stream that started it: a client that goes
-//! away or reads slowly stops nothing.
+//! Each export runs in its own task, independent of the stream that started it: a client that disconnects or reads
+//! slowly does not stop it.
 
-mod acceptance;
-mod account;
-mod admission;
-mod attempt;
-mod backlog;
-mod breaker;
-mod commit;
-mod documents;
-mod drain;
-mod earlier;
+mod accept;
+mod drive;
 mod engine;
 mod error;
-mod events;
 mod failure;
-mod job;
 pub mod journal;
-mod registry;
-mod resume;
+mod recover;
 mod run;
-mod settle;
+mod settings;
 mod shared;
-mod status;
-mod store_journal;
-mod takeover;
-mod tally;
-mod watchdog;
+#[cfg(test)]
+mod testing;
 
 pub use self::{
-    admission::{Admission, AdmissionLimits, NoRoom, Overloaded, Permit, Room},
-    documents::{AllowedSource, NamedDocument, NamedPlace, RequestedDocument},
-    engine::Engine,
-    engine::RequestedContent,
-    error::{DocumentProblem, FailureReason, StartError},
-    events::{ArtifactUpdate, Durability, Event, EventKind, Next, Progress, Subscription},
-    journal::{Journal, JournalError, JournalErrorKind, JournalLimits},
-    shared::{EngineSettings, JournalPlace, Stores},
-    status::{Setback, Status},
-    tally::Counts,
+    accept::{
+        admission::{
+            Admission, AdmissionError, AdmissionLimits, Overloaded, Permit, RequestMemory,
+        },
+        pinning::{DocumentLocation, NamedDocument, RequestedDocument},
+    },
+    engine::{Engine, RequestedContent},
+    error::{DocumentProblem, StartError},
+    failure::{Failure, FailureReason},
+    journal::{Journal, JournalError, JournalErrorKind, JournalLimits, JournalRetention},
+    recover::{
+        relocate::{Relocated, Relocation, RelocationError, RelocationSettings},
+        status::{FailedAttempt, Status},
+    },
+    run::{
+        events::{ArtifactUpdate, Durability, Event, EventKind, Progress},
+        subscription::{Next, Subscription},
+        tally::Counts,
+    },
+    settings::{EngineSettings, Stores},
 };

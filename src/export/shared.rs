@@ -1,4 +1,4 @@
-//! What the engine and all its runs share.
+//! State that the engine shares with all its runs.
 
 use std::{
     sync::{
@@ -8,110 +8,64 @@ use std::{
     time::Duration,
 };
 
+use tara_export_bundle::ExportId;
+use tara_export_clock::Clock;
+use tara_export_digest::Sha256;
+use tara_export_limits::Pool;
+use tara_export_store::{StoreError, honours_conditional_put};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{
-    Admission, AdmissionLimits, AllowedSource, Journal, StartError, backlog::Backlog,
-    breaker::Breaker, registry::Registry, tally::Tally,
-};
 use crate::{
-    bundle::FormatVersion,
-    clock::Clock,
+    export::{
+        accept::admission::Admission,
+        drive::{
+            breaker::Breaker,
+            identity::{BucketIdentity, Freshness},
+        },
+        error::StartError,
+        failure::Failure,
+        journal::{Journal, JournalEntry},
+        recover::{backlog::Backlog, unread::Unread},
+        run::{registry::Registry, tally::Tally},
+        settings::{EngineSettings, Stores},
+    },
     health::Acceptance,
-    limits::Pool,
-    store::{Store, StoreError, honours_conditional_put},
-    transfer::Transfers,
+    transfer::{RetryBudget, Transfers},
     upload::Uploads,
 };
 
-/// Ended runs whose events can be replayed; later, the terminal event is made of the bundle.
+/// Finished runs whose events can be replayed; afterwards, the terminal event is derived from the bundle.
 const KEEP_ENDED_RUNS: usize = 1_000;
 
-/// How the engine works.
-#[derive(Debug, Clone)]
-pub struct EngineSettings {
-    /// Longest silence of a stream.
-    pub heartbeat_interval: Duration,
-    /// How long `accepted` waits for the store.
-    pub accept_timeout: Duration,
-    /// How long one export bears a store's failures.
-    pub retry_budget: Duration,
-    /// Objects one export sends side by side.
-    pub parallel_puts: usize,
-    /// How long S3 is left alone after an export could not reach it; then one tries again, and the
-    /// pause doubles up to twelve times as long. Zero: every export tries it.
-    pub outage_pause: Duration,
-    /// Exports of the journal that are worked on at once.
-    pub backlog_concurrency: usize,
-    /// Leave the local copy of a bundle where it is once S3 has it.
-    pub keep_local_copies: bool,
-    /// How new exports are rendered.
-    pub format_version: FormatVersion,
-    /// Where accepted exports are kept until they are committed.
-    pub journal: JournalPlace,
-    /// How often the store's journal is looked through for exports that nobody finishes.
-    pub takeover_interval: Duration,
-    /// How old an entry of the store's journal is before another replica finishes its export.
-    pub takeover_age: Duration,
-    /// How long a receipt is kept of an export whose bundle is in S3.
-    pub receipt_retention: Duration,
-    /// Write to S3 servers that ignore conditions on writes.
-    pub allow_unsafe_store: bool,
-    /// What is held in memory at once.
-    pub admission: AdmissionLimits,
-    /// Where documents may be copied from.
-    pub allowed_sources: Vec<AllowedSource>,
-    /// Bytes of one document at most.
-    pub document_size_bytes: u64,
-}
-
-/// Where accepted exports are kept until they are committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JournalPlace {
-    /// On this machine's disk.
-    Local,
-    /// There, and in the store, so that an export survives its machine.
-    Store,
-}
-
-/// Where bundles go.
-#[derive(Debug, Clone)]
-pub struct Stores {
-    /// The bucket, if there is one.
-    pub s3: Option<Arc<dyn Store>>,
-    /// The local store.
-    pub local: Arc<dyn Store>,
-}
-
-/// Counts the exports that are worked on.
+/// Counts the exports in progress.
 #[derive(Debug, Clone, Default)]
 pub(super) struct InProgress(Arc<AtomicUsize>);
 
-/// One export that is worked on, until it is dropped.
+/// Counts one export as in progress until it is dropped.
 #[derive(Debug)]
-pub(super) struct Counted(InProgress);
+pub(super) struct InProgressGuard(InProgress);
 
 impl InProgress {
-    pub(super) fn count(&self) -> Counted {
+    pub(super) fn count(&self) -> InProgressGuard {
         self.0.fetch_add(1, Ordering::Relaxed);
-        Counted(self.clone())
+        InProgressGuard(self.clone())
     }
 }
 
-impl Counted {
-    /// Whether others are worked on, too.
-    pub(super) fn has_company(&self) -> bool {
+impl InProgressGuard {
+    /// Whether other exports are in progress as well.
+    pub(super) fn has_others(&self) -> bool {
         self.0.0.load(Ordering::Relaxed) > 1
     }
 }
 
-impl Drop for Counted {
+impl Drop for InProgressGuard {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// One for each engine.
+/// Shared by all runs of one engine.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub settings: EngineSettings,
@@ -119,24 +73,28 @@ pub(super) struct Shared {
     pub clock: Arc<dyn Clock>,
     pub admission: Admission,
     pub registry: Registry,
-    /// None in a process that only reads.
+    /// `None` in a read-only process.
     journal: Option<Journal>,
     pub backlog: Backlog,
+    /// Journal entries that are not loaded into the backlog.
+    pub unread: Unread,
     pub breaker: Breaker,
+    /// The store identity of S3.
+    pub identity: BucketIdentity,
     pub tally: Arc<Tally>,
     pub uploads: Uploads,
     pub transfers: Transfers,
-    /// Threads for what computes for a while: digests, rendering, encoding.
+    /// Threads for CPU-bound work: digests, rendering, encoding.
     pub computing: Pool,
     pub acceptance: Acceptance,
     pub tasks: TaskTracker,
-    /// Exports that are worked on, whatever they came from.
+    /// Exports in progress: from requests, the backlog and takeovers.
     pub in_progress: InProgress,
-    /// No new exports.
+    /// Cancelled when no new exports are accepted.
     pub draining: CancellationToken,
-    /// What still runs is left to the next process.
+    /// Cancelled when running exports are left to the next process.
     pub aborting: CancellationToken,
-    /// No more listeners.
+    /// Cancelled when all subscriptions must end.
     pub ending: CancellationToken,
     s3_is_safe: OnceLock<bool>,
 }
@@ -152,6 +110,7 @@ impl Shared {
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
+            identity: BucketIdentity::new(&stores, clock.clone()),
             stores,
             clock,
             admission: Admission::new(settings.admission),
@@ -162,6 +121,7 @@ impl Shared {
             registry: Registry::new(KEEP_ENDED_RUNS),
             journal,
             backlog: Backlog::default(),
+            unread: Unread::default(),
             breaker: Breaker::new(settings.outage_pause),
             tally: Arc::default(),
             tasks: TaskTracker::new(),
@@ -174,22 +134,74 @@ impl Shared {
         }
     }
 
-    /// The journal.
-    ///
     /// # Errors
-    /// [`StartError::ReadOnly`] in a process that only reads.
+    /// [`StartError::ReadOnly`] in a read-only process.
     pub(super) fn journal(&self) -> Result<&Journal, StartError> {
         self.journal.as_ref().ok_or(StartError::ReadOnly)
     }
 
-    /// Whether S3 honours conditions on writes; asked until it answers, then known.
+    /// Whether the entry with this content is in memory: in progress or in the backlog. The id may have entries of
+    /// other content as well.
+    pub(super) fn has_entry(&self, export_id: ExportId, content_digest: Sha256) -> bool {
+        self.backlog.has_entry(export_id, content_digest)
+            || self.registry.active(export_id).is_some_and(|digest| digest == content_digest)
+    }
+
+    /// The interval, up to a quarter shorter or longer, so that replicas that started together do not call S3 at the
+    /// same time.
+    pub(super) fn jittered(&self, interval: Duration) -> Duration {
+        jittered(interval, self.clock.new_id().as_bytes()[0])
+    }
+
+    /// Fails early, without reading the entry's body, if the entry belongs to another store.
+    pub(super) async fn require_store_of(&self, entry: &JournalEntry) -> Result<(), Failure> {
+        if !self.identity.is_for_other_store(entry.header.store_id) {
+            return Ok(());
+        }
+        match self.require_store(entry, Freshness::Cached).await {
+            Err(failure) if failure.is_of_another_store() => Err(failure),
+            // Without a response, it is not known whether S3 is the entry's store.
+            Err(failure) => Err(Failure::of_unknown_store(failure)),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Succeeds if S3 confirms in time that it is the store that an entry was accepted for.
+    pub(super) async fn require_store(
+        &self,
+        entry: &JournalEntry,
+        freshness: Freshness,
+    ) -> Result<(), Failure> {
+        let journal = self.journal().map_err(|error| Failure::of_journal(&error))?;
+        let budget = RetryBudget::new(self.settings.accept_timeout);
+        self.identity.require(journal, entry.header.store_id, freshness, &budget).await
+    }
+
+    /// Whether S3 honours conditions on writes. The first response is cached.
     pub(super) async fn s3_is_safe(&self) -> Result<bool, StoreError> {
         let Some(s3) = &self.stores.s3 else { return Ok(true) };
         if let Some(is_safe) = self.s3_is_safe.get() {
             return Ok(*is_safe);
         }
-        // Several may ask at once: one that waited for another would wait out its failures too.
+        // Several callers may probe at the same time: a caller that waited for another would also wait for its retries.
         let is_safe = honours_conditional_put(s3.as_ref()).await?;
         Ok(*self.s3_is_safe.get_or_init(|| is_safe))
+    }
+}
+
+fn jittered(interval: Duration, random: u8) -> Duration {
+    interval * (192 + u32::from(random) / 2) / 256
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jitter_is_at_most_a_quarter_of_the_interval() {
+        let interval = Duration::from_secs(256);
+        assert_eq!(jittered(interval, 0), Duration::from_secs(192));
+        assert_eq!(jittered(interval, 128), interval);
+        assert_eq!(jittered(interval, 255), Duration::from_secs(319));
     }
 }

@@ -1,8 +1,21 @@
-//! What was reserved for a request or its answer, on the way to who holds it: in extensions, which are cloned.
+//! Passes reservations for a request or its response through extensions, which must be cloneable.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What was reserved, for its holder to take over.
+use bytes::Bytes;
+
+use crate::export::Permit;
+
+/// A request with a review, read and scanned, with its permit.
+#[derive(Debug)]
+pub(super) struct AdmittedReview {
+    /// The message, to be decoded.
+    pub message: Bytes,
+    /// The permit to export, with its memory.
+    pub permit: Permit,
+}
+
+/// A reservation that its receiver takes once.
 #[derive(Debug)]
 pub(super) struct Admitted<P>(Arc<Mutex<Option<P>>>);
 
@@ -17,13 +30,13 @@ impl<P: Send + 'static> Admitted<P> {
         Self(Arc::new(Mutex::new(Some(permit))))
     }
 
-    /// Takes what was taken for this request.
-    pub(super) fn take<T>(request: &tonic::Request<T>) -> Option<P> {
-        request.extensions().get::<Self>()?.taken()
+    /// Takes the reservation of this request.
+    pub(super) fn take_from<T>(request: &tonic::Request<T>) -> Option<P> {
+        request.extensions().get::<Self>()?.take()
     }
 
-    /// Takes it, once.
-    pub(super) fn taken(&self) -> Option<P> {
+    /// Takes the reservation. `None` if it was already taken.
+    pub(super) fn take(&self) -> Option<P> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

@@ -1,4 +1,4 @@
-//! Lets in who may call, before anything of a request's body is read.
+//! Authenticates and authorizes callers before any part of a request's body is read.
 
 use std::sync::Arc;
 
@@ -9,6 +9,8 @@ use axum::{
     response::Response,
 };
 use http::header::AUTHORIZATION;
+use tara_export_auth::{Authenticator, Caller, Credentials, Refusal};
+use tara_export_limits::CallerKey;
 use tonic::{
     Code, Status,
     transport::server::{TcpConnectInfo, TlsConnectInfo},
@@ -19,28 +21,24 @@ use super::{
     permissions::{Permission, permission},
     status::{role_missing, status},
 };
-use crate::{
-    auth::{Authenticator, Caller, Credentials, Refusal},
-    limits::CallerKey,
-};
 
-/// What of a name that is no method's gets into the log.
-const METHOD_LIMIT: usize = 100;
+/// How many characters of an unknown method's name are logged.
+const LOGGED_METHOD_CHARS: usize = 100;
 
-/// A layer for [`axum::middleware::from_fn_with_state`]: the caller goes into the request's extensions, or
-/// the call is refused, with a line in the log that has nothing of what the caller sent as proof.
+/// A layer for [`axum::middleware::from_fn_with_state`]: puts the caller into the request's extensions, or refuses
+/// the call. The log line of a refusal contains no credentials.
 pub async fn authenticate(
     State(authenticator): State<Arc<Authenticator>>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let method = request.uri().path();
-    let peer = ClientAddress::shown(request.extensions());
+    let peer = ClientAddress::for_log(request.extensions());
     let Some(permission) = permission(method) else {
-        // Fail closed: a method without a row in the table is as good as none.
-        let method: String = method.chars().take(METHOD_LIMIT).collect();
+        // Fail closed: a method without a row in the table is unknown.
+        let method: String = method.chars().take(LOGGED_METHOD_CHARS).collect();
         tracing::warn!(method, peer, reason = "UNIMPLEMENTED", "refused");
-        return refuse(Status::unimplemented("there is no such method"));
+        return refuse(Status::unimplemented("unknown method"));
     };
     let Permission::OneOf(roles) = permission else {
         return next.run(request).await;
@@ -55,7 +53,7 @@ pub async fn authenticate(
     let caller = match authenticator.authenticate(credentials).await {
         Ok(caller) => caller,
         Err(refusal) => {
-            let status = Status::from(refusal);
+            let status = refusal_status(refusal);
             let reason = reason(refusal);
             tracing::warn!(method, peer, reason, why = %refusal, "refused");
             return refuse(status);
@@ -65,7 +63,7 @@ pub async fn authenticate(
         tracing::warn!(method, peer, caller = &*caller.name, reason = "ROLE_MISSING", "refused");
         return refuse(role_missing(method, roles));
     }
-    // Nobody behind this needs the token, so nobody can log it.
+    // The inner layers do not need the token. Without it they cannot log it.
     request.headers_mut().remove(AUTHORIZATION);
     request.extensions_mut().insert(CallerKey::named(&caller.name));
     request.extensions_mut().insert(caller);
@@ -81,26 +79,24 @@ fn reason(refusal: Refusal) -> &'static str {
         Refusal::Missing => "CREDENTIALS_MISSING",
         Refusal::Invalid(_) => "CREDENTIALS_INVALID",
         Refusal::Expired => "CREDENTIALS_EXPIRED",
-        Refusal::KeysUnavailable => "KEYS_UNAVAILABLE",
+        Refusal::KeysUnavailable => "ISSUER_KEYS_UNAVAILABLE",
     }
 }
 
-impl From<Refusal> for Status {
-    fn from(refusal: Refusal) -> Self {
-        let code = match refusal {
-            Refusal::KeysUnavailable => Code::Unavailable,
-            Refusal::Missing | Refusal::Invalid(_) | Refusal::Expired => Code::Unauthenticated,
-        };
-        status(code, reason(refusal), refusal.to_string())
-    }
+fn refusal_status(refusal: Refusal) -> Status {
+    let code = match refusal {
+        Refusal::KeysUnavailable => Code::Unavailable,
+        Refusal::Missing | Refusal::Invalid(_) | Refusal::Expired => Code::Unauthenticated,
+    };
+    status(code, reason(refusal), refusal.to_string())
 }
 
-/// Whose request this is: the name that goes into manifests. Empty where the server asks nobody.
+/// The caller's name, as written to manifests. Empty if the server does not authenticate callers.
 pub(super) fn caller<T>(request: &tonic::Request<T>) -> Arc<str> {
     request.extensions().get::<Caller>().map_or_else(|| Arc::from(""), |caller| caller.name.clone())
 }
 
-/// Logs what a caller was given, or may do from now on.
+/// Writes a line to the access log.
 pub(super) fn log_access(caller: &str, method: &'static str, name: &str, path: &str) {
     let caller = if caller.is_empty() { "anonymous" } else { caller };
     tracing::info!(target: "tara_export::access", method, caller, name, path, "access");

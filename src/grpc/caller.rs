@@ -1,4 +1,4 @@
-//! The client's network address, and the caller that limits count for.
+//! The client's network address, and the key under which limits count the caller.
 
 use std::{
     fmt,
@@ -13,10 +13,9 @@ use axum::{
 };
 use http::{Extensions, HeaderMap};
 use ipnet::IpNet;
+use tara_export_limits::CallerKey;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tracing::field::{DisplayValue, display};
-
-use crate::limits::CallerKey;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
@@ -29,15 +28,15 @@ pub struct TrustedProxies(Arc<[IpNet]>);
 pub(super) enum ClientAddress {
     /// The connection has no address.
     Unknown,
-    /// The client is the peer.
+    /// The peer's address, if the client is connected directly.
     Peer(SocketAddr),
-    /// A trusted proxy reports this client.
+    /// The client's address, as reported by a trusted proxy.
     Forwarded(IpAddr),
 }
 
-/// A layer for [`axum::middleware::from_fn_with_state`]: puts the client's address and the [`CallerKey`] of
-/// that address into the request's extensions. Authentication replaces the key by the caller's name.
-pub async fn locate(
+/// A layer for [`axum::middleware::from_fn_with_state`]: puts the client's address and its [`CallerKey`] into the
+/// request's extensions. Authentication replaces the key with the caller's name.
+pub async fn identify_client(
     State(proxies): State<TrustedProxies>,
     mut request: Request,
     next: Next,
@@ -52,15 +51,14 @@ pub async fn locate(
     next.run(request).await
 }
 
-/// The caller that limits count for. The server itself if there is no other.
+/// The key under which limits count the caller. The key of the server itself if there is no caller.
 pub(super) fn key(extensions: &Extensions) -> CallerKey {
     extensions.get::<CallerKey>().cloned().unwrap_or_else(CallerKey::server)
 }
 
 impl ClientAddress {
-    /// What logs show of the client that sent a request with these extensions. `None` if its address is
-    /// unknown.
-    pub(super) fn shown(extensions: &Extensions) -> Option<DisplayValue<Self>> {
+    /// The client's address for the log, from a request's extensions. `None` if it is unknown.
+    pub(super) fn for_log(extensions: &Extensions) -> Option<DisplayValue<Self>> {
         let address = extensions.get::<Self>().copied();
         address.filter(|address| *address != Self::Unknown).map(display)
     }
@@ -93,7 +91,7 @@ fn peer_address(extensions: &Extensions) -> Option<SocketAddr> {
 }
 
 impl TrustedProxies {
-    /// Trusts the proxies with addresses in these networks.
+    /// Trusts proxies in these networks.
     pub fn new(networks: &[IpNet]) -> Self {
         Self(networks.into())
     }
@@ -111,12 +109,12 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The client of a peer's request. Each proxy appends the address of its own peer to
-    /// `X-Forwarded-For`, so the header is read from its end, for as long as the address before is a
-    /// trusted proxy's. Entries further left can be forged by the client.
+    /// Returns the client's address. Each proxy appends the address of its own peer to `X-Forwarded-For`, so the
+    /// header is read from its end, until an address is not that of a trusted proxy. The client can forge the
+    /// entries to the left.
     ///
-    /// An entry that is not an address ends the search: the last address before it counts. Empty entries
-    /// are skipped.
+    /// An entry that is not an address ends the search, and the last address found counts. Empty entries are
+    /// skipped.
     fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
         // The values of several header lines are one list (RFC 9110, section 5.3).
@@ -165,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn header_of_an_untrusted_peer_does_not_count() {
+    fn header_of_untrusted_peer_is_ignored() {
         assert_eq!(client(&[], "192.0.2.1", &[b"10.0.0.1"]), "192.0.2.1");
         assert_eq!(client(&["10.0.0.0/8"], "192.0.2.1", &[b"10.0.0.1"]), "192.0.2.1");
     }
@@ -175,7 +173,7 @@ mod tests {
         let proxies = ["10.0.0.0/8", "192.0.2.7/32"];
         for (lines, expected) in [
             (&[&b"203.0.113.5"[..]][..], "203.0.113.5"),
-            // What the client sent itself is to the left of what the proxy appended.
+            // The client's own entries are to the left of the proxy's.
             (&[b"198.51.100.1, 10.9.9.9, 203.0.113.5"], "203.0.113.5"),
             (&[b"198.51.100.1, 203.0.113.5, 192.0.2.7, 10.1.1.1"], "203.0.113.5"),
             // Several lines are one list.
@@ -207,15 +205,15 @@ mod tests {
             b"203.0.113.5, \xff",
             b"203.0.113.5, for=192.0.2.1",
         ] {
-            let shown = String::from_utf8_lossy(line);
-            assert_eq!(client(&["10.0.0.0/8"], "10.0.0.1", &[line]), "10.0.0.1", "{shown}");
+            let text = String::from_utf8_lossy(line);
+            assert_eq!(client(&["10.0.0.0/8"], "10.0.0.1", &[line]), "10.0.0.1", "{text}");
         }
         let line = b"203.0.113.5, unknown, 10.2.2.2";
         assert_eq!(client(&["10.0.0.0/8"], "10.0.0.1", &[line]), "10.2.2.2");
     }
 
     #[test]
-    fn ports_and_ipv6_are_understood() {
+    fn addresses_with_ports_and_ipv6_are_parsed() {
         for (line, expected) in [
             (&b"203.0.113.5:61234"[..], "203.0.113.5"),
             (b"2001:db8::5", "2001:db8::5"),
@@ -230,9 +228,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a client sends, the proxy's own entry decides.
+        /// The proxy's own entry decides, regardless of what the client sends.
         #[test]
-        fn forged_entries_change_nothing(forged in proptest::collection::vec("[ -~]{0,40}", 0..4)) {
+        fn forged_entries_do_not_change_the_client(forged in proptest::collection::vec("[ -~]{0,40}", 0..4)) {
             let mut lines: Vec<Vec<u8>> = forged.into_iter().map(String::into_bytes).collect();
             lines.push(b"203.0.113.5".to_vec());
             let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();

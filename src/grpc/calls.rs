@@ -1,8 +1,8 @@
-//! A limit on all calls at once, shared fairly between callers.
+//! Limits concurrent calls, and shares the limit fairly between callers.
 //!
-//! A call has its place from its headers to the end of its response. A stream can last for as long as its caller
-//! wants, so a place of a caller with more than its fair share can be revoked for another: the call ends early, with a
-//! status after which its caller continues or tries again.
+//! A call holds a permit from its headers to the end of its response. A stream can last indefinitely, so a permit of
+//! a caller with more than its fair share can be revoked for another caller: the call ends early with a status, and its
+//! caller can continue or retry.
 
 use std::{
     pin::Pin,
@@ -20,6 +20,8 @@ use axum::{
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame};
+use tara_export_limits::{CallerKey, FairPermit, FairSemaphore, Revoke, Unavailable};
+use tara_export_telemetry::names;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
@@ -27,57 +29,53 @@ use super::{
     caller::{self, ClientAddress},
     status::{overloaded, status, stream_ended_early},
 };
-use crate::{
-    limits::{CallerKey, FairPermit, FairSemaphore, Revoke, Unavailable},
-    telemetry::names,
-};
 
-/// Health checks at once. They have places of their own, so that probes do not wait for other calls.
+/// Concurrent health checks. They have separate permits, so that probes do not wait for other calls.
 const HEALTH_CALLS: u64 = 128;
 /// How long a health check's request may take to arrive.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(10);
 const HEALTH_SERVICE: &str = "/grpc.health.v1.Health/";
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
-/// How long a call waits for a place that becomes free by itself before another caller's is revoked.
+/// How long a call waits for a free permit before a permit of another caller is revoked.
 const REVOKE_AFTER: Duration = Duration::from_millis(100);
-/// The setting, and the label of its metric.
+/// The setting and the label of its metrics.
 const SETTING: &str = "MAX_CONCURRENT_CALLS";
 
-/// Places for calls. Cheap to clone.
+/// Permits for calls. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CallLimits {
     calls: FairSemaphore,
     health: FairSemaphore,
-    patience: Duration,
+    admission_timeout: Duration,
 }
 
 impl CallLimits {
-    /// At most `calls` at once (`MAX_CONCURRENT_CALLS`), health checks aside; others wait for `patience`
-    /// (`ADMISSION_TIMEOUT`).
-    pub fn new(calls: u32, patience: Duration) -> Self {
-        // As many wait as have places, so that those that wait are bounded too.
+    /// Allows `calls` concurrent calls (`MAX_CONCURRENT_CALLS`) in addition to health checks. Others wait for up to
+    /// `admission_timeout` (`ADMISSION_TIMEOUT`).
+    pub fn new(calls: u32, admission_timeout: Duration) -> Self {
+        // Bounds the waiting calls too.
         let queue_limit = calls as usize;
         Self {
             calls: FairSemaphore::revoking_after(u64::from(calls), queue_limit, REVOKE_AFTER),
             health: FairSemaphore::new(HEALTH_CALLS, 0),
-            patience,
+            admission_timeout,
         }
     }
 
-    async fn place(&self, caller: &CallerKey) -> Result<FairPermit, Unavailable> {
-        if let Some(place) = self.calls.try_acquire(caller, 1) {
-            return Ok(place);
+    async fn acquire(&self, caller: &CallerKey) -> Result<FairPermit, Unavailable> {
+        if let Some(permit) = self.calls.try_acquire(caller, 1) {
+            return Ok(permit);
         }
         names::SHARES_WAITED.add(1, [SETTING]);
-        let place = self.calls.acquire_within(caller, 1, self.patience).await;
-        if place.is_err() {
+        let permit = self.calls.acquire_within(caller, 1, self.admission_timeout).await;
+        if permit.is_err() {
             names::SHARES_REFUSED.add(1, [SETTING]);
         }
-        place
+        permit
     }
 }
 
-/// A layer for [`axum::middleware::from_fn_with_state`], before anything of a request's body is read.
+/// A layer for [`axum::middleware::from_fn_with_state`], applied before any part of a request's body is read.
 pub async fn limit_calls(
     State(limits): State<CallLimits>,
     request: Request,
@@ -86,35 +84,35 @@ pub async fn limit_calls(
     let key = caller::key(request.extensions());
     let path = request.uri().path();
     if path.starts_with(HEALTH_SERVICE) {
-        // Never refused: at the limit, the oldest check of the caller with most makes room.
-        let Some(place) = limits.health.displace(&key) else { return refuse(ended_early()) };
+        // Not refused at the limit: it ends the oldest check of the caller with the most checks.
+        let Some(permit) = limits.health.displace(&key) else { return refuse(revoked_status()) };
         let timeout = (path == HEALTH_CHECK).then_some(HEALTH_TIMEOUT);
-        return run(request, next, place, timeout).await;
+        return run(request, next, permit, timeout).await;
     }
-    match limits.place(&key).await {
-        Ok(place) => run(request, next, place, None).await,
+    match limits.acquire(&key).await {
+        Ok(permit) => run(request, next, permit, None).await,
         Err(error) => {
-            let peer = ClientAddress::shown(request.extensions());
-            tracing::debug!(peer, %error, "a call found no place");
+            let peer = ClientAddress::for_log(request.extensions());
+            tracing::debug!(peer, %error, "call refused: no permit");
             let capacity = limits.calls.capacity();
             refuse(overloaded(
                 SETTING,
                 format!(
-                    "the server takes {capacity} calls at once ({SETTING}): try again in a moment"
+                    "the limit of {capacity} concurrent calls is reached ({SETTING}): try again in a moment"
                 ),
             ))
         }
     }
 }
 
-/// Runs a call that has a place.
+/// Runs a call that has a permit.
 async fn run(
     request: Request,
     next: Next,
-    place: FairPermit,
+    permit: FairPermit,
     timeout: Option<Duration>,
 ) -> Response {
-    let call = Call::new(place);
+    let call = Call::new(permit);
     let running = async {
         match timeout {
             Some(timeout) => tokio::time::timeout(timeout, next.run(request)).await.ok(),
@@ -123,18 +121,18 @@ async fn run(
     };
     let response = tokio::select! {
         response = running => response,
-        () = call.revoked.cancelled() => return refuse(ended_early()),
+        () = call.revoked.cancelled() => return refuse(revoked_status()),
     };
     let Some(response) = response else {
         return refuse(status(
             Code::DeadlineExceeded,
             "REQUEST_TOO_SLOW",
-            "the request did not arrive",
+            "the request of the health check did not arrive in time",
         ));
     };
     let (head, body) = response.into_parts();
     let mut state = call.lock();
-    // Else it is revoked in this moment, and the body says so.
+    // If the permit was revoked meanwhile, the body ends with the status.
     if !state.is_revoked {
         state.body = Some(body);
     }
@@ -146,18 +144,18 @@ fn refuse(status: Status) -> Response {
     status.into_http::<tonic::body::Body>().map(Body::new)
 }
 
-/// How a call ends whose place was revoked: its caller can continue at once, and then waits for its turn.
-fn ended_early() -> Status {
+/// The status of a call whose permit was revoked. Its caller can retry at once, and then waits for a permit.
+fn revoked_status() -> Status {
     overloaded(
         SETTING,
         format!(
-            "what this call holds was needed for another caller, since yours have more than their share \
-             ({SETTING}): try again in a moment"
+            "the call was ended for another caller, because your calls exceed their fair share ({SETTING}): try again \
+             in a moment"
         ),
     )
 }
 
-/// A call with its place.
+/// A call and its permit.
 struct Call {
     state: Mutex<CallState>,
     revoked: CancellationToken,
@@ -165,22 +163,22 @@ struct Call {
 
 #[derive(Default)]
 struct CallState {
-    place: Option<FairPermit>,
-    /// Absent before the response begins, and after it ended.
+    permit: Option<FairPermit>,
+    /// `None` before the response starts and after it ended.
     body: Option<Body>,
     is_revoked: bool,
     waker: Option<Waker>,
 }
 
 impl Call {
-    fn new(mut place: FairPermit) -> Arc<Self> {
+    fn new(mut permit: FairPermit) -> Arc<Self> {
         let call = Arc::new(Self { state: Mutex::default(), revoked: CancellationToken::new() });
         let holder: Weak<Self> = Arc::downgrade(&call);
-        place.make_revocable(holder);
+        permit.make_revocable(holder);
         let mut state = call.lock();
-        // Else it was revoked in between.
+        // If it was revoked in between, it is dropped.
         if !state.is_revoked {
-            state.place = Some(place);
+            state.permit = Some(permit);
         }
         drop(state);
         call
@@ -192,13 +190,13 @@ impl Call {
 }
 
 impl Revoke for Call {
-    /// Ends the call also if its caller reads nothing, so that its body is not polled.
+    /// Ends the call even if its caller does not read, in which case the body is not polled.
     fn revoke(&self) {
         let mut state = self.lock();
         state.is_revoked = true;
-        let (place, body, waker) = (state.place.take(), state.body.take(), state.waker.take());
+        let (permit, body, waker) = (state.permit.take(), state.body.take(), state.waker.take());
         drop(state);
-        drop((body, place));
+        drop((body, permit));
         self.revoked.cancel();
         if let Some(waker) = waker {
             waker.wake();
@@ -222,7 +220,7 @@ impl HttpBody for CallBody {
         let mut state = self.call.lock();
         let Some(body) = &mut state.body else {
             let is_revoked = std::mem::take(&mut state.is_revoked);
-            return Poll::Ready(is_revoked.then(|| Ok(Frame::trailers(ended_stream()))));
+            return Poll::Ready(is_revoked.then(|| Ok(Frame::trailers(revoked_trailers()))));
         };
         let polled = Pin::new(body).poll_frame(context);
         let has_ended = match &polled {
@@ -231,7 +229,7 @@ impl HttpBody for CallBody {
             Poll::Pending => false,
         };
         if has_ended {
-            (state.body, state.place) = (None, None);
+            (state.body, state.permit) = (None, None);
         } else if polled.is_pending() {
             state.waker = Some(context.waker().clone());
         }
@@ -247,14 +245,14 @@ impl HttpBody for CallBody {
     }
 }
 
-/// How a stream ends whose place was revoked.
-fn ended_stream() -> HeaderMap {
+/// The trailers of a stream whose permit was revoked.
+fn revoked_trailers() -> HeaderMap {
     let status = stream_ended_early(
-        "this stream's place was needed for another caller (MAX_CONCURRENT_CALLS): watch the export again, or continue \
-         the download at its offset",
+        "the stream was ended for another caller (MAX_CONCURRENT_CALLS): watch the export again, or continue the \
+         download at its offset",
     );
     let mut trailers = HeaderMap::new();
-    // Fails on texts that are no headers only, and these are ours.
+    // Fails only for texts that are not valid in headers, and these texts are constants.
     if status.add_header(&mut trailers).is_err() {
         trailers.insert(Status::GRPC_STATUS, http::HeaderValue::from_static("14"));
     }

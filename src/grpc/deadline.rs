@@ -1,4 +1,4 @@
-//! The caller's own deadline: what it no longer waits for ends.
+//! The caller's deadline.
 
 use std::time::Duration;
 
@@ -7,9 +7,8 @@ use http::HeaderMap;
 use tokio::time::timeout;
 use tonic::{Status, TimeoutExpired};
 
-/// A layer for [`axum::middleware::from_fn`]: an answer that does not begin within `grpc-timeout` is not
-/// made.
-pub async fn end_at_deadline(request: Request, next: Next) -> Response {
+/// A layer for [`axum::middleware::from_fn`]: cancels a call whose response does not start within `grpc-timeout`.
+pub async fn enforce_deadline(request: Request, next: Next) -> Response {
     match grpc_timeout(request.headers()) {
         Some(limit) => timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
             let status = Status::from_error(Box::new(TimeoutExpired(())));
@@ -19,7 +18,7 @@ pub async fn end_at_deadline(request: Request, next: Next) -> Response {
     }
 }
 
-/// At most eight digits and a unit (gRPC over HTTP2, "Timeout"). `None` for anything else.
+/// Parses `grpc-timeout`: at most eight digits and a unit (gRPC over HTTP2, "Timeout"). `None` for other values.
 fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

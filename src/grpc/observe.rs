@@ -1,4 +1,4 @@
-//! Sees every call of the export service from its headers to its end: spans, counts, and what is in flight.
+//! Observes every call of the export service from its headers to its end: spans, counts and calls in flight.
 
 use std::{
     pin::Pin,
@@ -9,21 +9,19 @@ use axum::{body::Body, extract::Request, middleware::Next, response::Response};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tara_export_telemetry::{
+    names::{self, GaugeGuard},
+    spans,
+};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use tracing::{Instrument as _, Span};
 
 use super::permissions::export_method;
-use crate::{
-    proto::export_service_server::SERVICE_NAME,
-    telemetry::{
-        names::{self, Entered},
-        spans,
-    },
-};
+use crate::proto::export_service_server::SERVICE_NAME;
 
-/// A layer for [`axum::middleware::from_fn`], around everything that may refuse a call, and below whatever
-/// makes gRPC-Web of it. Health checks and reflection pass unseen.
+/// A layer for [`axum::middleware::from_fn`], outside of all layers that can refuse a call, and inside of gRPC-Web.
+/// Ignores health checks and reflection.
 pub async fn observe(request: Request, next: Next) -> Response {
     let Some(method) = export_method(request.uri().path()) else {
         return next.run(request).await;
@@ -53,14 +51,14 @@ pub async fn observe(request: Request, next: Next) -> Response {
 struct Call {
     method: &'static str,
     span: Span,
-    /// How it ended; as it is without an end, when the caller goes away.
+    /// The code with which it ended. The initial value applies if the caller disconnects.
     code: Code,
-    _in_flight: Entered,
+    _in_flight: GaugeGuard,
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        spans::call_ended(&self.span, self.code);
+        spans::call_ended(&self.span, self.code as i32, is_server_error(self.code));
         names::CALLS.add(1, [self.method, name(self.code)]);
     }
 }
@@ -79,7 +77,7 @@ impl HttpBody for ObservedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
-        // What a download reads on its way belongs to its call.
+        // Reads of a download belong to the span of its call.
         let polled = this.call.span.in_scope(|| Pin::new(&mut this.body).poll_frame(context));
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
@@ -106,7 +104,7 @@ fn code_of(trailers: &HeaderMap) -> Option<Code> {
     Some(Code::from_bytes(trailers.get(Status::GRPC_STATUS)?.as_bytes()))
 }
 
-/// The code as its specification writes it (gRPC, "Status codes and their use in gRPC").
+/// The code's name (gRPC, "Status codes and their use in gRPC").
 fn name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -127,4 +125,17 @@ fn name(code: Code) -> &'static str {
         Code::DataLoss => "DATA_LOSS",
         Code::Unauthenticated => "UNAUTHENTICATED",
     }
+}
+
+/// Whether servers mark the code as an error (OpenTelemetry, "Semantic conventions for gRPC").
+fn is_server_error(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
 }

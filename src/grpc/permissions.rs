@@ -1,11 +1,11 @@
-//! Which method needs which role: the one table.
+//! The table of roles that each method requires.
 
-use crate::auth::Role;
+use tara_export_auth::Role;
 
 /// Who may call a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Permission {
-    /// Everybody.
+    /// Everyone, without authentication.
     Open,
     /// Callers with one of these roles. Admins have every role.
     OneOf(&'static [Role]),
@@ -15,11 +15,11 @@ use Permission::{OneOf, Open};
 
 const EXPORT: Permission = OneOf(&[Role::Export]);
 const READ: Permission = OneOf(&[Role::Read]);
-/// What both need: to follow one's own export, to see how it ended.
+/// For methods that both roles need, such as to follow an export.
 const EITHER: Permission = OneOf(&[Role::Export, Role::Read]);
 const ADMIN: Permission = OneOf(&[Role::Admin]);
 
-/// Every method that is served. A method that is missing here is not, where callers must prove who they are.
+/// Every method that is served. If authentication is configured, a method without a row is refused.
 const TABLE: &[(&str, Permission)] = &[
     ("/tara.export.v1.ExportService/PreviewExport", EXPORT),
     ("/tara.export.v1.ExportService/StartExport", EXPORT),
@@ -34,22 +34,22 @@ const TABLE: &[(&str, Permission)] = &[
     ("/tara.export.v1.ExportService/GetUpload", EXPORT),
     ("/tara.export.v1.ExportService/UploadDocument", EXPORT),
     ("/tara.export.v1.ExportService/UploadChunk", EXPORT),
-    // It tries the stores out, and tells where they are.
+    // It tests the stores, and returns where they are.
     ("/tara.export.v1.ExportService/CheckStorage", ADMIN),
-    // Load balancers and kubelets have no tokens; it tells nothing but that the server serves.
+    // Load balancers and kubelets have no tokens. A health check returns only whether the server is serving.
     ("/grpc.health.v1.Health/Check", Open),
     ("/grpc.health.v1.Health/Watch", Open),
-    // The API is no secret, but nobody else needs to know what answers here.
+    // The API is public, but only callers need to know which services run here.
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", EITHER),
     ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", EITHER),
 ];
 
-/// Who may call the method of this path. None for what is no method.
+/// Who may call the method of this path. `None` if there is no such method.
 pub(super) fn permission(path: &str) -> Option<Permission> {
     TABLE.iter().find(|(method, _)| *method == path).map(|(_, permission)| *permission)
 }
 
-/// The name of a method of the export service. None for other services and for what is no method.
+/// The name of a method of the export service. `None` for other services and unknown methods.
 pub(super) fn export_method(path: &str) -> Option<&'static str> {
     let (method, _) = TABLE.iter().find(|(method, _)| *method == path)?;
     method.strip_prefix("/tara.export.v1.ExportService/")
@@ -84,14 +84,14 @@ mod tests {
     }
 
     #[test]
-    fn every_method_that_is_served_has_its_permission_and_no_other() {
+    fn table_lists_exactly_the_served_methods() {
         let served = served();
         assert!(served.len() > 15, "{served:?}");
         for method in &served {
             assert!(permission(method).is_some(), "{method} needs a row in the table");
         }
         for (method, _) in TABLE {
-            assert!(served.iter().any(|served| served == method), "{method} is gone");
+            assert!(served.iter().any(|served| served == method), "{method} is not served");
         }
         assert_eq!(permission("/tara.export.v1.ExportService/"), None);
     }

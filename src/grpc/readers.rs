@@ -1,9 +1,9 @@
-//! Limits on answers while they are read: how much memory all of them hold, and how many of them are
-//! downloads, shared fairly between callers.
+//! Limits the memory of responses while they are read, and the number of downloads. Shares both fairly between
+//! callers.
 //!
-//! An answer takes its room before anything is read for it, and keeps it until its body is dropped. When
-//! a caller waits and another holds more, answers of that other end early: those whose reader stands
-//! still, then those that had their time. Both can be resumed.
+//! A response reserves memory before anything is read for it, and keeps it until its body is dropped. If a caller
+//! waits and another holds more, responses of the other end early: first those whose reader has stopped reading, then
+//! those that have been read for long. Both can be resumed.
 
 use std::{
     collections::HashMap,
@@ -17,49 +17,46 @@ use std::{
 };
 
 use futures::future::poll_immediate;
+use tara_export_limits::{CallerKey, FairPermit, FairSemaphore, Pool, Unavailable};
+use tara_export_telemetry::names::{self, GaugeGuard, NONE};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::response_body::Answer;
-use crate::{
-    export::Overloaded,
-    limits::{CallerKey, FairPermit, FairSemaphore, Pool, Unavailable},
-    telemetry::names::{self, Entered, NONE},
-};
+use super::response_body::SharedResponse;
+use crate::export::Overloaded;
 
-/// What is left of an answer that ended early: the rest of a message, and what the connection buffers.
+/// The memory of a response that ended early: the rest of a message, and the connection's buffers.
 const ENDED_BYTES: u64 = 192 * 1024;
-/// Answers of up to this size have an eighth of the memory for themselves, so that downloads and large
-/// reports never hold up a listing.
+/// Responses of up to this size have an eighth of the memory reserved for them, so that downloads and large reports
+/// never block a listing.
 const SMALL_BYTES: u64 = 1024 * 1024;
 const SMALL_SHARE: u64 = 8;
 /// Threads that compress archives, one piece at a time.
 const ARCHIVE_THREADS: usize = 2;
-/// Requests that wait for room.
-const QUEUE: usize = 1024;
-/// How often a request that waits looks for answers that can end for it.
+/// How many requests may wait.
+const QUEUE_LIMIT: usize = 1024;
+/// How often a waiting request checks for responses that can end for it.
 const CONTENTION_INTERVAL: Duration = Duration::from_millis(100);
-/// How long a reader may stand still while other callers wait.
+/// How long a reader may be idle while other callers wait.
 const CONTENDED_IDLE: Duration = Duration::from_secs(1);
-/// How long an answer is read undisturbed while other callers wait.
-const SHARE_TIME: Duration = Duration::from_secs(30);
+/// How long a response may be read while other callers wait.
+const CONTENDED_READ_TIME: Duration = Duration::from_secs(30);
 
-/// Limits on all answers that are read at once.
+/// Limits on all responses that are read at the same time.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadLimits {
-    /// Bytes that all answers hold (`MAX_READ_MEMORY`).
+    /// Memory of all responses (`MAX_READ_MEMORY`).
     pub memory_bytes: u64,
-    /// What one download reserves of them: it holds a piece of the store's (256 KiB from a disk, about
-    /// 400 KiB from S3), the message made of it, what an archive compresses, and what the connection
-    /// buffers.
+    /// Memory that one download reserves: for a piece from the store (256 KiB from a disk, about 400 KiB from S3), the
+    /// message with it, the compression of an archive, and the connection's buffers.
     pub download_bytes: u64,
-    /// Downloads (`MAX_CONCURRENT_DOWNLOADS`).
+    /// Concurrent downloads (`MAX_CONCURRENT_DOWNLOADS`).
     pub downloads: u32,
-    /// How long an answer waits for its room (`ADMISSION_TIMEOUT`).
-    pub patience: Duration,
+    /// How long a response waits for its reservation (`ADMISSION_TIMEOUT`).
+    pub admission_timeout: Duration,
 }
 
-/// Room for answers. Cheap to clone.
+/// Reserves memory for responses. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Readers(Arc<Inner>);
 
@@ -69,84 +66,85 @@ struct Inner {
     large: FairSemaphore,
     downloads: FairSemaphore,
     archives: Pool,
-    /// Cancelled when downloads must end, because the server stops.
-    ending: CancellationToken,
+    /// Cancelled when downloads must end, because the server is shutting down.
+    shutdown: CancellationToken,
     next_permit: AtomicU64,
-    /// What each permit holds.
-    held: Mutex<HashMap<u64, Held>>,
+    /// The reservation of each permit.
+    reservations: Mutex<HashMap<u64, Reservation>>,
 }
 
-/// Room for one answer, returned when dropped.
+/// The reservation of one response, returned when dropped.
 pub(super) struct ReadPermit {
     readers: Readers,
     id: u64,
     caller: CallerKey,
-    room: Room,
+    resource: Resource,
     memory: FairPermit,
-    download: Option<(FairPermit, Entered)>,
+    download: Option<(FairPermit, GaugeGuard)>,
 }
 
-/// What one permit holds, for those that look for room.
+/// The reservation of one permit, as other requests see it.
 #[derive(Debug)]
-struct Held {
+struct Reservation {
     caller: CallerKey,
-    /// The memory it belongs to.
-    room: Room,
+    /// Whether the memory is of small or large responses.
+    resource: Resource,
     memory_bytes: u64,
     downloads: u64,
-    /// What can be ended; `None` while the answer is made.
-    answer: Option<Weak<Answer>>,
+    /// The response, which can be ended. `None` before it starts.
+    response: Option<Weak<SharedResponse>>,
 }
 
-/// What a request waits for.
+/// A limited resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Room {
-    /// Memory of small answers.
+enum Resource {
+    /// Memory of small responses.
     Small,
-    /// Memory of downloads and large answers.
+    /// Memory of downloads and large responses.
     Large,
-    /// Places for downloads.
+    /// Permits for downloads.
     Downloads,
 }
 
-/// How ready an answer is to be ended for other callers, the readiest last.
+/// The priority with which a response is ended for other callers. The greatest is ended first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Standing {
-    /// It has been read for this long, which is long enough.
-    Served(Duration),
-    /// Its reader has stood still for this long.
+pub(super) enum EndPriority {
+    /// It has been read for this long, which exceeds [`CONTENDED_READ_TIME`].
+    LongRead(Duration),
+    /// Its reader has been idle for this long.
     Idle(Duration),
-    /// It ended early, and its reader has not noticed.
+    /// It ended early, and its reader has not read the status.
     Ended,
 }
 
-impl Standing {
-    /// Of an answer that began and was last read this long ago. `None` if it must not be ended.
+impl EndPriority {
+    /// The priority of a response that started `age` ago and was last read `idle` ago. `None` if it must not be
+    /// ended.
     pub(super) fn of(age: Duration, idle: Duration, ended: bool) -> Option<Self> {
-        match (idle >= CONTENDED_IDLE, age >= SHARE_TIME) {
+        match (idle >= CONTENDED_IDLE, age >= CONTENDED_READ_TIME) {
             (true, _) if ended => Some(Self::Ended),
             (true, _) => Some(Self::Idle(idle)),
-            (false, true) if !ended => Some(Self::Served(age)),
+            (false, true) if !ended => Some(Self::LongRead(age)),
             (false, _) => None,
         }
     }
 }
 
-/// Why an answer ends early.
+/// The reason why a response ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// Its reader took nothing for too long.
+pub(super) enum EndReason {
+    /// Its reader was idle for too long.
     Idle,
-    /// Other callers need its room.
+    /// Other callers need its reservation.
     Contended,
-    /// It lasted as long as answers may.
+    /// It reached the time limit of responses.
     StreamTime,
-    /// The server stops.
+    /// The server is shutting down.
     Shutdown,
 }
 
-impl Ending {
-    /// As the metrics' label.
+impl EndReason {
+    /// The label of metrics.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Idle => "idle",
@@ -158,21 +156,21 @@ impl Ending {
 }
 
 impl Readers {
-    /// Room within these limits, for answers of which downloads end with the token.
+    /// Reserves memory within these limits. Downloads end when the token is cancelled.
     ///
     /// # Errors
-    /// If the system gives no resources for threads.
-    pub fn new(limits: ReadLimits, ending: CancellationToken) -> io::Result<Self> {
+    /// If the system cannot start threads.
+    pub fn new(limits: ReadLimits, shutdown: CancellationToken) -> io::Result<Self> {
         let small_bytes = limits.memory_bytes / SMALL_SHARE;
         Ok(Self(Arc::new(Inner {
-            small: FairSemaphore::new(small_bytes, QUEUE),
-            large: FairSemaphore::new(limits.memory_bytes - small_bytes, QUEUE),
-            downloads: FairSemaphore::new(limits.downloads.into(), QUEUE),
+            small: FairSemaphore::new(small_bytes, QUEUE_LIMIT),
+            large: FairSemaphore::new(limits.memory_bytes - small_bytes, QUEUE_LIMIT),
+            downloads: FairSemaphore::new(limits.downloads.into(), QUEUE_LIMIT),
             archives: Pool::new("archives", ARCHIVE_THREADS)?,
             limits,
-            ending,
+            shutdown,
             next_permit: AtomicU64::new(0),
-            held: Mutex::default(),
+            reservations: Mutex::default(),
         })))
     }
 
@@ -181,65 +179,68 @@ impl Readers {
         self.0.archives.clone()
     }
 
-    /// Room for a download.
-    pub(super) async fn download(&self, caller: &CallerKey) -> Result<ReadPermit, Overloaded> {
-        let place = self.room(caller, Room::Downloads, 1).await?;
-        let download = Some((place, names::DOWNLOADS.enter(NONE)));
-        let memory = self.room(caller, Room::Large, self.0.limits.download_bytes).await?;
-        Ok(self.permit(caller, Room::Large, memory, download))
+    /// Reserves memory and a permit for a download.
+    pub(super) async fn reserve_download(
+        &self,
+        caller: &CallerKey,
+    ) -> Result<ReadPermit, Overloaded> {
+        let permit = self.acquire(caller, Resource::Downloads, 1).await?;
+        let download = Some((permit, names::DOWNLOADS.enter(NONE)));
+        let memory = self.acquire(caller, Resource::Large, self.0.limits.download_bytes).await?;
+        Ok(self.permit(caller, Resource::Large, memory, download))
     }
 
-    /// Room for an answer that holds this much while it is made and read.
-    pub(super) async fn answer(
+    /// Reserves memory for a response that needs this much while it is created and read.
+    pub(super) async fn reserve_response(
         &self,
         caller: &CallerKey,
         size_bytes: u64,
     ) -> Result<ReadPermit, Overloaded> {
-        let room = if size_bytes <= SMALL_BYTES { Room::Small } else { Room::Large };
-        let memory = self.room(caller, room, size_bytes).await?;
-        Ok(self.permit(caller, room, memory, None))
+        let resource = if size_bytes <= SMALL_BYTES { Resource::Small } else { Resource::Large };
+        let memory = self.acquire(caller, resource, size_bytes).await?;
+        Ok(self.permit(caller, resource, memory, None))
     }
 
     fn permit(
         &self,
         caller: &CallerKey,
-        room: Room,
+        resource: Resource,
         memory: FairPermit,
-        download: Option<(FairPermit, Entered)>,
+        download: Option<(FairPermit, GaugeGuard)>,
     ) -> ReadPermit {
         let id = self.0.next_permit.fetch_add(1, Ordering::Relaxed);
-        let held = Held {
+        let reservation = Reservation {
             caller: caller.clone(),
-            room,
+            resource,
             memory_bytes: memory.amount(),
             downloads: download.iter().count() as u64,
-            answer: None,
+            response: None,
         };
-        self.0.held().insert(id, held);
+        self.0.reservations().insert(id, reservation);
         self.0.report();
-        ReadPermit { readers: self.clone(), id, caller: caller.clone(), room, memory, download }
+        ReadPermit { readers: self.clone(), id, caller: caller.clone(), resource, memory, download }
     }
 
-    /// Takes room, for which answers of callers that hold more end if they must.
-    async fn room(
+    /// Acquires an amount of a resource. While it waits, responses of callers that hold more can end.
+    async fn acquire(
         &self,
         caller: &CallerKey,
-        room: Room,
+        resource: Resource,
         amount: u64,
     ) -> Result<FairPermit, Overloaded> {
-        let semaphore = match room {
-            Room::Small => &self.0.small,
-            Room::Large => &self.0.large,
-            Room::Downloads => &self.0.downloads,
+        let semaphore = match resource {
+            Resource::Small => &self.0.small,
+            Resource::Large => &self.0.large,
+            Resource::Downloads => &self.0.downloads,
         };
-        // What needs more than there is gets all of it.
+        // A response that needs more than the capacity gets all of it.
         let amount = amount.min(semaphore.capacity());
-        let acquiring = semaphore.acquire_within(caller, amount, self.0.limits.patience);
+        let acquiring = semaphore.acquire_within(caller, amount, self.0.limits.admission_timeout);
         let mut acquiring = pin!(acquiring);
         let acquired = match poll_immediate(&mut acquiring).await {
             Some(acquired) => acquired,
             None => loop {
-                self.make_room(caller, room, amount);
+                self.end_responses_for(caller, resource, amount);
                 tokio::select! {
                     biased;
                     acquired = &mut acquiring => break acquired,
@@ -247,66 +248,69 @@ impl Readers {
                 }
             },
         };
-        acquired.map_err(|error| self.overloaded(room, error))
+        acquired.map_err(|error| self.overloaded(resource, error))
     }
 
-    /// Ends answers of callers that hold more than this one will: those whose readers stand still the
-    /// longest, then those that have been read for the longest time.
-    fn make_room(&self, caller: &CallerKey, room: Room, amount: u64) {
+    /// Ends responses of callers that hold more than this one will: first those whose readers have been idle for the
+    /// longest time, then those that have been read for the longest time.
+    fn end_responses_for(&self, caller: &CallerKey, resource: Resource, amount: u64) {
         let mut totals: HashMap<CallerKey, u64> = HashMap::new();
-        let mut answers = Vec::new();
-        for held in self.0.held().values() {
-            *totals.entry(held.caller.clone()).or_default() += held.amount(room);
-            // Upgraded last: dropping an answer needs this lock.
-            if held.caller != *caller
-                && let Some(answer) = held.answer.as_ref().and_then(Weak::upgrade)
+        let mut responses = Vec::new();
+        for reservation in self.0.reservations().values() {
+            let holder = &reservation.caller;
+            let amount = reservation.amount(resource);
+            *totals.entry(holder.clone()).or_default() += amount;
+            // Upgraded last: dropping a response needs this lock.
+            if holder != caller
+                && let Some(response) = reservation.response.as_ref().and_then(Weak::upgrade)
             {
-                answers.push((held.caller.clone(), held.amount(room), answer));
+                responses.push((holder.clone(), amount, response));
             }
         }
         let own = totals.get(caller).copied().unwrap_or_default() + amount;
-        let mut candidates: Vec<_> = answers
+        let mut candidates: Vec<_> = responses
             .into_iter()
             .filter(|(_, amount, _)| *amount > 0)
-            .filter_map(|(holder, amount, answer)| {
-                Some((answer.standing()?, holder, amount, answer))
+            .filter_map(|(holder, amount, response)| {
+                Some((response.end_priority()?, holder, amount, response))
             })
             .collect();
         candidates.sort_by(|(first, ..), (second, ..)| second.cmp(first));
         let mut freed = 0;
-        for (standing, holder, held, answer) in candidates {
+        for (end_priority, holder, held_amount, response) in candidates {
             if freed >= amount {
                 break;
             }
             if let Some(total) = totals.get_mut(&holder).filter(|total| **total > own) {
-                *total -= held;
-                freed += held;
-                match standing {
-                    Standing::Ended => answer.reset(),
-                    _ => answer.end(Ending::Contended, CONTENDED_IDLE),
+                *total -= held_amount;
+                freed += held_amount;
+                match end_priority {
+                    EndPriority::Ended => response.reset(),
+                    _ => response.end(EndReason::Contended, CONTENDED_IDLE),
                 }
             }
         }
     }
 
-    fn overloaded(&self, room: Room, error: Unavailable) -> Overloaded {
+    fn overloaded(&self, resource: Resource, error: Unavailable) -> Overloaded {
         let ReadLimits { memory_bytes, downloads, .. } = self.0.limits;
-        let (limit, setting) = match room {
-            Room::Small | Room::Large => {
-                (format!("the limit of {memory_bytes} bytes for answers"), "MAX_READ_MEMORY")
+        let (limit, setting) = match resource {
+            Resource::Small | Resource::Large => {
+                (format!("the limit of {memory_bytes} bytes for responses"), "MAX_READ_MEMORY")
             }
-            Room::Downloads => {
-                (format!("the limit of {downloads} downloads at once"), "MAX_CONCURRENT_DOWNLOADS")
-            }
+            Resource::Downloads => (
+                format!("the limit of {downloads} concurrent downloads"),
+                "MAX_CONCURRENT_DOWNLOADS",
+            ),
         };
-        tracing::debug!(setting, %error, "no room for an answer");
+        tracing::debug!(setting, %error, "response refused: limit reached");
         Overloaded { limit, setting }
     }
 }
 
 impl Inner {
-    fn held(&self) -> MutexGuard<'_, HashMap<u64, Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn reservations(&self) -> MutexGuard<'_, HashMap<u64, Reservation>> {
+        self.reservations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn report(&self) {
@@ -316,67 +320,67 @@ impl Inner {
     }
 }
 
-impl Held {
-    fn amount(&self, room: Room) -> u64 {
-        match room {
-            Room::Downloads => self.downloads,
-            Room::Small | Room::Large if room == self.room => self.memory_bytes,
-            Room::Small | Room::Large => 0,
+impl Reservation {
+    fn amount(&self, resource: Resource) -> u64 {
+        match resource {
+            Resource::Downloads => self.downloads,
+            Resource::Small | Resource::Large if resource == self.resource => self.memory_bytes,
+            Resource::Small | Resource::Large => 0,
         }
     }
 }
 
 impl ReadPermit {
-    /// Takes more room, or other room, so that it holds this much as soon as it is known how much an
-    /// answer needs.
+    /// Grows the reservation to this much memory, once it is known how much the response needs.
     pub(super) async fn grow_to(&mut self, size_bytes: u64) -> Result<(), Overloaded> {
         if size_bytes <= self.memory.amount() {
             return Ok(());
         }
-        if self.room == Room::Small {
-            *self = self.readers.answer(&self.caller, size_bytes).await?;
+        if self.resource == Resource::Small {
+            *self = self.readers.reserve_response(&self.caller, size_bytes).await?;
             return Ok(());
         }
         let Inner { limits, large, .. } = &*self.readers.0;
-        let grown = self.memory.grow_to(size_bytes.min(large.capacity()), limits.patience).await;
-        grown.map_err(|error| self.readers.overloaded(Room::Large, error))?;
-        self.changed();
+        let grown =
+            self.memory.grow_to(size_bytes.min(large.capacity()), limits.admission_timeout).await;
+        grown.map_err(|error| self.readers.overloaded(Resource::Large, error))?;
+        self.update_reservation();
         Ok(())
     }
 
-    /// Takes this much more room.
+    /// Grows the reservation by this much memory.
     pub(super) async fn grow_by(&mut self, size_bytes: u64) -> Result<(), Overloaded> {
         self.grow_to(self.memory.amount() + size_bytes).await
     }
 
-    /// Returns what an answer does not need after all.
+    /// Returns memory that the response does not need.
     pub(super) fn shrink_to(&mut self, size_bytes: u64) {
         self.memory.shrink_to(size_bytes);
-        self.changed();
+        self.update_reservation();
     }
 
-    /// When its answer must end: `None` unless it is a download, since others end by themselves.
-    pub(super) fn ending(&self) -> Option<CancellationToken> {
-        self.download.is_some().then(|| self.readers.0.ending.clone())
+    /// Cancelled when the response must end. `None` unless it is a download, because other responses are short.
+    pub(super) fn shutdown_token(&self) -> Option<CancellationToken> {
+        self.download.is_some().then(|| self.readers.0.shutdown.clone())
     }
 
-    /// Lets the answer be ended for other callers.
-    pub(super) fn belongs_to(&self, answer: &Arc<Answer>) {
-        if let Some(held) = self.readers.0.held().get_mut(&self.id) {
-            held.answer = Some(Arc::downgrade(answer));
+    /// Allows ending the response for other callers.
+    pub(super) fn set_response(&self, response: &Arc<SharedResponse>) {
+        if let Some(reservation) = self.readers.0.reservations().get_mut(&self.id) {
+            reservation.response = Some(Arc::downgrade(response));
         }
     }
 
-    /// Returns what an answer no longer needs whose source was dropped.
-    pub(super) fn ended_early(&mut self) {
+    /// Returns most of the reservation after the response ended early.
+    pub(super) fn release_early(&mut self) {
         self.download = None;
         self.shrink_to(ENDED_BYTES);
     }
 
-    fn changed(&self) {
-        if let Some(held) = self.readers.0.held().get_mut(&self.id) {
-            held.memory_bytes = self.memory.amount();
-            held.downloads = self.download.iter().count() as u64;
+    fn update_reservation(&self) {
+        if let Some(reservation) = self.readers.0.reservations().get_mut(&self.id) {
+            reservation.memory_bytes = self.memory.amount();
+            reservation.downloads = self.download.iter().count() as u64;
         }
         self.readers.0.report();
     }
@@ -384,7 +388,7 @@ impl ReadPermit {
 
 impl Drop for ReadPermit {
     fn drop(&mut self) {
-        self.readers.0.held().remove(&self.id);
+        self.readers.0.reservations().remove(&self.id);
         self.memory.shrink_to(0);
         self.readers.0.report();
     }

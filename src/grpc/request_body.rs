@@ -1,5 +1,5 @@
-//! Bodies of requests that fail before their end: those that arrive too slowly, and those of uploads whose turn is
-//! needed for another caller.
+//! Request bodies that fail early: if they arrive too slowly, or if the permit of their upload is revoked for another
+//! caller.
 
 use std::{
     future::Future,
@@ -14,35 +14,35 @@ use http_body::{Body as HttpBody, Frame};
 use tokio::time::sleep;
 use tonic::{Status, body::Body};
 
-use super::admission::too_slow;
-use crate::upload::{UploadError, UploadTurn};
+use super::{admission::refusals::too_slow, failures::upload_failed};
+use crate::upload::{UploadError, UploadPermit};
 
-/// The same body, which is whole within this time, or fails: what a request holds, it holds no longer because
-/// its sender is slow.
-pub(super) fn in_time(body: Body, timeout: Duration) -> Body {
+/// Returns the same body, which fails if it is not complete within the timeout, so that a slow sender does not hold
+/// resources.
+pub(super) fn with_timeout(body: Body, timeout: Duration) -> Body {
     failing_after(body, sleep(timeout).map(move |()| too_slow(timeout)))
 }
 
-/// The same body, which ends with an error once the turn of its upload is revoked: what it holds is needed for
-/// another caller. GetUpload says where its own continues.
-pub(super) fn revocable(body: Body, turn: &UploadTurn) -> Body {
-    let revoked = turn.revocation().revoked().map(|()| {
-        let reason = "its turn was needed for another caller, since yours have more than their share of all \
+/// Returns the same body, which fails once the permit of its upload is revoked for another caller. GetUpload returns
+/// where the upload continues.
+pub(super) fn revocable(body: Body, permit: &UploadPermit) -> Body {
+    let revoked = permit.revocation().revoked().map(|()| {
+        let reason = "its permit was revoked for another caller, because your uploads exceed their fair share \
                       (MAX_CONCURRENT_UPLOADS)"
             .to_owned();
-        UploadError::BrokeOff { reason }.into()
+        upload_failed(UploadError::Interrupted { reason })
     });
     failing_after(body, revoked)
 }
 
-/// The same body, which fails with this status as soon as there is one.
+/// Returns the same body, which fails with this status once there is one.
 fn failing_after(body: Body, failure: impl Future<Output = Status> + Send + 'static) -> Body {
     Body::new(FailingBody { body, failure: Some(failure.boxed()) })
 }
 
 struct FailingBody {
     body: Body,
-    /// Absent once it has failed.
+    /// `None` once it has failed.
     failure: Option<BoxFuture<'static, Status>>,
 }
 
@@ -56,7 +56,7 @@ impl HttpBody for FailingBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
         let Some(failure) = &mut this.failure else { return Poll::Ready(None) };
-        // Polled first: a body without an end must end too.
+        // Polled first, so that an endless body fails too.
         if let Poll::Ready(status) = failure.poll_unpin(context) {
             this.failure = None;
             return Poll::Ready(Some(Err(status)));

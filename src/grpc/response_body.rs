@@ -1,14 +1,14 @@
-//! Every answer's body: handed over in small pieces, and ended when its reader does not read it.
+//! The body of every response: sent in small pieces, and ended if its reader does not read it.
 //!
-//! hyper asks a body for bytes, and asks again when the reader's window and the socket took them. In
-//! between it is the reader's turn. A timer outside the body watches how long that lasts, because hyper
-//! does not look at the body meanwhile. After `READ_IDLE_TIMEOUT` it drops the source (the file, the
-//! connection to S3, messages ahead) and gives back what was reserved. A reader that comes back gets the
-//! rest of its message and UNAVAILABLE, STREAM_ENDED_EARLY; the stream of one that does not is reset.
+//! hyper polls a body, and polls it again when the reader's window and the socket have accepted the bytes. In between,
+//! the body waits for the reader. A timer outside of the body measures this wait, because hyper does not poll the body
+//! meanwhile. After `READ_IDLE_TIMEOUT` the timer drops the source (the file, the connection to S3, further messages)
+//! and returns the reservation. A reader that resumes gets the rest of its message and UNAVAILABLE, STREAM_ENDED_EARLY.
+//! If the reader does not resume, its stream is reset.
 //!
-//! The same happens at once when the server stops, at `MAX_STREAM_TIME`, and when other callers need the
-//! room. App Runner and some proxies limit the time of a request: a caller that is cut off cannot
-//! distinguish that from a failure, and one whose stream ends with a status resumes at once.
+//! The same happens at once when the server shuts down, at `MAX_STREAM_TIME`, and when other callers need the
+//! reservation. App Runner and some proxies limit the time of a request: a caller cannot distinguish a connection that
+//! they closed from a failure, but can resume a stream that ends with a status at once.
 
 use std::{
     future::pending,
@@ -22,6 +22,7 @@ use std::{
 use bytes::{Buf as _, Bytes};
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body as HttpBody, Frame};
+use tara_export_telemetry::names;
 use tokio::{
     sync::Notify,
     task::AbortHandle,
@@ -32,46 +33,44 @@ use tonic::{Status, body::Body};
 
 use super::{
     admitted::Admitted,
-    readers::{Ending, ReadPermit, Standing},
+    readers::{EndPriority, EndReason, ReadPermit},
     status::stream_ended_early,
     stream_reset,
-    unsent::{Handed, Unsent},
+    unsent::{HandedOver, Unsent},
 };
-use crate::telemetry::names;
 
-/// The most that is handed over at once: the size of HTTP/2's frames, and what a connection holds of
-/// a stream whose window is closed.
+/// The largest piece: the size of HTTP/2's frames, and the bytes that a connection buffers of a stream whose window is
+/// closed.
 const PIECE_BYTES: usize = 16 * 1024;
-/// The most of a frame that is handed over last. The connection accepts a piece whole when the reader's
-/// window has room for one byte of it, and so can keep the last one for good, after the answer has ended
-/// and its room was returned.
+/// The largest last piece of a frame. The connection accepts a complete piece if the reader's window has capacity for
+/// one byte, and can therefore keep the last piece after the response has ended and returned its reservation.
 const LAST_PIECE_BYTES: usize = 256;
-/// The most of a message that is kept for a reader that does not read, so that it gets whole messages.
-const KEPT_BYTES: usize = 128 * 1024;
-/// How long a stream that ended early may stay unread at least before it is reset; a longer idle timeout
-/// counts for this too.
+/// The largest rest of a message that is kept for an idle reader, so that it gets complete messages.
+const KEPT_LIMIT_BYTES: usize = 128 * 1024;
+/// The minimum time that a stream that ended early may stay unread before it is reset. A longer idle timeout applies
+/// here too.
 const RESET_AFTER: Duration = Duration::from_secs(5);
 
-/// Limits on one answer.
+/// Limits on one response.
 #[derive(Debug, Clone)]
-pub struct AnswerLimits {
-    /// How long its reader may take nothing (`READ_IDLE_TIMEOUT`).
+pub struct ResponseLimits {
+    /// How long its reader may read nothing (`READ_IDLE_TIMEOUT`).
     pub idle_timeout: Duration,
     /// When it ends at the latest (`MAX_STREAM_TIME`).
-    pub until: Option<Instant>,
-    /// What its connection has not sent.
+    pub deadline: Option<Instant>,
+    /// The unsent bytes of its connection.
     pub unsent: Option<Arc<Unsent>>,
 }
 
-/// The same response within these limits. Belongs below what makes gRPC-Web of it, and above the API,
-/// whose reservation it keeps until the body is dropped.
-pub fn guard<B>(mut response: http::Response<B>, limits: AnswerLimits) -> http::Response<Body>
+/// Applies the limits to a response. Must be inside of gRPC-Web and outside of the API, whose reservation it keeps
+/// until the body is dropped.
+pub fn guard<B>(mut response: http::Response<B>, limits: ResponseLimits) -> http::Response<Body>
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let permit = response.extensions_mut().remove::<Admitted<ReadPermit>>();
-    let permit = permit.and_then(|admitted| admitted.taken());
+    let permit = permit.and_then(|admitted| admitted.take());
     response.map(|body| {
         let body = Body::new(body);
         if body.is_end_stream() { body } else { Body::new(GuardedBody::new(body, limits, permit)) }
@@ -79,58 +78,58 @@ where
 }
 
 struct GuardedBody {
-    answer: Arc<Answer>,
-    limits: AnswerLimits,
+    shared: Arc<SharedResponse>,
+    limits: ResponseLimits,
     watching: AbortHandle,
 }
 
-/// What the body, its timer and the limits on all readers share.
-pub(super) struct Answer {
+/// A response, shared by its body, its timer and the limits on all readers.
+pub(super) struct SharedResponse {
     state: Mutex<State>,
     ended: Notify,
     started: Instant,
-    /// Resets its stream.
+    /// Resets its stream if it is cancelled.
     reset: Option<CancellationToken>,
 }
 
 struct State {
-    /// `None` once it has ended.
+    /// `None` once the response has ended.
     source: Option<Body>,
-    /// What is left of the frame that is being handed over.
+    /// The unsent rest of the current frame.
     rest: Bytes,
-    /// The piece that was handed over last, until the connection has accepted it.
-    handed: Option<Handed>,
+    /// The last piece, until the connection has accepted it.
+    handed_over: Option<HandedOver>,
     /// The status of an early end, until it is sent.
     early_end: Option<HeaderMap>,
-    /// Since when it is the reader's turn; `None` while it is the source's.
-    readers_turn: Option<Instant>,
+    /// Since when it waits for the reader. `None` while it waits for the source.
+    waiting_since: Option<Instant>,
     waker: Option<Waker>,
     permit: Option<ReadPermit>,
 }
 
 impl GuardedBody {
-    fn new(body: Body, limits: AnswerLimits, permit: Option<ReadPermit>) -> Self {
-        let ending = permit.as_ref().and_then(ReadPermit::ending);
+    fn new(body: Body, limits: ResponseLimits, permit: Option<ReadPermit>) -> Self {
+        let shutdown = permit.as_ref().and_then(ReadPermit::shutdown_token);
         let state = State {
             source: Some(body),
             rest: Bytes::new(),
-            handed: None,
+            handed_over: None,
             early_end: None,
-            readers_turn: Some(Instant::now()),
+            waiting_since: Some(Instant::now()),
             waker: None,
             permit,
         };
-        let answer = Arc::new(Answer {
+        let shared = Arc::new(SharedResponse {
             state: Mutex::new(state),
             ended: Notify::new(),
             started: Instant::now(),
-            reset: stream_reset::current(),
+            reset: stream_reset::current_reset_token(),
         });
-        if let Some(permit) = &answer.lock().permit {
-            permit.belongs_to(&answer);
+        if let Some(permit) = &shared.lock().permit {
+            permit.set_response(&shared);
         }
-        let watching = tokio::spawn(watch(answer.clone(), limits.clone(), ending));
-        Self { answer, limits, watching: watching.abort_handle() }
+        let watching = tokio::spawn(watch(shared.clone(), limits.clone(), shutdown));
+        Self { shared, limits, watching: watching.abort_handle() }
     }
 }
 
@@ -142,32 +141,33 @@ impl HttpBody for GuardedBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let mut state = self.answer.lock();
+        let mut state = self.shared.lock();
         if let Some(unsent) = &self.limits.unsent {
-            if let Some(handed) = state.handed.take() {
-                unsent.accepted(handed);
+            if let Some(handed_over) = state.handed_over.take() {
+                unsent.accepted(handed_over);
             }
-            // It is still the reader's turn.
-            if !unsent.has_room(context) {
+            // Still waits for the reader.
+            if !unsent.has_capacity(context) {
                 state.waker = Some(context.waker().clone());
                 return Poll::Pending;
             }
         }
-        if self.limits.until.is_some_and(|until| until <= Instant::now()) {
-            state.end(Ending::StreamTime, self.limits.idle_timeout);
+        if self.limits.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            state.end(EndReason::StreamTime, self.limits.idle_timeout);
         }
         let polled = state.poll(context);
         match &polled {
             Poll::Ready(frame) => {
-                state.readers_turn = Some(Instant::now());
+                state.waiting_since = Some(Instant::now());
                 let size_bytes = frame
                     .as_ref()
                     .and_then(|frame| frame.as_ref().ok()?.data_ref().map(Bytes::len));
                 let unsent = self.limits.unsent.as_ref();
-                state.handed = unsent.zip(size_bytes).map(|(unsent, size)| unsent.handing(size));
+                state.handed_over =
+                    unsent.zip(size_bytes).map(|(unsent, size)| unsent.hand_over(size));
             }
             Poll::Pending => {
-                state.readers_turn = None;
+                state.waiting_since = None;
                 state.waker = Some(context.waker().clone());
             }
         }
@@ -175,7 +175,7 @@ impl HttpBody for GuardedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        let state = self.answer.lock();
+        let state = self.shared.lock();
         state.rest.is_empty()
             && state.early_end.is_none()
             && state.source.as_ref().is_none_or(HttpBody::is_end_stream)
@@ -185,7 +185,7 @@ impl HttpBody for GuardedBody {
 impl Drop for GuardedBody {
     fn drop(&mut self) {
         self.watching.abort();
-        self.answer.clear();
+        self.shared.clear();
     }
 }
 
@@ -219,8 +219,7 @@ impl State {
         }
     }
 
-    /// A copy, because a slice would keep the whole frame in memory for as long as the connection has
-    /// it.
+    /// Copies the piece, because a slice would keep the complete frame in memory until the connection has sent it.
     fn next_piece(&mut self) -> Frame<Bytes> {
         let size_bytes = match self.rest.len().checked_sub(LAST_PIECE_BYTES) {
             Some(before_last @ 1..) => before_last.min(PIECE_BYTES),
@@ -234,49 +233,51 @@ impl State {
         Frame::data(piece)
     }
 
-    /// Ends the answer early. Returns what is to be dropped without the lock.
-    fn end(&mut self, ending: Ending, idle_timeout: Duration) -> Option<Body> {
+    /// Ends the response early. Returns the source, which must be dropped without the lock.
+    fn end(&mut self, reason: EndReason, idle_timeout: Duration) -> Option<Body> {
         let source = self.source.take()?;
-        self.early_end = Some(ended_early(ending, idle_timeout));
-        if matches!(ending, Ending::Idle | Ending::Contended) && self.rest.len() > KEPT_BYTES {
+        self.early_end = Some(early_end_trailers(reason, idle_timeout));
+        if matches!(reason, EndReason::Idle | EndReason::Contended)
+            && self.rest.len() > KEPT_LIMIT_BYTES
+        {
             self.rest = Bytes::new();
         }
         if let Some(permit) = &mut self.permit {
-            permit.ended_early();
+            permit.release_early();
         }
-        names::ANSWERS_ENDED_EARLY.add(1, [ending.as_str()]);
+        names::RESPONSES_ENDED_EARLY.add(1, [reason.as_str()]);
         Some(source)
     }
 }
 
-impl Answer {
+impl SharedResponse {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For how long its reader has taken nothing.
+    /// How long its reader has read nothing.
     fn idle_for(&self) -> Duration {
-        self.lock().readers_turn.map_or(Duration::ZERO, |since| since.elapsed())
+        self.lock().waiting_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// How ready it is to be ended for other callers; `None` if it must not be.
-    pub(super) fn standing(&self) -> Option<Standing> {
+    /// The priority of ending it for other callers. `None` if it must not be ended.
+    pub(super) fn end_priority(&self) -> Option<EndPriority> {
         let ended = self.lock().source.is_none();
-        Standing::of(self.started.elapsed(), self.idle_for(), ended)
+        EndPriority::of(self.started.elapsed(), self.idle_for(), ended)
     }
 
-    /// Ends its stream without a status, if it can.
+    /// Resets its stream without a status, if possible.
     pub(super) fn reset(&self) {
         if let Some(reset) = &self.reset {
             reset.cancel();
         }
     }
 
-    /// Ends it early.
-    pub(super) fn end(&self, ending: Ending, idle_timeout: Duration) {
+    /// Ends the response early.
+    pub(super) fn end(&self, reason: EndReason, idle_timeout: Duration) {
         let (source, waker) = {
             let mut state = self.lock();
-            (state.end(ending, idle_timeout), state.waker.take())
+            (state.end(reason, idle_timeout), state.waker.take())
         };
         drop(source);
         self.ended.notify_one();
@@ -292,23 +293,27 @@ impl Answer {
     }
 }
 
-/// Ends an answer that must end, and resets its stream if that does not help.
-async fn watch(answer: Arc<Answer>, limits: AnswerLimits, ending: Option<CancellationToken>) {
+/// Ends a response that must end, and resets its stream if the reader does not read the status.
+async fn watch(
+    shared: Arc<SharedResponse>,
+    limits: ResponseLimits,
+    shutdown: Option<CancellationToken>,
+) {
     let at_stream_time = async {
-        match limits.until {
-            Some(until) => sleep_until(until).await,
+        match limits.deadline {
+            Some(deadline) => sleep_until(deadline).await,
             None => pending().await,
         }
     };
     let at_shutdown = async {
-        match ending {
-            Some(ending) => ending.cancelled_owned().await,
+        match shutdown {
+            Some(shutdown) => shutdown.cancelled_owned().await,
             None => pending().await,
         }
     };
     let when_idle = async {
         loop {
-            let left = limits.idle_timeout.saturating_sub(answer.idle_for());
+            let left = limits.idle_timeout.saturating_sub(shared.idle_for());
             if left.is_zero() {
                 break;
             }
@@ -316,36 +321,36 @@ async fn watch(answer: Arc<Answer>, limits: AnswerLimits, ending: Option<Cancell
         }
     };
     let cause = tokio::select! {
-        () = at_shutdown => Some(Ending::Shutdown),
-        () = at_stream_time => Some(Ending::StreamTime),
-        () = answer.ended.notified() => None,
-        () = when_idle => Some(Ending::Idle),
+        () = at_shutdown => Some(EndReason::Shutdown),
+        () = at_stream_time => Some(EndReason::StreamTime),
+        () = shared.ended.notified() => None,
+        () = when_idle => Some(EndReason::Idle),
     };
     if let Some(cause) = cause {
-        answer.end(cause, limits.idle_timeout);
+        shared.end(cause, limits.idle_timeout);
     }
     sleep(RESET_AFTER.max(limits.idle_timeout)).await;
-    answer.reset();
+    shared.reset();
 }
 
-fn ended_early(ending: Ending, idle_timeout: Duration) -> HeaderMap {
+fn early_end_trailers(reason: EndReason, idle_timeout: Duration) -> HeaderMap {
     const RESUME: &str =
         "watch the export again, or continue the download at the offset after the last byte";
-    let message = match ending {
-        Ending::StreamTime => {
-            format!("the time limit of this server's answers is over (MAX_STREAM_TIME): {RESUME}")
+    let message = match reason {
+        EndReason::StreamTime => {
+            format!("the response reached the time limit (MAX_STREAM_TIME): {RESUME}")
         }
-        Ending::Idle => format!(
-            "the answer was not read for {} (READ_IDLE_TIMEOUT): {RESUME}",
+        EndReason::Idle => format!(
+            "the response was not read for {} (READ_IDLE_TIMEOUT): {RESUME}",
             humantime::format_duration(idle_timeout)
         ),
-        Ending::Contended => format!(
-            "other callers wait for room to read (MAX_CONCURRENT_DOWNLOADS, MAX_READ_MEMORY): {RESUME}"
+        EndReason::Contended => format!(
+            "the response was ended for another caller (MAX_CONCURRENT_DOWNLOADS, MAX_READ_MEMORY): {RESUME}"
         ),
-        Ending::Shutdown => format!("the server is shutting down: {RESUME}"),
+        EndReason::Shutdown => format!("the server is shutting down: {RESUME}"),
     };
     let mut trailers = HeaderMap::new();
-    // Fails only for texts that are not headers, and these are constants.
+    // Fails only for texts that are not valid in headers, and these texts are constants.
     if stream_ended_early(&message).add_header(&mut trailers).is_err() {
         trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("14"));
     }

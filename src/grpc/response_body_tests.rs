@@ -4,23 +4,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{StreamExt as _, stream};
 use http_body_util::{BodyExt as _, StreamBody};
+use tara_export_limits::CallerKey;
 use tokio::time::advance;
 use tonic::Code;
 
 use super::*;
-use crate::{
-    grpc::readers::{ReadLimits, Readers},
-    limits::CallerKey,
-};
+use crate::grpc::readers::{ReadLimits, Readers};
 
 const IDLE: Duration = Duration::from_secs(30);
 const MIB: usize = 1024 * 1024;
 
-fn limits() -> AnswerLimits {
-    AnswerLimits { idle_timeout: IDLE, until: None, unsent: None }
+fn limits() -> ResponseLimits {
+    ResponseLimits { idle_timeout: IDLE, deadline: None, unsent: None }
 }
 
-/// A body of these frames that ends never, and whether it was dropped.
+/// A body of these frames that never ends, and whether it was dropped.
 fn endless(frames: Vec<Bytes>) -> (Body, Arc<AtomicBool>) {
     struct Dropped(Arc<AtomicBool>);
     impl Drop for Dropped {
@@ -37,7 +35,7 @@ fn endless(frames: Vec<Bytes>) -> (Body, Arc<AtomicBool>) {
     (Body::new(StreamBody::new(frames)), dropped)
 }
 
-/// A guarded answer of two mebibytes and more.
+/// A guarded response of two mebibytes that does not end.
 fn guarded(permit: Option<ReadPermit>) -> (Body, Arc<AtomicBool>) {
     let (body, dropped) = endless(vec![Bytes::from(vec![7; MIB]), Bytes::from(vec![8; MIB])]);
     let mut response = http::Response::new(body);
@@ -51,8 +49,8 @@ async fn data(body: &mut Body) -> Bytes {
     body.frame().await.unwrap().unwrap().into_data().unwrap()
 }
 
-/// Lets timers that are due run.
-async fn pass(time: Duration) {
+/// Advances the time, and runs the timers that are due.
+async fn advance_by(time: Duration) {
     for _ in 0..4 {
         advance(time / 4).await;
         tokio::task::yield_now().await;
@@ -74,7 +72,7 @@ async fn end(body: &mut Body) -> (Status, usize) {
 }
 
 #[tokio::test]
-async fn answers_arrive_whole_in_small_pieces() {
+async fn response_arrives_complete_in_small_pieces() {
     let content: Vec<u8> = (0..100_000).map(|at| at as u8).collect();
     let frames = [Bytes::from(content.clone()), Bytes::from_static(b"end")];
     let frames = stream::iter(frames.map(|data| Ok::<_, Status>(Frame::data(data))));
@@ -86,54 +84,55 @@ async fn answers_arrive_whole_in_small_pieces() {
         pieces.push(data.len());
         received.extend_from_slice(&data);
     }
-    // The end of each message stays behind until its reader has room for all before it.
+    // The end of each message is sent separately, after the rest of the message.
     let last = content.len() - LAST_PIECE_BYTES;
     let rest = last % PIECE_BYTES;
-    let whole = vec![PIECE_BYTES; last / PIECE_BYTES];
-    assert_eq!(pieces, [&whole[..], &[rest, LAST_PIECE_BYTES, 3]].concat());
+    let full_pieces = vec![PIECE_BYTES; last / PIECE_BYTES];
+    assert_eq!(pieces, [&full_pieces[..], &[rest, LAST_PIECE_BYTES, 3]].concat());
     assert!(received == [&content[..], b"end"].concat());
 }
 
 #[tokio::test(start_paused = true)]
-async fn source_is_dropped_when_its_reader_takes_nothing() {
+async fn idle_reader_drops_the_source() {
     let (mut body, dropped) = guarded(None);
     data(&mut body).await;
-    pass(IDLE - Duration::from_secs(1)).await;
+    advance_by(IDLE - Duration::from_secs(1)).await;
     data(&mut body).await;
-    pass(IDLE - Duration::from_secs(1)).await;
+    advance_by(IDLE - Duration::from_secs(1)).await;
     assert!(!dropped.load(Ordering::SeqCst));
-    pass(Duration::from_secs(2)).await;
+    advance_by(Duration::from_secs(2)).await;
     assert!(dropped.load(Ordering::SeqCst));
     let (status, size_bytes) = end(&mut body).await;
     assert_eq!(status.code(), Code::Unavailable);
     assert!(status.message().contains("READ_IDLE_TIMEOUT"), "{status:?}");
-    assert_eq!(size_bytes, 0, "more of a large message than is kept");
+    assert_eq!(size_bytes, 0, "the rest of a large message is not kept");
     assert!(body.frame().await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn reader_gets_the_rest_of_a_small_message() {
-    let (body, _) = endless(vec![Bytes::from(vec![7; KEPT_BYTES]), Bytes::from(vec![8; MIB])]);
+async fn idle_reader_gets_rest_of_small_message() {
+    let (body, _) =
+        endless(vec![Bytes::from(vec![7; KEPT_LIMIT_BYTES]), Bytes::from(vec![8; MIB])]);
     let mut body = guard(http::Response::new(body), limits()).into_body();
     let first = data(&mut body).await.len();
-    pass(IDLE * 2).await;
+    advance_by(IDLE * 2).await;
     let (status, size_bytes) = end(&mut body).await;
     assert_eq!(status.code(), Code::Unavailable);
-    assert_eq!(first + size_bytes, KEPT_BYTES);
+    assert_eq!(first + size_bytes, KEPT_LIMIT_BYTES);
 }
 
 #[tokio::test(start_paused = true)]
-async fn answer_that_waits_for_the_server_is_not_idle() {
+async fn response_that_waits_for_the_server_is_not_idle() {
     let (body, dropped) = endless(vec![Bytes::from_static(b"event")]);
     let mut body = guard(http::Response::new(body), limits()).into_body();
     data(&mut body).await;
     assert!(futures::poll!(body.frame()).is_pending());
-    pass(IDLE * 10).await;
+    advance_by(IDLE * 10).await;
     assert!(!dropped.load(Ordering::SeqCst));
 }
 
 #[tokio::test(start_paused = true)]
-async fn stream_that_is_never_read_again_is_reset() {
+async fn unread_stream_is_reset() {
     let started = Instant::now();
     let stream = async {
         let (mut body, _) = guarded(None);
@@ -144,45 +143,45 @@ async fn stream_that_is_never_read_again_is_reset() {
     assert_eq!(started.elapsed(), IDLE * 2);
 }
 
-fn readers(downloads: u32, ending: &CancellationToken) -> Readers {
+fn readers(downloads: u32, shutdown: &CancellationToken) -> Readers {
     let limits = ReadLimits {
         memory_bytes: 64 * MIB as u64,
         download_bytes: MIB as u64,
         downloads,
-        patience: Duration::from_secs(2),
+        admission_timeout: Duration::from_secs(2),
     };
-    Readers::new(limits, ending.clone()).unwrap()
+    Readers::new(limits, shutdown.clone()).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
-async fn idle_download_ends_for_a_caller_with_less() {
+async fn idle_download_ends_for_caller_with_fewer() {
     let readers = readers(2, &CancellationToken::new());
     let (greedy, other) = (CallerKey::named("greedy"), CallerKey::named("other"));
-    let (mut first, _) = guarded(Some(readers.download(&greedy).await.unwrap()));
-    let (mut second, _) = guarded(Some(readers.download(&greedy).await.unwrap()));
+    let (mut first, _) = guarded(Some(readers.reserve_download(&greedy).await.unwrap()));
+    let (mut second, _) = guarded(Some(readers.reserve_download(&greedy).await.unwrap()));
     data(&mut first).await;
-    pass(Duration::from_secs(2)).await;
-    // The second is read.
+    advance_by(Duration::from_secs(2)).await;
+    // The second download is read.
     data(&mut second).await;
-    let permit = readers.download(&other).await.unwrap();
+    let permit = readers.reserve_download(&other).await.unwrap();
     let (status, _) = end(&mut first).await;
     assert!(status.message().contains("MAX_CONCURRENT_DOWNLOADS"), "{status:?}");
     data(&mut second).await;
-    // Both have one now: no more ends for either.
-    pass(Duration::from_secs(2)).await;
-    let overloaded = readers.download(&other).await.unwrap_err();
+    // Both callers have one download now: no other ends.
+    advance_by(Duration::from_secs(2)).await;
+    let overloaded = readers.reserve_download(&other).await.unwrap_err();
     assert_eq!(overloaded.setting, "MAX_CONCURRENT_DOWNLOADS");
     data(&mut second).await;
     drop((permit, second));
-    readers.download(&other).await.unwrap();
+    readers.reserve_download(&other).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn download_that_is_read_has_its_time_before_it_ends_for_others() {
+async fn active_download_ends_for_others_after_its_read_time() {
     let readers = readers(2, &CancellationToken::new());
     let (greedy, other) = (CallerKey::named("greedy"), CallerKey::named("other"));
-    let (mut first, _) = guarded(Some(readers.download(&greedy).await.unwrap()));
-    let (mut second, _) = guarded(Some(readers.download(&greedy).await.unwrap()));
+    let (mut first, _) = guarded(Some(readers.reserve_download(&greedy).await.unwrap()));
+    let (mut second, _) = guarded(Some(readers.reserve_download(&greedy).await.unwrap()));
     for refused in [true, false] {
         let reading = async {
             loop {
@@ -193,7 +192,7 @@ async fn download_that_is_read_has_its_time_before_it_ends_for_others() {
             }
         };
         let permit = tokio::select! {
-            permit = readers.download(&other) => permit,
+            permit = readers.reserve_download(&other) => permit,
             () = reading => unreachable!(),
         };
         assert_eq!(permit.is_err(), refused);
@@ -203,13 +202,13 @@ async fn download_that_is_read_has_its_time_before_it_ends_for_others() {
 }
 
 #[tokio::test]
-async fn downloads_end_at_once_when_the_server_stops() {
-    let ending = CancellationToken::new();
-    let readers = readers(2, &ending);
+async fn downloads_end_at_once_at_shutdown() {
+    let shutdown = CancellationToken::new();
+    let readers = readers(2, &shutdown);
     let caller = CallerKey::server();
-    let (mut unread, dropped) = guarded(Some(readers.download(&caller).await.unwrap()));
+    let (mut unread, dropped) = guarded(Some(readers.reserve_download(&caller).await.unwrap()));
     data(&mut unread).await;
-    ending.cancel();
+    shutdown.cancel();
     while !dropped.load(Ordering::SeqCst) {
         tokio::task::yield_now().await;
     }
@@ -218,14 +217,14 @@ async fn downloads_end_at_once_when_the_server_stops() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn small_answers_do_not_wait_for_large_ones() {
+async fn small_response_does_not_wait_for_large_ones() {
     let readers = readers(2, &CancellationToken::new());
     let caller = CallerKey::server();
-    let all = readers.answer(&caller, u64::MAX).await.unwrap();
-    let overloaded = readers.answer(&caller, 2 * MIB as u64).await.unwrap_err();
+    let all = readers.reserve_response(&caller, u64::MAX).await.unwrap();
+    let overloaded = readers.reserve_response(&caller, 2 * MIB as u64).await.unwrap_err();
     assert_eq!(overloaded.setting, "MAX_READ_MEMORY");
-    let mut small = readers.answer(&caller, 1024).await.unwrap();
-    // One that turns out to be large waits, and keeps what it has.
+    let mut small = readers.reserve_response(&caller, 1024).await.unwrap();
+    // A response that turns out to be large waits, and keeps its reservation.
     assert!(small.grow_to(2 * MIB as u64).await.is_err());
     drop(all);
     small.grow_to(2 * MIB as u64).await.unwrap();

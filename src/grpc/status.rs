@@ -1,56 +1,58 @@
-//! Errors as gRPC statuses: the one table, and the `google.rpc` details every status carries.
+//! Errors as gRPC statuses: the table of codes, and the `google.rpc` details of every status.
 
 use std::{collections::HashMap, fmt, time::Duration};
 
+use tara_export_auth::Role;
+use tara_export_bundle::ExportId;
+use tara_export_catalog::{LinkError, ReadError};
+use tara_export_store::StoreError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
-    auth::Role,
-    bundle::ExportId,
-    catalog::{LinkError, ReadError},
-    export::{DocumentProblem, FailureReason, JournalErrorKind, NoRoom, Overloaded, StartError},
-    store::StoreError,
-    telemetry::names::{self, NONE},
+    export::{
+        AdmissionError, DocumentProblem, FailureReason, JournalErrorKind, Overloaded, StartError,
+    },
     upload::UploadError,
 };
 
 /// The domain of every ErrorInfo.
 pub const DOMAIN: &str = "tara.export.v1";
 
-/// A pause after which trying again makes sense.
+/// The delay after which callers should retry.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
-/// Violations' texts a status carries: it travels in HTTP headers, which clients limit to some
-/// 16 KiB, and base64 adds a third.
+/// The limit of all violation texts in a status: it is sent in HTTP headers, which clients limit to about 16 KiB, and
+/// base64 adds a third.
 const VIOLATIONS_LIMIT_BYTES: usize = 6 * 1024;
-/// Longest text that a status repeats whole: a caller's own keys and values stand in some, and
-/// headers write each of their bytes as three.
+/// The longest text in a status. Some texts contain a caller's keys and values, and headers encode each of their bytes
+/// as three.
 const TEXT_LIMIT_BYTES: usize = 1024;
 
-/// The reason of what does not arrive in time.
+/// The reason if a request does not arrive in time.
 pub(super) const REQUEST_TOO_SLOW: &str = "REQUEST_TOO_SLOW";
-/// The reason of what is refused for its size.
+/// The reason if a request is refused because of its size.
 pub(super) const REQUEST_TOO_LARGE: &str = "REQUEST_TOO_LARGE";
 
-/// The table: what a failure's reason means for the caller.
+/// The table of codes for the reasons of failures.
 fn code_of(reason: FailureReason) -> Code {
     match reason {
-        // Trying again may help.
+        // A retry may succeed.
         FailureReason::StoreUnavailable => Code::Unavailable,
-        // An operator must act first. Not PERMISSION_DENIED: it is not the caller who was refused.
+        // An operator must act first. Not PERMISSION_DENIED: the store refused the server, not the caller.
         FailureReason::StoreDenied
         | FailureReason::StoreMisconfigured
+        | FailureReason::Archived
         | FailureReason::StoreUnsafe => Code::FailedPrecondition,
         FailureReason::LocalStoreFull => Code::ResourceExhausted,
         FailureReason::DataLoss => Code::DataLoss,
         FailureReason::RequestIdReused => Code::AlreadyExists,
-        // Another document, or another object, must be named.
-        FailureReason::SourceLost => Code::FailedPrecondition,
+        // The caller must name another document or object.
+        FailureReason::SourceLost | FailureReason::StoreChanged => Code::FailedPrecondition,
         FailureReason::Internal => Code::Internal,
     }
 }
 
-/// A status with an ErrorInfo, and a RetryInfo where waiting helps.
+/// A status with an ErrorInfo, and a RetryInfo if waiting helps.
 pub(super) fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
     with_metadata(code, reason, message, [])
 }
@@ -61,7 +63,7 @@ fn with_metadata<const N: usize>(
     message: impl Into<String>,
     metadata: [(&str, String); N],
 ) -> Status {
-    let message = shortened(message.into());
+    let message = truncated(message.into());
     let metadata: HashMap<String, String> =
         metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
@@ -74,17 +76,17 @@ fn with_metadata<const N: usize>(
     Status::with_error_details(code, message, details)
 }
 
-/// The status that ends the stream of a failed export, and that refuses one.
-pub(super) fn failed(reason: FailureReason, message: &str) -> Status {
+/// The status of an export that failed or was refused.
+pub(super) fn failure_status(reason: FailureReason, message: &str) -> Status {
     status(code_of(reason), reason.as_str(), message)
 }
 
-/// A fault of this program, without its details: those are in the log.
-pub fn internal_fault() -> Status {
-    failed(FailureReason::Internal, "a fault of this server: its log says more")
+/// An internal error. The status has no details; they are in the log.
+pub fn internal_error() -> Status {
+    failure_status(FailureReason::Internal, "internal error: see the server's log")
 }
 
-/// A request's faults, each with its field: as many as a status carries, and how many there are.
+/// The invalid fields of a request: as many as fit into a status, and their total number.
 #[derive(Debug, Default)]
 pub(super) struct Violations {
     shown: Vec<(String, String)>,
@@ -93,27 +95,27 @@ pub(super) struct Violations {
 }
 
 impl Violations {
-    /// Adds a fault of a field, named as in the proto. Beyond what a status carries it is only counted, and
-    /// the field is not even written out.
+    /// Adds an invalid field, named as in the proto. If the status is full, the field is only counted and not
+    /// formatted.
     pub(super) fn add(&mut self, field: impl fmt::Display, description: impl fmt::Display) {
         self.total += 1;
         if self.shown_bytes > VIOLATIONS_LIMIT_BYTES {
             return;
         }
-        let (field, description) = (Shortened::of(field), Shortened::of(description));
+        let (field, description) = (Truncated::of(field), Truncated::of(description));
         self.shown_bytes += field.len() + description.len();
-        // The first is always shown.
+        // The first is always included.
         if self.shown_bytes <= VIOLATIONS_LIMIT_BYTES || self.shown.is_empty() {
             self.shown.push((field, description));
         }
     }
 
-    /// The value, unless there are faults.
+    /// Returns the value if there are no violations.
     pub(super) fn into_result<T>(self, value: T) -> Result<T, Status> {
         if self.total == 0 { Ok(value) } else { Err(self.into_status()) }
     }
 
-    /// INVALID_ARGUMENT with every fault, as far as a status can carry them.
+    /// INVALID_ARGUMENT with the violations that fit into a status.
     pub(super) fn into_status(self) -> Status {
         let Self { shown, total, .. } = self;
         let mut details = ErrorDetails::with_error_info("INVALID_REQUEST", DOMAIN, HashMap::new());
@@ -121,15 +123,15 @@ impl Violations {
             details.add_bad_request_violation(field, description);
         }
         if shown.len() < total {
-            let rest = format!("and {} more fields are wrong", total - shown.len());
+            let rest = format!("and {} more invalid fields", total - shown.len());
             details.add_bad_request_violation("", rest);
         }
         let first = shown.first().map(|(field, description)| format!("{field}: {description}"));
         let message = match (first, total) {
-            (Some(first), 1) => shortened(first),
+            (Some(first), 1) => truncated(first),
             (Some(first), _) => {
                 let rest = format!(" (and {} more: see the BadRequest details)", total - 1);
-                shortened(first) + &rest
+                truncated(first) + &rest
             }
             (None, _) => String::new(),
         };
@@ -137,38 +139,38 @@ impl Violations {
     }
 }
 
-/// A text that is cut while it is written: what is written may be as long as a request.
+/// A text that is truncated while it is written, because the input can be as long as a request.
 #[derive(Default)]
-struct Shortened(String);
+struct Truncated(String);
 
-impl Shortened {
+impl Truncated {
     fn of(text: impl fmt::Display) -> String {
         use fmt::Write as _;
 
-        let mut shortened = Self::default();
-        // Fails only where it is cut.
-        let is_whole = write!(shortened, "{text}").is_ok();
-        if !is_whole {
-            shortened.0.push('…');
+        let mut truncated = Self::default();
+        // Fails only if the text is truncated.
+        let is_complete = write!(truncated, "{text}").is_ok();
+        if !is_complete {
+            truncated.0.push('…');
         }
-        shortened.0
+        truncated.0
     }
 }
 
-impl fmt::Write for Shortened {
+impl fmt::Write for Truncated {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = TEXT_LIMIT_BYTES - self.0.len();
-        if text.len() <= room {
+        let free_bytes = TEXT_LIMIT_BYTES - self.0.len();
+        if text.len() <= free_bytes {
             self.0.push_str(text);
             return Ok(());
         }
-        self.0.push_str(&text[..text.floor_char_boundary(room)]);
+        self.0.push_str(&text[..text.floor_char_boundary(free_bytes)]);
         Err(fmt::Error)
     }
 }
 
-/// The text, cut where it is too long for a header.
-fn shortened(mut text: String) -> String {
+/// Truncates a text that is too long for a header.
+fn truncated(mut text: String) -> String {
     if text.len() > TEXT_LIMIT_BYTES {
         text.truncate(text.floor_char_boundary(TEXT_LIMIT_BYTES));
         text.push('…');
@@ -176,29 +178,35 @@ fn shortened(mut text: String) -> String {
     text
 }
 
-/// INVALID_ARGUMENT because of one field.
+/// INVALID_ARGUMENT for one field.
 pub(super) fn invalid(field: &str, description: impl fmt::Display) -> Status {
     let mut violations = Violations::default();
     violations.add(field, description);
     violations.into_status()
 }
 
-/// Nothing is known of the export.
+/// The export is unknown.
 pub(super) fn export_not_found(export_id: ExportId) -> Status {
-    let message = format!("exports/{export_id} is not known here");
+    let message = format!("exports/{export_id} is not known to this server");
     status(Code::NotFound, "EXPORT_NOT_FOUND", message)
 }
 
-/// The caller is known, and may not do this.
+/// The caller is authenticated, but lacks the required role.
 pub(super) fn role_missing(method: &str, roles: &[Role]) -> Status {
     let names: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
     let names = names.join(" or ");
-    let message = format!("{method} needs the role {names}");
+    let message = format!("{method} requires the role {names}");
     let metadata = [("role", names)];
     with_metadata(Code::PermissionDenied, "ROLE_MISSING", message, metadata)
 }
 
-/// All places of this setting are in use, also after a while.
+/// The request names no host, or a host that this server does not serve.
+pub(super) fn host_not_allowed(message: String) -> Status {
+    let metadata = [("setting", "ALLOWED_HOSTS".to_owned())];
+    with_metadata(Code::PermissionDenied, "HOST_NOT_ALLOWED", message, metadata)
+}
+
+/// The limit of this setting is reached, and no permit became free in time.
 pub(super) fn overloaded(setting: &str, message: impl Into<String>) -> Status {
     let metadata = [("setting", setting.to_owned())];
     with_metadata(Code::ResourceExhausted, "OVERLOADED", message, metadata)
@@ -228,30 +236,30 @@ impl From<StartError> for Status {
                 JournalErrorKind::Unavailable => {
                     status(Code::Unavailable, "JOURNAL_UNAVAILABLE", message)
                 }
-                // An operator must look before this id can be used here.
+                // An operator must act before this id can be used here.
                 JournalErrorKind::Conflict | JournalErrorKind::Unreadable => {
                     status(Code::FailedPrecondition, "JOURNAL_UNREADABLE", message)
                 }
             },
-            StartError::Moving => status(Code::Unavailable, "EXPORT_MOVING", message),
+            StartError::Syncing => status(Code::Unavailable, "EXPORT_MOVING", message),
             StartError::ShuttingDown => status(Code::Unavailable, "SHUTTING_DOWN", message),
-            StartError::Store { reason, .. } => failed(reason, &message),
+            StartError::Store(failure) => failure_status(failure.reason, &message),
             StartError::Document { number, problem } => document_status(number, problem),
-            StartError::Internal => failed(FailureReason::Internal, &message),
+            StartError::Internal => failure_status(FailureReason::Internal, &message),
         }
     }
 }
 
-/// A document that a request names can't be used: the field that names it is told.
+/// A document that a request names cannot be used. The status names the field.
 fn document_status(number: usize, problem: DocumentProblem) -> Status {
     let field = match &problem {
         DocumentProblem::Upload(UploadError::NotFound { .. } | UploadError::NotFinished { .. }) => {
             "upload"
         }
-        DocumentProblem::Upload(error) => return error.clone().into(),
+        DocumentProblem::Upload(error) => return upload_status(error),
         DocumentProblem::NotAllowed { .. } | DocumentProblem::NotFound { .. } => "s3.uri",
         DocumentProblem::TooLarge { field, .. } => field,
-        DocumentProblem::OtherDigest { .. } => "sha256",
+        DocumentProblem::DigestMismatch { .. } => "sha256",
     };
     let code = match &problem {
         DocumentProblem::Upload(UploadError::NotFound { .. }) => {
@@ -260,7 +268,7 @@ fn document_status(number: usize, problem: DocumentProblem) -> Status {
         DocumentProblem::Upload(_) => Some((Code::FailedPrecondition, "UPLOAD_NOT_FINISHED")),
         DocumentProblem::NotAllowed { .. } => Some((Code::PermissionDenied, "SOURCE_NOT_ALLOWED")),
         DocumentProblem::NotFound { .. } => Some((Code::NotFound, "SOURCE_NOT_FOUND")),
-        DocumentProblem::TooLarge { .. } | DocumentProblem::OtherDigest { .. } => None,
+        DocumentProblem::TooLarge { .. } | DocumentProblem::DigestMismatch { .. } => None,
     };
     let field = format!("documents[{number}].{field}");
     match code {
@@ -272,42 +280,34 @@ fn document_status(number: usize, problem: DocumentProblem) -> Status {
     }
 }
 
-impl From<UploadError> for Status {
-    fn from(error: UploadError) -> Self {
-        let message = error.to_string();
-        match error {
-            UploadError::TooLarge { .. } => invalid("size_bytes", message),
-            UploadError::DiskFull { .. } => {
-                status(Code::ResourceExhausted, "LOCAL_STORE_FULL", message)
-            }
-            UploadError::IdReused { .. } => {
-                status(Code::AlreadyExists, "UPLOAD_ID_REUSED", message)
-            }
-            UploadError::NotFound { .. } => status(Code::NotFound, "UPLOAD_NOT_FOUND", message),
-            UploadError::NotFinished { .. } => {
-                status(Code::FailedPrecondition, "UPLOAD_NOT_FINISHED", message)
-            }
-            UploadError::WrongOffset { committed_size_bytes, .. } => {
-                let metadata = [("committed_size_bytes", committed_size_bytes.to_string())];
-                with_metadata(Code::FailedPrecondition, "UPLOAD_OFFSET", message, metadata)
-            }
-            UploadError::WrongChunk { .. } | UploadError::WrongSize { .. } => {
-                invalid("data", message)
-            }
-            // Not to be gone on with: a new upload is.
-            UploadError::OtherDigest { .. } | UploadError::OtherBytes { .. } => {
-                status(Code::Aborted, "UPLOAD_ABORTED", message)
-            }
-            UploadError::BrokeOff { .. } => status(Code::Unavailable, "UPLOAD_BROKE_OFF", message),
-            UploadError::Overloaded { .. } => {
-                let metadata = [("setting", "MAX_CONCURRENT_UPLOADS".to_owned())];
-                with_metadata(Code::ResourceExhausted, "OVERLOADED", message, metadata)
-            }
-            UploadError::Store(error) => {
-                tracing::warn!(%error, "a store failed while it took an upload");
-                failed(FailureReason::from(&*error), &message)
-            }
+/// An upload failed or cannot be used.
+pub(super) fn upload_status(error: &UploadError) -> Status {
+    let message = error.to_string();
+    match error {
+        UploadError::TooLarge { .. } => invalid("size_bytes", message),
+        UploadError::DiskFull { .. } => {
+            status(Code::ResourceExhausted, "LOCAL_STORE_FULL", message)
         }
+        UploadError::IdReused { .. } => status(Code::AlreadyExists, "UPLOAD_ID_REUSED", message),
+        UploadError::NotFound { .. } => status(Code::NotFound, "UPLOAD_NOT_FOUND", message),
+        UploadError::NotFinished { .. } => {
+            status(Code::FailedPrecondition, "UPLOAD_NOT_FINISHED", message)
+        }
+        UploadError::WrongOffset { committed_size_bytes, .. } => {
+            let metadata = [("committed_size_bytes", committed_size_bytes.to_string())];
+            with_metadata(Code::FailedPrecondition, "UPLOAD_OFFSET_MISMATCH", message, metadata)
+        }
+        UploadError::WrongChunk { .. } | UploadError::WrongSize { .. } => invalid("data", message),
+        // The upload cannot continue; the caller must create a new one.
+        UploadError::DigestMismatch { .. } | UploadError::ConflictingBytes { .. } => {
+            status(Code::Aborted, "UPLOAD_ABORTED", message)
+        }
+        UploadError::Interrupted { .. } => status(Code::Unavailable, "UPLOAD_INTERRUPTED", message),
+        UploadError::Overloaded { .. } => {
+            let metadata = [("setting", "MAX_CONCURRENT_UPLOADS".to_owned())];
+            with_metadata(Code::ResourceExhausted, "OVERLOADED", message, metadata)
+        }
+        UploadError::Store(error) => failure_status(FailureReason::from(&**error), &message),
     }
 }
 
@@ -318,11 +318,11 @@ impl From<Overloaded> for Status {
     }
 }
 
-impl From<NoRoom> for Status {
-    fn from(error: NoRoom) -> Self {
+impl From<AdmissionError> for Status {
+    fn from(error: AdmissionError) -> Self {
         match error {
-            NoRoom::Overloaded(error) => error.into(),
-            NoRoom::TooLarge { .. } => {
+            AdmissionError::Overloaded(error) => error.into(),
+            AdmissionError::TooLarge { .. } => {
                 let metadata = [("setting", "MAX_REQUEST_MEMORY".to_owned())];
                 let message = error.to_string();
                 with_metadata(Code::ResourceExhausted, REQUEST_TOO_LARGE, message, metadata)
@@ -331,40 +331,30 @@ impl From<NoRoom> for Status {
     }
 }
 
-impl From<ReadError> for Status {
-    fn from(error: ReadError) -> Self {
-        let message = error.to_string();
-        match error {
-            ReadError::Store(error) => error.into(),
-            ReadError::DataLoss { .. } => {
-                names::DATA_LOSS.add(1, NONE);
-                tracing::error!(error = message, "data loss");
-                failed(FailureReason::DataLoss, &message)
-            }
-            ReadError::NoSuchArtifact { .. } => {
-                status(Code::NotFound, "ARTIFACT_NOT_FOUND", message)
-            }
+/// A bundle cannot be read, or does not match its manifest.
+pub(super) fn read_status(error: &ReadError) -> Status {
+    match error {
+        ReadError::Store(error) => store_status(error),
+        ReadError::DataLoss { .. } => failure_status(FailureReason::DataLoss, &error.to_string()),
+        ReadError::NoSuchArtifact { .. } => {
+            status(Code::NotFound, "ARTIFACT_NOT_FOUND", error.to_string())
         }
     }
 }
 
-impl From<LinkError> for Status {
-    fn from(error: LinkError) -> Self {
-        let message = error.to_string();
-        match error {
-            LinkError::Read(error) => error.into(),
-            LinkError::StoredLocally { .. } => {
-                status(Code::FailedPrecondition, "STORED_LOCALLY", message)
-            }
+/// A link cannot be created.
+pub(super) fn link_status(error: &LinkError) -> Status {
+    match error {
+        LinkError::Read(error) => read_status(error),
+        LinkError::StoredLocally { .. } => {
+            status(Code::FailedPrecondition, "STORED_LOCALLY", error.to_string())
         }
     }
 }
 
-impl From<StoreError> for Status {
-    fn from(error: StoreError) -> Self {
-        tracing::warn!(%error, "a store failed while reading");
-        failed(FailureReason::from(&error), &error.to_string())
-    }
+/// A store failed.
+pub(super) fn store_status(error: &StoreError) -> Status {
+    failure_status(FailureReason::from(error), &error.to_string())
 }
 
 #[cfg(test)]
@@ -373,7 +363,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_status_carries_one_error_info_and_waits_where_waiting_helps() {
+    fn status_has_error_info_and_retry_info_if_waiting_helps() {
         let overloaded = Overloaded { limit: "x".to_owned(), setting: "MAX_CONCURRENT_EXPORTS" };
         let first = ExportId::new(uuid::Uuid::nil());
         for (error, code, reason, waits) in [
@@ -398,17 +388,17 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_violations_fits_into_a_status() {
+    fn many_violations_fit_into_one_status() {
         let mut violations = Violations::default();
         for number in 0..10_000 {
-            violations.add(format!("review.suggestions[{number}].name"), "is there twice");
+            violations.add(format!("review.suggestions[{number}].name"), "is a duplicate");
         }
         let status = violations.into_status();
         assert!(status.details().len() < 12 * 1024);
         let details = status.get_error_details();
         let shown = &details.bad_request().unwrap().field_violations;
         assert!(shown.len() > 50);
-        assert!(shown.last().unwrap().description.contains("more fields are wrong"));
+        assert!(shown.last().unwrap().description.contains("more invalid fields"));
         assert!(status.message().contains("and 9999 more"));
     }
 }

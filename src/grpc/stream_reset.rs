@@ -1,8 +1,8 @@
-//! Resets one HTTP/2 stream that its reader does not read, without ending its connection.
+//! Resets one HTTP/2 stream that its reader does not read, without closing its connection.
 //!
-//! hyper sends a body's bytes when the reader's window has room, and does not look at the body until
-//! then. So a body cannot end its stream by itself. Each stream is a task of its own; ending the task
-//! resets the stream and frees what it holds.
+//! hyper sends a body's bytes when the reader's window has capacity, and does not poll the body until then. So a body
+//! cannot end its stream by itself. Each stream is a separate task; ending the task resets the stream and frees its
+//! resources.
 
 use std::future::Future;
 
@@ -19,7 +19,7 @@ pub async fn resettable(stream: impl Future<Output = ()> + Send) {
     reset.run_until_cancelled_owned(stream).await;
 }
 
-/// What resets the stream whose call this task answers. `None` outside of HTTP/2.
-pub(super) fn current() -> Option<CancellationToken> {
+/// The token that resets the current task's stream. `None` outside of HTTP/2.
+pub(super) fn current_reset_token() -> Option<CancellationToken> {
     STREAM.try_with(Clone::clone).ok()
 }

@@ -1,87 +1,86 @@
-//! How much a connection has accepted of answers that its socket has not taken.
+//! Bounds the bytes of responses that a connection has accepted and not written to its socket.
 //!
-//! A peer can open its HTTP/2 windows wide and not read its socket. What the server then buffers is
-//! bounded here for each connection, however many streams it has.
+//! A peer can open large HTTP/2 windows and not read its socket. This limit bounds what the server buffers for each
+//! connection, regardless of its number of streams.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Waker},
 };
 
-/// Bytes that the answers of one connection may hand over before its socket is written to.
-const UNSENT_BYTES: usize = 128 * 1024;
-/// Answers of one connection that wait, before it is checked which of them still do.
-const WAITING: usize = 1024;
+/// Bytes that the responses of one connection may hand over before its socket is written to.
+const UNSENT_LIMIT_BYTES: usize = 128 * 1024;
+/// Waiting responses of one connection at which all of them are woken, to drop those that have ended.
+const WAKER_LIMIT: usize = 1024;
 
-/// What one connection has accepted and not sent.
+/// The unsent bytes of one connection.
 #[derive(Debug, Default)]
 pub struct Unsent(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether the socket took nothing when it was last written to.
+    /// Whether the socket accepted nothing at the last write.
     is_blocked: bool,
-    /// Bytes accepted since the socket was last written to.
+    /// Bytes accepted since the last write to the socket.
     accepted_bytes: usize,
-    /// How often the socket was written to.
+    /// Number of writes to the socket.
     writes: u64,
-    waiting: Vec<Waker>,
+    wakers: Vec<Waker>,
 }
 
-/// Bytes of an answer that were handed to the connection, which accepts them when the reader's window
-/// has room.
+/// Bytes of a response that were handed to the connection, which accepts them when the reader's window has capacity.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Handed {
+pub(super) struct HandedOver {
     size_bytes: usize,
-    /// How often the socket had been written to before.
+    /// The number of writes at that time.
     writes: u64,
 }
 
 impl Unsent {
-    /// Notes that the socket was written to, and whether it took anything.
+    /// Records a write to the socket, and whether the socket accepted nothing.
     pub fn written(&self, is_blocked: bool) {
-        let waiting = {
+        let wakers = {
             let mut state = self.lock();
             state.is_blocked = is_blocked;
             state.accepted_bytes = 0;
             state.writes += 1;
-            if is_blocked { Vec::new() } else { std::mem::take(&mut state.waiting) }
+            if is_blocked { Vec::new() } else { std::mem::take(&mut state.wakers) }
         };
-        waiting.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Bytes of an answer that the connection is given now.
-    pub(super) fn handing(&self, size_bytes: usize) -> Handed {
-        Handed { size_bytes, writes: self.lock().writes }
+    /// Records that bytes of a response are handed to the connection now.
+    pub(super) fn hand_over(&self, size_bytes: usize) -> HandedOver {
+        HandedOver { size_bytes, writes: self.lock().writes }
     }
 
-    /// Notes that the connection accepted these bytes. They count only if the socket was not written to
-    /// since they were handed over: then they are certainly unsent, and the socket will be written to.
-    /// If it was, they may have been sent, and waiting for another write could last for ever.
-    pub(super) fn accepted(&self, handed: Handed) {
+    /// Records that the connection accepted these bytes. They count only if the socket was not written to since they
+    /// were handed over: then they are unsent, and another write follows. Otherwise they may have been sent, and
+    /// waiting for another write could last forever.
+    pub(super) fn accepted(&self, handed_over: HandedOver) {
         let mut state = self.lock();
-        if state.writes == handed.writes {
-            state.accepted_bytes += handed.size_bytes;
+        if state.writes == handed_over.writes {
+            state.accepted_bytes += handed_over.size_bytes;
         }
     }
 
-    /// Whether the connection may be given more. If not, the task is woken when it may.
-    pub(super) fn has_room(&self, context: &Context<'_>) -> bool {
+    /// Whether more bytes may be handed over. If not, the task is woken when they may.
+    pub(super) fn has_capacity(&self, context: &Context<'_>) -> bool {
         let mut state = self.lock();
-        if !state.is_blocked && state.accepted_bytes < UNSENT_BYTES {
+        if !state.is_blocked && state.accepted_bytes < UNSENT_LIMIT_BYTES {
             return true;
         }
-        if state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+        if state.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
             return false;
         }
-        // Streams that have ended leave their wakers: from time to time, those that have not say so.
-        let waiting = match state.waiting.len() {
-            WAITING => std::mem::take(&mut state.waiting),
+        // Ended streams leave their wakers. Waking all makes the active streams register again.
+        let wakers = match state.wakers.len() {
+            WAKER_LIMIT => std::mem::take(&mut state.wakers),
             _ => Vec::new(),
         };
-        state.waiting.push(context.waker().clone());
+        state.wakers.push(context.waker().clone());
         drop(state);
-        waiting.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(Waker::wake);
         false
     }
 
@@ -97,19 +96,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_is_accepted_after_the_socket_took_some() {
+    fn capacity_returns_after_the_socket_was_written() {
         let (unsent, waker) = (Unsent::default(), noop_waker());
         let context = Context::from_waker(&waker);
-        assert!(unsent.has_room(&context));
-        let (first, second) = (unsent.handing(UNSENT_BYTES), unsent.handing(UNSENT_BYTES));
+        assert!(unsent.has_capacity(&context));
+        let (first, second) =
+            (unsent.hand_over(UNSENT_LIMIT_BYTES), unsent.hand_over(UNSENT_LIMIT_BYTES));
         unsent.accepted(first);
-        assert!(!unsent.has_room(&context));
+        assert!(!unsent.has_capacity(&context));
         unsent.written(true);
-        assert!(!unsent.has_room(&context));
+        assert!(!unsent.has_capacity(&context));
         unsent.written(false);
-        assert!(unsent.has_room(&context));
-        // It may have been sent with the first.
+        assert!(unsent.has_capacity(&context));
+        // The second may have been sent with the first.
         unsent.accepted(second);
-        assert!(unsent.has_room(&context));
+        assert!(unsent.has_capacity(&context));
     }
 }

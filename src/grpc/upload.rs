@@ -1,4 +1,4 @@
-//! Uploads over gRPC: messages to bytes that follow an offset, and back.
+//! Uploads over gRPC: converts between messages and bytes from an offset on.
 
 use std::{
     sync::{
@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
+use tara_export_limits::CallerKey;
 use tokio::time::{self, Instant};
 use tonic::{Request, Status, Streaming};
 use tracing::Instrument as _;
@@ -19,12 +20,12 @@ use super::{
     admitted::Admitted,
     caller::key,
     convert::{optional_sha256, request_id, upload_id},
-    status::{Violations, internal_fault, invalid},
+    failures::upload_failed,
+    status::{Violations, internal_error, invalid},
 };
 use crate::{
-    limits::CallerKey,
     proto::{self, UploadDocumentRequest},
-    upload::{CHUNK_BYTES, IncomingBytes, UploadError, UploadStatus, UploadTurn, Uploads},
+    upload::{CHUNK_BYTES, IncomingBytes, UploadError, UploadPermit, UploadStatus, Uploads},
 };
 
 /// An upload as a message.
@@ -52,28 +53,30 @@ pub(super) async fn create(
         None
     });
     let size_bytes = u64::try_from(request.size_bytes).unwrap_or_else(|_| {
-        violations.add("size_bytes", "0 or more");
+        violations.add("size_bytes", "must be 0 or greater");
         0
     });
     let sha256 = optional_sha256("sha256", &request.sha256, &mut violations);
     violations.into_result(())?;
-    Ok(uploads.create(caller, id, size_bytes, sha256).await?)
+    uploads.create(caller, id, size_bytes, sha256).await.map_err(upload_failed)
 }
 
-/// Takes a stream of messages to its end. Goes on when the caller is gone, so that what came is noted.
+/// Receives a stream of messages until its end. Continues after the caller disconnects, so that received bytes are
+/// recorded.
 pub(super) async fn receive_stream(
     uploads: Uploads,
     request: Request<Streaming<UploadDocumentRequest>>,
 ) -> Result<UploadStatus, Status> {
-    let turn = turn(&uploads, &request).await?;
+    let permit = upload_permit(&uploads, &request).await?;
     let mut messages = request.into_inner();
-    let mut headway = Headway::new(uploads.idle_timeout());
-    let first = headway.next_message(&mut messages).await?;
+    let mut progress = ProgressTimeout::new(uploads.idle_timeout());
+    let first = progress.next_message(&mut messages).await?;
     let Some(first) = first else {
-        return Err(invalid("name", "required in the first message, and there is none"));
+        return Err(invalid("name", "is required in the first message, but no message arrived"));
     };
     let upload_id = upload_id(&first.name)?;
-    let offset = u64::try_from(first.offset).map_err(|_| invalid("offset", "0 or more"))?;
+    let offset =
+        u64::try_from(first.offset).map_err(|_| invalid("offset", "must be 0 or greater"))?;
     let is_finished = Arc::new(AtomicBool::new(false));
     let reader = MessageReader {
         messages,
@@ -81,99 +84,99 @@ pub(super) async fn receive_stream(
         upload_id,
         position: offset,
         is_finished: is_finished.clone(),
-        headway,
+        progress,
     };
     let pieces = stream::try_unfold(reader, MessageReader::next_piece).boxed();
     let incoming = IncomingBytes { offset, pieces, is_finished, chunk_bytes: None };
-    run(uploads, upload_id, incoming, turn).await
+    run(uploads, upload_id, incoming, permit).await
 }
 
-/// Takes one chunk.
+/// Receives one chunk.
 pub(super) async fn receive_chunk(
     uploads: Uploads,
     request: Request<proto::UploadChunkRequest>,
 ) -> Result<UploadStatus, Status> {
-    let turn = turn(&uploads, &request).await?;
+    let permit = upload_permit(&uploads, &request).await?;
     let proto::UploadChunkRequest { name, offset, data, finish } = request.into_inner();
     let upload_id = upload_id(&name)?;
-    let offset = u64::try_from(offset).map_err(|_| invalid("offset", "0 or more"))?;
+    let offset = u64::try_from(offset).map_err(|_| invalid("offset", "must be 0 or greater"))?;
     let incoming = IncomingBytes {
         offset,
         chunk_bytes: Some(data.len() as u64),
         pieces: stream::iter([Ok(data)]).boxed(),
         is_finished: Arc::new(AtomicBool::new(finish)),
     };
-    run(uploads, upload_id, incoming, turn).await
+    run(uploads, upload_id, incoming, permit).await
 }
 
 async fn run(
     uploads: Uploads,
     upload_id: Uuid,
     incoming: IncomingBytes,
-    turn: UploadTurn,
+    permit: UploadPermit,
 ) -> Result<UploadStatus, Status> {
-    let receiving = async move { uploads.receive(upload_id, incoming, turn).await };
+    let receiving = async move { uploads.receive(upload_id, incoming, permit).await };
     let received = tokio::spawn(receiving.in_current_span()).await;
     match received {
-        Ok(received) => Ok(received?),
+        Ok(received) => received.map_err(upload_failed),
         Err(error) => {
             tracing::error!(%error, "an upload panicked");
-            Err(internal_fault())
+            Err(internal_error())
         }
     }
 }
 
-/// The turn that the admission layer took for this call; taken now where there is no such layer.
-async fn turn<T>(uploads: &Uploads, request: &Request<T>) -> Result<UploadTurn, Status> {
-    match Admitted::<UploadTurn>::take(request) {
-        Some(turn) => Ok(turn),
-        None => Ok(uploads.turn(&key(request.extensions()), false).await?),
+/// The permit from the admission layer. Acquires one if there is no such layer.
+async fn upload_permit<T>(uploads: &Uploads, request: &Request<T>) -> Result<UploadPermit, Status> {
+    match Admitted::<UploadPermit>::take_from(request) {
+        Some(permit) => Ok(permit),
+        None => uploads.permit(&key(request.extensions()), false).await.map_err(upload_failed),
     }
 }
 
-/// Sees to it that a caller sends, and more than a byte now and then: a stream has one of few turns.
-struct Headway {
-    patience: Duration,
-    /// Time spent waiting for the caller since so many bytes came last; what the store takes is not theirs.
+/// Ends a stream whose caller sends too slowly, because the number of upload permits is limited.
+struct ProgressTimeout {
+    timeout: Duration,
+    /// Time spent waiting for the caller since the last [`PROGRESS_BYTES`] arrived. Does not include time of the store.
     waited: Duration,
     received_bytes: usize,
 }
 
-impl Headway {
-    fn new(patience: Duration) -> Self {
-        Self { patience, waited: Duration::ZERO, received_bytes: 0 }
+impl ProgressTimeout {
+    fn new(timeout: Duration) -> Self {
+        Self { timeout, waited: Duration::ZERO, received_bytes: 0 }
     }
 
     async fn next_message(
         &mut self,
         messages: &mut Streaming<UploadDocumentRequest>,
     ) -> Result<Option<UploadDocumentRequest>, Status> {
-        let Self { patience, waited, received_bytes } = self;
+        let Self { timeout, waited, received_bytes } = self;
         let begun = Instant::now();
-        let Ok(message) = time::timeout(patience.saturating_sub(*waited), messages.message()).await
+        let Ok(message) = time::timeout(timeout.saturating_sub(*waited), messages.message()).await
         else {
             let message =
-                format!("{received_bytes} bytes came in {patience:?} (UPLOAD_IDLE_TIMEOUT)");
-            return Err(broke_off(message).into());
+                format!("only {received_bytes} bytes arrived in {timeout:?} (UPLOAD_IDLE_TIMEOUT)");
+            return Err(upload_failed(interrupted(message)));
         };
         *waited += begun.elapsed();
         let message = message?;
         *received_bytes += message.as_ref().map_or(0, |message| message.data.len());
-        if *received_bytes >= HEADWAY_BYTES {
-            *self = Self::new(*patience);
+        if *received_bytes >= PROGRESS_BYTES {
+            *self = Self::new(*timeout);
         }
         Ok(message)
     }
 }
 
-/// The bytes of a stream's messages, one behind the other.
+/// Reads the bytes of a stream's messages in order.
 struct MessageReader {
     messages: Streaming<UploadDocumentRequest>,
     next: Option<UploadDocumentRequest>,
     upload_id: Uuid,
     position: u64,
     is_finished: Arc<AtomicBool>,
-    headway: Headway,
+    progress: ProgressTimeout,
 }
 
 impl MessageReader {
@@ -184,17 +187,19 @@ impl MessageReader {
         let message = match self.next.take() {
             Some(first) => first,
             None => {
-                let next = self.headway.next_message(&mut self.messages).await;
-                match next.map_err(|status| broke_off(status.message().to_owned()))? {
+                let next = self.progress.next_message(&mut self.messages).await;
+                match next.map_err(|status| interrupted(status.message().to_owned()))? {
                     Some(message) => message,
                     None => return Ok(None),
                 }
             }
         };
-        let is_ours =
+        let is_same_upload =
             message.name.is_empty() || message.name == format!("uploads/{}", self.upload_id);
-        if !is_ours {
-            return Err(broke_off("a message names another upload than the first".to_owned()));
+        if !is_same_upload {
+            return Err(interrupted(
+                "a message names a different upload than the first one".to_owned(),
+            ));
         }
         if u64::try_from(message.offset) != Ok(self.position) {
             let offset = u64::try_from(message.offset).unwrap_or(0);
@@ -208,9 +213,9 @@ impl MessageReader {
     }
 }
 
-fn broke_off(reason: String) -> UploadError {
-    UploadError::BrokeOff { reason }
+fn interrupted(reason: String) -> UploadError {
+    UploadError::Interrupted { reason }
 }
 
-/// So many bytes of a stream come within the patience for it, or it ends.
-const HEADWAY_BYTES: usize = 64 * 1024;
+/// The bytes of a stream that must arrive within its timeout.
+const PROGRESS_BYTES: usize = 64 * 1024;

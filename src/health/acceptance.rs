@@ -1,4 +1,4 @@
-//! Whether this server would accept an export.
+//! Whether this server accepts exports.
 
 use std::{
     fmt,
@@ -8,36 +8,35 @@ use std::{
     },
 };
 
+use tara_export_telemetry::names::NOT_ACCEPTING;
 use tokio::sync::watch;
 
-use crate::telemetry::names::NOT_ACCEPTING;
-
-/// Why no export would be accepted.
+/// The reason why exports are not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// In one word.
+    /// Machine-readable.
     pub reason: RefusalReason,
-    /// For a person.
+    /// Human-readable.
     pub message: String,
 }
 
-/// Why no export would be accepted, in one word.
+/// The machine-readable reason why exports are not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalReason {
     /// The data directory's disk is full or read-only, or its permissions do not allow writing.
     DiskNotWritable,
-    /// The data directory's disk fails: an I/O error, or one that may pass.
+    /// The data directory's disk fails: an I/O error, or an error that may be temporary.
     DiskFailing,
     /// The data directory's disk does not complete a write.
     DiskHanging,
-    /// The journal has as many bytes as it may have.
+    /// The journal has reached its size limit.
     JournalFull,
-    /// The store refuses bundles, and there is no other that takes them.
+    /// The store refuses bundles, and no other store accepts them.
     StoreRefuses,
 }
 
 impl RefusalReason {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 5] = [
         Self::DiskNotWritable,
         Self::DiskFailing,
@@ -46,7 +45,7 @@ impl RefusalReason {
         Self::StoreRefuses,
     ];
 
-    /// The UPPER_SNAKE word.
+    /// The name in UPPER_SNAKE_CASE.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::DiskNotWritable => "DISK_NOT_WRITABLE",
@@ -64,11 +63,11 @@ impl fmt::Display for RefusalReason {
     }
 }
 
-/// Whether exports would be accepted, as far as the latest write or check shows. Cheap to clone.
+/// Whether exports are accepted, according to the latest write or check. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Acceptance {
     refusal: Arc<watch::Sender<Option<Refusal>>>,
-    is_check_due: Arc<AtomicBool>,
+    is_check_requested: Arc<AtomicBool>,
 }
 
 impl Default for Acceptance {
@@ -76,37 +75,37 @@ impl Default for Acceptance {
         for reason in RefusalReason::ALL {
             NOT_ACCEPTING.set(0.0, [reason.as_str()]);
         }
-        Self { refusal: Arc::new(watch::Sender::new(None)), is_check_due: Arc::default() }
+        Self { refusal: Arc::new(watch::Sender::new(None)), is_check_requested: Arc::default() }
     }
 }
 
 impl Acceptance {
-    /// Why no export would be accepted now; `None` if one would be.
+    /// The reason why exports are not accepted now. `None` if they are accepted.
     pub fn refusal(&self) -> Option<Refusal> {
         self.refusal.borrow().clone()
     }
 
-    /// Hears of each change.
+    /// Subscribes to changes.
     pub fn subscribe(&self) -> watch::Receiver<Option<Refusal>> {
         self.refusal.subscribe()
     }
 
-    /// Notes what a write or a check showed. The log and the metric say when it begins and ends.
+    /// Sets the result of a write or a check. Logs and records each change of the reason.
     pub fn set(&self, refusal: Option<Refusal>) {
         self.refusal.send_if_modified(|current| {
             if *current == refusal {
                 return false;
             }
-            let before = current.as_ref().map(|refusal| refusal.reason);
+            let previous = current.as_ref().map(|refusal| refusal.reason);
             let now = refusal.as_ref().map(|refusal| refusal.reason);
-            if before != now {
-                if let Some(before) = before {
-                    NOT_ACCEPTING.set(0.0, [before.as_str()]);
+            if previous != now {
+                if let Some(previous) = previous {
+                    NOT_ACCEPTING.set(0.0, [previous.as_str()]);
                 }
                 match &refusal {
                     Some(Refusal { reason, message }) => {
                         NOT_ACCEPTING.set(1.0, [reason.as_str()]);
-                        tracing::error!(%reason, message, "no export is accepted");
+                        tracing::error!(%reason, message, "exports are not accepted");
                     }
                     None => tracing::info!("exports are accepted again"),
                 }
@@ -116,20 +115,20 @@ impl Acceptance {
         });
     }
 
-    /// Notes that an export was accepted, so that no disk and no limit refuses it.
+    /// Records that an export was accepted, which ends refusals because of the disk or a limit.
     pub fn accepted(&self) {
-        let is_past = |refusal: Refusal| refusal.reason != RefusalReason::StoreRefuses;
-        if self.refusal().is_some_and(is_past) {
+        let is_outdated = |refusal: Refusal| refusal.reason != RefusalReason::StoreRefuses;
+        if self.refusal().is_some_and(is_outdated) {
             self.set(None);
         }
     }
 
-    /// Asks for a check now, because something failed that may concern all exports.
-    pub fn check_soon(&self) {
-        self.is_check_due.store(true, Ordering::Relaxed);
+    /// Requests a check now, because a failure may affect all exports.
+    pub fn request_check(&self) {
+        self.is_check_requested.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn take_due(&self) -> bool {
-        self.is_check_due.swap(false, Ordering::Relaxed)
+    pub(super) fn take_check_request(&self) -> bool {
+        self.is_check_requested.swap(false, Ordering::Relaxed)
     }
 }

@@ -1,8 +1,7 @@
-//! What a server knows of its own health: whether its threads make progress, and whether it would accept an
-//! export.
+//! The health of a server: whether its threads make progress, and whether it accepts exports.
 //!
-//! Liveness is for what a restart cures. A full or failing disk is none of that: a restart would not cure it,
-//! and could lose a disk that dies with its container. It is reported as acceptance.
+//! Liveness reports only what a restart fixes. A restart does not fix a full or failing disk, and could lose a disk
+//! that is deleted with its container. Such disks are reported as acceptance.
 
 mod acceptance;
 mod monitor;
@@ -17,8 +16,8 @@ pub use self::{
 /// The health of one server. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
-    /// What makes no progress.
+    /// Pools that make no progress.
     pub stalls: Stalls,
-    /// Why no export would be accepted.
+    /// Whether exports are accepted.
     pub acceptance: Acceptance,
 }

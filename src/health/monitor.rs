@@ -1,4 +1,4 @@
-//! Watches from a thread of its own, which works when everything else is stuck.
+//! Monitors health on a separate thread, which works even if everything else is stuck.
 
 use std::{
     io,
@@ -12,53 +12,51 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use tara_export_limits::{Pool, Pools};
+use tara_export_telemetry::names::STALLED;
 use tokio::runtime::Handle;
 
 use super::{Acceptance, Health, RUNTIME, Refusal, RefusalReason, Stall};
-use crate::{
-    limits::{Pool, Pools},
-    telemetry::names::STALLED,
-};
 
-/// How often the thread looks at everything.
+/// How often the thread checks everything.
 const TICK: Duration = Duration::from_millis(250);
-/// The longest pause between two pieces of trivial work for each pool.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// How often acceptance is checked: each check writes a block to the disk, and syncs it.
+/// The longest pause between two probes of a pool.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// How often acceptance is checked. Each check writes a block to the disk and syncs it.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
-/// How often while exports are refused, so that the end is seen soon.
+/// How often acceptance is checked while exports are refused, so that recovery is detected soon.
 const REFUSING_CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a check may take before its disk counts as hanging.
-const CHECK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a check may take before the disk counts as hanging.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Checks whether an export would be accepted.
+/// Checks whether exports are accepted.
 type Check = Box<dyn Fn() -> BoxFuture<'static, Option<Refusal>> + Send>;
 
-/// What a monitor watches.
+/// What a monitor checks.
 pub struct MonitorSettings {
-    /// How long work may wait without progress.
+    /// How long a pool may make no progress.
     pub stall_threshold: Duration,
-    /// The pools to watch, beside the async runtime.
+    /// The pools to probe, in addition to the async runtime.
     pub pools: Pools,
-    /// Checks whether an export would be accepted.
+    /// Checks whether exports are accepted.
     pub check: Check,
 }
 
-/// The thread that watches. Ends when this is dropped.
+/// The monitoring thread. Stops when this is dropped.
 #[derive(Debug)]
 pub struct Monitor {
     _stop: Sender<()>,
 }
 
 impl Monitor {
-    /// Starts watching the runtime that this is called in.
+    /// Starts monitoring the current runtime and the pools.
     ///
     /// # Errors
-    /// Where the system gives no thread.
+    /// If the system cannot start a thread.
     pub fn start(health: Health, settings: MonitorSettings) -> io::Result<Self> {
         let MonitorSettings { stall_threshold, pools, check } = settings;
         let runtime = Handle::current();
-        let pause = LONGEST_PAUSE.min(stall_threshold / 4);
+        let pause = MAX_PAUSE.min(stall_threshold / 4);
         let mut probes: Vec<Probe> =
             pools.iter().cloned().map(|pool| Probe::new(Some(pool), pause)).collect();
         probes.push(Probe::new(None, pause));
@@ -76,9 +74,9 @@ impl Monitor {
     }
 }
 
-/// Trivial work for one pool, or for the runtime: one piece at a time, for a stuck pool needs no more.
+/// Runs trivial work on one pool or the runtime, one piece at a time, because one piece is enough to detect a stall.
 struct Probe {
-    /// `None`: the runtime.
+    /// `None` for the runtime.
     pool: Option<Pool>,
     pause: Duration,
     posted: Option<Instant>,
@@ -125,22 +123,22 @@ impl Probe {
     }
 }
 
-/// Checks of acceptance, one at a time.
+/// Checks acceptance, one check at a time.
 struct Checks {
     acceptance: Acceptance,
     check: Check,
-    begun: Option<Instant>,
+    started: Option<Instant>,
     is_done: Arc<AtomicBool>,
 }
 
 impl Checks {
     fn new(acceptance: Acceptance, check: Check) -> Self {
-        Self { acceptance, check, begun: None, is_done: Arc::new(AtomicBool::new(true)) }
+        Self { acceptance, check, started: None, is_done: Arc::new(AtomicBool::new(true)) }
     }
 
     fn tick(&mut self, runtime: &Handle) {
         if !self.is_done.load(Ordering::SeqCst) {
-            if self.begun.is_some_and(|begun| begun.elapsed() >= CHECK_PATIENCE) {
+            if self.started.is_some_and(|started| started.elapsed() >= CHECK_TIMEOUT) {
                 let message = "the disk of the data directory does not complete a small write";
                 let message = message.to_owned();
                 let reason = RefusalReason::DiskHanging;
@@ -152,11 +150,11 @@ impl Checks {
             Some(_) => REFUSING_CHECK_INTERVAL,
             None => CHECK_INTERVAL,
         };
-        let is_due = self.begun.is_none_or(|begun| begun.elapsed() >= interval);
-        if !is_due && !self.acceptance.take_due() {
+        let is_due = self.started.is_none_or(|started| started.elapsed() >= interval);
+        if !is_due && !self.acceptance.take_check_request() {
             return;
         }
-        self.begun = Some(Instant::now());
+        self.started = Some(Instant::now());
         self.is_done = Arc::default();
         let (acceptance, is_done) = (self.acceptance.clone(), self.is_done.clone());
         let checking = (self.check)();
@@ -181,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn occupied_pool_is_reported_and_its_recovery_too() {
+    async fn blocked_pool_and_its_recovery_are_reported() {
         let (stuck, fine) = (Pool::new("stuck", 2).unwrap(), Pool::new("fine", 1).unwrap());
         let pools = Pools { writing: vec![stuck.clone()], other: vec![fine] };
         let health = Health::default();
@@ -207,7 +205,7 @@ mod tests {
         let monitor = runtime.block_on(async move {
             Monitor::start(health, settings(Pools::default(), accepts())).unwrap()
         });
-        // Nobody runs the runtime now.
+        // The runtime is not running now.
         while stalls.now().is_empty() {
             thread::yield_now();
         }
@@ -218,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn refusal_is_seen_and_so_is_its_end() {
+    async fn refusal_and_its_end_are_reported() {
         let is_full = Arc::new(AtomicBool::new(true));
         let full = is_full.clone();
         let check: Check = Box::new(move || {

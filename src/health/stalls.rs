@@ -1,25 +1,24 @@
-//! What makes no progress.
+//! Stalls: pools that make no progress.
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use tara_export_telemetry::names::STALLED;
 use tokio::sync::watch;
-
-use crate::telemetry::names::STALLED;
 
 /// The name of the async runtime among the pools.
 pub const RUNTIME: &str = "runtime";
 
-/// A pool, or the async runtime, that has work waiting and has neither started nor finished any for longer
-/// than the threshold.
+/// A pool, or the async runtime, that has waiting work and has neither started nor finished any for longer than the
+/// threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stall {
     /// The pool's name, or [`RUNTIME`].
     pub pool: &'static str,
-    /// For how long.
+    /// How long it has made no progress.
     pub since: Duration,
-    /// Work that threads are on.
+    /// Running work.
     pub running: u64,
-    /// Work that waits.
+    /// Waiting work.
     pub queued: u64,
 }
 
@@ -34,31 +33,31 @@ impl fmt::Display for Stall {
     }
 }
 
-/// The present stalls of a server. Cheap to clone.
+/// The current stalls of a server. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Stalls {
     now: Arc<watch::Sender<Vec<Stall>>>,
 }
 
 impl Stalls {
-    /// What is stalled now; empty if all is well.
+    /// The current stalls.
     pub fn now(&self) -> Vec<Stall> {
         self.now.borrow().clone()
     }
 
-    /// Hears of each change.
+    /// Subscribes to changes.
     pub fn subscribe(&self) -> watch::Receiver<Vec<Stall>> {
         self.now.subscribe()
     }
 
-    /// Notes what is stalled. The log and the metric say when each begins and ends.
+    /// Sets the current stalls. Logs and records when each begins and ends.
     pub(super) fn set(&self, stalls: Vec<Stall>) {
         self.now.send_if_modified(|current| {
-            let has = |stalls: &[Stall], pool| stalls.iter().any(|stall| stall.pool == pool);
+            let contains = |stalls: &[Stall], pool| stalls.iter().any(|stall| stall.pool == pool);
             let begun: Vec<&Stall> =
-                stalls.iter().filter(|stall| !has(current, stall.pool)).collect();
+                stalls.iter().filter(|stall| !contains(current, stall.pool)).collect();
             let ended: Vec<&Stall> =
-                current.iter().filter(|stall| !has(&stalls, stall.pool)).collect();
+                current.iter().filter(|stall| !contains(&stalls, stall.pool)).collect();
             for Stall { pool, since, running, queued } in &begun {
                 STALLED.set(1.0, [*pool]);
                 tracing::error!(

@@ -1,25 +1,24 @@
-//! Accepts connections, also when the process or the system is short of something.
+//! Accepts connections, and pauses when the process or the system runs out of resources.
 
 use std::{io, net::SocketAddr, time::Duration};
 
 use futures::{Stream, StreamExt as _, stream};
 use rustix::io::Errno;
+use tara_export_telemetry::names;
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep},
 };
 
-use crate::telemetry::names;
-
-/// The first pause after a failure; each further one is twice as long.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// A shortage is logged once in this time, however often it recurs.
+/// The first pause after a failure. Each further pause is twice as long.
+const MIN_PAUSE: Duration = Duration::from_millis(10);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+/// A shortage is logged at most once in this time.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The connections that this listener accepts. Failures are never passed on: a connection that fails while it is
-/// accepted is skipped, and after any other failure the loop pauses, since it would fail again at once.
-pub(super) fn accepted<C: Peer + Send>(
+/// The accepted connections. Never yields an error: a connection that fails while it is accepted is skipped, and
+/// after any other failure the loop pauses, since accepting would fail again at once.
+pub(super) fn accepted_connections<C: Peer + Send>(
     incoming: impl Stream<Item = io::Result<C>> + Send + 'static,
 ) -> impl Stream<Item = (C, SocketAddr)> + Send + 'static {
     let state = (Box::pin(incoming), Shortage::default());
@@ -27,19 +26,19 @@ pub(super) fn accepted<C: Peer + Send>(
         loop {
             match incoming.next().await? {
                 Ok(connection) => {
-                    // Without an address, it is gone already.
+                    // A connection without a peer address is already closed.
                     let Ok(peer) = connection.peer() else { continue };
-                    shortage.is_over();
+                    shortage.reset();
                     return Some(((connection, peer), (incoming, shortage)));
                 }
-                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) if affects_one_connection(&error) => {}
                 Err(error) => sleep(shortage.pause(&error)).await,
             }
         }
     })
 }
 
-/// Something with an address at its other end.
+/// A connection with a peer address.
 pub(super) trait Peer {
     fn peer(&self) -> io::Result<SocketAddr>;
 }
@@ -50,8 +49,8 @@ impl Peer for TcpStream {
     }
 }
 
-/// Whether the failure is of a connection that ended before it was accepted.
-fn is_of_one_connection(error: &io::Error) -> bool {
+/// Whether the failure concerns only one connection, which ended before it was accepted.
+fn affects_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted
@@ -61,36 +60,36 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// What the process or the system is short of.
+/// A shortage of file descriptors or memory.
 #[derive(Debug, Default)]
 struct Shortage {
     pauses: u32,
-    warned: Option<Instant>,
+    last_warning: Option<Instant>,
 }
 
 impl Shortage {
-    /// How long to wait before the next attempt.
+    /// Returns how long to wait before the next attempt.
     fn pause(&mut self, error: &io::Error) -> Duration {
         names::ACCEPT_PAUSES.add(1, [reason(error)]);
-        if self.warned.is_none_or(|warned| warned.elapsed() >= WARNING_INTERVAL) {
+        if self.last_warning.is_none_or(|last_warning| last_warning.elapsed() >= WARNING_INTERVAL) {
             tracing::error!(
                 %error,
                 "cannot accept connections: raise the limit of open files (ulimit -n, LimitNOFILE of systemd) or \
                  lower MAX_CONNECTIONS"
             );
-            self.warned = Some(Instant::now());
+            self.last_warning = Some(Instant::now());
         }
-        let pause = SHORTEST_PAUSE.saturating_mul(1 << self.pauses.min(10));
+        let pause = MIN_PAUSE.saturating_mul(1 << self.pauses.min(10));
         self.pauses += 1;
-        pause.min(LONGEST_PAUSE)
+        pause.min(MAX_PAUSE)
     }
 
-    fn is_over(&mut self) {
+    fn reset(&mut self) {
         self.pauses = 0;
     }
 }
 
-/// The value of the metric's label.
+/// The metric's label.
 fn reason(error: &io::Error) -> &'static str {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::MFILE | Errno::NFILE) => "descriptors",
@@ -117,28 +116,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn shortage_makes_the_loop_pause_longer_and_longer() {
+    async fn pauses_double_during_shortage() {
         let peer: SocketAddr = "192.0.2.1:1".parse().unwrap();
         let shortage = (0..20).map(|_| failure(Errno::MFILE)).chain([Ok(Connection(peer))]);
         let again = [failure(Errno::NFILE), Ok(Connection(peer))];
-        let mut accepted =
-            Box::pin(accepted(stream::iter(shortage.chain(again).collect::<Vec<_>>())));
+        let mut accepted_connections =
+            Box::pin(accepted_connections(stream::iter(shortage.chain(again).collect::<Vec<_>>())));
         let started = Instant::now();
-        assert_eq!(accepted.next().await.unwrap().1, peer);
+        assert_eq!(accepted_connections.next().await.unwrap().1, peer);
         // 10 + 20 + … + 640 ms, then thirteen seconds.
         assert_eq!(started.elapsed().as_millis(), 1_270 + 13_000);
         let started = Instant::now();
-        accepted.next().await.unwrap();
-        assert_eq!(started.elapsed().as_millis(), 10, "it begins with the shortest pause again");
+        accepted_connections.next().await.unwrap();
+        assert_eq!(started.elapsed().as_millis(), 10, "pauses start with the minimum again");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn connection_that_is_gone_is_skipped_at_once() {
+    async fn closed_connection_is_skipped_without_pause() {
         let peer: SocketAddr = "192.0.2.1:1".parse().unwrap();
         let gone = [failure(Errno::CONNABORTED), failure(Errno::CONNRESET), Ok(Connection(peer))];
-        let mut accepted = Box::pin(accepted(stream::iter(gone)));
+        let mut accepted_connections = Box::pin(accepted_connections(stream::iter(gone)));
         let started = Instant::now();
-        assert_eq!(accepted.next().await.unwrap().1, peer);
+        assert_eq!(accepted_connections.next().await.unwrap().1, peer);
         assert_eq!(started.elapsed(), Duration::ZERO);
     }
 }

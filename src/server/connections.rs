@@ -1,4 +1,4 @@
-//! Connections: a bounded number, shared fairly between addresses, and none that sends nothing.
+//! Connections: limits their number, shares it fairly between addresses, and closes connections that send nothing.
 
 use std::{
     io,
@@ -11,42 +11,48 @@ use std::{
 use axum::{body::Body, extract::Request, middleware::Next, response::Response};
 use futures::{Stream, StreamExt as _, stream};
 use http_body::Body as HttpBody;
+use tara_export_limits::{
+    CallInProgress, CallerKey, ConnectionActivity, ConnectionPermit, Connections,
+};
+use tara_export_telemetry::names;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep},
 };
 use tonic::transport::server::{Connected, TcpConnectInfo, TlsConnectInfo};
 
-use crate::{
-    limits::{CallInProgress, CallerKey, ConnectionActivity, ConnectionPlace, Connections},
-    telemetry::names,
-    tls::Place,
-};
+use crate::tls::CloseSignal;
 
-/// How long a client may take to tell what it speaks.
+/// How long a client may take to send its first bytes.
 const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(10);
-/// The length of HTTP/2's preface: with so many bytes, or fewer, it is known. hyper waits for them, however
-/// long; for everything that follows it has times of its own.
-const FIRST_BYTES: usize = 24;
-/// The setting, and the label of its metrics.
+/// The length of HTTP/2's preface, which identifies the protocol. hyper waits for it without a time limit, and has
+/// time limits for everything after it.
+const PREFACE_BYTES: usize = 24;
+/// The setting and the label of its metrics.
 const SETTING: &str = "MAX_CONNECTIONS";
-/// The least time between two comparisons while there is no place.
-const CHECK_PAUSE: Duration = Duration::from_millis(50);
-/// How often connections that wait are compared with those that are idle.
+/// The minimum time between two checks while all permits are in use.
+const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(50);
+/// How often waiting connections are compared with idle ones.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
-/// A server that is full says so, but not for each connection that waits.
+/// Reaching the limit is logged at most once in this time.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The same connections with a place each. Others wait: accepted, so that their addresses are known, or in the
-/// system's queue. Of those that are accepted, the one whose address has fewest connections is next. If
-/// `waiting_limit` wait, and another arrives, the last of the address with most connections is closed.
-pub(super) fn bounded<C: Send + 'static>(
+/// Returns the same connections, each with a permit. Without a permit a connection waits: either accepted, so that
+/// its address is known, or in the system's queue. Among accepted connections, the one whose address has the fewest
+/// connections is next. If `waiting_limit` wait and another arrives, the last of the address with the most
+/// connections is closed.
+pub(super) fn limited<C: Send + 'static>(
     incoming: impl Stream<Item = (C, SocketAddr)> + Send + 'static,
     connections: Connections,
     waiting_limit: usize,
-) -> impl Stream<Item = (C, ConnectionPlace)> + Send + 'static {
-    let queue =
-        Queue { connections, waiting: Vec::new(), waiting_limit, warned: None, checked: None };
+) -> impl Stream<Item = (C, ConnectionPermit)> + Send + 'static {
+    let queue = Queue {
+        connections,
+        waiting: Vec::new(),
+        waiting_limit,
+        last_warning: None,
+        last_check: None,
+    };
     stream::unfold((Box::pin(incoming), queue), |(mut incoming, mut queue)| async move {
         loop {
             if let Some(next) = queue.next() {
@@ -64,14 +70,14 @@ pub(super) fn bounded<C: Send + 'static>(
     })
 }
 
-/// Connections that wait for a place.
+/// Connections that wait for a permit.
 struct Queue<C> {
     connections: Connections,
     /// In the order of their arrival.
     waiting: Vec<Waiting<C>>,
     waiting_limit: usize,
-    warned: Option<Instant>,
-    checked: Option<Instant>,
+    last_warning: Option<Instant>,
+    last_check: Option<Instant>,
 }
 
 struct Waiting<C> {
@@ -81,24 +87,26 @@ struct Waiting<C> {
 }
 
 impl<C> Queue<C> {
-    /// The next connection that has a place. Without one, those that may are made to close.
-    fn next(&mut self) -> Option<(C, ConnectionPlace)> {
+    /// Returns the next connection that gets a permit. If there is no permit, closes idle connections.
+    fn next(&mut self) -> Option<(C, ConnectionPermit)> {
         if self.waiting.is_empty() {
             return None;
         }
-        // Comparing all of them takes a while, and calls end all the time.
+        // A check compares all connections and is slow, and calls end frequently.
         let is_full = self.connections.open() >= self.connections.limit();
-        if is_full && self.checked.is_some_and(|checked| checked.elapsed() < CHECK_PAUSE) {
+        if is_full
+            && self.last_check.is_some_and(|last_check| last_check.elapsed() < MIN_CHECK_INTERVAL)
+        {
             return None;
         }
-        self.checked = Some(Instant::now());
+        self.last_check = Some(Instant::now());
         let open = self.connections.open_by_address();
         let count = |address| open.get(address).copied().unwrap_or(0);
         let waiting = self.waiting.iter().enumerate();
         let (fewest, _) =
             waiting.min_by_key(|(position, waiting)| (count(&waiting.address), *position))?;
-        if let Some(place) = self.connections.try_take(&self.waiting[fewest].address) {
-            return Some((self.waiting.remove(fewest).connection, place));
+        if let Some(permit) = self.connections.try_take(&self.waiting[fewest].address) {
+            return Some((self.waiting.remove(fewest).connection, permit));
         }
         self.warn();
         let waiting = self.waiting.iter().map(|waiting| (&waiting.address, waiting.since));
@@ -127,40 +135,40 @@ impl<C> Queue<C> {
     }
 
     fn warn(&mut self) {
-        if self.warned.is_none_or(|warned| warned.elapsed() >= WARNING_INTERVAL) {
+        if self.last_warning.is_none_or(|last_warning| last_warning.elapsed() >= WARNING_INTERVAL) {
             let limit = self.connections.limit();
-            tracing::warn!(
-                limit,
-                "more connections have to wait until others end (MAX_CONNECTIONS)"
-            );
-            self.warned = Some(Instant::now());
+            tracing::warn!(limit, "new connections wait until others end (MAX_CONNECTIONS)");
+            self.last_warning = Some(Instant::now());
         }
     }
 }
 
-/// A connection that ends when its first bytes do not arrive in time, or when it must close for others.
+/// A connection that ends if its first bytes do not arrive in time, or if another connection needs its permit.
 pub(super) struct Connection<C> {
     inner: C,
-    silence: Option<Silence>,
-    place: ConnectionPlace,
+    first_bytes: Option<FirstBytes>,
+    permit: ConnectionPermit,
 }
 
-/// A connection that has not said enough yet.
-struct Silence {
+/// The wait for the first bytes.
+struct FirstBytes {
     received: usize,
-    end: Pin<Box<Sleep>>,
+    timeout: Pin<Box<Sleep>>,
 }
 
 impl<C> Connection<C> {
-    pub(super) fn new(inner: C, place: ConnectionPlace) -> Self {
-        let silence = Silence { received: 0, end: Box::pin(sleep(FIRST_BYTES_TIMEOUT)) };
-        Self { inner, silence: Some(silence), place }
+    pub(super) fn new(inner: C, permit: ConnectionPermit) -> Self {
+        let first_bytes = FirstBytes { received: 0, timeout: Box::pin(sleep(FIRST_BYTES_TIMEOUT)) };
+        Self { inner, first_bytes: Some(first_bytes), permit }
     }
 
-    /// An error once the connection must close.
+    /// Fails once the connection must close.
     fn check(&self, context: &Context<'_>) -> io::Result<()> {
-        if self.place.poll_is_closing(context) {
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "closed for others"));
+        if self.permit.poll_is_closing(context) {
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "closed for another connection (MAX_CONNECTIONS)",
+            ));
         }
         Ok(())
     }
@@ -176,16 +184,16 @@ impl<C: AsyncRead + Unpin> AsyncRead for Connection<C> {
         this.check(context)?;
         let before = buffer.filled().len();
         let polled = Pin::new(&mut this.inner).poll_read(context, buffer);
-        let Some(silence) = &mut this.silence else { return polled };
+        let Some(first_bytes) = &mut this.first_bytes else { return polled };
         if polled.is_ready() {
-            silence.received += buffer.filled().len() - before;
-            if silence.received >= FIRST_BYTES {
-                this.silence = None;
+            first_bytes.received += buffer.filled().len() - before;
+            if first_bytes.received >= PREFACE_BYTES {
+                this.first_bytes = None;
             }
             return polled;
         }
-        ready!(silence.end.as_mut().poll(context));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "a client that says nothing")))
+        ready!(first_bytes.timeout.as_mut().poll(context));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no request from the client")))
     }
 }
 
@@ -196,8 +204,8 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Connection<C> {
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check(context)?;
-        // What is answered was understood.
-        self.silence = None;
+        // The server responds, so it knows the protocol.
+        self.first_bytes = None;
         Pin::new(&mut self.inner).poll_write(context, buffer)
     }
 
@@ -207,7 +215,7 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Connection<C> {
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.check(context)?;
-        self.silence = None;
+        self.first_bytes = None;
         Pin::new(&mut self.inner).poll_write_vectored(context, buffers)
     }
 
@@ -226,13 +234,13 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Connection<C> {
     }
 }
 
-impl Place for ConnectionPlace {
+impl CloseSignal for ConnectionPermit {
     async fn closing(&self) {
         Self::closing(self).await;
     }
 }
 
-/// In the extensions of each request: the connection it came over. [`track_call`] takes it apart.
+/// The request's connection, in its extensions. [`track_call`] splits it.
 #[derive(Debug, Clone)]
 pub(super) struct ConnectionInfo<I> {
     inner: I,
@@ -243,12 +251,12 @@ impl<C: Connected> Connected for Connection<C> {
     type ConnectInfo = ConnectionInfo<C::ConnectInfo>;
 
     fn connect_info(&self) -> Self::ConnectInfo {
-        ConnectionInfo { inner: self.inner.connect_info(), activity: self.place.activity() }
+        ConnectionInfo { inner: self.inner.connect_info(), activity: self.permit.activity() }
     }
 }
 
-/// A layer for [`axum::middleware::from_fn`]: counts the call as one of its connection until its response is sent,
-/// and leaves the connection's own information in the request's extensions.
+/// A layer for [`axum::middleware::from_fn`]: counts the call for its connection until its response is sent, and
+/// puts the connection's own information into the request's extensions.
 pub(super) async fn track_call(mut request: Request, next: Next) -> Response {
     let extensions = request.extensions_mut();
     let activity = if let Some(info) = extensions.remove::<ConnectionInfo<TcpConnectInfo>>() {
@@ -301,12 +309,12 @@ mod tests {
 
     fn connection() -> (Connection<DuplexStream>, DuplexStream) {
         let (ours, theirs) = duplex(1024);
-        let place = Connections::new(1).try_take(&CallerKey::server()).unwrap();
-        (Connection::new(ours, place), theirs)
+        let permit = Connections::new(1).try_take(&CallerKey::server()).unwrap();
+        (Connection::new(ours, permit), theirs)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_says_too_little_is_cut_off_however_often() {
+    async fn slow_first_bytes_close_the_connection() {
         let (mut ours, mut theirs) = connection();
         let started = Instant::now();
         let mut received = 0;
@@ -325,39 +333,42 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_has_spoken_or_was_answered_may_be_silent() {
-        for answer in [&b""[..], b"HTTP/1.1 200 OK\r\n\r\n"] {
+    async fn idle_connection_stays_open_after_preface_or_response() {
+        for response in [&b""[..], b"HTTP/1.1 200 OK\r\n\r\n"] {
             let (mut ours, mut theirs) = connection();
-            let question: &[u8] =
-                if answer.is_empty() { &[b'x'; FIRST_BYTES] } else { b"GET / HTTP/1.1\r\n\r\n" };
-            theirs.write_all(question).await.unwrap();
-            let mut read = vec![0; question.len()];
-            ours.read_exact(&mut read).await.unwrap();
-            ours.write_all(answer).await.unwrap();
-            let silence = tokio::time::timeout(FIRST_BYTES_TIMEOUT * 10, ours.read_u8()).await;
-            assert!(silence.is_err(), "{silence:?}");
+            let request: &[u8] = if response.is_empty() {
+                &[b'x'; PREFACE_BYTES]
+            } else {
+                b"GET / HTTP/1.1\r\n\r\n"
+            };
+            theirs.write_all(request).await.unwrap();
+            let mut received = vec![0; request.len()];
+            ours.read_exact(&mut received).await.unwrap();
+            ours.write_all(response).await.unwrap();
+            let read = tokio::time::timeout(FIRST_BYTES_TIMEOUT * 10, ours.read_u8()).await;
+            assert!(read.is_err(), "{read:?}");
         }
     }
 
-    /// Connections of these addresses, all of which arrive at once, at a server with this many places.
+    /// Connections from these addresses that arrive at once at a server with `limit` permits.
     fn arriving(
         addresses: &[u8],
         limit: usize,
         waiting_limit: usize,
-    ) -> (Connections, Pin<Box<impl Stream<Item = (usize, ConnectionPlace)>>>) {
+    ) -> (Connections, Pin<Box<impl Stream<Item = (usize, ConnectionPermit)>>>) {
         let connections = Connections::new(limit);
         let arriving: Vec<_> = addresses
             .iter()
             .enumerate()
             .map(|(number, last)| (number, SocketAddr::from(([127, 0, 0, *last], 1))))
             .collect();
-        // The listener goes on.
+        // The listener stays open.
         let arriving = stream::iter(arriving).chain(stream::pending());
-        (connections.clone(), Box::pin(bounded(arriving, connections, waiting_limit)))
+        (connections.clone(), Box::pin(limited(arriving, connections, waiting_limit)))
     }
 
     #[tokio::test]
-    async fn places_are_given_back() {
+    async fn dropped_connection_returns_its_permit() {
         let (_, mut connections) = arriving(&[1, 1, 1], 2, 8);
         let first = connections.next().await.unwrap();
         let _second = connections.next().await.unwrap();
@@ -369,7 +380,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connection_of_another_address_does_not_wait_behind_those_of_a_greedy_one() {
+    async fn connection_of_another_address_is_served_before_greedy_one() {
         let (_, mut connections) = arriving(&[1, 1, 1, 1, 1, 2], 2, 8);
         let _first = connections.next().await.unwrap();
         let second = connections.next().await.unwrap();
@@ -383,7 +394,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn idle_connection_of_a_greedy_address_closes_for_another() {
+    async fn idle_connection_of_greedy_address_closes_for_another() {
         let (all, mut connections) = arriving(&[1, 1, 2], 2, 8);
         let first = connections.next().await.unwrap();
         let _second = connections.next().await.unwrap();
@@ -401,7 +412,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn queue_that_is_full_closes_what_waits_of_the_greediest() {
+    async fn full_queue_closes_last_connection_of_greediest_address() {
         let (_, mut connections) = arriving(&[1, 1, 1, 2, 1, 1, 1], 1, 2);
         let mut served = Vec::new();
         let first = connections.next().await.unwrap();
@@ -412,7 +423,7 @@ mod tests {
         drop(first);
         served.push(next.await.unwrap().0);
         served.push(connections.next().await.unwrap().0);
-        // Of address 1, the first that waited is still there.
+        // The first waiting connection of address 1 is kept.
         assert_eq!(served, [1, 3]);
     }
 }

@@ -1,10 +1,10 @@
-//! What others are told of a server's health: over `grpc.health.v1` and over plain HTTP.
+//! Reports a server's health over `grpc.health.v1` and plain HTTP.
 //!
 //! | name | `/` | NOT_SERVING means |
 //! |---|---|---|
-//! | empty, and the export service's | `/healthz` | it stops: send it nothing more |
-//! | `liveness` | `/livez` | it makes no progress: restart it |
-//! | `accepting` | | it would accept no export: an operator must act, or it stops |
+//! | empty, and the export service's | `/healthz` | the server is shutting down: send it no more calls |
+//! | `liveness` | `/livez` | the server makes no progress: restart it |
+//! | `accepting` | | the server accepts no exports: it is shutting down, or an operator must act |
 
 use http::StatusCode;
 use tokio_util::sync::CancellationToken;
@@ -12,12 +12,12 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{health::Health, proto::export_service_server::SERVICE_NAME};
 
-/// The health name whose NOT_SERVING a restart cures.
+/// The health name whose NOT_SERVING requires a restart.
 pub const LIVENESS: &str = "liveness";
-/// The health name that says whether exports are accepted.
+/// The health name that reports whether exports are accepted.
 pub const ACCEPTING: &str = "accepting";
 
-/// Names that are about taking calls.
+/// The health names that report whether the server accepts calls.
 const READINESS: [&str; 2] = ["", SERVICE_NAME];
 
 /// Health as probes see it.
@@ -29,7 +29,7 @@ pub(super) struct HealthProbes {
 }
 
 impl HealthProbes {
-    /// All names answer from here on.
+    /// Reports the initial status of all names.
     pub(super) async fn start(
         reporter: HealthReporter,
         health: Health,
@@ -39,41 +39,41 @@ impl HealthProbes {
         for name in READINESS {
             probes.report(name, true).await;
         }
-        probes.report_changing().await;
+        probes.report_current().await;
         probes
     }
 
-    /// Reports each change, until it is dropped with its runtime or told to stop.
-    pub(super) async fn follow(self) {
+    /// Reports each change until the future is dropped.
+    pub(super) async fn report_changes(self) {
         let mut stalls = self.health.stalls.subscribe();
         let mut refusals = self.health.acceptance.subscribe();
         loop {
-            self.report_changing().await;
-            let is_over = tokio::select! {
+            self.report_current().await;
+            let has_ended = tokio::select! {
                 changed = stalls.changed() => changed.is_err(),
                 changed = refusals.changed() => changed.is_err(),
                 () = self.draining.cancelled() => true,
             };
-            if is_over {
+            if has_ended {
                 break;
             }
         }
-        self.report_changing().await;
-        // Liveness counts to the end.
+        self.report_current().await;
+        // Liveness is reported until the process ends.
         while stalls.changed().await.is_ok() {
-            self.report_changing().await;
+            self.report_current().await;
         }
     }
 
-    /// From now on no call is to be sent here.
-    pub(super) async fn drain(&self) {
+    /// Reports that the server accepts no more calls.
+    pub(super) async fn report_draining(&self) {
         for name in READINESS {
             self.report(name, false).await;
         }
-        self.report_changing().await;
+        self.report_current().await;
     }
 
-    /// What `/healthz` answers.
+    /// The response of `/healthz`.
     pub(super) fn readiness(&self) -> (StatusCode, String) {
         if self.draining.is_cancelled() {
             (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n".to_owned())
@@ -82,7 +82,7 @@ impl HealthProbes {
         }
     }
 
-    /// What `/livez` answers.
+    /// The response of `/livez`.
     pub(super) fn liveness(&self) -> (StatusCode, String) {
         let stalls = self.health.stalls.now();
         if stalls.is_empty() {
@@ -92,7 +92,7 @@ impl HealthProbes {
         (StatusCode::SERVICE_UNAVAILABLE, lines.collect())
     }
 
-    async fn report_changing(&self) {
+    async fn report_current(&self) {
         self.report(LIVENESS, self.health.stalls.now().is_empty()).await;
         let accepts = self.health.acceptance.refusal().is_none();
         self.report(ACCEPTING, accepts && !self.draining.is_cancelled()).await;

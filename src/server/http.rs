@@ -1,7 +1,7 @@
 //! HTTP/1.1 and HTTP/2 over accepted connections.
 //!
-//! Like tonic's own server, with three differences that bound what unread answers hold: each HTTP/2
-//! stream can be reset by itself, a stream buffers little, and a connection that takes nothing ends.
+//! Like tonic's server, with three differences that bound the memory of unread responses: each HTTP/2 stream can be
+//! reset separately, a stream buffers little, and a connection ends if its peer stops reading.
 
 use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
@@ -19,33 +19,33 @@ use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, service::Routes, transport::server::Connected};
 use tower::ServiceExt as _;
 
-use super::unread::Watched;
+use super::unread::WriteTimeout;
 use crate::grpc::{Unsent, resettable};
 
-/// Largest block of request headers; HTTP/2 peers are told it.
+/// The largest size of all request headers, announced to HTTP/2 peers.
 const HEADER_LIST_LIMIT_BYTES: u32 = 64 * 1024;
-/// What a peer may send before it is read: with HTTP/2's own 64 KiB an upload would wait for each round
-/// trip. Bounds what unread streams and connections hold in memory.
+/// Bytes that a peer may send before the server reads them. With HTTP/2's default of 64 KiB, an upload would wait
+/// for each round trip. Bounds the memory of unread request streams and connections.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
-/// What a stream buffers of its answer, and a connection over HTTP/1.1.
+/// Bytes of the response that an HTTP/2 stream or an HTTP/1.1 connection buffers.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
-/// How long a peer may take to answer a keepalive.
+/// How long a peer may take to respond to a keepalive.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Limits on one connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HttpLimits {
-    /// Calls at once over HTTP/2 (`MAX_CONCURRENT_STREAMS`).
+    /// Concurrent calls over HTTP/2 (`MAX_CONCURRENT_STREAMS`).
     pub concurrent_streams: u32,
-    /// Pause between pings over HTTP/2 (`KEEPALIVE_INTERVAL`).
+    /// Interval of pings over HTTP/2 (`KEEPALIVE_INTERVAL`).
     pub keepalive_interval: Duration,
-    /// How long a reader may take nothing (`READ_IDLE_TIMEOUT`).
+    /// How long a peer may read nothing (`READ_IDLE_TIMEOUT`).
     pub idle_timeout: Duration,
 }
 
-/// Serves calls on these connections until the token is cancelled, then until the last of them ends.
-/// Dropping the future closes all connections.
+/// Serves calls on these connections. When the token is cancelled, accepts no more connections and waits until all
+/// of them end. Dropping the future closes all connections.
 pub(super) async fn serve<C>(
     incoming: impl Stream<Item = io::Result<C>>,
     routes: Routes,
@@ -62,7 +62,7 @@ pub(super) async fn serve<C>(
             tokio::select! {
                 () = stopping.cancelled() => break,
                 Some(_) = connections.join_next() => {}
-                accepted = incoming.next() => match accepted {
+                connected = incoming.next() => match connected {
                     Some(Ok(connection)) => {
                         let serving = serve_connection(connection, routes.clone(), limits, stopping.clone());
                         connections.spawn(serving);
@@ -85,8 +85,8 @@ async fn serve_connection<C>(
     C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
     let (info, unsent) = (connection.connect_info(), Arc::new(Unsent::default()));
-    // Twice as long: a reader that comes back meanwhile gets a status.
-    let io = Watched::new(connection, unsent.clone(), limits.idle_timeout * 2);
+    // Twice the timeout: a peer that resumes reading meanwhile gets a status.
+    let io = WriteTimeout::new(connection, unsent.clone(), limits.idle_timeout * 2);
     let service = service_fn(move |request: http::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(info.clone());
@@ -119,12 +119,12 @@ fn builder(limits: HttpLimits) -> auto::Builder<Streams> {
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .max_header_list_size(HEADER_LIST_LIMIT_BYTES)
         .max_send_buf_size(SEND_BUFFER_BYTES);
-    // hyper gives headers over HTTP/1.1 its 30 seconds only with a timer.
+    // hyper limits the time for HTTP/1.1 headers (30 s) only if it has a timer.
     builder.http1().timer(TokioTimer::new()).max_buf_size(SEND_BUFFER_BYTES);
     builder
 }
 
-/// Runs each HTTP/2 stream so that it can be reset.
+/// Runs each HTTP/2 stream as a task that can be reset.
 #[derive(Debug, Clone, Copy)]
 struct Streams;
 

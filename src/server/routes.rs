@@ -1,4 +1,4 @@
-//! What answers at the port: gRPC, gRPC-Web, `/healthz` and `/livez`, and what each call passes on its way.
+//! Routes of the server's port (gRPC, gRPC-Web, `/healthz` and `/livez`) and the layers around each call.
 
 use std::{any::Any, sync::Arc, time::Duration};
 
@@ -10,6 +10,7 @@ use axum::{
     routing::get,
 };
 use http::{HeaderName, HeaderValue, Method, Response};
+use tara_export_auth::Authenticator;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, service::Routes};
@@ -21,19 +22,19 @@ use tower_http::{
 
 use super::{ListenError, Service, connections::track_call, health::HealthProbes};
 use crate::{
-    auth::Authenticator,
-    config::ListenSettings,
+    config::{ListenSettings, values},
     grpc::{
-        AnswerLimits, RequestAdmission, TrustedProxies, admit, authenticate, end_at_deadline,
-        guard, internal_fault, limit_calls, locate, observe,
+        AllowedHosts, RequestAdmission, ResponseLimits, TrustedProxies, admit, authenticate,
+        check_host, enforce_deadline, guard, identify_client, internal_error, limit_calls, observe,
+        refuse_host,
     },
     proto::{self, export_service_server::ExportServiceServer},
 };
 
-/// Everything that is served, and what tells its health.
+/// Returns all routes, and the health that they report.
 ///
 /// # Errors
-/// Where the API can't be described.
+/// If the API's descriptors cannot be read for reflection.
 pub(super) async fn routes(
     service: &Service,
     settings: &ListenSettings,
@@ -46,24 +47,24 @@ pub(super) async fn routes(
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            // grpcurl prints the details of errors with it.
+            // grpcurl needs it to print error details.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
-    let (longest, idle_timeout) = (settings.max_stream_time.limit(), settings.read_idle_timeout);
-    let guard_answer = middleware::from_fn(move |request: Request, next: Next| async move {
-        let limits = AnswerLimits {
+    let (max_time, idle_timeout) = (settings.max_stream_time.limit(), settings.read_idle_timeout);
+    let guard_response = middleware::from_fn(move |request: Request, next: Next| async move {
+        let limits = ResponseLimits {
             idle_timeout,
-            // Counted from the request's first bytes on, as platforms do.
-            until: longest.map(|longest| time::Instant::now() + longest),
+            // Measured from the request's first bytes, as platforms do.
+            deadline: max_time.map(|max_time| time::Instant::now() + max_time),
             unsent: request.extensions().get().cloned(),
         };
         guard(next.run(request).await, limits).into_response()
     });
-    // Sizes are the admission layer's matter.
+    // The admission layer limits sizes.
     let exports =
         ExportServiceServer::new(service.api.clone()).max_decoding_message_size(usize::MAX);
-    let admission = RequestAdmission::new(&service.api, service.request_limits);
-    let proxies = TrustedProxies::new(&settings.trusted_proxies);
+    let admission = RequestAdmission::new(service.api.engine().clone(), service.request_limits);
+    let proxies = TrustedProxies::new(&values(&settings.trusted_proxies));
     let grpc = Routes::new(exports)
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
@@ -71,9 +72,9 @@ pub(super) async fn routes(
         .into_axum_router()
         .layer(middleware::from_fn_with_state(admission, admit))
         .layer(CatchPanicLayer::custom(panic_response))
-        // Outside of what runs the call, so that its place is returned also when that panics or ends early.
+        // Outside of the layer that catches panics, so that a call that panics or ends early returns its permit.
         .layer(middleware::from_fn_with_state(service.call_limits.clone(), limit_calls))
-        .layer(guard_answer);
+        .layer(guard_response);
     let grpc = match authenticator {
         Some(authenticator) => {
             grpc.layer(middleware::from_fn_with_state(authenticator, authenticate))
@@ -81,12 +82,19 @@ pub(super) async fn routes(
         None => grpc,
     };
     let grpc = grpc
-        .layer(middleware::from_fn(end_at_deadline))
+        .layer(middleware::from_fn(enforce_deadline))
+        .layer(middleware::from_fn(refuse_host))
         .layer(middleware::from_fn(observe))
-        .layer(middleware::from_fn_with_state(proxies, locate))
-        // Not around /healthz and /livez: it answers plain HTTP/1.1 with 400.
+        // Not around /healthz and /livez: this layer responds to plain HTTP/1.1 with 400.
         .layer(GrpcWebLayer::new())
-        .layer(cors(&settings.cors_allowed_origins));
+        .layer(cors(&values(&settings.cors_allowed_origins)));
+    let hosts = settings.security.host_check();
+    let hosts = hosts.map(|hosts| AllowedHosts::new(settings.bind_address, hosts));
+    let grpc = match hosts {
+        Some(hosts) => grpc.layer(middleware::from_fn_with_state(hosts, check_host)),
+        None => grpc,
+    };
+    let grpc = grpc.layer(middleware::from_fn_with_state(proxies, identify_client));
     let (readiness, liveness) = (probes.clone(), probes.clone());
     let healthz = get(move || async move { readiness.readiness() });
     let livez = get(move || async move { liveness.liveness() });
@@ -94,12 +102,12 @@ pub(super) async fn routes(
         .route("/healthz", healthz)
         .route("/livez", livez)
         .merge(grpc)
-        // Outermost: a connection is idle if nothing of a call is left.
+        // Outermost, so that a connection counts as idle only after its calls have ended completely.
         .layer(middleware::from_fn(track_call));
     Ok((probes, Routes::from(router)))
 }
 
-/// What web pages of these origins may do.
+/// Allows web pages of these origins to call the API.
 fn cors(origins: &[String]) -> CorsLayer {
     let origin = if origins.iter().any(|origin| origin == "*") {
         AllowOrigin::any()
@@ -121,13 +129,13 @@ fn cors(origins: &[String]) -> CorsLayer {
             "traceparent",
             "tracestate",
         ]))
-        // gRPC-Web reads the status from these where an answer has headers only.
+        // gRPC-Web reads the status from these if a response has only headers.
         .expose_headers(names(&["grpc-status", "grpc-message", "grpc-status-details-bin"]))
         .max_age(Duration::from_secs(3600))
 }
 
-/// A panic in one call is that call's INTERNAL.
+/// Ends a call that panicked with INTERNAL.
 fn panic_response(_: Box<dyn Any + Send + 'static>) -> Response<Body> {
     tracing::error!("a call panicked");
-    internal_fault().into_http()
+    internal_error().into_http()
 }

@@ -1,61 +1,65 @@
-//! The listener's TLS and callers, kept as their files and issuers have them.
+//! Keeps certificates, tokens and keys up to date with their files and issuers.
 
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
+use tara_export_auth::{AuthSetupError, Authenticator};
+use tara_export_limits::Pool;
+use tara_export_store::Store;
 use tokio::{runtime::Handle, sync::Notify, time};
 
 use super::TooFewDescriptors;
-use crate::{
-    auth::{AuthSetupError, Authenticator},
-    limits::Pool,
-    tls::{TlsError, TlsServer},
-};
+use crate::tls::{TlsError, TlsServer};
 
-/// How often the files of certificates, tokens and keys are compared with what was read, and issuers' keys
-/// asked for where it is time.
+/// How often the files with certificates, tokens and keys are checked for changes, and issuers' keys fetched if they
+/// are due.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Why a server can't listen.
+/// A server cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// The address can't be listened on.
-    #[error("can't listen on {address} port {port} (BIND_ADDRESS, PORT): {source}")]
+    /// The address cannot be bound.
+    #[error("cannot listen on {address} port {port} (BIND_ADDRESS, PORT): {source}")]
     Bind {
         /// `BIND_ADDRESS`.
         address: IpAddr,
         /// `PORT`.
         port: u16,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// Too few files may be open.
+    /// The limit of open files is too low.
     #[error(transparent)]
     Descriptors(#[from] TooFewDescriptors),
-    /// There can be no TLS.
+    /// TLS cannot be configured.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// Nobody can be let in.
+    /// Authentication cannot be configured.
     #[error(transparent)]
     Auth(#[from] AuthSetupError),
-    /// The system gives no thread.
-    #[error("could not start a thread: {0}")]
+    /// The system cannot start a thread.
+    #[error("cannot start a thread: {0}")]
     Threads(io::Error),
-    /// The API can't be described.
-    #[error("the API's own description can't be read: {0}")]
+    /// The API's descriptors cannot be read.
+    #[error("cannot read the API's descriptors: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
-/// Keeps certificates, tokens and keys as their files and issuers have them. Reads them on this thread of its
-/// own: files that hang, on a volume that is away, must not occupy the async runtime.
+/// Refreshes certificates, tokens and keys at an interval and on request, and the credentials for S3 on request: the
+/// store itself follows their files. Reads them on a separate thread, because
+/// a file on an unreachable volume can hang and must not block the async runtime.
 pub(super) async fn refresh(
     tls: Option<Arc<TlsServer>>,
     authenticator: Option<Arc<Authenticator>>,
-    look_again: Arc<Notify>,
+    s3: Option<Arc<dyn Store>>,
+    reload: Arc<Notify>,
     reader: Pool,
 ) {
     loop {
-        // Either is a reason to look.
-        let _ = time::timeout(REFRESH_INTERVAL, look_again.notified()).await;
+        // Refreshes both after the interval and on request.
+        let is_requested = time::timeout(REFRESH_INTERVAL, reload.notified()).await.is_ok();
+        if is_requested && let Some(s3) = &s3 {
+            s3.reload_credentials();
+        }
         let (tls, authenticator) = (tls.clone(), authenticator.clone());
         let runtime = Handle::current();
         let read = reader.run(move || {
@@ -67,7 +71,7 @@ pub(super) async fn refresh(
             }
         });
         if let Err(error) = read.await {
-            tracing::error!(%error, "files of certificates, tokens and keys are not read again now");
+            tracing::error!(%error, "cannot refresh certificates, tokens and keys");
         }
     }
 }

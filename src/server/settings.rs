@@ -1,118 +1,155 @@
-//! What the settings mean to each room.
+//! Converts the settings for each module.
 
 use std::{io, sync::Arc, time::Duration};
 
-use super::{Access, TooFewDescriptors, descriptors::DescriptorPlan};
+use tara_export_auth::{AuthSettings, JwtSettings, KeySource};
+use tara_export_bundle::FormatVersion;
+use tara_export_catalog::layout;
+use tara_export_clock::Clock;
+use tara_export_limits::Pool;
+use tara_export_outbound::Environment;
+use tara_export_store::{
+    Store, StoreError,
+    local::LocalStore,
+    s3::{ObjectLock, S3Settings, S3SettingsError, S3Store},
+};
+
+use super::{Access, TooFewDescriptors, descriptors::DescriptorPlan, observed_s3::ObservedS3};
 use crate::{
-    auth::{AuthSettings, JwtSettings, KeySource},
-    bundle::FormatVersion,
-    catalog::layout,
-    clock::Clock,
-    config::{self, Encryption, SecuritySettings, Settings, value},
-    export::{AdmissionLimits, AllowedSource, EngineSettings, JournalPlace, Stores},
-    grpc::ReadLimits,
-    limits::Pool,
-    store::{
-        Store, StoreError,
-        local::LocalStore,
-        s3::{ObjectLock, ObjectLockMode, S3Settings, S3Store, ServerSideEncryption},
+    config::{DOWNLOAD_BYTES, SecuritySettings, Settings, StoreSettings, value, values},
+    export::{
+        AdmissionLimits, EngineSettings, Journal, JournalLimits, JournalRetention, Relocation,
+        RelocationSettings, Stores,
     },
-    telemetry::prices::RequestPrices,
+    grpc::ReadLimits,
     tls::TlsFiles,
-    transfer::{PartNotes, TransferLimits, Transfers},
+    transfer::{PartUploadRecords, TransferLimits, Transfers},
     upload::{UploadSettings, Uploads},
 };
 
-/// Threads for documents on this machine's disk: uploads that are written there, and documents that are
-/// read from there on their way to S3. As many as local reads have.
+/// Threads for documents on this machine's disk: they write uploads, and read documents that are sent to S3. Equals
+/// the number of threads for local reads.
 const DOCUMENT_THREADS: usize = 16;
 
-/// Threads for what computes for a while. More than processors would not make it faster; at least two, so that
-/// one large request does not keep all others waiting.
+/// Threads for long computations: one per processor, and at least two, so that one large request does not block all
+/// others.
 pub(super) fn computing_threads() -> usize {
     std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2))
 }
 
-/// Why the stores can't be used.
+/// The stores cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenStoresError {
-    /// The local store can't be used.
+    /// The local store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Too few files may be open.
+    /// A setting of the AWS SDK is invalid.
+    #[error(transparent)]
+    S3(#[from] S3SettingsError),
+    /// The limit of open files is too low.
     #[error(transparent)]
     Descriptors(#[from] TooFewDescriptors),
 }
 
-/// The stores that the settings name. Asks nobody over the network.
+/// Opens the configured stores. Sends no requests over the network.
 ///
 /// # Errors
-/// Where the local store can't be used.
+/// If the local store cannot be opened, or a setting of the AWS SDK is invalid.
 pub async fn open_stores(settings: &Settings) -> Result<Stores, OpenStoresError> {
     let descriptors = DescriptorPlan::of_process()?;
-    let s3: Option<Arc<dyn Store>> = match value(&settings.s3_bucket_name) {
+    let s3: Option<Arc<dyn Store>> = match value(&settings.store.s3_bucket_name) {
         Some(bucket) => {
-            let s3_settings = s3_settings(settings, bucket, descriptors.s3_requests);
-            Some(Arc::new(S3Store::connect(s3_settings).await))
+            let prices = settings.store.s3_prices;
+            let s3_settings = s3_settings(&settings.store, bucket, descriptors.s3_requests);
+            let observer = Arc::new(ObservedS3 { prices });
+            let environment = Environment::of_process();
+            let store = S3Store::connect(s3_settings, environment, Some(observer)).await?;
+            for warning in store.warnings() {
+                tracing::warn!("{warning}");
+            }
+            Some(Arc::new(store))
         }
         None => None,
     };
-    let local: Arc<dyn Store> = Arc::new(LocalStore::open(settings.data_dir.clone())?);
+    let local: Arc<dyn Store> = Arc::new(LocalStore::open(settings.disk.data_dir.clone())?);
     Ok(Stores { s3, local })
+}
+
+/// Prepares binding the unfinished exports of the data directory to the configured bucket.
+///
+/// # Errors
+/// A human-readable message.
+pub async fn open_relocation(
+    settings: &Settings,
+    dry_run: bool,
+    clock: Arc<dyn Clock>,
+) -> Result<Relocation, String> {
+    let stores = open_stores(settings).await.map_err(|error| error.to_string())?;
+    let journal = Journal::open(settings.disk.data_dir.clone(), journal_limits(settings)).await;
+    let journal = journal.map_err(|error| error.to_string())?;
+    let relocation_settings = RelocationSettings {
+        retry_budget: settings.store.s3_retry_budget,
+        memory_bytes: settings.limits.max_request_memory.as_u64(),
+        dry_run,
+    };
+    Relocation::new(journal, &stores, clock, relocation_settings).map_err(|error| error.to_string())
+}
+
+pub(super) fn journal_limits(settings: &Settings) -> JournalLimits {
+    JournalLimits {
+        max_bytes: settings.disk.max_journal_bytes.as_u64(),
+        max_receipts: settings.disk.max_receipts as usize,
+        max_failures: settings.disk.max_failure_records as usize,
+    }
 }
 
 pub(super) fn engine_settings(settings: &Settings) -> EngineSettings {
     EngineSettings {
         heartbeat_interval: settings.heartbeat_interval,
         accept_timeout: settings.accept_timeout,
-        retry_budget: settings.s3_retry_budget,
-        parallel_puts: settings.s3_parallel_puts as usize,
-        outage_pause: settings.s3_outage_pause,
-        backlog_concurrency: settings.backlog_concurrency as usize,
-        keep_local_copies: settings.keep_local_copies,
-        receipt_retention: settings.receipt_retention,
-        format_version: format_version(settings),
-        journal: match settings.journal {
-            config::JournalPlace::Local => JournalPlace::Local,
-            config::JournalPlace::Store => JournalPlace::Store,
+        retry_budget: settings.store.s3_retry_budget,
+        parallel_puts: settings.store.s3_parallel_puts as usize,
+        outage_pause: settings.store.s3_outage_pause,
+        backlog_concurrency: settings.disk.backlog_concurrency as usize,
+        keep_local_copies: settings.disk.keep_local_copies,
+        journal_retention: JournalRetention {
+            receipts: settings.disk.receipt_retention,
+            failures: settings.disk.failure_retention,
         },
-        takeover_interval: settings.takeover_interval,
-        takeover_age: settings.takeover_age,
-        allow_unsafe_store: settings.allow_unsafe_store,
-        document_size_bytes: settings.max_document_size.as_u64(),
-        allowed_sources: settings
-            .s3_sources
-            .iter()
-            .map(|source| AllowedSource {
-                bucket: source.bucket.clone(),
-                prefix: source.prefix.clone(),
-            })
-            .collect(),
+        retention_interval: settings.disk.retention_interval,
+        format_version: format_version(settings),
+        journal: settings.disk.journal,
+        takeover_interval: settings.disk.takeover_interval,
+        takeover_age: settings.disk.takeover_age,
+        allow_unsafe_store: settings.store.allow_unsafe_store,
+        loss_confirmation: settings.disk.loss_confirmation,
+        document_size_bytes: settings.limits.max_document_size.as_u64(),
+        allowed_sources: values(&settings.limits.s3_sources),
         admission: AdmissionLimits {
-            concurrent_exports: settings.max_concurrent_exports,
-            request_memory_bytes: settings.max_request_memory.as_u64(),
-            request_size_bytes: settings.max_request_size.as_u64(),
-            patience: settings.admission_timeout,
+            concurrent_exports: settings.limits.max_concurrent_exports,
+            request_memory_bytes: settings.limits.max_request_memory.as_u64(),
+            request_size_bytes: settings.limits.max_request_size.as_u64(),
+            timeout: settings.limits.admission_timeout,
         },
     }
 }
 
 pub(super) fn read_limits(settings: &Settings, descriptors: DescriptorPlan) -> ReadLimits {
     ReadLimits {
-        memory_bytes: settings.max_read_memory.as_u64(),
-        download_bytes: config::DOWNLOAD_BYTES,
-        downloads: descriptors.clamp_downloads(settings.max_concurrent_downloads),
-        patience: settings.admission_timeout,
+        memory_bytes: settings.limits.max_read_memory.as_u64(),
+        download_bytes: DOWNLOAD_BYTES,
+        downloads: descriptors.clamp_downloads(settings.limits.max_concurrent_downloads),
+        admission_timeout: settings.limits.admission_timeout,
     }
 }
 
-/// How new exports are rendered.
+/// The format version of new exports.
 #[cfg(not(feature = "next-format"))]
 fn format_version(_: &Settings) -> FormatVersion {
     FormatVersion::CURRENT
 }
 
-/// How new exports are rendered: as this release does, or as tests' idea of the next one does.
+/// The format version of new exports: the current one, or the next one of tests.
 #[cfg(feature = "next-format")]
 fn format_version(settings: &Settings) -> FormatVersion {
     if settings.next_format { FormatVersion::Next } else { FormatVersion::CURRENT }
@@ -124,61 +161,49 @@ pub(super) fn uploads(
     access: Access,
     clock: Arc<dyn Clock>,
 ) -> io::Result<Uploads> {
-    let notes = settings.data_dir.join(".tara-export/parts");
+    let parts_dir = settings.disk.data_dir.join(".tara-export/parts");
     let documents = Pool::new("documents", DOCUMENT_THREADS)?;
-    let notes = (access == Access::Write).then(|| PartNotes::new(notes, documents.clone()));
+    let site = stores.s3.as_ref().map(|s3| s3.site()).unwrap_or_default();
+    let part_records = (access == Access::Write)
+        .then(|| PartUploadRecords::new(parts_dir, documents.clone(), site));
     let limits = TransferLimits {
-        memory_bytes: settings.transfer_memory.as_u64(),
-        parallel_parts: settings.s3_parallel_parts as usize,
+        memory_bytes: settings.limits.transfer_memory.as_u64(),
+        parallel_parts: settings.limits.s3_parallel_parts as usize,
     };
     let upload_settings = UploadSettings {
-        document_size_bytes: settings.max_document_size.as_u64(),
-        concurrent_uploads: settings.max_concurrent_uploads as usize,
-        retention: settings.upload_retention,
-        store_patience: settings.accept_timeout,
-        retry_budget: settings.s3_retry_budget,
-        idle_timeout: settings.upload_idle_timeout,
-        patience: settings.admission_timeout,
-        disk_bytes: settings.max_local_uploads.as_u64(),
+        document_size_bytes: settings.limits.max_document_size.as_u64(),
+        concurrent_uploads: settings.limits.max_concurrent_uploads as usize,
+        retention: settings.limits.upload_retention,
+        store_timeout: settings.accept_timeout,
+        retry_budget: settings.store.s3_retry_budget,
+        idle_timeout: settings.limits.upload_idle_timeout,
+        permit_timeout: settings.limits.admission_timeout,
+        disk_bytes: settings.limits.max_local_uploads.as_u64(),
     };
-    let transfers = Transfers::new(limits, notes, documents.clone());
-    let data_dir = settings.data_dir.clone();
+    let transfers = Transfers::new(limits, part_records, documents.clone());
+    let data_dir = settings.disk.data_dir.clone();
     Ok(Uploads::new(upload_settings, stores.s3.clone(), data_dir, transfers, clock, documents))
 }
 
-fn s3_settings(settings: &Settings, bucket: String, concurrent_requests: u32) -> S3Settings {
+fn s3_settings(settings: &StoreSettings, bucket: String, concurrent_requests: u32) -> S3Settings {
     S3Settings {
         bucket,
         base_path: settings.s3_base_path.clone(),
         region: value(&settings.aws_region),
         endpoint_url: value(&settings.aws_endpoint_url),
         path_style: settings.s3_path_style,
-        server_side_encryption: match settings.s3_server_side_encryption {
-            Encryption::Bucket => ServerSideEncryption::BucketDefault,
-            Encryption::Aes256 => ServerSideEncryption::SseS3,
-            Encryption::AwsKms => {
-                ServerSideEncryption::SseKms { key_id: value(&settings.s3_kms_key_id) }
-            }
-        },
+        server_side_encryption: settings.encryption(),
         expected_bucket_owner: value(&settings.s3_expected_bucket_owner),
         object_lock: value(&settings.s3_object_lock_mode).map(|mode| ObjectLock {
-            mode: match mode {
-                config::LockMode::Governance => ObjectLockMode::Governance,
-                config::LockMode::Compliance => ObjectLockMode::Compliance,
-            },
+            mode,
             retention: Duration::from_secs(u64::from(settings.s3_object_lock_days) * 24 * 60 * 60),
-            // The service's own records are small, some of them are to go, and no auditor needs them.
-            except_prefix: layout::own_prefix(),
+            // The service's own records are small, some of them are removed later, and auditors do not need them.
+            except_prefix: layout::service_prefix(),
         }),
         connect_timeout: settings.s3_connect_timeout,
         read_timeout: settings.s3_read_timeout,
         operation_timeout: settings.s3_operation_timeout,
         concurrent_requests: concurrent_requests as usize,
-        prices: RequestPrices {
-            put: settings.s3_prices.put,
-            get: settings.s3_prices.get,
-            delete: settings.s3_prices.delete,
-        },
     }
 }
 

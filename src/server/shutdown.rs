@@ -1,4 +1,4 @@
-//! The end of a process: one deadline for everything, and a last resort where something hangs.
+//! The shutdown of a process: one deadline for everything, and a forced exit if something hangs.
 
 use std::{
     io,
@@ -8,95 +8,94 @@ use std::{
 };
 
 use rustix::process::{Signal, getpid, kill_process};
+use tara_export_limits::Pools;
 use tokio::{
     runtime::Builder,
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::Pools;
-
-/// The exit code of a process that ended although work hung.
+/// The exit code of a process that ended while work hung.
 pub const HUNG: u8 = 5;
 
-/// Of `SHUTDOWN_TIMEOUT`, kept for what follows the exports: disk work, streams, connections, telemetry. At
-/// most a quarter of the whole.
-const LONGEST_RESERVE: Duration = Duration::from_secs(2);
-/// What follows the exports has this long even if `SHUTDOWN_TIMEOUT` is shorter.
-const SHORTEST_END: Duration = Duration::from_millis(500);
-/// After `SHUTDOWN_TIMEOUT` the process is ended. With the two pauses below, that takes less than a second.
+/// The part of `SHUTDOWN_TIMEOUT` that is reserved for the steps after the exports: disk work, streams, connections,
+/// telemetry. At most a quarter of the timeout.
+const MAX_RESERVE: Duration = Duration::from_secs(2);
+/// The minimum time for the whole shutdown, even if `SHUTDOWN_TIMEOUT` is shorter.
+const MIN_TIMEOUT: Duration = Duration::from_millis(500);
+/// Time from `SHUTDOWN_TIMEOUT` to the forced exit. With the two timeouts below, the process ends within a second.
 const GRACE: Duration = Duration::from_millis(600);
-/// How long the last resort's line may take: standard error may be a pipe that is not read.
-const LOG_PATIENCE: Duration = Duration::from_millis(150);
-/// How long the process may take to exit.
-const EXIT_PATIENCE: Duration = Duration::from_millis(150);
+/// Time limit of the last log line: standard error may be a pipe that is not read.
+const LOG_TIMEOUT: Duration = Duration::from_millis(150);
+/// Time limit of the exit, before the process kills itself.
+const EXIT_TIMEOUT: Duration = Duration::from_millis(150);
 
-/// When a server that was asked to stop must have done what.
+/// The deadlines of a shutdown.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
-    begun: Instant,
+    started: Instant,
     timeout: Duration,
 }
 
 impl Deadline {
-    /// The deadline of a stop that begins now.
+    /// The deadline of a shutdown that starts now.
     pub fn from_now(timeout: Duration) -> Self {
-        Self { begun: Instant::now(), timeout }
+        Self { started: Instant::now(), timeout }
     }
 
-    /// Until when running exports may go on.
-    pub fn of_exports(self) -> Instant {
-        self.begun + self.timeout.saturating_sub(LONGEST_RESERVE.min(self.timeout / 4))
+    /// When running exports must have ended.
+    pub fn exports_end(self) -> Instant {
+        self.started + self.timeout.saturating_sub(MAX_RESERVE.min(self.timeout / 4))
     }
 
-    /// Until when everything must have ended.
+    /// When everything must have ended.
     pub fn end(self) -> Instant {
-        self.begun + self.timeout.max(SHORTEST_END)
+        self.started + self.timeout.max(MIN_TIMEOUT)
     }
 
-    /// How much time is left until the end.
-    pub fn rest(self) -> Duration {
+    /// The time until the end.
+    pub fn remaining(self) -> Duration {
         self.end().saturating_duration_since(Instant::now())
     }
 
-    /// When the process is ended, whatever it does.
-    fn last_resort(self) -> Instant {
-        self.begun + self.timeout + GRACE
+    /// When the process is forced to exit.
+    fn forced_exit(self) -> Instant {
+        self.started + self.timeout + GRACE
     }
 }
 
-/// What a process that stops is waiting for, for the last resort to report.
+/// The progress of a shutdown, which the forced exit reports.
 #[derive(Debug, Clone, Default)]
 pub struct Stopping {
     state: Arc<Mutex<(&'static str, Pools)>>,
 }
 
 impl Stopping {
-    /// Notes what is waited for now.
-    pub fn waits_for(&self, phase: &'static str) {
+    /// Sets what the shutdown waits for now.
+    pub fn set_phase(&self, phase: &'static str) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).0 = phase;
     }
 
-    /// Notes whose work is to be reported where it hangs.
-    pub fn watch(&self, pools: Pools) {
+    /// Sets the pools whose unfinished work is reported.
+    pub fn set_pools(&self, pools: Pools) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).1 = pools;
     }
 
-    /// Ends the process at the deadline with this exit code, unless it ended before.
+    /// Ends the process at the deadline with this exit code, unless it has ended before.
     ///
     /// # Errors
-    /// Where the system gives no thread.
+    /// If the system cannot start a thread.
     pub fn end_at(&self, deadline: Deadline, code: u8) -> io::Result<()> {
         let stopping = self.clone();
-        let last_resort = thread::Builder::new().name("last-resort".to_owned());
-        last_resort.spawn(move || stopping.end_process_at(deadline, code)).map(drop)
+        let forced_exit = thread::Builder::new().name("forced-exit".to_owned());
+        forced_exit.spawn(move || stopping.end_process_at(deadline, code)).map(drop)
     }
 
     fn end_process_at(self, deadline: Deadline, code: u8) {
-        thread::sleep(deadline.last_resort().saturating_duration_since(Instant::now()));
-        // On threads of their own: each of these can hang as well.
-        within(LOG_PATIENCE, move || self.report());
-        within(EXIT_PATIENCE, move || std::process::exit(code.into()));
+        thread::sleep(deadline.forced_exit().saturating_duration_since(Instant::now()));
+        // On separate threads, because each of these can hang as well.
+        run_with_timeout(LOG_TIMEOUT, move || self.report());
+        run_with_timeout(EXIT_TIMEOUT, move || std::process::exit(code.into()));
         let _ = kill_process(getpid(), Signal::KILL);
     }
 
@@ -113,23 +112,23 @@ impl Stopping {
         tracing::error!(
             waiting_for = phase,
             busy = busy.join("; "),
-            "the stop hangs beyond SHUTDOWN_TIMEOUT: the process ends now"
+            "shutdown hangs beyond SHUTDOWN_TIMEOUT: the process exits now"
         );
     }
 }
 
-/// Runs this on a thread, and waits for it at most this long.
-fn within(patience: Duration, work: impl FnOnce() + Send + 'static) {
-    let (done, is_done) = mpsc::channel();
+/// Runs the work on a thread, and waits for it up to the timeout.
+fn run_with_timeout(timeout: Duration, work: impl FnOnce() + Send + 'static) {
+    let (done, wait_done) = mpsc::channel();
     thread::spawn(move || {
         work();
         let _ = done.send(());
     });
-    let _ = is_done.recv_timeout(patience);
+    let _ = wait_done.recv_timeout(timeout);
 }
 
-/// SIGTERM or SIGINT. Received on a thread of its own, which works when the async runtime is stuck; it ends
-/// the process at the deadline.
+/// SIGTERM or SIGINT. Received on a separate thread, which works even if the async runtime is stuck, and forces the
+/// process to exit at the deadline.
 #[derive(Debug, Clone)]
 pub struct StopSignal {
     received: CancellationToken,
@@ -139,10 +138,10 @@ pub struct StopSignal {
 }
 
 impl StopSignal {
-    /// Takes the signals, which end the process otherwise. `timeout` is `SHUTDOWN_TIMEOUT`.
+    /// Installs handlers for the signals, which would otherwise end the process. `timeout` is `SHUTDOWN_TIMEOUT`.
     ///
     /// # Errors
-    /// Where signals can't be received.
+    /// If signals cannot be received.
     pub fn receive(timeout: Duration) -> io::Result<Self> {
         let signals = Self {
             received: CancellationToken::new(),
@@ -150,11 +149,11 @@ impl StopSignal {
             timeout,
             stopping: Stopping::default(),
         };
-        let (ready, is_ready) = mpsc::channel();
+        let (ready, wait_ready) = mpsc::channel();
         let received = signals.clone();
         let receiver = thread::Builder::new().name("signals".to_owned());
         receiver.spawn(move || received.wait_on_this_thread(&ready))?;
-        is_ready.recv().map_err(io::Error::other)??;
+        wait_ready.recv().map_err(io::Error::other)??;
         Ok(signals)
     }
 
@@ -181,14 +180,14 @@ impl StopSignal {
         self.stopping.end_process_at(deadline, HUNG);
     }
 
-    /// Waits for the first of them. When everything must have ended.
+    /// Waits for the first signal. Returns the deadline of the shutdown.
     pub async fn wait(&self) -> Deadline {
         self.received.cancelled().await;
         let deadline = *self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
         deadline.unwrap_or_else(|| Deadline::from_now(self.timeout))
     }
 
-    /// What the stop waits for, for the last resort to report.
+    /// The progress of the shutdown.
     pub fn stopping(&self) -> &Stopping {
         &self.stopping
     }
@@ -199,10 +198,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_follows_the_exports_has_its_time() {
+    fn reserve_remains_after_exports() {
         let times = |seconds| {
             let deadline = Deadline::from_now(Duration::from_secs(seconds));
-            (deadline.of_exports() - deadline.begun, deadline.end() - deadline.begun)
+            (deadline.exports_end() - deadline.started, deadline.end() - deadline.started)
         };
         assert_eq!(times(0), (Duration::ZERO, Duration::from_millis(500)));
         assert_eq!(times(4), (Duration::from_secs(3), Duration::from_secs(4)));
@@ -210,10 +209,10 @@ mod tests {
     }
 
     #[test]
-    fn process_ends_within_a_second_of_its_timeout() {
+    fn forced_exit_completes_within_a_second_of_timeout() {
         let deadline = Deadline::from_now(Duration::ZERO);
-        let after_end = LOG_PATIENCE + EXIT_PATIENCE;
-        assert!(deadline.last_resort() + after_end < deadline.begun + Duration::from_secs(1));
-        assert!(deadline.last_resort() > deadline.end());
+        let after_end = LOG_TIMEOUT + EXIT_TIMEOUT;
+        assert!(deadline.forced_exit() + after_end < deadline.started + Duration::from_secs(1));
+        assert!(deadline.forced_exit() > deadline.end());
     }
 }

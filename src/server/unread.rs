@@ -1,4 +1,4 @@
-//! Connections whose peers do not read what is sent to them.
+//! Closes connections whose peers stop reading.
 
 use std::{
     io,
@@ -15,22 +15,22 @@ use tokio::{
 
 use crate::grpc::Unsent;
 
-/// A connection that ends when its peer takes nothing for too long.
-pub(super) struct Watched<C> {
+/// A connection that ends if its peer reads nothing for too long.
+pub(super) struct WriteTimeout<C> {
     inner: C,
     unsent: Arc<Unsent>,
-    /// How long the peer may take nothing.
-    patience: Duration,
-    /// Runs while there is something to send that the peer does not take.
+    /// How long the peer may read nothing.
+    timeout: Duration,
+    /// Runs while the server has data to send and the peer does not read.
     blocked: Option<Pin<Box<Sleep>>>,
 }
 
-impl<C> Watched<C> {
-    pub(super) fn new(inner: C, unsent: Arc<Unsent>, patience: Duration) -> Self {
-        Self { inner, unsent, patience, blocked: None }
+impl<C> WriteTimeout<C> {
+    pub(super) fn new(inner: C, unsent: Arc<Unsent>, timeout: Duration) -> Self {
+        Self { inner, unsent, timeout, blocked: None }
     }
 
-    fn written<T>(
+    fn track_write<T>(
         &mut self,
         context: &mut Context<'_>,
         written: Poll<io::Result<T>>,
@@ -40,14 +40,14 @@ impl<C> Watched<C> {
             self.blocked = None;
             return written;
         }
-        let patience = self.patience;
-        let end = self.blocked.get_or_insert_with(|| Box::pin(sleep(patience)));
+        let timeout = self.timeout;
+        let end = self.blocked.get_or_insert_with(|| Box::pin(sleep(timeout)));
         ready!(end.as_mut().poll(context));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer reads nothing")))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read")))
     }
 }
 
-impl<C: AsyncRead + Unpin> AsyncRead for Watched<C> {
+impl<C: AsyncRead + Unpin> AsyncRead for WriteTimeout<C> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -57,14 +57,14 @@ impl<C: AsyncRead + Unpin> AsyncRead for Watched<C> {
     }
 }
 
-impl<C: AsyncWrite + Unpin> AsyncWrite for Watched<C> {
+impl<C: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<C> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(context, buffer);
-        self.written(context, written)
+        self.track_write(context, written)
     }
 
     fn poll_write_vectored(
@@ -73,7 +73,7 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Watched<C> {
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write_vectored(context, buffers);
-        self.written(context, written)
+        self.track_write(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -83,12 +83,12 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Watched<C> {
     /// TLS writes to its socket here too.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.inner).poll_flush(context);
-        self.written(context, flushed)
+        self.track_write(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut = Pin::new(&mut self.inner).poll_shutdown(context);
-        self.written(context, shut)
+        self.track_write(context, shut)
     }
 }
 
@@ -102,34 +102,34 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const TIMEOUT: Duration = Duration::from_secs(10);
 
     #[tokio::test(start_paused = true)]
-    async fn connection_ends_when_its_peer_takes_nothing() {
+    async fn connection_ends_when_peer_stops_reading() {
         let (ours, mut theirs) = duplex(8);
-        let mut ours = Watched::new(ours, Arc::default(), PATIENCE);
+        let mut ours = WriteTimeout::new(ours, Arc::default(), TIMEOUT);
         let started = Instant::now();
-        // It takes a byte now and then, in less time than it has.
+        // The peer reads a byte now and then, before the timeout.
         let (written, _) = tokio::join!(ours.write_all(&[7; 16]), async {
             for _ in 0..8 {
-                tokio::time::sleep(PATIENCE / 2).await;
+                tokio::time::sleep(TIMEOUT / 2).await;
                 theirs.read_u8().await.unwrap();
             }
         });
         written.unwrap();
-        assert!(started.elapsed() > PATIENCE * 3);
+        assert!(started.elapsed() > TIMEOUT * 3);
         let full = Instant::now();
         let error = ours.write_all(&[7]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert_eq!(full.elapsed(), PATIENCE);
+        assert_eq!(full.elapsed(), TIMEOUT);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn connection_without_anything_to_send_stays_open() {
+    async fn connection_with_nothing_to_send_stays_open() {
         let (ours, mut theirs) = duplex(8);
-        let mut ours = Watched::new(ours, Arc::default(), PATIENCE);
+        let mut ours = WriteTimeout::new(ours, Arc::default(), TIMEOUT);
         ours.write_all(&[7; 8]).await.unwrap();
-        assert!(timeout(PATIENCE * 10, ours.read_u8()).await.is_err());
+        assert!(timeout(TIMEOUT * 10, ours.read_u8()).await.is_err());
         theirs.read_exact(&mut [0; 8]).await.unwrap();
         ours.write_all(&[7; 8]).await.unwrap();
     }

@@ -1,9 +1,9 @@
-//! Metrics as lines of CloudWatch's Embedded Metric Format on standard output: where a platform takes a
-//! container's output to CloudWatch Logs (ECS, App Runner, Lambda), they become metrics there with no agent.
+//! Writes metrics as lines of CloudWatch's Embedded Metric Format to standard output. If a platform sends a
+//! container's output to CloudWatch Logs (ECS, App Runner, Lambda), they become metrics there without an agent.
 //!
 //! Format: Amazon CloudWatch User Guide, "Specification: Embedded metric format". A distribution is written
-//! with `Values` and `Counts`, as AWS's own library for Java does, for the specification's arrays of 100
-//! values would not hold a busy minute.
+//! with `Values` and `Counts`, as AWS's library for Java does, because the specification's arrays of 100
+//! values are too small for a busy minute.
 
 use std::{
     collections::BTreeMap,
@@ -22,14 +22,14 @@ use metrics_util::{
 };
 use serde_json::{Map, Value, json};
 
-use super::names::ALL;
+use tara_export_telemetry::names::ALL;
 
-/// The most values of one distribution: what the specification allows an array.
-const MOST_VALUES: usize = 100;
-/// Values of a distribution are told apart where they differ by this factor at least: 5 % off at most.
+/// The most values of one distribution: the specification's limit of an array.
+const MAX_VALUES: usize = 100;
+/// The ratio of neighboring bins of a distribution. A reported value is off by 5 % at most.
 const BIN_FACTOR: f64 = 1.1;
 
-/// Records until it is flushed.
+/// Records values until they are flushed.
 #[derive(Clone)]
 pub(super) struct Emf {
     namespace: Arc<str>,
@@ -47,15 +47,15 @@ impl Emf {
         Self { namespace: namespace.into(), registry: Arc::new(Registry::new(AtomicStorage)) }
     }
 
-    /// Writes what was recorded since the last time.
+    /// Writes what was recorded since the last flush.
     pub(super) fn flush(&self) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let lines = self.take(u64::try_from(now.as_millis()).unwrap_or_default());
-        // One write for all, so that no line of anybody else comes in between. Nobody to tell where it fails.
+        // A single write, so that other output does not mix with it. A failure cannot be reported.
         let _ = io::stdout().lock().write_all(lines.as_bytes());
     }
 
-    /// A line for each set of labels; nothing of a counter or a distribution in which nothing happened.
+    /// Returns one line for each set of labels, without unchanged counters and distributions.
     fn take(&self, time_ms: u64) -> String {
         let mut documents: BTreeMap<Vec<(&str, &str)>, Map<String, Value>> = BTreeMap::new();
         let (mut counters, mut gauges, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
@@ -91,7 +91,7 @@ impl Emf {
             .map(|name| json!({ "Name": name, "Unit": cloudwatch_unit(name) }))
             .collect();
         let names: Vec<&str> = labels.iter().map(|(name, _)| *name).collect();
-        // Without dimensions as well: the sum over all labels, which alarms need.
+        // Also without dimensions, because alarms need the sum over all labels.
         let dimensions = if names.is_empty() { json!([[]]) } else { json!([[], names]) };
         let mut document = values;
         for (name, value) in labels {
@@ -108,7 +108,7 @@ impl Emf {
     }
 }
 
-/// CloudWatch's name of a unit (CloudWatch API Reference, MetricDatum).
+/// CloudWatch's name of a metric's unit (CloudWatch API Reference, MetricDatum).
 fn cloudwatch_unit(name: &str) -> &'static str {
     match ALL.iter().find(|metric| metric.name == name).map(|metric| metric.unit) {
         Some(Unit::Seconds) => "Seconds",
@@ -118,7 +118,7 @@ fn cloudwatch_unit(name: &str) -> &'static str {
     }
 }
 
-/// Values, by bins of about the same size.
+/// Values, grouped into bins of a constant ratio.
 #[derive(Debug, Default)]
 struct Distribution {
     count: u64,
@@ -135,23 +135,23 @@ impl Distribution {
             self.sum += value;
             self.min = Some(self.min.map_or(value, |min| min.min(value)));
             self.max = Some(self.max.map_or(value, |max| max.max(value)));
-            // All below a microsecond, a byte or one are alike.
+            // All values below a millionth share one bin.
             let bin = value.max(1e-6).log(BIN_FACTOR).floor();
             *self.bins.entry(bin as i32).or_default() += 1;
         }
     }
 
-    /// None without values.
+    /// `None` if there are no values.
     fn to_value(&self) -> Option<Value> {
         let (min, max) = (self.min?, self.max?);
-        // Where they are too many, the finest of them are told together.
-        let per_value = self.bins.len().div_ceil(MOST_VALUES);
+        // Neighboring bins are merged if there are too many.
+        let bins_per_value = self.bins.len().div_ceil(MAX_VALUES);
         let bins: Vec<(&i32, &u64)> = self.bins.iter().collect();
         let (mut values, mut counts) = (Vec::new(), Vec::new());
-        for together in bins.chunks(per_value.max(1)) {
-            let middle = f64::from(*together[together.len() / 2].0) + 0.5;
+        for chunk in bins.chunks(bins_per_value.max(1)) {
+            let middle = f64::from(*chunk[chunk.len() / 2].0) + 0.5;
             values.push(BIN_FACTOR.powf(middle).clamp(min, max));
-            counts.push(together.iter().map(|(_, count)| **count).sum::<u64>());
+            counts.push(chunk.iter().map(|(_, count)| **count).sum::<u64>());
         }
         Some(json!({
             "Values": values, "Counts": counts,
@@ -185,8 +185,9 @@ impl Recorder for Emf {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use metrics::with_local_recorder;
+    use tara_export_telemetry::names;
 
-    use super::{super::names, *};
+    use super::*;
 
     fn lines(emf: &Emf) -> Vec<Value> {
         emf.take(1_700_000_000_000)
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happened_since_the_last_time_is_told_with_and_without_its_labels() {
+    fn flush_writes_changes_with_and_without_labels() {
         let emf = Emf::new("TaraExport".to_owned());
         with_local_recorder(&emf, || {
             names::FALLBACKS.add(2, ["STORE_DENIED"]);
@@ -215,31 +216,34 @@ mod tests {
         assert_eq!(fallbacks["_aws"]["Timestamp"], 1_700_000_000_000_u64);
         let gauge = first.iter().find(|line| line["tara_export_journal_bytes"] == 1024.0).unwrap();
         assert_eq!(gauge["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([[]]));
-        // A counter that stands still is not told again; a gauge is.
+        // An unchanged counter is not written again; a gauge is.
         let second = lines(&emf);
         assert_eq!(second.len(), 1);
         assert_eq!(second[0]["tara_export_journal_bytes"], 1024.0);
     }
 
     #[test]
-    fn a_distribution_keeps_its_sum_and_the_place_of_its_values() {
+    fn distribution_keeps_sum_and_median() {
         let emf = Emf::new("TaraExport".to_owned());
         with_local_recorder(&emf, || {
             for number in 1..=100_000_u32 {
                 names::EXPORT_DURATION.record(f64::from(number) / 1000.0, ["committed", "s3"]);
             }
         });
-        let told = lines(&emf).remove(0)["tara_export_export_duration_seconds"].clone();
-        assert_eq!(told["Count"], 100_000);
-        assert_eq!((told["Min"].as_f64(), told["Max"].as_f64()), (Some(0.001), Some(100.0)));
-        assert!((told["Sum"].as_f64().unwrap() - 5_000_050.0).abs() < 1.0);
+        let recorded = lines(&emf).remove(0)["tara_export_export_duration_seconds"].clone();
+        assert_eq!(recorded["Count"], 100_000);
+        assert_eq!(
+            (recorded["Min"].as_f64(), recorded["Max"].as_f64()),
+            (Some(0.001), Some(100.0))
+        );
+        assert!((recorded["Sum"].as_f64().unwrap() - 5_000_050.0).abs() < 1.0);
         let numbers = |name: &str| -> Vec<f64> {
-            told[name].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect()
+            recorded[name].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect()
         };
         let (values, counts) = (numbers("Values"), numbers("Counts"));
-        assert!(values.len() <= MOST_VALUES && values.len() == counts.len(), "{}", values.len());
+        assert!(values.len() <= MAX_VALUES && values.len() == counts.len(), "{}", values.len());
         assert_eq!(counts.iter().sum::<f64>(), 100_000.0);
-        // The median of what was told is that of what was recorded, but for the bins.
+        // The median equals the recorded one, except for the width of a bin.
         let mut seen = 0.0;
         let median = values.iter().zip(&counts).find(|(_, count)| {
             seen += **count;

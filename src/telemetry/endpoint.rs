@@ -1,5 +1,5 @@
-//! `/metrics` for Prometheus, on an address of its own: the API's callers have no business there, and
-//! Prometheus has none with the API.
+//! `/metrics` for Prometheus on a separate address, so that callers of the API cannot read metrics and Prometheus
+//! cannot call the API.
 
 use std::{
     io,
@@ -25,12 +25,12 @@ use super::TelemetryError;
 /// The text format that Prometheus reads (Prometheus documentation, "Exposition formats").
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Connections at once. More wait until others end.
-const CONNECTIONS: usize = 8;
+/// Concurrent connections. Others wait until one ends.
+const CONNECTION_LIMIT: usize = 8;
 /// How long a connection may be open. Prometheus opens another for its next scrape.
 const CONNECTION_TIME: Duration = Duration::from_secs(30);
 
-/// A listener that shows the metrics.
+/// The server of `/metrics`.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     address: SocketAddr,
@@ -50,12 +50,12 @@ impl Endpoint {
             async move { ([(CONTENT_TYPE, TEXT_FORMAT)], metrics.render()) }
         };
         let router = Router::new().route("/metrics", get(show));
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
-        let serving = axum::serve(BoundedListener { listener, places }, router);
+        let permits = Arc::new(Semaphore::new(CONNECTION_LIMIT));
+        let serving = axum::serve(BoundedListener { listener, permits }, router);
         tokio::spawn(async move {
             let stopped = stopping.cancelled_owned();
             if let Err(error) = serving.with_graceful_shutdown(stopped).await {
-                tracing::error!(%error, "the metrics are not served any more");
+                tracing::error!(%error, "the metrics endpoint failed: metrics are no longer served");
             }
         });
         Ok(Self { address: bound })
@@ -66,10 +66,11 @@ impl Endpoint {
     }
 }
 
-/// A listener whose connections are few, and end: they must not use up the process's open files.
+/// A listener that limits the number and the time of connections, so that they do not use up the process's open
+/// files.
 struct BoundedListener {
     listener: TcpListener,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl Listener for BoundedListener {
@@ -78,11 +79,11 @@ impl Listener for BoundedListener {
 
     async fn accept(&mut self) -> (BoundedConnection, SocketAddr) {
         // The semaphore is never closed.
-        let place = self.places.clone().acquire_owned().await.ok();
-        // Pauses after a failure.
+        let permit = self.permits.clone().acquire_owned().await.ok();
+        // axum's listener pauses after a failure.
         let (inner, peer) = Listener::accept(&mut self.listener).await;
         let end = Box::pin(sleep(CONNECTION_TIME));
-        (BoundedConnection { inner, end, _place: place }, peer)
+        (BoundedConnection { inner, end, _permit: permit }, peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -90,11 +91,11 @@ impl Listener for BoundedListener {
     }
 }
 
-/// A connection that ends after its time.
+/// A connection with a time limit.
 struct BoundedConnection {
     inner: TcpStream,
     end: Pin<Box<Sleep>>,
-    _place: Option<OwnedSemaphorePermit>,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl AsyncRead for BoundedConnection {

@@ -1,59 +1,55 @@
-//! What others can see of a server while it runs: metrics, logs and traces, each through one facade.
-//!
-//! Rooms record with the constants of [`names`], log with `tracing`, and open spans with [`spans`]. Where it
-//! all goes is decided here, and nowhere else.
+//! Exports the metrics, logs and traces of a server. Modules record metrics with `tara_export_telemetry` and log with
+//! `tracing`.
 
 mod emf;
 mod endpoint;
 mod logs;
-pub mod names;
-pub mod prices;
 mod recorder;
-pub mod spans;
 mod traces;
 
 use std::{io, net::SocketAddr, time::Duration};
 
+use tara_export_outbound::{Environment, Proxies};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use self::{emf::Emf, endpoint::Endpoint, traces::Traces};
 use crate::config::{LogSettings, TelemetrySettings, value};
 
-/// How often what was recorded is written as Embedded Metric Format: CloudWatch's own resolution.
+/// How often metrics are written in Embedded Metric Format: CloudWatch's own resolution.
 const EMF_INTERVAL: Duration = Duration::from_secs(60);
-/// How often distributions are folded, which bounds what they hold in memory.
+/// How often distributions are aggregated, which bounds their memory.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
-/// How long the last spans may take on their way.
-const FLUSH_PATIENCE: Duration = Duration::from_secs(3);
+/// Time limit for sending the last spans.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Why telemetry can't start.
+/// Telemetry cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The address can't be listened on.
-    #[error("can't listen on {address} (METRICS_LISTEN_ADDR): {source}")]
+    /// The address cannot be bound.
+    #[error("cannot listen on {address} (METRICS_LISTEN_ADDR): {source}")]
     Bind {
         /// `METRICS_LISTEN_ADDR`.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// No spans can be sent there.
-    #[error("no traces can be sent to {url} (TRACE_OTLP_ENDPOINT): {message}")]
+    /// The trace exporter cannot be built.
+    #[error("cannot send traces to {url} (TRACE_OTLP_ENDPOINT): {message}")]
     Traces {
         /// `TRACE_OTLP_ENDPOINT`.
         url: String,
-        /// Why.
+        /// The cause.
         message: String,
     },
 }
 
-/// Sends the logs of a command to standard error, from here on.
+/// Starts sending the logs of a command to standard error.
 pub fn start_logging(settings: &LogSettings) {
     logs::start(settings, logs::Logger::Command, None);
 }
 
-/// The telemetry of a server that runs.
+/// The telemetry of a running server.
 #[derive(Debug)]
 pub struct Telemetry {
     endpoint: Option<Endpoint>,
@@ -63,11 +59,11 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Starts what the settings ask for: logs, and whatever else is set. Once in a process, and within the
-    /// async runtime.
+    /// Starts logging, and metrics and traces as configured. Must be called once per process, within the async
+    /// runtime.
     ///
     /// # Errors
-    /// Where the address of the metrics can't be listened on, or no spans can be sent to such an endpoint.
+    /// If the address for metrics cannot be bound, or the trace endpoint is invalid.
     pub async fn start(
         log: &LogSettings,
         settings: &TelemetrySettings,
@@ -76,6 +72,11 @@ impl Telemetry {
             .map(|url| Traces::start(url, settings.trace_sample_ratio))
             .transpose()?;
         logs::start(log, logs::Logger::Server, traces.as_ref());
+        if traces.is_some() {
+            for warning in Proxies::of(&Environment::of_process()).warnings() {
+                tracing::warn!("{warning}");
+            }
+        }
         let (prometheus, emf) = recorder::install(
             value(&settings.metrics_listen_addr).is_some(),
             value(&settings.metrics_emf_namespace),
@@ -83,11 +84,11 @@ impl Telemetry {
         let stopping = CancellationToken::new();
         let endpoint = match (value(&settings.metrics_listen_addr), prometheus) {
             (Some(address), Some(prometheus)) => {
-                let folded = prometheus.clone();
+                let upkeep = prometheus.clone();
                 tokio::spawn(stopping.clone().run_until_cancelled_owned(async move {
                     loop {
                         time::sleep(UPKEEP_INTERVAL).await;
-                        folded.run_upkeep();
+                        upkeep.run_upkeep();
                     }
                 }));
                 Some(Endpoint::start(address, prometheus, stopping.clone()).await?)
@@ -105,19 +106,19 @@ impl Telemetry {
         Ok(Self { endpoint, emf, traces, stopping })
     }
 
-    /// Where `/metrics` is, if it is anywhere.
+    /// The address of `/metrics`. `None` if it is not served.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.endpoint.as_ref().map(Endpoint::address)
     }
 
-    /// Sends what was not sent yet, if that is done within this time.
-    pub async fn shut_down(self, patience: Duration) {
+    /// Sends the remaining metrics and spans, within the timeout.
+    pub async fn shut_down(self, timeout: Duration) {
         self.stopping.cancel();
         if let Some(emf) = &self.emf {
             emf.flush();
         }
         if let Some(traces) = self.traces {
-            traces.shut_down(FLUSH_PATIENCE.min(patience)).await;
+            traces.shut_down(FLUSH_TIMEOUT.min(timeout)).await;
         }
     }
 }

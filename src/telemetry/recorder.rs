@@ -1,15 +1,13 @@
-//! Where recorded values go: to `/metrics`, to Embedded Metric Format, to both or nowhere.
+//! Installs the recorder of metrics: for `/metrics`, Embedded Metric Format, both or neither.
 
 use metrics::Recorder;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_util::layers::FanoutBuilder;
+use tara_export_telemetry::names::{self, ALL, Declaration, Kind};
 
-use super::{
-    emf::Emf,
-    names::{self, ALL, Declaration, Kind},
-};
+use super::emf::Emf;
 
-/// Makes the process's recorder of what is wanted; without anything, recording costs next to nothing.
+/// Installs the configured recorders for the process. Without any, recording costs almost nothing.
 pub(super) fn install(
     wants_prometheus: bool,
     emf_namespace: Option<String>,
@@ -27,7 +25,7 @@ pub(super) fn install(
         (None, None) => true,
     };
     if !installed {
-        tracing::error!("this process has another recorder of metrics: none are recorded here");
+        tracing::error!("cannot record metrics: another recorder is installed in this process");
     }
     (handle, emf)
 }
@@ -50,7 +48,7 @@ fn prometheus() -> metrics_exporter_prometheus::PrometheusRecorder {
         let matcher = Matcher::Full(metric.name.to_owned());
         match builder.set_buckets_for_metric(matcher, names::buckets(metric.unit)) {
             Ok(builder) => builder,
-            // Refused only where there are no buckets, and each unit has some.
+            // Fails only without buckets, and each unit has some.
             Err(_) => PrometheusBuilder::new(),
         }
     });

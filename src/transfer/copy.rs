@@ -1,4 +1,4 @@
-//! Copies inside S3: no byte passes through this process, and the copy is proved all the same.
+//! Copies inside S3. The bytes do not pass through this process, and the copy is verified.
 
 use std::{
     ops::Range,
@@ -6,37 +6,38 @@ use std::{
 };
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-
-use super::{LargeContent, PART_BYTES, Transfers, headway::Headway, proof::prove};
-use crate::store::{
-    PartStore, PartUpload, PutOutcome, SourceObject, Store, StoreError, StoreErrorKind, StoredPart,
-    WholeChecksum,
+use tara_export_failpoint::failpoint;
+use tara_export_store::{
+    ObjectChecksum, PartStore, PartUpload, PutOutcome, SourceObject, Store, StoreError,
+    StoreErrorKind, StoredPart,
 };
 
+use super::{LargeContent, PART_BYTES, Transfers, bounded_budget::BoundedBudget, verify::verify};
+
 impl Transfers {
-    /// Copies a pinned object. The parts are those it was uploaded in, so that a store that keeps no
-    /// checksum of copies gives the copy the source's ETag.
+    /// Copies a pinned object. Uses the part size of uploads, so that the copy gets the source's ETag on a store that
+    /// computes no checksums of copies.
     pub(super) async fn copy(
         &self,
         store: &dyn Store,
         parts: &dyn PartStore,
         content: &LargeContent,
-        headway: &Headway,
+        budget: &BoundedBudget,
         source: &SourceObject,
     ) -> Result<PutOutcome, StoreError> {
-        if !self.copies_keep_no_checksum.load(Ordering::Relaxed) {
-            let keeps = WholeChecksum::Crc64Nvme;
-            match self.copy_into(store, parts, content, headway, source, keeps).await {
-                // MinIO takes no copied part where a checksum was announced: "checksum missing".
+        if !self.copies_lack_checksum.load(Ordering::Relaxed) {
+            let keeps = ObjectChecksum::Crc64Nvme;
+            match self.copy_into(store, parts, content, budget, source, keeps).await {
+                // MinIO rejects copied parts if a checksum was announced: "checksum missing".
                 Err(error) if error.kind() == StoreErrorKind::Misconfigured => {
-                    tracing::debug!(%error, "copies are made without a checksum of their own");
+                    tracing::debug!(%error, "copying without checksums");
                 }
                 outcome => return outcome,
             }
         }
-        let keeps = WholeChecksum::None;
-        let outcome = self.copy_into(store, parts, content, headway, source, keeps).await?;
-        self.copies_keep_no_checksum.store(true, Ordering::Relaxed);
+        let keeps = ObjectChecksum::None;
+        let outcome = self.copy_into(store, parts, content, budget, source, keeps).await?;
+        self.copies_lack_checksum.store(true, Ordering::Relaxed);
         Ok(outcome)
     }
 
@@ -45,18 +46,18 @@ impl Transfers {
         store: &dyn Store,
         parts: &dyn PartStore,
         content: &LargeContent,
-        headway: &Headway,
+        budget: &BoundedBudget,
         source: &SourceObject,
-        keeps: WholeChecksum,
+        keeps: ObjectChecksum,
     ) -> Result<PutOutcome, StoreError> {
         let upload = parts.begin(&content.key, &content.media_type, keeps).await?;
         let copied = async {
-            let stored = self.copy_parts(parts, &upload, content, headway, source).await?;
+            let stored = self.copy_parts(parts, &upload, content, budget, source).await?;
             self.complete(parts, &upload, stored, content).await
         };
-        let outcome = self.seen_to_its_end(parts, &upload, copied).await?;
+        let outcome = self.run_or_abort(parts, &upload, copied).await?;
         if outcome == PutOutcome::Created {
-            prove(store, parts, content, Some(source)).await?;
+            verify(store, parts, content, Some(source)).await?;
         }
         Ok(outcome)
     }
@@ -66,26 +67,26 @@ impl Transfers {
         parts: &dyn PartStore,
         upload: &PartUpload,
         content: &LargeContent,
-        headway: &Headway,
+        budget: &BoundedBudget,
         source: &SourceObject,
     ) -> Result<Vec<StoredPart>, StoreError> {
         let copied = AtomicU64::new(0);
         let copies = (1..).zip(ranges(content.expected.size_bytes)).map(|(number, range)| {
-            let (copied, headway) = (&copied, headway.of_part());
+            let (copied, budget) = (&copied, budget.for_part());
             async move {
                 let size_bytes = range.end - range.start;
                 let attempt = || parts.copy_part(upload, number, source, range.clone());
                 let failed = |attempt, error: &StoreError| (content.failed)(attempt, error);
-                let stored = headway.run(attempt, failed).await?;
-                headway.renew();
+                let stored = budget.run(attempt, failed).await?;
+                budget.renew();
                 (content.progress)(copied.fetch_add(size_bytes, Ordering::Relaxed) + size_bytes);
                 failpoint!("part.copied");
                 Ok::<_, StoreError>(stored)
             }
         });
-        // The copies take neither memory nor bandwidth of this machine.
-        let side_by_side = self.parallel_parts() * 2;
-        stream::iter(copies).buffer_unordered(side_by_side).try_collect().await
+        // Copies use neither memory nor bandwidth of this machine.
+        let parallel_copies = self.parallel_parts() * 2;
+        stream::iter(copies).buffer_unordered(parallel_copies).try_collect().await
     }
 }
 
@@ -99,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_cover_everything_once() {
+    fn ranges_cover_the_content_once() {
         assert_eq!(ranges(0).count(), 0);
         assert!(ranges(1).eq(std::iter::once(0..1)));
         assert!(ranges(PART_BYTES).eq(std::iter::once(0..PART_BYTES)));

@@ -1,68 +1,72 @@
-//! Moving content that is too large to hold in memory: in parts into S3, inside S3, from S3 and from disk
-//! into the local store. Memory is bounded whatever the content's size and however much moves at once.
+//! Transfers of content that is too large to hold in memory: in parts into S3, inside S3, and from S3 or disk into the
+//! local store. Memory is bounded regardless of the size and number of transfers.
 //!
-//! Invariant: an object becomes visible only where it has the size and a whole-object checksum that were
-//! taken in one pass with the content's SHA-256, or was read once more.
+//! Invariant: an object becomes visible only if its size and whole-object checksum match those that were computed in
+//! one pass with the content's SHA-256, or if it was read again and matches.
 
+mod bounded_budget;
 mod copy;
-mod headway;
-mod notes;
 mod part_memory;
 mod part_reader;
-mod proof;
+mod part_upload_records;
 mod put;
 mod retry;
 mod source;
+mod verify;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
+use tara_export_limits::Pool;
+
 pub use self::{
-    notes::PartNotes,
     part_memory::PartMemory,
     part_reader::{PartReader, ReadPart},
-    proof::{is_content, is_copy},
+    part_upload_records::PartUploadRecords,
     put::LargeContent,
     retry::RetryBudget,
     source::{ContentSource, checksums_of},
+    verify::{has_expected_content, is_copy_by_etag},
 };
-use crate::limits::Pool;
 
-/// Bytes of every part but the last. With S3's ten thousand parts, objects have at most 78 GiB.
+/// Size of every part except the last. With S3's limit of 10,000 parts, objects have at most 78 GiB.
 pub const PART_BYTES: u64 = 8 * 1024 * 1024;
-/// Content in memory that is larger goes to S3 in parts: on a line that breaks now and then, less has to be
-/// sent again.
-const IN_PARTS_FROM_BYTES: u64 = 2 * PART_BYTES;
+/// Larger content in memory is sent to S3 in parts, so that less has to be repeated on an unreliable link.
+const MULTIPART_THRESHOLD_BYTES: u64 = 2 * PART_BYTES;
 
-/// How much moves at once.
+/// Limits of concurrent transfers.
 #[derive(Debug, Clone, Copy)]
 pub struct TransferLimits {
-    /// Memory for parts on their way, of everything together.
+    /// Total memory for parts in flight.
     pub memory_bytes: u64,
-    /// Parts of one object that are sent or copied side by side.
+    /// Parts of one object that are sent or copied in parallel.
     pub parallel_parts: usize,
 }
 
-/// What all transfers of a process share. Cheap to clone.
+/// The shared state of all transfers of a process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Transfers {
     limits: TransferLimits,
     part_memory: PartMemory,
-    /// Where unfinished objects are noted; nowhere in a process that only reads.
-    notes: Option<PartNotes>,
-    /// Found out by the first copy: this server computes no checksum of what it copies.
-    copies_keep_no_checksum: Arc<AtomicBool>,
-    /// Reads files of this machine.
+    /// Records of multipart uploads. `None` in a process that only reads.
+    part_upload_records: Option<PartUploadRecords>,
+    /// Whether a copy has shown that the store computes no checksums of copies.
+    copies_lack_checksum: Arc<AtomicBool>,
+    /// Threads that read local files.
     files: Pool,
 }
 
 impl Transfers {
-    /// Transfers within these limits. These threads read files of this machine.
-    pub fn new(limits: TransferLimits, notes: Option<PartNotes>, files: Pool) -> Self {
+    /// Transfers within these limits. Local files are read on the threads of `files`.
+    pub fn new(
+        limits: TransferLimits,
+        part_upload_records: Option<PartUploadRecords>,
+        files: Pool,
+    ) -> Self {
         Self {
             limits,
             part_memory: PartMemory::new((limits.memory_bytes / PART_BYTES).max(1)),
-            notes,
-            copies_keep_no_checksum: Arc::default(),
+            part_upload_records,
+            copies_lack_checksum: Arc::default(),
             files,
         }
     }
@@ -72,18 +76,22 @@ impl Transfers {
         &self.part_memory
     }
 
-    /// Parts of one object that are sent side by side.
+    /// Parts of one object that are sent in parallel.
     pub fn parallel_parts(&self) -> usize {
         self.limits.parallel_parts
     }
 
-    /// Threads that read files of this machine.
+    /// Threads that read local files.
     pub fn files(&self) -> &Pool {
         &self.files
     }
 
-    /// The notes of unfinished objects.
-    pub fn notes(&self) -> Option<&PartNotes> {
-        self.notes.as_ref()
+    /// The records of multipart uploads.
+    pub fn part_upload_records(&self) -> Option<&PartUploadRecords> {
+        self.part_upload_records.as_ref()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod store_tests;

@@ -1,46 +1,46 @@
-//! Memory for parts on their way, shared fairly between callers.
+//! Memory for parts in flight, shared fairly between callers.
 
 use std::{sync::Weak, time::Duration};
 
-use crate::limits::{CallerKey, FairPermit, FairSemaphore, Revocation, Unavailable};
+use tara_export_limits::{CallerKey, FairPermit, FairSemaphore, Revocation, Unavailable};
 
-/// Memory for parts, taken for one caller. Cheap to clone.
+/// Memory for parts that is acquired for one caller. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PartMemory {
-    /// One place for each part.
+    /// One permit for each part.
     parts: FairSemaphore,
     caller: CallerKey,
-    /// Of work that can be stopped when another caller needs the memory.
+    /// Revokes the work if another caller needs the memory.
     revocation: Option<Weak<Revocation>>,
 }
 
 impl PartMemory {
-    /// Memory for this many parts, of which the server itself takes.
+    /// Memory for this many parts, which is acquired for the server itself.
     pub(super) fn new(parts: u64) -> Self {
-        // What waits is bounded by the limits on uploads and exports.
+        // The queue is bounded by the limits on uploads and exports.
         let parts = FairSemaphore::new(parts, usize::MAX);
         Self { parts, caller: CallerKey::server(), revocation: None }
     }
 
-    /// The same memory, taken for this caller's work.
-    pub fn of(&self, caller: CallerKey, revocation: Weak<Revocation>) -> Self {
+    /// The same memory, acquired for this caller's work.
+    pub fn for_caller(&self, caller: CallerKey, revocation: Weak<Revocation>) -> Self {
         Self { parts: self.parts.clone(), caller, revocation: Some(revocation) }
     }
 
-    /// Memory for one part, however long that takes.
+    /// Acquires memory for one part. Waits without a limit.
     ///
     /// # Errors
-    /// Never: any number may wait.
-    pub(super) async fn take(&self) -> Result<FairPermit, Unavailable> {
+    /// Never, because the queue has no limit.
+    pub(super) async fn acquire(&self) -> Result<FairPermit, Unavailable> {
         Ok(self.revocable(self.parts.acquire(&self.caller, 1).await?))
     }
 
-    /// Memory for one part, after waiting for it at most this long.
+    /// Acquires memory for one part within a timeout.
     ///
     /// # Errors
     /// [`Unavailable::TimedOut`].
-    pub async fn take_within(&self, patience: Duration) -> Result<FairPermit, Unavailable> {
-        Ok(self.revocable(self.parts.acquire_within(&self.caller, 1, patience).await?))
+    pub async fn acquire_within(&self, timeout: Duration) -> Result<FairPermit, Unavailable> {
+        Ok(self.revocable(self.parts.acquire_within(&self.caller, 1, timeout).await?))
     }
 
     fn revocable(&self, mut memory: FairPermit) -> FairPermit {
@@ -51,7 +51,7 @@ impl PartMemory {
         memory
     }
 
-    /// Parts for which there is memory now.
+    /// Number of parts for which memory is free.
     pub fn free(&self) -> u64 {
         self.parts.free()
     }

@@ -1,71 +1,69 @@
-//! Content cut into parts, digested on the way.
+//! Cuts content into parts and computes its checksums.
 
 use bytes::Bytes;
 use futures::{TryStreamExt as _, stream::BoxStream};
+use tara_export_digest::{ContentHasher, Crc64Nvme};
+use tara_export_limits::FairPermit;
+use tara_export_store::{Part, Segments, StoreError, StoreErrorKind};
 
 use super::{PART_BYTES, PartMemory};
-use crate::{
-    digest::{ContentHasher, Crc64Nvme},
-    limits::FairPermit,
-    store::{Part, Segments, StoreError, StoreErrorKind},
-};
 
-/// Cuts a stream of bytes into parts. Holds at most one part, and waits for room for it before it reads.
+/// Cuts a stream of bytes into parts. Holds at most one part, and acquires memory for it before reading.
 pub struct PartReader<E = StoreError> {
     pieces: BoxStream<'static, Result<Bytes, E>>,
-    /// What the stream gave beyond the last part.
+    /// Bytes that were read after the last part.
     rest: Bytes,
     hasher: ContentHasher,
     memory: PartMemory,
-    given_memory: Option<FairPermit>,
+    first_memory: Option<FairPermit>,
     is_at_end: bool,
 }
 
-/// A part that was read. Its memory is given back when this is dropped.
+/// A part that was read. Its memory is released when this is dropped.
 pub struct ReadPart {
     /// Its bytes.
     pub content: Segments,
-    /// Their checksum.
+    /// The checksum of the bytes.
     pub crc64nvme: Crc64Nvme,
-    /// The hasher behind this part.
+    /// The hasher after this part.
     pub hasher: ContentHasher,
     _memory: FairPermit,
 }
 
 impl ReadPart {
-    /// To be stored as this part. The memory stays with `self`.
+    /// The part to store under this number. `self` keeps the memory.
     pub fn to_part(&self, number: u32) -> Part {
         Part { number, content: self.content.clone(), crc64nvme: self.crc64nvme, progress: None }
     }
 }
 
 impl<E: From<StoreError>> PartReader<E> {
-    /// Reads what follows what the hasher has taken.
+    /// A reader of the bytes that follow those in the hasher.
     pub fn new(
         pieces: BoxStream<'static, Result<Bytes, E>>,
         hasher: ContentHasher,
         memory: PartMemory,
     ) -> Self {
-        Self { pieces, rest: Bytes::new(), hasher, memory, given_memory: None, is_at_end: false }
+        Self { pieces, rest: Bytes::new(), hasher, memory, first_memory: None, is_at_end: false }
     }
 
-    /// Memory that was taken for the first part already.
-    pub fn give_memory(&mut self, memory: FairPermit) {
-        self.given_memory = Some(memory);
+    /// Uses memory that is already acquired for the first part.
+    pub fn set_first_memory(&mut self, memory: FairPermit) {
+        self.first_memory = Some(memory);
     }
 
-    /// The next part; none at the end. Every part but the last is of [`PART_BYTES`].
+    /// The next part; `None` at the end. Every part except the last has [`PART_BYTES`].
     ///
     /// # Errors
-    /// The stream's. What was read of the part by then is dropped.
+    /// The stream's error. The incomplete part is dropped.
     pub async fn next(&mut self) -> Result<Option<ReadPart>, E> {
         if self.is_at_end && self.rest.is_empty() {
             return Ok(None);
         }
-        let memory = match self.given_memory.take() {
+        let memory = match self.first_memory.take() {
             Some(given) => given,
-            None => self.memory.take().await.map_err(|_| {
-                // Its queue has no limit.
+            None => self.memory.acquire().await.map_err(|_| {
+                // The queue has no limit.
                 StoreError::new(StoreErrorKind::Unavailable, "the service is shutting down")
             })?,
         };
@@ -97,7 +95,7 @@ impl<E: From<StoreError>> PartReader<E> {
         Ok(Some(ReadPart { content, crc64nvme, hasher: self.hasher.clone(), _memory: memory }))
     }
 
-    /// The hasher behind everything that was read.
+    /// The hasher after all bytes that were read.
     pub fn into_hasher(self) -> ContentHasher {
         self.hasher
     }
@@ -107,9 +105,9 @@ impl<E: From<StoreError>> PartReader<E> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use futures::{StreamExt as _, stream};
+    use tara_export_digest::ContentChecksums;
 
     use super::*;
-    use crate::digest::ContentChecksums;
 
     fn reader(pieces: Vec<Bytes>, memory: &PartMemory) -> PartReader {
         let pieces = stream::iter(pieces.into_iter().map(Ok)).boxed();
@@ -117,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn parts_are_of_one_size_whatever_the_pieces() {
+    async fn part_size_does_not_depend_on_the_pieces() {
         let size = PART_BYTES as usize * 2 + 7;
         let all = Bytes::from((0..size).map(|at| (at * 31 / 7) as u8).collect::<Vec<_>>());
         for piece_bytes in [1_000_003, 3 * 1024 * 1024, size] {
@@ -141,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_no_part() {
+    async fn empty_content_has_no_parts() {
         let memory = PartMemory::new(1);
         for pieces in [vec![], vec![Bytes::new(), Bytes::new()]] {
             assert!(reader(pieces, &memory).next().await.unwrap().is_none());
@@ -149,10 +147,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_follows_a_whole_part_is_the_next() {
+    async fn content_of_one_full_part_has_no_second_part() {
         let memory = PartMemory::new(2);
-        let whole = Bytes::from(vec![1; PART_BYTES as usize]);
-        let mut reader = reader(vec![whole], &memory);
+        let full_part = Bytes::from(vec![1; PART_BYTES as usize]);
+        let mut reader = reader(vec![full_part], &memory);
         assert_eq!(reader.next().await.unwrap().unwrap().content.size_bytes(), PART_BYTES);
         assert!(reader.next().await.unwrap().is_none());
     }

@@ -1,4 +1,4 @@
-//! Putting large content into a store.
+//! Puts large content into a store.
 
 use std::{
     sync::{
@@ -10,54 +10,54 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use tara_export_digest::{ContentChecksums, ContentHasher, Crc64Nvme};
+use tara_export_failpoint::failpoint;
+use tara_export_limits::Pool;
+use tara_export_store::{
+    ObjectChecksum, ObjectKey, Part, PartStore, PartUpload, Payload, PutOutcome, Store, StoreError,
+    StoreErrorKind, StoredPart, StreamedPayload,
+};
 use tokio::time::timeout;
 
 use super::{
-    ContentSource, IN_PARTS_FROM_BYTES, PART_BYTES, PartReader, RetryBudget, Transfers,
-    headway::Headway, proof::prove,
-};
-use crate::{
-    digest::{ContentChecksums, ContentHasher, Crc64Nvme},
-    limits::Pool,
-    store::{
-        ObjectKey, Part, PartStore, PartUpload, Payload, PutOutcome, Store, StoreError,
-        StoreErrorKind, StoredPart, StreamedPayload, WholeChecksum,
-    },
+    ContentSource, MULTIPART_THRESHOLD_BYTES, PART_BYTES, PartReader, RetryBudget, Transfers,
+    bounded_budget::BoundedBudget, verify::verify,
 };
 
-/// How long throwing parts away may take. What stays is noted, and aborted by the next start.
-const ABORT_PATIENCE: Duration = Duration::from_secs(5);
+/// Timeout for aborting parts. If it expires, the record is kept, and a later retention pass aborts them.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Told how many bytes got through, and how many times an attempt failed.
+/// Receives the number of transferred bytes.
 pub(super) type Progress = Arc<dyn Fn(u64) + Send + Sync>;
+/// Receives the number of a failed attempt and its error.
 pub(super) type Failed = Arc<dyn Fn(u32, &StoreError) + Send + Sync>;
 
-/// Content on its way into a store.
+/// Content to put into a store.
 #[derive(Clone)]
 pub struct LargeContent {
-    /// Where it goes.
+    /// The key of the new object.
     pub key: ObjectKey,
-    /// What it must be.
+    /// The size and checksums of the content.
     pub expected: ContentChecksums,
-    /// Its media type.
+    /// The media type.
     pub media_type: String,
-    /// Where it comes from.
+    /// The source of the bytes.
     pub source: ContentSource,
-    /// The time it has for failures.
+    /// The budget for retries.
     pub budget: Arc<RetryBudget>,
-    /// Told how many bytes of it have got through.
+    /// Called with the number of transferred bytes.
     pub progress: Progress,
-    /// Told of each failed attempt that is repeated.
+    /// Called for each failed attempt that is retried.
     pub failed: Failed,
 }
 
 impl Transfers {
-    /// Puts content unless the key holds an object: in one request, in parts, as a copy inside the
-    /// store or as a stream, whatever fits. Repeats what fails within the content's budget.
+    /// Puts content unless the key has an object: in one request, in parts, as a copy inside the store or as a stream.
+    /// Retries within the content's budget.
     ///
     /// # Errors
-    /// [`StoreErrorKind::Changed`] where the source is gone or has other bytes than it should;
-    /// otherwise the store's last failure.
+    /// [`StoreErrorKind::Changed`] if the source is gone or has other bytes than expected; otherwise the store's last
+    /// error.
     pub async fn put(
         &self,
         store: &dyn Store,
@@ -66,23 +66,23 @@ impl Transfers {
         let in_one_request = match (&content.source, store.parts()) {
             (ContentSource::Memory(bytes), None) => Some(bytes.clone()),
             (ContentSource::Memory(bytes), Some(_))
-                if (bytes.len() as u64) < IN_PARTS_FROM_BYTES =>
+                if (bytes.len() as u64) < MULTIPART_THRESHOLD_BYTES =>
             {
                 Some(bytes.clone())
             }
-            // Parts make no empty object.
+            // A multipart upload cannot create an empty object.
             _ if content.expected.size_bytes == 0 => Some(Bytes::new()),
             _ => None,
         };
-        let headway = Headway::new(content.budget.clone());
+        let budget = BoundedBudget::new(content.budget.clone());
         let attempt = || async {
             match (in_one_request.clone(), store.parts()) {
-                (Some(bytes), _) => put_whole(store, content, &headway, bytes).await,
-                (None, Some(parts)) => self.put_parts(store, parts, content, &headway).await,
-                (None, None) => put_stream(store, content, &headway, self.files()).await,
+                (Some(bytes), _) => put_in_one_request(store, content, &budget, bytes).await,
+                (None, Some(parts)) => self.put_parts(store, parts, content, &budget).await,
+                (None, None) => put_stream(store, content, &budget, self.files()).await,
             }
         };
-        headway.run(attempt, |number, error| (content.failed)(number, error)).await
+        budget.run(attempt, |number, error| (content.failed)(number, error)).await
     }
 
     async fn put_parts(
@@ -90,9 +90,9 @@ impl Transfers {
         store: &dyn Store,
         parts: &dyn PartStore,
         content: &LargeContent,
-        headway: &Headway,
+        budget: &BoundedBudget,
     ) -> Result<PutOutcome, StoreError> {
-        // Sending everything to hear at the end that it was there would be a waste.
+        // Check first, to avoid sending the content if the object exists.
         match store.head(&content.key).await {
             Ok(_) => return Ok(PutOutcome::Exists),
             Err(error) if error.kind() == StoreErrorKind::NotFound => {}
@@ -100,9 +100,9 @@ impl Transfers {
         }
         match &content.source {
             ContentSource::Object { source, .. } => {
-                self.copy(store, parts, content, headway, source).await
+                self.copy(store, parts, content, budget, source).await
             }
-            _ => self.send(store, parts, content, headway).await,
+            _ => self.send(store, parts, content, budget).await,
         }
     }
 
@@ -111,32 +111,32 @@ impl Transfers {
         store: &dyn Store,
         parts: &dyn PartStore,
         content: &LargeContent,
-        headway: &Headway,
+        budget: &BoundedBudget,
     ) -> Result<PutOutcome, StoreError> {
-        let keeps = WholeChecksum::Crc64Nvme;
+        let keeps = ObjectChecksum::Crc64Nvme;
         let upload = parts.begin(&content.key, &content.media_type, keeps).await?;
         let sent = async {
-            let (stored, checksums) = self.send_parts(parts, &upload, content, headway).await?;
+            let (stored, checksums) = self.send_parts(parts, &upload, content, budget).await?;
             if checksums != content.expected {
-                let place = content.key.to_string();
-                return Err(StoreError::other_bytes_came(&place).with_kind(StoreErrorKind::Changed));
+                let key = content.key.to_string();
+                return Err(StoreError::digest_mismatch(&key).with_kind(StoreErrorKind::Changed));
             }
             self.complete(parts, &upload, stored, content).await
         };
-        let outcome = self.seen_to_its_end(parts, &upload, sent).await?;
+        let outcome = self.run_or_abort(parts, &upload, sent).await?;
         if outcome == PutOutcome::Created {
-            prove(store, parts, content, None).await?;
+            verify(store, parts, content, None).await?;
         }
         Ok(outcome)
     }
 
-    /// Sends every part, a few side by side.
+    /// Sends all parts, a few in parallel.
     async fn send_parts(
         &self,
         parts: &dyn PartStore,
         upload: &PartUpload,
         content: &LargeContent,
-        headway: &Headway,
+        budget: &BoundedBudget,
     ) -> Result<(Vec<StoredPart>, ContentChecksums), StoreError> {
         if let ContentSource::Memory(bytes) = &content.source {
             let cut = bytes.chunks(PART_BYTES as usize).map(|piece| bytes.slice_ref(piece));
@@ -145,7 +145,7 @@ impl Transfers {
             let puts = (1..).zip(read).map(|(number, bytes)| {
                 let crc64nvme = Crc64Nvme::of(&bytes);
                 let part = Part { number, content: bytes.into(), crc64nvme, progress: None };
-                send_part(parts, upload, content, headway.of_part(), &sent, part)
+                send_part(parts, upload, content, budget.for_part(), &sent, part)
             });
             let puts = stream::iter(puts).buffer_unordered(self.parallel_parts());
             let stored = puts.try_collect().await?;
@@ -167,9 +167,9 @@ impl Transfers {
             *hasher.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = read.hasher.clone();
             let sent = &sent;
             async move {
-                // `read` is dropped behind this, and its memory with it: not before the part is stored.
+                // `read` holds the memory until the part is stored.
                 let part = read.to_part(number);
-                send_part(parts, upload, content, headway.of_part(), sent, part).await
+                send_part(parts, upload, content, budget.for_part(), sent, part).await
             }
         });
         let stored: Vec<StoredPart> =
@@ -178,7 +178,7 @@ impl Transfers {
         Ok((stored, hasher.finish()))
     }
 
-    /// Makes the object of its parts.
+    /// Completes the object from its parts.
     pub(super) async fn complete(
         &self,
         parts: &dyn PartStore,
@@ -192,28 +192,29 @@ impl Transfers {
         content.budget.run(attempt, |number, error| (content.failed)(number, error)).await
     }
 
-    /// Notes an upload, and throws its parts away where they became no object of ours.
-    pub(super) async fn seen_to_its_end(
+    /// Records an upload while `work` runs, and aborts its parts unless it creates the object.
+    pub(super) async fn run_or_abort(
         &self,
         parts: &dyn PartStore,
         upload: &PartUpload,
         work: impl Future<Output = Result<PutOutcome, StoreError>>,
     ) -> Result<PutOutcome, StoreError> {
-        if let Some(notes) = &self.notes {
-            notes.add(upload).await;
-        }
+        let _active = match &self.part_upload_records {
+            Some(records) => Some(records.add(upload).await),
+            None => None,
+        };
         failpoint!("parts.begun");
         let outcome = work.await;
-        let is_over = match &outcome {
+        let has_ended = match &outcome {
             Ok(PutOutcome::Created) => true,
-            _ => matches!(timeout(ABORT_PATIENCE, parts.abort(upload)).await, Ok(Ok(()))),
+            _ => matches!(timeout(ABORT_TIMEOUT, parts.abort(upload)).await, Ok(Ok(()))),
         };
-        if let (true, Some(notes)) = (is_over, &self.notes) {
-            notes.remove(upload).await;
+        if let (true, Some(records)) = (has_ended, &self.part_upload_records) {
+            records.remove(upload).await;
         }
         match outcome {
-            // The answer to an earlier completion was lost, or somebody aborted it: whoever looks again
-            // finds out which, and sends the parts anew where they are gone.
+            // The response to a previous completion was lost, or another process aborted the upload. The next attempt
+            // finds the object or sends the parts again.
             Err(error) if error.kind() == StoreErrorKind::NotFound => {
                 Err(error.with_kind(StoreErrorKind::Unavailable))
             }
@@ -222,16 +223,16 @@ impl Transfers {
     }
 }
 
-async fn put_whole(
+async fn put_in_one_request(
     store: &dyn Store,
     content: &LargeContent,
-    headway: &Headway,
+    budget: &BoundedBudget,
     bytes: Bytes,
 ) -> Result<PutOutcome, StoreError> {
-    let (headway, progress) = (headway.clone(), content.progress.clone());
+    let (budget, progress) = (budget.clone(), content.progress.clone());
     let mut payload = Payload::new(bytes, content.expected.sha256, content.media_type.clone());
     payload.progress = Some(Arc::new(move |bytes_done| {
-        headway.renew();
+        budget.renew();
         progress(bytes_done);
     }));
     store.put_if_absent(&content.key, payload).await
@@ -240,21 +241,21 @@ async fn put_whole(
 async fn put_stream(
     store: &dyn Store,
     content: &LargeContent,
-    headway: &Headway,
+    budget: &BoundedBudget,
     files: &Pool,
 ) -> Result<PutOutcome, StoreError> {
-    let (headway, progress) = (headway.clone(), content.progress.clone());
+    let (budget, progress) = (budget.clone(), content.progress.clone());
     let payload = StreamedPayload {
         expected: content.expected,
         media_type: content.media_type.clone(),
         body: content.source.open(files).await?,
         progress: Some(Arc::new(move |bytes_done| {
-            headway.renew();
+            budget.renew();
             progress(bytes_done);
         })),
     };
     match store.put_stream_if_absent(&content.key, payload).await {
-        // Nobody but the source can have given other bytes.
+        // Only the source can have returned other bytes.
         Err(error) if error.kind() == StoreErrorKind::Corrupt => {
             Err(error.with_kind(StoreErrorKind::Changed))
         }
@@ -262,24 +263,24 @@ async fn put_stream(
     }
 }
 
-/// Sends one part, again where it fails. `sent` counts the bytes of all stored parts.
+/// Sends one part and retries errors. `sent` counts the bytes of all stored parts.
 async fn send_part(
     parts: &dyn PartStore,
     upload: &PartUpload,
     content: &LargeContent,
-    headway: Headway,
+    budget: BoundedBudget,
     sent: &AtomicU64,
     part: Part,
 ) -> Result<StoredPart, StoreError> {
     let size_bytes = part.content.size_bytes();
     let attempt = || {
-        let moving = headway.clone();
-        let progress: Progress = Arc::new(move |_| moving.renew());
+        let renewed = budget.clone();
+        let progress: Progress = Arc::new(move |_| renewed.renew());
         parts.put_part(upload, Part { progress: Some(progress), ..part.clone() })
     };
     let failed = |attempt, error: &StoreError| (content.failed)(attempt, error);
-    let stored = headway.run(attempt, failed).await?;
-    headway.renew();
+    let stored = budget.run(attempt, failed).await?;
+    budget.renew();
     (content.progress)(sent.fetch_add(size_bytes, Ordering::Relaxed) + size_bytes);
     failpoint!("part.put");
     Ok(stored)

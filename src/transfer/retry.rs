@@ -1,4 +1,4 @@
-//! Repeating store operations within one budget.
+//! Retries of store operations within one budget.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -6,12 +6,11 @@ use std::{
 };
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
+use tara_export_store::{FailureCause, StoreError, StoreErrorKind};
 use tokio::time::{self, Instant};
 
-use crate::store::{FailureCause, StoreError, StoreErrorKind};
-
-/// The time one piece of work has for the failures of one store. It runs from the first operation; bytes
-/// of a large payload that get through start it anew, so that a slow link is no failure.
+/// The time limit for retries of one piece of work on one store. It starts when the budget is created, and transferred
+/// bytes of a large payload restart it, so that a slow link does not exhaust it.
 #[derive(Debug)]
 pub struct RetryBudget {
     length: Duration,
@@ -24,7 +23,7 @@ impl RetryBudget {
         Self { length, ends_at: Mutex::new(Instant::now() + length) }
     }
 
-    /// Bytes got through.
+    /// Restarts the budget after bytes were transferred.
     pub fn renew(&self) {
         *self.ends_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + self.length;
     }
@@ -33,7 +32,7 @@ impl RetryBudget {
         *self.ends_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn used_up(&self) {
+    async fn expired(&self) {
         loop {
             let ends_at = self.ends_at();
             time::sleep_until(ends_at).await;
@@ -43,12 +42,11 @@ impl RetryBudget {
         }
     }
 
-    /// Repeats an operation that may be repeated, with growing pauses and jitter, while its failure
-    /// may pass by itself. `failed` hears of each failed attempt that will be followed by another.
+    /// Retries an idempotent operation with exponential backoff and jitter while its error is transient. Calls `failed`
+    /// after each failed attempt that is retried.
     ///
     /// # Errors
-    /// The last failure, or [`StoreErrorKind::Unavailable`] where the first attempt hangs until the
-    /// budget is used up.
+    /// The last error, or [`StoreErrorKind::Unavailable`] if the first attempt hangs until the budget has expired.
     pub async fn run<T, F>(
         &self,
         mut operation: impl FnMut() -> F,
@@ -69,7 +67,7 @@ impl RetryBudget {
         loop {
             let result = tokio::select! {
                 result = operation() => result,
-                () = self.used_up() => Err(last_failure.take().unwrap_or_else(|| self.no_answer())),
+                () = self.expired() => Err(last_failure.take().unwrap_or_else(|| self.timed_out())),
             };
             let error = match result {
                 Err(error) if error.is_transient() => error,
@@ -87,11 +85,11 @@ impl RetryBudget {
         }
     }
 
-    fn no_answer(&self) -> StoreError {
+    fn timed_out(&self) -> StoreError {
         let seconds = self.length.as_secs_f64();
         StoreError::new(
             StoreErrorKind::Unavailable,
-            format!("the store did not answer within {seconds} s"),
+            format!("the store did not respond within {seconds} s"),
         )
         .with_cause(FailureCause::Timeout)
     }
@@ -107,21 +105,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_passing_failure_is_waited_out_and_told() {
+    async fn transient_failures_are_retried_and_reported() {
         let budget = RetryBudget::new(Duration::from_secs(10));
         let mut calls = 0;
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         let operation = || {
             calls += 1;
             std::future::ready(if calls < 3 { Err(unavailable()) } else { Ok(calls) })
         };
-        let result = budget.run(operation, |attempt, _| told.push(attempt)).await;
+        let result = budget.run(operation, |attempt, _| reported.push(attempt)).await;
         assert_eq!(result.unwrap(), 3);
-        assert_eq!(told, [1, 2]);
+        assert_eq!(reported, [1, 2]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_budget_bounds_failures_and_hanging_alike() {
+    async fn budget_bounds_failures_and_hanging_operations() {
         let start = Instant::now();
         let budget = RetryBudget::new(Duration::from_secs(10));
         let error = budget.run(async || Err::<(), _>(unavailable()), |_, _| {}).await.unwrap_err();
@@ -136,7 +134,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn headway_renews_the_budget() {
+    async fn transferred_bytes_renew_the_budget() {
         let budget = RetryBudget::new(Duration::from_secs(10));
         let slow = async || {
             for _ in 0..10 {
@@ -149,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lasting_failure_is_not_repeated() {
+    async fn permanent_failure_is_not_retried() {
         let budget = RetryBudget::new(Duration::from_secs(10));
         let denied = async || Err::<(), _>(StoreError::new(StoreErrorKind::Denied, "no"));
         let error = budget.run(denied, |_, _| unreachable!("no second attempt")).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Where large content comes from.
+//! Sources of large content.
 
 use std::{
     fs::File,
@@ -9,27 +9,25 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
+use tara_export_digest::{ContentChecksums, ContentHasher};
+use tara_export_disk::DiskError;
+use tara_export_failpoint::failpoint;
+use tara_export_limits::Pool;
+use tara_export_store::{FailureCause, SourceObject, Store, StoreError, StoreErrorKind};
 
-use crate::{
-    digest::{ContentChecksums, ContentHasher},
-    disk::DiskError,
-    limits::Pool,
-    store::{SourceObject, Store, StoreError, StoreErrorKind},
-};
-
-/// Read from a file at a time.
+/// Size of one read from a file.
 const PIECE_BYTES: usize = 1024 * 1024;
 
-/// Content that can be read from its beginning as often as it takes.
+/// Content that can be read from the beginning repeatedly.
 #[derive(Debug, Clone)]
 pub enum ContentSource {
     /// In memory.
     Memory(Bytes),
-    /// A file that nobody changes any more.
+    /// A file that does not change.
     File(PathBuf),
-    /// A pinned object of S3.
+    /// A pinned object in S3.
     Object {
-        /// The store that reaches it.
+        /// A store that can read the object.
         store: Arc<dyn Store>,
         /// The object.
         source: SourceObject,
@@ -37,10 +35,10 @@ pub enum ContentSource {
 }
 
 impl ContentSource {
-    /// The content's bytes, in pieces of about a mebibyte. These threads read files.
+    /// The content in pieces of about 1 MiB. Files are read on the threads of `files`.
     ///
     /// # Errors
-    /// [`StoreErrorKind::Changed`] where the source is gone, or not what it was.
+    /// [`StoreErrorKind::Changed`] if the source is gone or has changed.
     pub async fn open(
         &self,
         files: &Pool,
@@ -75,42 +73,43 @@ impl ContentSource {
                 Some(parts) => Ok(parts.read_source(source).await?.body),
                 None => Err(StoreError::new(
                     StoreErrorKind::Misconfigured,
-                    format!("{} can't be read from {}", source.location, store.kind()),
+                    format!("cannot read {} from {}", source.location, store.kind()),
                 )),
             },
         }
     }
 }
 
-/// Reads a file on one of these threads.
+/// Reads a file on one of the threads of `files`.
 async fn read<T: Send + 'static>(
     files: &Pool,
     path: &Path,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, StoreError> {
     let read = files.run(work).await.map_err(|error| {
-        let message = format!("could not read {}: {error}", path.display());
+        let message = format!("cannot read {}: {error}", path.display());
         StoreError::new(StoreErrorKind::Unavailable, message).with_source(error)
     })?;
-    read.map_err(|error| {
+    failpoint!("disk.file.read", path, read).map_err(|error| {
         let is_gone = error.kind() == io::ErrorKind::NotFound;
         let error = StoreError::from(DiskError::of_read("read", path, error));
+        let error = error.with_cause(FailureCause::Disk);
         if is_gone { error.with_kind(StoreErrorKind::Changed) } else { error }
     })
 }
 
-/// Digests a stream to its end. `moved` hears of every piece.
+/// Reads a stream to its end and computes its checksums. Calls `on_piece` for every piece.
 ///
 /// # Errors
-/// The stream's.
+/// The stream's error.
 pub async fn checksums_of(
     mut pieces: BoxStream<'static, Result<Bytes, StoreError>>,
-    moved: impl Fn(),
+    on_piece: impl Fn(),
 ) -> Result<ContentChecksums, StoreError> {
     let mut hasher = ContentHasher::default();
     while let Some(piece) = pieces.try_next().await? {
         hasher.update(&piece);
-        moved();
+        on_piece();
     }
     Ok(hasher.finish())
 }

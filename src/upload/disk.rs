@@ -1,116 +1,102 @@
-//! Uploads on this machine's disk: where there is no bucket, or S3 can't take them.
+//! Uploads on this machine's disk, used without a bucket or while S3 fails.
 //!
-//! Each has a folder below `.tara-export/uploads/`. What a checkpoint tells is durable; what lies behind it
-//! is cut off when the upload goes on.
+//! Each upload has a folder in `.tara-export/uploads/`. The bytes up to a checkpoint are durable. Bytes after it are
+//! truncated when the upload continues.
 
 use std::{
-    collections::HashSet,
-    fs::{self, File},
-    io::{self, Seek as _, SeekFrom},
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use futures::TryStreamExt as _;
-use serde::{Serialize, de::DeserializeOwned};
+use tara_export_digest::ContentHasher;
+use tara_export_disk::write_bytes;
+use tara_export_limits::Pool;
+use tara_export_store::StoreError;
 use uuid::Uuid;
 
 use super::{
-    CHECKPOINT_BYTES, FinishedUpload, IncomingBytes, UploadError, UploadPlace,
-    records::{Checkpoint, Finished, UploadRecord},
-    room::Room,
-};
-use crate::{
-    bundle::to_json_pretty,
-    digest::ContentHasher,
-    disk::{Disk, DiskError, sync_directory, sync_file, write_bytes},
-    limits::Pool,
-    small_file,
-    store::{StoreError, StoreErrorKind},
+    CHECKPOINT_BYTES, FinishedUpload, IncomingBytes, UploadError, UploadLocation,
+    files::Files,
+    locks::{Lock, Locks},
+    progress::Progress,
+    records::{Finished, UploadRecord},
 };
 
-/// A record has some hundred bytes; more is not ours.
-const RECORD_LIMIT_BYTES: u64 = 64 * 1024;
-
-/// Uploads below a data directory.
+/// Uploads in a data directory.
 #[derive(Debug, Clone)]
 pub(super) struct DiskUploads {
     files: Arc<Files>,
+    locks: Locks,
     pool: Pool,
 }
 
-#[derive(Debug)]
-struct Files {
-    disk: Disk,
-    folder: PathBuf,
-    limit_bytes: u64,
-    /// What all uploads together count; none until somebody counts them. Held while one is made, so that two
-    /// can't take the same room.
-    room: Mutex<Option<Room>>,
-    /// Uploads that a call is writing to.
-    in_use: Mutex<HashSet<Uuid>>,
-}
-
-/// The right to write to an upload; given back when dropped.
-struct InUse {
-    files: Arc<Files>,
-    upload_id: Uuid,
-}
-
-impl Drop for InUse {
-    fn drop(&mut self) {
-        self.files.in_use().remove(&self.upload_id);
-    }
-}
-
 impl DiskUploads {
-    pub(super) fn new(data_dir: PathBuf, limit_bytes: u64, pool: Pool) -> Self {
-        // As the local store's own: a relative path is meant from where the process started.
-        let root = std::path::absolute(&data_dir).unwrap_or(data_dir);
-        let folder = root.join(".tara-export/uploads");
-        let disk = Disk::new(root, ".tara-export/uploads/tmp");
-        let (room, in_use) = (Mutex::default(), Mutex::default());
-        let files = Files { disk, folder, limit_bytes, room, in_use };
-        Self { files: Arc::new(files), pool }
+    pub(super) fn new(
+        data_dir: PathBuf,
+        limit_bytes: u64,
+        retention: Duration,
+        pool: Pool,
+    ) -> Self {
+        let locks = Locks::default();
+        let files = Files::new(data_dir, limit_bytes, retention, locks.clone());
+        Self { files: Arc::new(files), locks, pool }
     }
 
-    /// Makes an upload, or finds the one that was made under this id before.
-    pub(super) async fn create(&self, record: UploadRecord) -> Result<UploadRecord, UploadError> {
-        self.run(move |files| files.create(record)).await
+    /// Finds finished content or the existing upload of this request, or creates an upload.
+    pub(super) async fn find_or_create(
+        &self,
+        requested: UploadRecord,
+    ) -> Result<UploadRecord, UploadError> {
+        self.run(move |files| files.find_or_create(requested)).await
+    }
+
+    /// Finds finished content or the existing upload of this request.
+    pub(super) async fn find_for(
+        &self,
+        requested: &UploadRecord,
+    ) -> Result<Option<UploadRecord>, UploadError> {
+        let requested = requested.clone();
+        self.run(move |files| files.find_for(&requested)).await
     }
 
     pub(super) async fn find(&self, upload_id: Uuid) -> Result<Option<UploadRecord>, UploadError> {
-        self.run(move |files| files.read(upload_id, "upload.json")).await
+        self.run(move |files| files.record(upload_id)).await
     }
 
-    /// The document, if it is there, and how much of it is.
-    pub(super) async fn progress(
-        &self,
-        record: &UploadRecord,
-    ) -> Result<(Option<FinishedUpload>, u64), UploadError> {
-        let (upload_id, size_bytes) = (record.upload_id, record.size_bytes);
-        self.run(move |files| {
-            if let Some(finished) = files.finished(upload_id)? {
-                return Ok((Some(finished), size_bytes));
+    /// The progress of an upload.
+    ///
+    /// # Errors
+    /// The disk's error, of kind [`StoreErrorKind::Corrupt`] if the upload is unusable because a record is damaged.
+    pub(super) async fn progress(&self, record: &UploadRecord) -> Result<Progress, UploadError> {
+        let record = record.clone();
+        self.run(move |files| match files.finished(&record)? {
+            Some(finished) => Ok(Progress::Finished(finished)),
+            None => {
+                let committed_size_bytes = files.hasher(record.upload_id)?.size_bytes();
+                Ok(Progress::Unfinished { committed_size_bytes })
             }
-            let checkpoint: Option<Checkpoint> = files.read(upload_id, "checkpoint.json")?;
-            Ok((None, checkpoint.map_or(0, |checkpoint| checkpoint.hasher.size_bytes)))
         })
         .await
     }
 
-    /// Takes what follows an offset; the document, if it ends with that.
+    /// Receives the bytes from an offset. Returns the document if they finish it.
     pub(super) async fn receive(
         &self,
         record: &UploadRecord,
         incoming: IncomingBytes,
     ) -> Result<Option<FinishedUpload>, UploadError> {
         let upload_id = record.upload_id;
-        let (finished, committed_size_bytes) = self.progress(record).await?;
-        if finished.is_some() {
-            return Ok(finished);
+        // State that is read before the lock is acquired could change before this call writes.
+        let _lock = self.lock(upload_id)?;
+        if self.find(upload_id).await?.is_none() {
+            return Err(UploadError::NotFound { upload_id });
         }
-        let _in_use = self.take(upload_id)?;
+        let committed_size_bytes = match self.progress(record).await? {
+            Progress::Finished(finished) => return Ok(Some(finished)),
+            Progress::Unfinished { committed_size_bytes } => committed_size_bytes,
+        };
         let IncomingBytes { offset, mut pieces, is_finished, chunk_bytes } = incoming;
         let is_repeated = chunk_bytes.is_some_and(|bytes| offset + bytes <= committed_size_bytes);
         if is_repeated && !is_finished.load(Ordering::Acquire) {
@@ -181,34 +167,38 @@ impl DiskUploads {
         }
         if let Some(announced) = record.sha256.filter(|announced| *announced != checksums.sha256) {
             self.run(move |files| files.remove(upload_id)).await?;
-            return Err(UploadError::OtherDigest { announced, received: checksums.sha256 });
+            return Err(UploadError::DigestMismatch { announced, received: checksums.sha256 });
         }
         self.run(move |files| {
             let finished = Finished { checksums, e_tag: String::new() };
-            files.write(upload_id, "finished.json", &finished)?;
-            let place = UploadPlace::Disk { file: files.path(upload_id, "document") };
-            Ok(FinishedUpload { place, checksums })
+            files.finish(upload_id, &finished)?;
+            let location = UploadLocation::Disk { file: files.path(upload_id, "document") };
+            Ok(FinishedUpload { location, checksums })
         })
         .await
     }
 
-    /// Every upload, whatever its age.
+    /// Removes temporary files that a crash left.
+    pub(super) async fn clean_temporary_files(&self) -> Result<(), UploadError> {
+        self.run(Files::clean_temporary_files).await
+    }
+
+    /// All uploads, including expired ones.
     pub(super) async fn records(&self) -> Result<Vec<UploadRecord>, UploadError> {
         self.run(Files::records).await
     }
 
-    /// Removes an upload. A document that an accepted export names has a second name in the journal.
+    /// Removes an upload. If an accepted export names the document, the journal has a hard link to it.
     pub(super) async fn remove(&self, upload_id: Uuid) -> Result<(), UploadError> {
-        let _in_use = self.take(upload_id)?;
+        let _lock = self.lock(upload_id)?;
         self.run(move |files| files.remove(upload_id)).await
     }
 
-    fn take(&self, upload_id: Uuid) -> Result<InUse, UploadError> {
-        if !self.files.in_use().insert(upload_id) {
-            let reason = "another call is bringing the same upload".to_owned();
-            return Err(UploadError::BrokeOff { reason });
-        }
-        Ok(InUse { files: self.files.clone(), upload_id })
+    fn lock(&self, upload_id: Uuid) -> Result<Lock, UploadError> {
+        self.locks.take(upload_id).ok_or_else(|| {
+            let reason = "another call is sending the same upload".to_owned();
+            UploadError::Interrupted { reason }
+        })
     }
 
     async fn run<T: Send + 'static>(
@@ -218,169 +208,12 @@ impl DiskUploads {
         let files = self.files.clone();
         self.pool.run(move || work(&files)).await.unwrap_or_else(|_| {
             let reason = "the service is shutting down".to_owned();
-            Err(UploadError::BrokeOff { reason })
+            Err(UploadError::Interrupted { reason })
         })
     }
 }
 
-impl Files {
-    fn in_use(&self) -> std::sync::MutexGuard<'_, HashSet<Uuid>> {
-        // Nothing panics in the middle of a change.
-        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn path(&self, upload_id: Uuid, name: &str) -> PathBuf {
-        self.folder.join(upload_id.to_string()).join(name)
-    }
-
-    fn room(&self) -> std::sync::MutexGuard<'_, Option<Room>> {
-        // A room that is changed says what is on disk before each step.
-        self.room.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn create(&self, record: UploadRecord) -> Result<UploadRecord, UploadError> {
-        let mut room = self.room();
-        if let Some(earlier) = self.read(record.upload_id, "upload.json")? {
-            return Ok(earlier);
-        }
-        let counted = match room.take() {
-            Some(counted) => counted,
-            None => Room::new(self.limit_bytes, &self.records()?),
-        };
-        let counted = room.insert(counted);
-        let in_use = self.in_use().clone();
-        let Some(in_the_way) = counted.to_remove_for(&record, &in_use) else {
-            return Err(UploadError::DiskFull { limit_bytes: self.limit_bytes });
-        };
-        for upload_id in in_the_way {
-            tracing::warn!(
-                %upload_id,
-                "an upload was removed: another caller needs its room, and its own caller has more than a fair share \
-                 (MAX_LOCAL_UPLOADS)"
-            );
-            self.remove_files(upload_id)?;
-            counted.remove(upload_id);
-        }
-        self.write(record.upload_id, "upload.json", &record)?;
-        counted.add(&record);
-        Ok(record)
-    }
-
-    /// The document's file, cut to an offset that a checkpoint tells, and the hasher behind it.
-    fn open_at(&self, upload_id: Uuid, offset: u64) -> Result<(File, ContentHasher), UploadError> {
-        let path = self.path(upload_id, "document");
-        let checkpoint: Option<Checkpoint> = self.read(upload_id, "checkpoint.json")?;
-        let hasher = match checkpoint {
-            Some(checkpoint) => checkpoint.hasher.restore().map_err(|error| {
-                StoreError::new(StoreErrorKind::Corrupt, format!("{}: {error}", path.display()))
-            })?,
-            None => ContentHasher::default(),
-        };
-        let opened = || -> io::Result<File> {
-            let mut file =
-                fs::OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
-            file.set_len(offset)?;
-            file.seek(SeekFrom::Start(offset))?;
-            Ok(file)
-        };
-        let file = opened().map_err(|error| disk_failure("write", &path, error))?;
-        Ok((file, hasher))
-    }
-
-    /// Makes durable what was written, and then says so.
-    fn checkpoint(
-        &self,
-        upload_id: Uuid,
-        file: &File,
-        hasher: &ContentHasher,
-    ) -> Result<(), UploadError> {
-        sync_file(file, &self.path(upload_id, "document")).map_err(StoreError::from)?;
-        failpoint!("upload.synced");
-        self.write(upload_id, "checkpoint.json", &Checkpoint { hasher: hasher.save() })
-    }
-
-    fn finished(&self, upload_id: Uuid) -> Result<Option<FinishedUpload>, UploadError> {
-        let finished: Option<Finished> = self.read(upload_id, "finished.json")?;
-        let place = UploadPlace::Disk { file: self.path(upload_id, "document") };
-        Ok(finished.map(|finished| FinishedUpload { place, checksums: finished.checksums }))
-    }
-
-    fn read<T: DeserializeOwned>(
-        &self,
-        upload_id: Uuid,
-        name: &str,
-    ) -> Result<Option<T>, UploadError> {
-        let path = self.path(upload_id, name);
-        let bytes = match small_file::read(&path, RECORD_LIMIT_BYTES) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => {
-                return Err(StoreError::from(DiskError::of_read("read", &path, error)).into());
-            }
-        };
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-            let message = format!("{} is damaged: {error}", path.display());
-            StoreError::new(StoreErrorKind::Corrupt, message).into()
-        })
-    }
-
-    /// Writes a record durably, in place of an earlier one.
-    fn write(
-        &self,
-        upload_id: Uuid,
-        name: &str,
-        record: &impl Serialize,
-    ) -> Result<(), UploadError> {
-        let path = self.path(upload_id, name);
-        let written = || -> Result<(), DiskError> {
-            let file = self.disk.create_unnamed()?;
-            write_bytes(file.as_file(), &to_json_pretty(record), &path)?;
-            sync_file(file.as_file(), &path)?;
-            self.disk.replace(file, &path)?;
-            sync_directory(path.parent().unwrap_or(&self.folder))
-        };
-        Ok(written().map_err(StoreError::from)?)
-    }
-
-    /// All that can be read. What the disk damaged stays for somebody to look at, and is in nobody's way.
-    fn records(&self) -> Result<Vec<UploadRecord>, UploadError> {
-        let entries = match fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(disk_failure("look through", &self.folder, error)),
-        };
-        let ids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let mut records = Vec::new();
-        for upload_id in ids.collect::<Vec<Uuid>>() {
-            match self.read(upload_id, "upload.json") {
-                Ok(record) => records.extend(record),
-                Err(error) => tracing::warn!(%upload_id, %error, "an upload is passed over"),
-            }
-        }
-        Ok(records)
-    }
-
-    /// Removes an upload; its record last, so that one that broke off is found again.
-    fn remove(&self, upload_id: Uuid) -> Result<(), UploadError> {
-        let removed = self.remove_files(upload_id);
-        // Whoever counted meanwhile may have counted it. What is left of it after a failure is counted again.
-        match (&removed, &mut *self.room()) {
-            (Ok(()), Some(room)) => room.remove(upload_id),
-            (_, room) => *room = None,
-        }
-        removed
-    }
-
-    fn remove_files(&self, upload_id: Uuid) -> Result<(), UploadError> {
-        let removed = ["finished.json", "checkpoint.json", "document", "upload.json"]
-            .into_iter()
-            .try_for_each(|name| {
-                self.disk.remove_durably(&self.path(upload_id, name), &self.folder)
-            });
-        Ok(removed.map_err(StoreError::from)?)
-    }
-}
-
-fn disk_failure(action: &str, path: &Path, error: io::Error) -> UploadError {
-    StoreError::from(DiskError::of_write(action, path, error)).into()
-}
+#[cfg(test)]
+#[path = "disk_tests.rs"]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;

@@ -1,115 +1,116 @@
-//! Why an upload can't be made, gone on with or used.
+//! Errors of uploads.
 
+use tara_export_digest::Sha256;
+use tara_export_store::{StoreError, StoreErrorKind};
 use uuid::Uuid;
 
-use crate::{
-    digest::Sha256,
-    store::{StoreError, StoreErrorKind},
-};
-
-/// Why an upload can't be made, gone on with or used.
+/// Why an upload cannot be created, continued or used.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum UploadError {
-    /// The document is larger than documents may be.
+    /// The document exceeds the size limit.
     #[error(
-        "documents have at most {limit_bytes} bytes (MAX_DOCUMENT_SIZE), and this one {size_bytes}"
+        "the document has {size_bytes} bytes, and the limit is {limit_bytes} bytes (MAX_DOCUMENT_SIZE)"
     )]
     TooLarge {
-        /// Its size.
+        /// The size of the document.
         size_bytes: u64,
-        /// The largest.
+        /// The limit.
         limit_bytes: u64,
     },
-    /// All uploads of this disk together would be larger than they may be.
+    /// The uploads on this disk would exceed their total limit.
     #[error(
-        "uploads on this server's disk have at most {limit_bytes} bytes together (MAX_LOCAL_UPLOADS), each \
-         counted as 256 KiB at least"
+        "the uploads on this server's disk have a total limit of {limit_bytes} bytes (MAX_LOCAL_UPLOADS), and each \
+         counts as at least 256 KiB"
     )]
     DiskFull {
-        /// The most they may have.
+        /// The limit.
         limit_bytes: u64,
     },
-    /// The id is another upload's.
-    #[error("uploads/{upload_id} is an upload of another size or digest: use a new request_id")]
+    /// The request id belongs to another upload.
+    #[error("uploads/{upload_id} has another size or digest: use a new request_id")]
     IdReused {
         /// The upload.
         upload_id: Uuid,
     },
-    /// There is none, or none any more.
+    /// The upload does not exist or has expired, or is unfinished and belongs to another caller.
     #[error(
-        "uploads/{upload_id} is not here: it expired, was given up, or lies on another replica's disk; \
-         make a new one with CreateUpload"
+        "uploads/{upload_id} was not found: it expired, was aborted, belongs to another caller, or is on another \
+         replica's disk; create a new upload with CreateUpload"
     )]
     NotFound {
         /// The upload.
         upload_id: Uuid,
     },
-    /// Not all of it is there.
+    /// The upload is incomplete.
     #[error(
-        "uploads/{upload_id} is not finished: {committed_size_bytes} of {size_bytes} bytes are there"
+        "uploads/{upload_id} is not finished: {committed_size_bytes} of {size_bytes} bytes were received"
     )]
     NotFinished {
         /// The upload.
         upload_id: Uuid,
-        /// What is there.
+        /// The number of committed bytes.
         committed_size_bytes: u64,
-        /// What should be.
+        /// The size of the document.
         size_bytes: u64,
     },
-    /// The bytes do not follow what is there.
-    #[error("the next bytes begin at {committed_size_bytes}, not at {offset}")]
+    /// The bytes do not start at the committed size.
+    #[error("the next bytes must start at {committed_size_bytes}, not at {offset}")]
     WrongOffset {
-        /// Where they were said to begin.
+        /// The offset of the bytes.
         offset: u64,
-        /// Where they have to.
+        /// The expected offset.
         committed_size_bytes: u64,
     },
-    /// A chunk has not the size that chunks have.
-    #[error("a chunk at {offset} has {wanted_bytes} bytes, not {size_bytes}")]
+    /// A chunk has the wrong size.
+    #[error("a chunk at {offset} must have {expected_bytes} bytes, not {size_bytes}")]
     WrongChunk {
-        /// Where it begins.
+        /// The offset of the chunk.
         offset: u64,
-        /// What it has.
+        /// The size of the chunk.
         size_bytes: u64,
-        /// What it should have.
-        wanted_bytes: u64,
+        /// The expected size.
+        expected_bytes: u64,
     },
-    /// More or fewer bytes came than were announced.
-    #[error("the document was announced with {size_bytes} bytes, and {received_bytes} came")]
+    /// The document has more or fewer bytes than announced.
+    #[error(
+        "the document was announced with {size_bytes} bytes, and {received_bytes} were received"
+    )]
     WrongSize {
-        /// What was announced.
+        /// The announced size.
         size_bytes: u64,
-        /// What came.
+        /// The received size.
         received_bytes: u64,
     },
-    /// The document is not the one that was announced.
+    /// The document does not have the announced digest.
     #[error(
-        "the document was announced with the SHA-256 {announced}, and {received} came: the upload is given up"
+        "the document was announced with the SHA-256 {announced} and received with {received}: the upload is aborted"
     )]
-    OtherDigest {
-        /// What was announced.
+    DigestMismatch {
+        /// The announced digest.
         announced: Sha256,
-        /// What came.
+        /// The received digest.
         received: Sha256,
     },
-    /// Two callers send different bytes to one upload.
-    #[error("other bytes were sent to this upload at {offset}: make a new one with CreateUpload")]
-    OtherBytes {
-        /// Where.
+    /// Two callers sent different bytes to one upload.
+    #[error(
+        "different bytes were sent to this upload at {offset}: create a new upload with CreateUpload"
+    )]
+    ConflictingBytes {
+        /// The offset of the bytes.
         offset: u64,
     },
-    /// The client sent nothing for too long, or its connection broke.
-    #[error("the stream broke off: {reason}; GetUpload says where to go on")]
-    BrokeOff {
-        /// How.
+    /// The client was idle for too long, or its connection broke.
+    #[error("the upload was interrupted: {reason}; GetUpload returns the offset to continue at")]
+    Interrupted {
+        /// The cause.
         reason: String,
     },
-    /// Too many at once.
+    /// There are too many concurrent uploads.
     #[error(
-        "the server takes {limit} uploads at once (MAX_CONCURRENT_UPLOADS): try again in a moment"
+        "the server is at its limit of {limit} concurrent uploads (MAX_CONCURRENT_UPLOADS): try again in a moment"
     )]
     Overloaded {
-        /// How many it takes.
+        /// The limit.
         limit: usize,
     },
     /// The store failed.
@@ -118,14 +119,9 @@ pub enum UploadError {
 }
 
 impl UploadError {
-    /// Whether other uploads are none the worse for it: this one is gone, or what is written down of it is
-    /// damaged.
-    pub(super) fn is_of_this_upload(&self) -> bool {
-        match self {
-            Self::NotFound { .. } => true,
-            Self::Store(error) => error.kind() == StoreErrorKind::Corrupt,
-            _ => false,
-        }
+    /// Whether a record of this upload is damaged. Other uploads are not affected.
+    pub(super) fn is_damage(&self) -> bool {
+        matches!(self, Self::Store(error) if error.kind() == StoreErrorKind::Corrupt)
     }
 }
 

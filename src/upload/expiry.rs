@@ -1,105 +1,107 @@
-//! The end of uploads that nobody used.
+//! Ends expired uploads.
 //!
-//! On disk they are removed. In the store, those that were never finished are aborted, so that their parts
-//! cost nothing more; finished ones go by the bucket's lifecycle rule, since this service need not be allowed
-//! to delete.
-
-use std::time::Duration;
+//! On disk they are removed. In the store, unfinished ones are aborted, so that their parts no longer cost money.
+//! Finished ones are removed by the bucket's lifecycle rule, because this service does not need the permission to
+//! delete objects.
 
 use chrono::{DateTime, Utc};
-use tokio::time;
-use tokio_util::sync::CancellationToken;
+use tara_export_catalog::layout;
+use tara_export_store::ListRequest;
 use uuid::Uuid;
 
-use super::{UploadError, Uploads, store::StoreUploads};
-use crate::{catalog::layout, store::ListRequest};
+use super::{UploadError, Uploads, progress::Progress, store::StoreUploads};
 
-/// Between two looks.
-const PAUSE: Duration = Duration::from_secs(3600);
-/// Uploads asked of the store at once.
-const LISTED_AT_ONCE: usize = 1_000;
+/// Uploads per list request.
+const PAGE_SIZE: usize = 1_000;
+
+/// The position of a scan of the store's uploads.
+#[derive(Debug, Default)]
+pub struct ExpiryPosition(Option<String>);
+
+impl ExpiryPosition {
+    /// Whether more uploads have to be scanned.
+    pub fn has_more(&self) -> bool {
+        self.0.is_some()
+    }
+}
 
 impl Uploads {
-    /// Ends what has expired now and then, until the server stops.
-    pub async fn watch_expiry(self, stopping: CancellationToken) {
-        loop {
-            let expired = tokio::select! {
-                expired = self.expire() => expired,
-                () = stopping.cancelled() => return,
-            };
-            match expired {
-                Ok(0) => {}
-                Ok(expired) => tracing::info!(expired, "uploads that nobody used are gone"),
-                Err(error) => tracing::debug!(%error, "expired uploads stay for now"),
-            }
-            tokio::select! {
-                () = time::sleep(PAUSE) => {}
-                () = stopping.cancelled() => return,
-            }
-        }
-    }
-
-    /// Ends every upload that can't be used any more. How many. One whose records are damaged, or that a call
-    /// brings just now, stays, and is logged.
+    /// Ends expired uploads: all on this disk, and those among the next thousand in the store. Advances the position
+    /// and returns the number of ended uploads. Uploads that are damaged or in use are kept and logged.
     ///
     /// # Errors
-    /// The disk's or the store's first failure that is not one upload's own.
-    pub async fn expire(&self) -> Result<usize, UploadError> {
+    /// The first error of the disk or the store that does not concern a single upload. Resets the position.
+    pub async fn expire(&self, position: &mut ExpiryPosition) -> Result<u64, UploadError> {
         let (settings, now) = (&self.inner.settings, self.inner.clock.now());
         let mut expired = 0;
-        for record in self.inner.disk.records().await? {
-            if record.expire_time(settings.retention) <= now {
-                let removed = self.inner.disk.remove(record.upload_id).await;
-                expired += usize::from(was_ended(record.upload_id, removed.map(|()| true))?);
+        let start_after = position.0.take();
+        if start_after.is_none() {
+            for record in self.inner.disk.records().await? {
+                if record.is_expired(now, settings.retention) {
+                    let removed = self.inner.disk.remove(record.upload_id).await;
+                    expired += u64::from(was_ended(record.upload_id, removed.map(|()| true))?);
+                }
             }
         }
         let Some(uploads) = &self.inner.store else { return Ok(expired) };
-        let mut start_after = None;
-        loop {
-            let request = ListRequest {
-                prefix: layout::uploads_prefix(),
-                start_after: start_after.take(),
-                delimited: true,
-                limit: LISTED_AT_ONCE,
-            };
-            let listing = uploads.store.list(request).await?;
-            for upload_id in listing.folders.iter().filter_map(|folder| upload_id(folder)) {
-                let given_up = self.give_up_expired(uploads, upload_id, now).await;
-                expired += usize::from(was_ended(upload_id, given_up)?);
-            }
-            match listing.folders.last() {
-                Some(last) if listing.more => start_after = Some(last.clone()),
-                _ => return Ok(expired),
-            }
+        let request = ListRequest {
+            prefix: layout::uploads_prefix(),
+            start_after,
+            delimited: true,
+            limit: PAGE_SIZE,
+        };
+        let listing = uploads.store.list(request).await?;
+        for upload_id in listing.folders.iter().filter_map(|folder| upload_id(folder)) {
+            let aborted = self.abort_expired(uploads, upload_id, now).await;
+            expired += u64::from(was_ended(upload_id, aborted)?);
         }
+        position.0 = listing.folders.last().filter(|_| listing.more).cloned();
+        Ok(expired)
     }
 
-    /// Gives up what expired before it was finished. Whether it did.
-    async fn give_up_expired(
+    /// Removes temporary files that a crash left on this disk. Must be called before anything is written.
+    ///
+    /// # Errors
+    /// The disk's error.
+    pub async fn clean_temporary_files(&self) -> Result<(), UploadError> {
+        self.inner.disk.clean_temporary_files().await
+    }
+
+    /// Aborts an upload if it expired before it was finished. Returns whether it did.
+    async fn abort_expired(
         &self,
         uploads: &StoreUploads,
         upload_id: Uuid,
         now: DateTime<Utc>,
     ) -> Result<bool, UploadError> {
         let Some(record) = uploads.find(upload_id).await? else { return Ok(false) };
-        if record.expire_time(self.inner.settings.retention) > now {
+        if !record.is_expired(now, self.inner.settings.retention) {
             return Ok(false);
         }
-        let (finished, _) = uploads.progress(&record).await?;
-        if finished.is_none() {
-            uploads.give_up(&record, "it was not finished in time").await;
+        let is_finished = match uploads.progress(&record).await {
+            Ok(progress) => matches!(progress, Progress::Finished(_)),
+            // A damaged upload can no longer be finished or used.
+            Err(error) if error.is_damage() => false,
+            Err(error) => return Err(error),
+        };
+        if !is_finished {
+            uploads.abort(&record, "it was not finished in time").await;
         }
-        Ok(finished.is_none())
+        Ok(!is_finished)
     }
 }
 
-/// Whether an upload was ended. One that can't be is no reason to let the others stay.
+/// Whether an upload was ended. Errors of a single upload are logged, so that the others are still ended.
 fn was_ended(upload_id: Uuid, ended: Result<bool, UploadError>) -> Result<bool, UploadError> {
     match ended {
         Err(error)
-            if error.is_of_this_upload() || matches!(error, UploadError::BrokeOff { .. }) =>
+            if error.is_damage()
+                || matches!(
+                    error,
+                    UploadError::NotFound { .. } | UploadError::Interrupted { .. }
+                ) =>
         {
-            tracing::warn!(%upload_id, %error, "an expired upload stays for now");
+            tracing::warn!(%upload_id, %error, "cannot end an expired upload");
             Ok(false)
         }
         ended => ended,

@@ -1,14 +1,21 @@
-//! Documents that are too large for a request: sent in parts before it, and named by it.
+//! Uploads: documents that are sent in one stream or in chunks before the request that names them.
 //!
-//! An upload lies in the store itself, so that any replica takes its parts and any can run the export; or on
-//! this replica's disk, where there is no bucket or S3 can't take it. It is write-once like everything else:
-//! how far it came is told by checkpoints, and `finished` by a record that names what was checked.
+//! An upload is in the store, so that any replica can receive its bytes and run the export, or on this replica's disk
+//! if there is no bucket or S3 fails. Its records are write-once: checkpoints record the progress, and `finished`
+//! records the verified checksums.
 
+mod attempts;
+mod create;
+mod damaged;
 mod disk;
+mod disk_index;
 mod error;
 mod expiry;
+mod files;
+mod location;
+mod locks;
+mod progress;
 mod records;
-mod room;
 mod store;
 
 use std::{
@@ -21,83 +28,85 @@ use std::{
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
+use tara_export_clock::Clock;
+use tara_export_digest::ContentChecksums;
+use tara_export_limits::{CallerKey, FairPermit, FairSemaphore, Pool, Revocation};
+use tara_export_store::Store;
+use tara_export_telemetry::names;
 use tokio::time;
 use uuid::Uuid;
 
-pub use self::error::UploadError;
-use self::{disk::DiskUploads, records::UploadRecord, store::StoreUploads};
-use crate::{
-    bundle::AcceptedTime,
-    clock::Clock,
-    digest::{ContentChecksums, Sha256},
-    limits::{CallerKey, FairPermit, FairSemaphore, Pool, Revocation},
-    store::Store,
-    telemetry::names,
-    transfer::{PART_BYTES, PartMemory, Transfers},
+use self::{
+    disk::DiskUploads,
+    location::{LocatedUpload, Location},
+    progress::Progress,
+    store::StoreUploads,
 };
+pub use self::{error::UploadError, expiry::ExpiryPosition};
+use crate::transfer::{PART_BYTES, PartMemory, Transfers};
 
-/// Bytes of one chunk: every chunk but the last has exactly this many.
+/// Size of one chunk. Only the last chunk may be smaller.
 pub const CHUNK_BYTES: u64 = PART_BYTES;
-/// Between two checkpoints of a stream: what is sent again at most after a cut.
+/// Bytes between two checkpoints of a stream, which may have to be sent again after an interruption.
 const CHECKPOINT_BYTES: u64 = 8 * PART_BYTES;
-/// Calls that wait for each turn at most.
-const WAITING_FOR_EACH_TURN: usize = 16;
-/// Finished uploads that are known without asking the store.
-const REMEMBERED: usize = 10_000;
+/// Maximum number of calls that wait for each permit.
+const WAITING_PER_PERMIT: usize = 16;
+/// Maximum number of cached finished uploads.
+const MAX_CACHED: usize = 10_000;
 
-/// How uploads are taken.
+/// Settings of uploads.
 #[derive(Debug, Clone, Copy)]
 pub struct UploadSettings {
-    /// Bytes of one document at most.
+    /// Maximum size of one document.
     pub document_size_bytes: u64,
-    /// Streams and chunks that are taken at once.
+    /// Maximum number of concurrent streams and chunks.
     pub concurrent_uploads: usize,
     /// How long an upload can be used.
     pub retention: Duration,
-    /// How long S3 may take to say that it takes an upload; then this disk does.
-    pub store_patience: Duration,
-    /// The time one call has for failures of S3.
+    /// Timeout for creating an upload in S3. After it, the upload is created on this disk.
+    pub store_timeout: Duration,
+    /// Retry budget of one call for S3.
     pub retry_budget: Duration,
-    /// How long a stream may be silent.
+    /// Maximum idle time of a stream.
     pub idle_timeout: Duration,
-    /// How long a call waits for its turn.
-    pub patience: Duration,
-    /// Bytes of all uploads on this disk at most.
+    /// Timeout for acquiring a permit.
+    pub permit_timeout: Duration,
+    /// Maximum total size of the uploads on this disk.
     pub disk_bytes: u64,
 }
 
-/// How far an upload is.
+/// The status of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UploadStatus {
     /// The upload.
     pub upload_id: Uuid,
     /// The document's size in bytes.
     pub size_bytes: u64,
-    /// How many of them are safe.
+    /// The number of durable bytes.
     pub committed_size_bytes: u64,
-    /// Until when it can be used.
+    /// When the upload expires.
     pub expire_time: DateTime<Utc>,
-    /// Size and digests, once all is there and checked.
+    /// Size and digests, if the upload is finished.
     pub finished: Option<ContentChecksums>,
-    /// Whether it lies on this replica's disk, so that no other can use it.
+    /// Whether the upload is on this replica's disk, so that other replicas cannot use it.
     pub is_on_this_disk: bool,
 }
 
-/// A document that is there.
+/// A finished upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FinishedUpload {
-    /// Where it lies.
-    pub place: UploadPlace,
-    /// What it is.
+    /// The location of the document.
+    pub location: UploadLocation,
+    /// The size and digests of the document.
     pub checksums: ContentChecksums,
 }
 
-/// Where a finished upload lies.
+/// The location of a finished upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UploadPlace {
+pub enum UploadLocation {
     /// In the store.
     Store {
-        /// What names its very content there.
+        /// The ETag, which identifies the content.
         e_tag: String,
     },
     /// On this machine's disk.
@@ -107,37 +116,38 @@ pub enum UploadPlace {
     },
 }
 
-/// What follows an offset of a document.
+/// Received bytes of a document.
 pub struct IncomingBytes {
-    /// Where it begins.
+    /// The offset of the bytes.
     pub offset: u64,
     /// The bytes.
     pub pieces: BoxStream<'static, Result<Bytes, UploadError>>,
-    /// Whether the document ends with the stream; known when that ends.
+    /// Whether the document ends with the stream. Valid after the end of the stream.
     pub is_finished: Arc<AtomicBool>,
-    /// Of one chunk: how many bytes it has.
+    /// The size if this is a chunk.
     pub chunk_bytes: Option<u64>,
 }
 
-/// The right to bring bytes; given back when dropped. It can be revoked for another caller, if this one has
-/// more than its fair share of turns or memory.
+/// The right to send bytes. Released when dropped. It can be revoked for another caller if this caller has more than
+/// its fair share of permits or memory.
 #[derive(Debug)]
-pub struct UploadTurn {
-    _turn: FairPermit,
-    memory: TurnMemory,
+pub struct UploadPermit {
+    caller: CallerKey,
+    _permit: FairPermit,
+    memory: PermitMemory,
     revocation: Arc<Revocation>,
 }
 
 /// Memory for the parts of one call.
 #[derive(Debug)]
-struct TurnMemory {
-    /// Of a chunk, which is there whole before it is looked at.
+struct PermitMemory {
+    /// Memory for a chunk, which is received completely before it is processed.
     first: Option<FairPermit>,
     further: PartMemory,
 }
 
-impl UploadTurn {
-    /// Learns when the turn is revoked: the call then has to end, and its caller can continue it.
+impl UploadPermit {
+    /// Signals the revocation of the permit. The call then has to end, and its caller can continue the upload.
     pub fn revocation(&self) -> Arc<Revocation> {
         self.revocation.clone()
     }
@@ -156,20 +166,20 @@ struct Inner {
     disk: DiskUploads,
     transfers: Transfers,
     clock: Arc<dyn Clock>,
-    turns: FairSemaphore,
-    finished: Mutex<Remembered>,
+    permits: FairSemaphore,
+    finished: Mutex<FinishedCache>,
 }
 
-/// The latest finished uploads of the store.
+/// A cache of recently finished uploads in the store.
 #[derive(Debug, Default)]
-struct Remembered {
+struct FinishedCache {
     uploads: HashMap<Uuid, (FinishedUpload, DateTime<Utc>)>,
     order: VecDeque<Uuid>,
 }
 
 impl Uploads {
-    /// Uploads into this store, if there is one, and below this data directory, whose files these threads
-    /// read and write.
+    /// Uploads into S3, if configured, and into this data directory, whose files are read and written on the threads of
+    /// `pool`.
     pub fn new(
         settings: UploadSettings,
         s3: Option<Arc<dyn Store>>,
@@ -181,149 +191,66 @@ impl Uploads {
         let store = s3.map(|store| StoreUploads {
             store,
             transfers: transfers.clone(),
+            clock: clock.clone(),
             retry_budget: settings.retry_budget,
+            retention: settings.retention,
         });
-        let disk = DiskUploads::new(data_dir, settings.disk_bytes, pool);
-        let turns = settings.concurrent_uploads as u64;
-        let turns = FairSemaphore::new(turns, WAITING_FOR_EACH_TURN * settings.concurrent_uploads);
+        let disk = DiskUploads::new(data_dir, settings.disk_bytes, settings.retention, pool);
+        let permits = settings.concurrent_uploads as u64;
+        let permits = FairSemaphore::new(permits, WAITING_PER_PERMIT * settings.concurrent_uploads);
         let inner =
-            Inner { settings, store, disk, transfers, clock, turns, finished: Mutex::default() };
+            Inner { settings, store, disk, transfers, clock, permits, finished: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
 
-    /// What moves content here and elsewhere.
+    /// The shared transfers.
     pub fn transfers(&self) -> &Transfers {
         &self.inner.transfers
     }
 
-    /// Makes room for a document, or finds the room that was made before, maybe with the content in it.
+    /// The status of an upload.
     ///
     /// # Errors
-    /// [`UploadError::TooLarge`], [`UploadError::IdReused`], and where neither store takes it.
-    pub async fn create(
-        &self,
-        caller: &CallerKey,
-        request_id: Option<Uuid>,
-        size_bytes: u64,
-        sha256: Option<Sha256>,
-    ) -> Result<UploadStatus, UploadError> {
-        let Inner { settings, clock, store, disk, .. } = &*self.inner;
-        let limit_bytes = settings.document_size_bytes;
-        if size_bytes > limit_bytes {
-            return Err(UploadError::TooLarge { size_bytes, limit_bytes });
-        }
-        let created_time = AcceptedTime::new(clock.now());
-        let request_id = request_id.unwrap_or_else(|| clock.new_id());
-        let record = |upload_id| UploadRecord {
-            upload_id,
-            size_bytes,
-            sha256,
-            created_time,
-            part_upload_id: None,
-            caller: None,
-        };
-        let caller = Sha256::of(caller.to_string().as_bytes());
-        let mut last = UploadError::IdReused { upload_id: request_id };
-        for upload_id in records::upload_ids(request_id, size_bytes, sha256) {
-            let record = record(upload_id);
-            // One that began on this disk goes on there.
-            let found = match disk.find(upload_id).await {
-                Ok(Some(earlier)) => Ok((earlier, true)),
-                Ok(None) => self.create_anywhere(store.as_ref(), record.clone(), caller).await,
-                Err(error) => Err(error),
-            };
-            match found {
-                Ok((earlier, is_on_this_disk)) if earlier.is_for(&record) => {
-                    match self.status_of(earlier, is_on_this_disk).await {
-                        // Given up or too old: the next id is as good for this content.
-                        Err(error @ UploadError::NotFound { .. }) => last = error,
-                        status => return status,
-                    }
-                }
-                Ok(_) => last = UploadError::IdReused { upload_id },
-                Err(error) if error.is_of_this_upload() => last = error,
-                Err(error) => return Err(error),
-            }
-        }
-        Err(last)
-    }
-
-    async fn create_anywhere(
-        &self,
-        store: Option<&StoreUploads>,
-        record: UploadRecord,
-        caller: Sha256,
-    ) -> Result<(UploadRecord, bool), UploadError> {
-        let Inner { settings, disk, .. } = &*self.inner;
-        let on_disk = UploadRecord { caller: Some(caller), ..record.clone() };
-        let Some(store) = store else {
-            return Ok((disk.create(on_disk).await?, true));
-        };
-        match time::timeout(settings.store_patience, store.create(record)).await {
-            Ok(Ok(record)) => Ok((record, false)),
-            Ok(Err(UploadError::Store(error))) => {
-                tracing::warn!(%error, "S3 can't take an upload: it goes to this machine's disk");
-                Ok((disk.create(on_disk).await?, true))
-            }
-            Ok(Err(error)) => Err(error),
-            Err(_) => {
-                tracing::warn!("S3 does not answer, so an upload goes to this machine's disk");
-                Ok((disk.create(on_disk).await?, true))
-            }
-        }
-    }
-
-    /// How far an upload is.
-    ///
-    /// # Errors
-    /// [`UploadError::NotFound`] where there is none, or none any more.
+    /// [`UploadError::NotFound`] if the upload does not exist or has expired.
     pub async fn status(&self, upload_id: Uuid) -> Result<UploadStatus, UploadError> {
-        let (record, is_on_this_disk) = self.find(upload_id).await?;
-        self.status_of(record, is_on_this_disk).await
+        let upload = self.find(upload_id).await?;
+        self.status_of(&upload).await
     }
 
-    async fn find(&self, upload_id: Uuid) -> Result<(UploadRecord, bool), UploadError> {
+    async fn find(&self, upload_id: Uuid) -> Result<LocatedUpload<'_>, UploadError> {
         let Inner { store, disk, clock, settings, .. } = &*self.inner;
-        let found = match disk.find(upload_id).await? {
-            Some(record) => Some((record, true)),
-            None => match store {
-                Some(store) => store.find(upload_id).await?.map(|record| (record, false)),
-                None => None,
-            },
+        let (found, location) = match (disk.find(upload_id).await?, store) {
+            (None, Some(store)) => (store.find(upload_id).await?, Location::Store(store)),
+            (found, _) => (found, Location::Disk(disk)),
         };
-        let (record, is_on_this_disk) = found.ok_or(UploadError::NotFound { upload_id })?;
-        if record.expire_time(settings.retention) <= clock.now() {
-            return Err(UploadError::NotFound { upload_id });
-        }
-        Ok((record, is_on_this_disk))
+        let record = found.filter(|record| !record.is_expired(clock.now(), settings.retention));
+        let record = record.ok_or(UploadError::NotFound { upload_id })?;
+        Ok(LocatedUpload { record, location })
     }
 
-    async fn status_of(
-        &self,
-        record: UploadRecord,
-        is_on_this_disk: bool,
-    ) -> Result<UploadStatus, UploadError> {
-        let Inner { store, disk, settings, clock, .. } = &*self.inner;
+    async fn status_of(&self, upload: &LocatedUpload<'_>) -> Result<UploadStatus, UploadError> {
+        let Inner { settings, clock, .. } = &*self.inner;
+        let LocatedUpload { record, location } = upload;
         let expire_time = record.expire_time(settings.retention);
         if expire_time <= clock.now() {
             return Err(UploadError::NotFound { upload_id: record.upload_id });
         }
-        let (finished, committed_size_bytes) = match store {
-            Some(store) if !is_on_this_disk => store.progress(&record).await?,
-            _ => disk.progress(&record).await?,
+        let (finished, committed_size_bytes) = match upload.progress().await? {
+            Progress::Finished(finished) => (Some(finished.checksums), record.size_bytes),
+            Progress::Unfinished { committed_size_bytes } => (None, committed_size_bytes),
         };
         Ok(UploadStatus {
             upload_id: record.upload_id,
             size_bytes: record.size_bytes,
             committed_size_bytes,
             expire_time,
-            finished: finished.map(|finished| finished.checksums),
-            is_on_this_disk,
+            finished,
+            is_on_this_disk: matches!(location, Location::Disk(_)),
         })
     }
 
-    /// Takes what follows an offset, which must be the committed size. The document ends with it where
-    /// that is said; what came before an error is kept as far as a checkpoint tells.
+    /// Receives bytes at an offset, which must be the committed size. After an error, the bytes up to the last
+    /// checkpoint are kept.
     ///
     /// # Errors
     /// [`UploadError`].
@@ -331,26 +258,30 @@ impl Uploads {
         &self,
         upload_id: Uuid,
         incoming: IncomingBytes,
-        turn: UploadTurn,
+        permit: UploadPermit,
     ) -> Result<UploadStatus, UploadError> {
-        let Inner { store, disk, .. } = &*self.inner;
-        let (record, is_on_this_disk) = self.find(upload_id).await?;
+        let upload = self.find(upload_id).await?;
+        let record = &upload.record;
+        if !record.is_writable_by(&permit.caller) {
+            // Finished content is shared by digest. An unfinished upload belongs to its owner.
+            let status = self.status_of(&upload).await?;
+            return match status.finished {
+                Some(_) => Ok(status),
+                None => Err(UploadError::NotFound { upload_id }),
+            };
+        }
         if let Some(size_bytes) = incoming.chunk_bytes {
             let offset = incoming.offset;
-            let wanted_bytes = record.size_bytes.saturating_sub(offset).min(CHUNK_BYTES);
-            if size_bytes != wanted_bytes {
-                return Err(UploadError::WrongChunk { offset, size_bytes, wanted_bytes });
+            let expected_bytes = record.size_bytes.saturating_sub(offset).min(CHUNK_BYTES);
+            if size_bytes != expected_bytes {
+                return Err(UploadError::WrongChunk { offset, size_bytes, expected_bytes });
             }
         }
-        let UploadTurn { _turn, memory, .. } = turn;
-        let finished = match store {
-            Some(store) if !is_on_this_disk => store.receive(&record, incoming, memory).await?,
-            _ => disk.receive(&record, incoming).await?,
-        };
-        if let (Some(finished), false) = (finished, is_on_this_disk) {
-            self.remember(upload_id, finished, record.created_time.as_datetime());
+        let UploadPermit { _permit, memory, .. } = permit;
+        if let Some(finished) = upload.receive(incoming, memory).await? {
+            self.cache(&upload, finished);
         }
-        self.status_of(record, is_on_this_disk).await
+        self.status_of(&upload).await
     }
 
     /// A finished document.
@@ -358,87 +289,89 @@ impl Uploads {
     /// # Errors
     /// [`UploadError::NotFound`] and [`UploadError::NotFinished`].
     pub async fn finished(&self, upload_id: Uuid) -> Result<FinishedUpload, UploadError> {
-        let Inner { store, disk, clock, settings, .. } = &*self.inner;
-        if let Some((finished, created_time)) = self.remembered().uploads.get(&upload_id)
+        let Inner { clock, settings, .. } = &*self.inner;
+        if let Some((finished, created_time)) = self.cached().uploads.get(&upload_id)
             && records::expire_time(*created_time, settings.retention) > clock.now()
         {
             return Ok(finished.clone());
         }
-        let (record, is_on_this_disk) = self.find(upload_id).await?;
-        let (finished, committed_size_bytes) = match store {
-            Some(store) if !is_on_this_disk => store.progress(&record).await?,
-            _ => disk.progress(&record).await?,
-        };
-        let size_bytes = record.size_bytes;
-        let finished = finished.ok_or(UploadError::NotFinished {
-            upload_id,
-            committed_size_bytes,
-            size_bytes,
-        })?;
-        if !is_on_this_disk {
-            self.remember(upload_id, finished.clone(), record.created_time.as_datetime());
+        let upload = self.find(upload_id).await?;
+        match upload.progress().await? {
+            Progress::Finished(finished) => {
+                self.cache(&upload, finished.clone());
+                Ok(finished)
+            }
+            Progress::Unfinished { committed_size_bytes } => {
+                let size_bytes = upload.record.size_bytes;
+                Err(UploadError::NotFinished { upload_id, committed_size_bytes, size_bytes })
+            }
         }
-        Ok(finished)
     }
 
-    /// How long a stream may be silent.
+    /// Maximum idle time of a stream.
     pub fn idle_timeout(&self) -> Duration {
         self.inner.settings.idle_timeout
     }
 
-    /// A turn of this caller among the calls that bring bytes, to be taken before they are read; for a chunk
-    /// with the memory that it takes.
+    /// Acquires a permit to send bytes, including the memory for a chunk. Must be acquired before the bytes are read.
     ///
     /// # Errors
-    /// [`UploadError::Overloaded`] where there is none within the settings' patience.
-    pub async fn turn(
+    /// [`UploadError::Overloaded`] if the timeout in the settings expires.
+    pub async fn permit(
         &self,
         caller: &CallerKey,
         is_chunk: bool,
-    ) -> Result<UploadTurn, UploadError> {
+    ) -> Result<UploadPermit, UploadError> {
         const SETTING: &str = "MAX_CONCURRENT_UPLOADS";
-        let Inner { settings, turns, transfers, .. } = &*self.inner;
-        if turns.free() == 0 {
+        let Inner { settings, permits, transfers, .. } = &*self.inner;
+        if permits.free() == 0 {
             names::SHARES_WAITED.add(1, [SETTING]);
         }
-        let until = time::Instant::now() + settings.patience;
-        let taking = async {
-            let mut turn = turns.acquire_within(caller, 1, settings.patience).await.ok()?;
+        let deadline = time::Instant::now() + settings.permit_timeout;
+        let acquired = async {
+            let mut permit =
+                permits.acquire_within(caller, 1, settings.permit_timeout).await.ok()?;
             let revocation = Arc::new(Revocation::default());
             let weak: Weak<Revocation> = Arc::downgrade(&revocation);
-            turn.make_revocable(weak.clone());
-            let further = transfers.part_memory().of(caller.clone(), weak);
+            permit.make_revocable(weak.clone());
+            let further = transfers.part_memory().for_caller(caller.clone(), weak);
             let first = match is_chunk {
                 true => {
-                    let patience = until.saturating_duration_since(time::Instant::now());
-                    Some(further.take_within(patience).await.ok()?)
+                    let timeout = deadline.saturating_duration_since(time::Instant::now());
+                    Some(further.acquire_within(timeout).await.ok()?)
                 }
                 false => None,
             };
-            let memory = TurnMemory { first, further };
-            Some(UploadTurn { _turn: turn, memory, revocation })
+            let memory = PermitMemory { first, further };
+            Some(UploadPermit { caller: caller.clone(), _permit: permit, memory, revocation })
         };
-        taking.await.ok_or_else(|| {
+        acquired.await.ok_or_else(|| {
             names::SHARES_REFUSED.add(1, [SETTING]);
             UploadError::Overloaded { limit: settings.concurrent_uploads }
         })
     }
 
-    /// So that an export can be accepted while S3 does not answer.
-    fn remember(&self, upload_id: Uuid, finished: FinishedUpload, created_time: DateTime<Utc>) {
-        let mut remembered = self.remembered();
-        if remembered.uploads.insert(upload_id, (finished, created_time)).is_none() {
-            remembered.order.push_back(upload_id);
+    /// Caches an upload in the store, so that an export can be accepted while S3 does not respond.
+    fn cache(&self, upload: &LocatedUpload<'_>, finished: FinishedUpload) {
+        let LocatedUpload { record, location: Location::Store(_) } = upload else { return };
+        let (upload_id, created_time) = (record.upload_id, record.created_time.as_datetime());
+        let mut cached = self.cached();
+        if cached.uploads.insert(upload_id, (finished, created_time)).is_none() {
+            cached.order.push_back(upload_id);
         }
-        if remembered.order.len() > REMEMBERED
-            && let Some(oldest) = remembered.order.pop_front()
+        if cached.order.len() > MAX_CACHED
+            && let Some(oldest) = cached.order.pop_front()
         {
-            remembered.uploads.remove(&oldest);
+            cached.uploads.remove(&oldest);
         }
     }
 
-    fn remembered(&self) -> std::sync::MutexGuard<'_, Remembered> {
-        // Nothing panics in the middle of a change.
+    fn cached(&self) -> std::sync::MutexGuard<'_, FinishedCache> {
+        // No code panics while it holds the lock.
         self.inner.finished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod store_tests;

@@ -1,24 +1,16 @@
-//! What is written down of an upload, in the store and on disk alike.
+//! The records of an upload, the same in the store and on disk.
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
+use tara_export_bundle::AcceptedTime;
+use tara_export_digest::{ContentChecksums, ContentHasher, SavedHasher, Sha256};
+use tara_export_limits::CallerKey;
+use tara_export_store::{ObjectChecksum, ObjectKey, PartUpload};
 use uuid::Uuid;
 
-use crate::{
-    bundle::AcceptedTime,
-    digest::{ContentChecksums, SavedHasher, Sha256},
-    store::{ObjectKey, PartUpload, WholeChecksum},
-};
-
-/// How many uploads of one content can be given up before CreateUpload with its digest fails. Each is the
-/// work of a client that sent other bytes than it announced.
-const MOST_ATTEMPTS: u32 = 16;
-/// The namespace of the ids of uploads whose digest is known; drawn at random once.
-const CONTENT_NAMESPACE: Uuid = Uuid::from_u128(0x5d0f_6f0c_9a3b_4a54_8a3e_07d2_1f6b_c9e1);
-
-/// What is known of an upload from its beginning.
+/// The record that creates an upload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct UploadRecord {
     pub upload_id: Uuid,
@@ -26,72 +18,141 @@ pub(super) struct UploadRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256>,
     pub created_time: AcceptedTime,
-    /// The store's own name of the object in the making; none where that is not put in parts.
+    /// The store's id of the multipart upload. `None` if the document is not put in parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part_upload_id: Option<String>,
-    /// A digest of the caller's key, on disk: its room there is shared between callers.
+    /// The digest of the creating request ([`request_key`]), by which a repeated request finds the upload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Sha256>,
+    /// The digest of the authenticated caller that created the upload. Only this caller may write to it. `None` if
+    /// callers do not authenticate, and in records of previous releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Sha256>,
+    /// The digest of the caller's key; only on disk, where callers share the capacity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller: Option<Sha256>,
 }
 
 impl UploadRecord {
-    /// Whether an upload can take what another was to take.
-    pub(super) fn is_for(&self, wanted: &Self) -> bool {
-        self.size_bytes == wanted.size_bytes && self.sha256 == wanted.sha256
+    /// Checks that the record belongs to this upload.
+    ///
+    /// # Errors
+    /// [`InvalidRecord`] if it belongs to another upload.
+    pub(super) fn of(self, upload_id: Uuid) -> Result<Self, InvalidRecord> {
+        if self.upload_id == upload_id { Ok(self) } else { Err(InvalidRecord) }
+    }
+
+    /// Whether the upload is for the requested document.
+    pub(super) fn is_for(&self, requested: &Self) -> bool {
+        self.size_bytes == requested.size_bytes && self.sha256 == requested.sha256
+    }
+
+    /// Whether this caller may send bytes to it.
+    pub(super) fn is_writable_by(&self, caller: &CallerKey) -> bool {
+        self.owner.is_none_or(|owner| owner_of(caller) == Some(owner))
+    }
+
+    pub(super) fn is_expired(&self, now: DateTime<Utc>, retention: Duration) -> bool {
+        self.expire_time(retention) <= now
     }
 
     pub(super) fn expire_time(&self, retention: Duration) -> DateTime<Utc> {
         expire_time(self.created_time.as_datetime(), retention)
     }
 
-    /// The object in the making.
+    /// The multipart upload of the document.
     pub(super) fn part_upload(&self, key: ObjectKey) -> Option<PartUpload> {
         let upload_id = self.part_upload_id.clone()?;
-        Some(PartUpload { key, upload_id, keeps: WholeChecksum::Crc64Nvme })
+        Some(PartUpload { key, upload_id, checksum: ObjectChecksum::Crc64Nvme })
     }
 }
 
-/// How far an upload has come.
+/// A checkpoint of an upload's progress.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Checkpoint {
     pub hasher: SavedHasher,
+}
+
+impl Checkpoint {
+    /// The hasher after the first `size_bytes` bytes of an upload.
+    ///
+    /// # Errors
+    /// [`InvalidRecord`] if the hasher is invalid or at another offset.
+    pub(super) fn restore_at(&self, size_bytes: u64) -> Result<ContentHasher, InvalidRecord> {
+        let hasher = self.hasher.restore().map_err(|_| InvalidRecord)?;
+        if hasher.size_bytes() == size_bytes { Ok(hasher) } else { Err(InvalidRecord) }
+    }
+}
+
+/// A record is readable but cannot belong to its upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the record is damaged or belongs to another upload")]
+pub(super) struct InvalidRecord;
+
+/// The upload of a request's attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Attempt {
+    pub upload_id: Uuid,
+}
+
+/// A finished upload of a content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ContentEntry {
+    pub upload_id: Uuid,
 }
 
 /// A finished upload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Finished {
     pub checksums: ContentChecksums,
-    /// What names the object's very content to the store; empty on disk.
+    /// The ETag of the object, which identifies its content; empty on disk.
     pub e_tag: String,
 }
 
-/// An upload that was given up.
+impl Finished {
+    /// Checks that the record matches its upload.
+    ///
+    /// # Errors
+    /// [`InvalidRecord`] if the size or digest is not the announced one.
+    pub(super) fn of(self, record: &UploadRecord) -> Result<Self, InvalidRecord> {
+        let has_size = self.checksums.size_bytes == record.size_bytes;
+        let has_digest = record.sha256.is_none_or(|announced| announced == self.checksums.sha256);
+        if has_size && has_digest { Ok(self) } else { Err(InvalidRecord) }
+    }
+}
+
+/// An aborted upload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Aborted {
     pub reason: String,
 }
 
-/// Until when an upload can be used.
+/// When an upload expires.
 pub(super) fn expire_time(created_time: DateTime<Utc>, retention: Duration) -> DateTime<Utc> {
     let retention = TimeDelta::from_std(retention).unwrap_or(TimeDelta::MAX);
     created_time.checked_add_signed(retention).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-/// The ids that an upload may have, in the order in which they are tried. With the digest they are made of
-/// the content alone, so that all uploads of one content are one.
-pub(super) fn upload_ids(
+/// The digest that identifies a request for an upload: of the caller, the request id and the content, if announced.
+pub(super) fn request_key(
+    caller: &CallerKey,
     request_id: Uuid,
     size_bytes: u64,
     sha256: Option<Sha256>,
-) -> impl Iterator<Item = Uuid> {
-    let (attempts, name) = match sha256 {
-        Some(sha256) => (MOST_ATTEMPTS, Some(format!("{sha256}:{size_bytes}"))),
-        None => (1, None),
-    };
-    (0..attempts).map(move |attempt| match &name {
-        Some(name) => Uuid::new_v5(&CONTENT_NAMESPACE, format!("{name}:{attempt}").as_bytes()),
-        None => request_id,
-    })
+) -> Sha256 {
+    let content = sha256.map(|sha256| format!("{sha256}:{size_bytes}")).unwrap_or_default();
+    // The caller is last, because its name may contain any characters.
+    Sha256::of(format!("{request_id}\n{content}\n{caller}").as_bytes())
+}
+
+/// The owner of uploads that this caller creates. `None` if callers do not authenticate, because a client's address may
+/// change during an upload.
+pub(super) fn owner_of(caller: &CallerKey) -> Option<Sha256> {
+    caller.is_named().then(|| digest_of(caller))
+}
+
+pub(super) fn digest_of(caller: &CallerKey) -> Sha256 {
+    Sha256::of(caller.to_string().as_bytes())
 }
 
 #[cfg(test)]
@@ -99,15 +160,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn content_has_the_same_ids_whoever_sends_it() {
-        let digest = Some(Sha256::of(b"x"));
-        let ids = |request, size, digest| {
-            upload_ids(Uuid::from_u128(request), size, digest).collect::<Vec<_>>()
+    fn request_key_depends_on_caller_id_and_announced_content() {
+        let key = |name: &str, id: u128, size, content: Option<&[u8]>| {
+            let sha256 = content.map(Sha256::of);
+            request_key(&CallerKey::named(name), Uuid::from_u128(id), size, sha256)
         };
-        assert_eq!(ids(1, 1, digest), ids(2, 1, digest));
-        assert_eq!(ids(1, 1, digest).len(), 16);
-        assert_ne!(ids(1, 1, digest)[0], ids(1, 2, digest)[0]);
-        assert_ne!(ids(1, 1, digest)[0], ids(1, 1, Some(Sha256::of(b"y")))[0]);
-        assert_eq!(ids(1, 1, None), [Uuid::from_u128(1)]);
+        let first = key("ada", 1, 1, Some(b"x"));
+        assert_eq!(key("ada", 1, 1, Some(b"x")), first);
+        let others = [
+            key("bob", 1, 1, Some(b"x")),
+            key("ada", 2, 1, Some(b"x")),
+            key("ada", 1, 2, Some(b"x")),
+            key("ada", 1, 1, Some(b"y")),
+            key("ada", 1, 1, None),
+        ];
+        assert!(!others.contains(&first));
+        // Without a digest, the id alone identifies the upload, and another size is an error.
+        assert_eq!(key("ada", 1, 1, None), key("ada", 1, 2, None));
+    }
+
+    #[test]
+    fn only_the_authenticated_owner_can_write() {
+        let (ada, bob) = (CallerKey::named("ada"), CallerKey::named("bob"));
+        let address = CallerKey::address([192, 0, 2, 1].into());
+        let record = |maker: &CallerKey| UploadRecord {
+            upload_id: Uuid::nil(),
+            size_bytes: 0,
+            sha256: None,
+            created_time: AcceptedTime::new(DateTime::UNIX_EPOCH),
+            part_upload_id: None,
+            request: None,
+            owner: owner_of(maker),
+            caller: None,
+        };
+        assert!(record(&ada).is_writable_by(&ada));
+        assert!(!record(&ada).is_writable_by(&bob));
+        assert!(!record(&ada).is_writable_by(&address));
+        assert!(record(&address).is_writable_by(&CallerKey::address([192, 0, 2, 2].into())));
     }
 }

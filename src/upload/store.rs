@@ -1,4 +1,4 @@
-//! Uploads in the store: parts of an object in the making, and records beside it.
+//! Uploads in the store: the parts of the document and the records beside it.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -8,39 +8,41 @@ use std::{
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use serde::{Serialize, de::DeserializeOwned};
+use tara_export_catalog::{
+    layout,
+    records::{payload, read},
+};
+use tara_export_clock::Clock;
+use tara_export_digest::{ContentHasher, Sha256};
+use tara_export_store::{
+    ListRequest, ObjectKey, Part, PartStore, Payload, PutOutcome, Store, StoreError,
+    StoreErrorKind, StoredPart, parts_of,
+};
+use tara_export_telemetry::names;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{
-    CHECKPOINT_BYTES, FinishedUpload, IncomingBytes, TurnMemory, UploadError, UploadPlace,
-    records::{Aborted, Checkpoint, Finished, UploadRecord},
+    CHECKPOINT_BYTES, FinishedUpload, IncomingBytes, PermitMemory, UploadError, UploadLocation,
+    progress::Progress,
+    records::{Aborted, Checkpoint, ContentEntry, Finished, InvalidRecord, UploadRecord},
 };
-use crate::{
-    catalog::{
-        layout,
-        records::{payload, read},
-    },
-    digest::{ContentHasher, Sha256},
-    store::{
-        ListRequest, ObjectKey, Part, PartStore, Payload, PutOutcome, Store, StoreError,
-        StoreErrorKind, StoredPart, WholeChecksum,
-    },
-    telemetry::names,
-    transfer::{PART_BYTES, PartReader, RetryBudget, Transfers, is_content},
-};
+use crate::transfer::{PART_BYTES, PartReader, RetryBudget, Transfers, has_expected_content};
 
-const MEDIA_TYPE: &str = "application/octet-stream";
+pub(super) const MEDIA_TYPE: &str = "application/octet-stream";
 
-/// Uploads in a store that takes objects in parts.
+/// Uploads in a store that supports multipart uploads.
 #[derive(Debug, Clone)]
 pub(super) struct StoreUploads {
     pub store: Arc<dyn Store>,
     pub transfers: Transfers,
+    pub clock: Arc<dyn Clock>,
     pub retry_budget: Duration,
+    pub retention: Duration,
 }
 
-/// What a stream brought.
+/// The result of receiving a stream.
 struct Received {
     hasher: ContentHasher,
     parts: Vec<StoredPart>,
@@ -48,82 +50,65 @@ struct Received {
 }
 
 impl StoreUploads {
-    /// Makes room, or finds the room that was made under this id before.
+    /// The record of an upload; `None` if it is aborted. A finished upload is found even if a later call with other
+    /// bytes aborted it, because requests may already name it.
+    pub(super) async fn find(&self, upload_id: Uuid) -> Result<Option<UploadRecord>, UploadError> {
+        let aborted = layout::upload_aborted(upload_id);
+        let (record, is_aborted) =
+            futures::try_join!(self.record(upload_id), self.is_there(&aborted))?;
+        match record {
+            Some(record) if is_aborted && self.finished(&record).await?.is_none() => Ok(None),
+            record => Ok(record),
+        }
+    }
+
+    pub(super) async fn record(
+        &self,
+        upload_id: Uuid,
+    ) -> Result<Option<UploadRecord>, UploadError> {
+        let key = layout::upload_record(upload_id);
+        let record: Option<UploadRecord> = self.read(&key).await?;
+        record
+            .map(|record| record.of(upload_id).map_err(|error| self.damaged(&key, error)))
+            .transpose()
+    }
+
+    /// Whether a record exists, even if it is damaged.
+    async fn is_there(&self, key: &ObjectKey) -> Result<bool, UploadError> {
+        match self.read::<Aborted>(key).await {
+            Err(error) if error.is_damage() => Ok(true),
+            read => Ok(read?.is_some()),
+        }
+    }
+
+    /// The progress of an upload.
     ///
     /// # Errors
-    /// [`UploadError::NotFound`] where that was given up.
-    pub(super) async fn create(
-        &self,
-        mut record: UploadRecord,
-    ) -> Result<UploadRecord, UploadError> {
-        let key = layout::upload_record(record.upload_id);
-        let aborted = layout::upload_aborted(record.upload_id);
-        let (earlier, aborted) =
-            futures::try_join!(self.read(&key), self.read::<Aborted>(&aborted))?;
-        if aborted.is_some() {
-            return Err(UploadError::NotFound { upload_id: record.upload_id });
+    /// The store's error, of kind [`StoreErrorKind::Corrupt`] if the upload is unusable because a record is damaged.
+    pub(super) async fn progress(&self, record: &UploadRecord) -> Result<Progress, UploadError> {
+        let upload_id = record.upload_id;
+        let (finished, committed_size_bytes) =
+            futures::try_join!(self.finished(record), self.committed(upload_id))?;
+        if let Some(finished) = finished {
+            return Ok(Progress::Finished(finished));
         }
-        if let Some(earlier) = earlier {
-            return Ok(earlier);
-        }
-        let document = layout::upload_document(record.upload_id);
-        if record.size_bytes > 0 {
-            let budget = self.budget();
-            let begin = || async {
-                self.parts()?.begin(&document, MEDIA_TYPE, WholeChecksum::Crc64Nvme).await
-            };
-            let upload = budget.run(begin, |_, _| {}).await?;
-            record.part_upload_id = Some(upload.upload_id);
-        }
-        match self.write(&key, &record).await {
-            Ok(PutOutcome::Created) => Ok(record),
-            // Somebody made it at the same time, or this is the answer's second try.
-            Ok(PutOutcome::Exists) => {
-                let earlier: UploadRecord = self
-                    .read(&key)
-                    .await?
-                    .ok_or(UploadError::NotFound { upload_id: record.upload_id })?;
-                if earlier.part_upload_id != record.part_upload_id {
-                    self.abort(&record).await;
-                }
-                Ok(earlier)
-            }
-            Err(error) => {
-                self.abort(&record).await;
-                Err(error)
-            }
-        }
+        // Fails if the checkpoint is unusable, because the upload could not continue.
+        self.checkpoint(upload_id, committed_size_bytes).await?;
+        Ok(Progress::Unfinished { committed_size_bytes })
     }
 
-    /// What is known of an upload; none of one that was given up.
-    pub(super) async fn find(&self, upload_id: Uuid) -> Result<Option<UploadRecord>, UploadError> {
-        let (record, aborted) =
-            (layout::upload_record(upload_id), layout::upload_aborted(upload_id));
-        let (record, aborted) =
-            futures::try_join!(self.read(&record), self.read::<Aborted>(&aborted))?;
-        Ok(record.filter(|_| aborted.is_none()))
-    }
-
-    /// The document, if it is there, and how much of it is.
-    pub(super) async fn progress(
+    pub(super) async fn finished(
         &self,
         record: &UploadRecord,
-    ) -> Result<(Option<FinishedUpload>, u64), UploadError> {
-        let (finished, committed) =
-            futures::try_join!(self.finished(record.upload_id), self.committed(record.upload_id))?;
-        let committed = if finished.is_some() { record.size_bytes } else { committed };
-        Ok((finished, committed))
+    ) -> Result<Option<FinishedUpload>, UploadError> {
+        let key = layout::upload_finished(record.upload_id);
+        let Some(finished) = self.read::<Finished>(&key).await? else { return Ok(None) };
+        let Finished { checksums, e_tag } =
+            finished.of(record).map_err(|error| self.damaged(&key, error))?;
+        Ok(Some(FinishedUpload { location: UploadLocation::Store { e_tag }, checksums }))
     }
 
-    async fn finished(&self, upload_id: Uuid) -> Result<Option<FinishedUpload>, UploadError> {
-        let finished: Option<Finished> = self.read(&layout::upload_finished(upload_id)).await?;
-        Ok(finished.map(|Finished { checksums, e_tag }| FinishedUpload {
-            place: UploadPlace::Store { e_tag },
-            checksums,
-        }))
-    }
-
-    /// The furthest checkpoint. Their names ascend from there.
+    /// The offset of the furthest checkpoint, whose key sorts first.
     async fn committed(&self, upload_id: Uuid) -> Result<u64, UploadError> {
         let request = ListRequest {
             prefix: layout::upload_checkpoints(upload_id),
@@ -136,79 +121,98 @@ impl StoreUploads {
         Ok(furthest.and_then(|key| layout::parse_upload_checkpoint(key, upload_id)).unwrap_or(0))
     }
 
-    /// Takes what follows an offset; the document, if it ends with that.
+    /// Receives the bytes from an offset. Returns the document if they finish it.
     pub(super) async fn receive(
         &self,
         record: &UploadRecord,
         incoming: IncomingBytes,
-        memory: TurnMemory,
+        memory: PermitMemory,
     ) -> Result<Option<FinishedUpload>, UploadError> {
         let upload_id = record.upload_id;
         let (finished, hasher) =
-            futures::join!(self.finished(upload_id), self.hasher_at(upload_id, incoming.offset));
-        // The answer to the call that finished it was lost.
+            futures::join!(self.finished(record), self.hasher_at(upload_id, incoming.offset));
+        // The response to the call that finished the upload was lost.
         if let Some(finished) = finished? {
             return Ok(Some(finished));
         }
-        let begins_anew = incoming.offset == 0;
+        let starts_at_zero = incoming.offset == 0;
         let is_finished = incoming.is_finished.clone();
         let Received { hasher, parts, failure } =
             self.receive_parts(record, hasher?, incoming, memory).await?;
         match failure {
             None => {}
-            Some(UploadError::NotFound { .. }) => return self.overtaken(upload_id).await.map(Some),
+            Some(UploadError::NotFound { .. }) => {
+                return self.finished_by_other_call(record).await.map(Some);
+            }
+            Some(failure @ UploadError::ConflictingBytes { .. }) => {
+                // This call may have replaced parts of the other one, so the upload cannot continue.
+                self.abort(record, "two calls sent different bytes").await;
+                return Err(failure);
+            }
             Some(failure) => return Err(failure),
         }
         if !is_finished.load(Ordering::Acquire) {
             return Ok(None);
         }
-        let parts = begins_anew.then_some(parts);
+        let parts = starts_at_zero.then_some(parts);
         self.finish(record, hasher, parts).await.map(Some)
     }
 
-    /// What another call made of the parts that this one could not store any more.
-    async fn overtaken(&self, upload_id: Uuid) -> Result<FinishedUpload, UploadError> {
-        if let Some(finished) = self.finished(upload_id).await? {
+    /// The result of another call that ended the multipart upload.
+    async fn finished_by_other_call(
+        &self,
+        record: &UploadRecord,
+    ) -> Result<FinishedUpload, UploadError> {
+        let upload_id = record.upload_id;
+        if let Some(finished) = self.finished(record).await? {
             return Ok(finished);
         }
         match self.find(upload_id).await? {
             Some(_) => {
                 let reason = "another call is about to finish the same upload".to_owned();
-                Err(UploadError::BrokeOff { reason })
+                Err(UploadError::Interrupted { reason })
             }
             None => Err(UploadError::NotFound { upload_id }),
         }
     }
 
-    /// The hasher behind the bytes before an offset.
+    /// The hasher at an offset.
     async fn hasher_at(&self, upload_id: Uuid, offset: u64) -> Result<ContentHasher, UploadError> {
-        if offset == 0 {
-            return Ok(ContentHasher::default());
+        if let Some(hasher) = self.checkpoint(upload_id, offset).await? {
+            return Ok(hasher);
         }
-        let key = layout::upload_checkpoint(upload_id, offset);
-        let checkpoint: Option<Checkpoint> = self.read(&key).await?;
-        match checkpoint.map(|checkpoint| checkpoint.hasher.restore()) {
-            Some(Ok(hasher)) if hasher.size_bytes() == offset => Ok(hasher),
-            _ => {
-                let committed_size_bytes = self.committed(upload_id).await?;
-                Err(UploadError::WrongOffset { offset, committed_size_bytes })
-            }
-        }
+        let committed_size_bytes = self.committed(upload_id).await?;
+        Err(UploadError::WrongOffset { offset, committed_size_bytes })
     }
 
-    /// Stores parts as they come, a few side by side. Each checkpoint is written behind parts that are
-    /// stored, the last one also where the stream breaks off.
+    /// The checkpoint at an offset, if any.
+    async fn checkpoint(
+        &self,
+        upload_id: Uuid,
+        offset: u64,
+    ) -> Result<Option<ContentHasher>, UploadError> {
+        if offset == 0 {
+            return Ok(Some(ContentHasher::default()));
+        }
+        let key = layout::upload_checkpoint(upload_id, offset);
+        let Some(checkpoint) = self.read::<Checkpoint>(&key).await? else { return Ok(None) };
+        let hasher = checkpoint.restore_at(offset);
+        hasher.map(Some).map_err(|error| self.damaged(&key, error))
+    }
+
+    /// Stores parts as they arrive, a few in parallel. Writes each checkpoint after the parts before it are stored, and
+    /// a last one even if the stream is interrupted.
     async fn receive_parts(
         &self,
         record: &UploadRecord,
         hasher: ContentHasher,
         incoming: IncomingBytes,
-        memory: TurnMemory,
+        memory: PermitMemory,
     ) -> Result<Received, UploadError> {
         let (offset, is_finished) = (incoming.offset, incoming.is_finished);
         let mut reader = PartReader::new(incoming.pieces, hasher.clone(), memory.further);
         if let Some(memory) = memory.first {
-            reader.give_memory(memory);
+            reader.set_first_memory(memory);
         }
         let numbers = offset / PART_BYTES + 1;
         let read = stream::unfold(Some((reader, numbers)), |state| async move {
@@ -219,7 +223,7 @@ impl StoreUploads {
                 Err(error) => Some((Err(error), None)),
             }
         });
-        // Each of the futures holds its part's memory until the part is stored.
+        // Each future holds the memory of its part until the part is stored.
         let is_finished = &is_finished;
         let stored = read.map(|read| async move {
             let (number, part) = read?;
@@ -228,7 +232,7 @@ impl StoreUploads {
             if received_bytes > size_bytes {
                 return Err(UploadError::WrongSize { size_bytes, received_bytes });
             }
-            // The stream ended within a part: that one is sent again, unless it was to be the last.
+            // The stream ended within a part. The part is sent again, unless the client announced the end.
             if part.content.size_bytes() < PART_BYTES && received_bytes < size_bytes {
                 return match is_finished.load(Ordering::Acquire) {
                     true => Err(UploadError::WrongSize { size_bytes, received_bytes }),
@@ -264,7 +268,7 @@ impl StoreUploads {
         }
         while let Some(written) = checkpoints.join_next().await {
             let written = written.unwrap_or_else(|error| {
-                let message = format!("a checkpoint broke off: {error}");
+                let message = format!("writing a checkpoint was interrupted: {error}");
                 Err(StoreError::new(StoreErrorKind::Unavailable, message).into())
             });
             if let Err(error) = written {
@@ -285,13 +289,13 @@ impl StoreUploads {
         let number = u32::try_from(number).unwrap_or(u32::MAX);
         let budget = Arc::new(self.budget());
         let attempt = || async {
-            let moving = budget.clone();
-            let progress: Arc<dyn Fn(u64) + Send + Sync> = Arc::new(move |_| moving.renew());
+            let renewed = budget.clone();
+            let progress: Arc<dyn Fn(u64) + Send + Sync> = Arc::new(move |_| renewed.renew());
             let part = Part { progress: Some(progress), ..part.to_part(number) };
             self.parts()?.put_part(&upload, part).await
         };
         match budget.run(attempt, retrying(record.upload_id)).await {
-            // Completed by another call, or given up.
+            // Completed by another call, or aborted.
             Err(error) if error.kind() == StoreErrorKind::NotFound => {
                 Err(UploadError::NotFound { upload_id: record.upload_id })
             }
@@ -312,16 +316,16 @@ impl StoreUploads {
             if uploads.write(&key, &checkpoint).await? == PutOutcome::Created {
                 return Ok(());
             }
-            let earlier: Option<Checkpoint> = uploads.read(&key).await?;
-            match earlier {
-                Some(earlier) if earlier == checkpoint => Ok(()),
-                _ => Err(UploadError::OtherBytes { offset }),
+            let existing: Option<Checkpoint> = uploads.read(&key).await?;
+            match existing {
+                Some(existing) if existing == checkpoint => Ok(()),
+                _ => Err(UploadError::ConflictingBytes { offset }),
             }
         };
         checkpoints.spawn(write.in_current_span());
     }
 
-    /// Makes the document of its parts, once it is the one that was announced.
+    /// Verifies the announced size and digest, and completes the document from its parts.
     async fn finish(
         &self,
         record: &UploadRecord,
@@ -335,8 +339,8 @@ impl StoreUploads {
             return Err(UploadError::WrongSize { size_bytes, received_bytes });
         }
         if let Some(announced) = record.sha256.filter(|announced| *announced != checksums.sha256) {
-            self.give_up(record, "the document is not the one that was announced").await;
-            return Err(UploadError::OtherDigest { announced, received: checksums.sha256 });
+            self.abort(record, "the document does not have the announced digest").await;
+            return Err(UploadError::DigestMismatch { announced, received: checksums.sha256 });
         }
         let key = layout::upload_document(upload_id);
         let budget = self.budget();
@@ -365,11 +369,11 @@ impl StoreUploads {
                 };
                 match completed {
                     Ok(_) => {}
-                    // Completed by a call whose answer was lost, or given up: the object tells.
+                    // Completed with a lost response, or aborted. The object shows which.
                     Err(error) if error.kind() == StoreErrorKind::NotFound => {}
                     Err(error) if error.kind() == StoreErrorKind::Corrupt => {
-                        self.give_up(record, "its parts are not those that were checked").await;
-                        return Err(UploadError::OtherBytes { offset: 0 });
+                        self.abort(record, "the parts are not those that were verified").await;
+                        return Err(UploadError::ConflictingBytes { offset: 0 });
                     }
                     Err(error) => return Err(error.into()),
                 }
@@ -385,32 +389,37 @@ impl StoreUploads {
             }
             found => found?,
         };
-        if !is_content(self.parts()?, &found, &checksums, &budget).await? {
-            self.give_up(record, "its object is not the one that was checked").await;
-            return Err(UploadError::OtherBytes { offset: 0 });
+        if !has_expected_content(self.parts()?, &found, &checksums, &budget).await? {
+            self.abort(record, "the object is not the one that was verified").await;
+            return Err(UploadError::ConflictingBytes { offset: 0 });
+        }
+        if let Some(sha256) = record.sha256 {
+            let size_bytes = record.size_bytes;
+            let key = layout::upload_of_content(sha256, size_bytes, record.created_time, upload_id);
+            self.write(&key, &ContentEntry { upload_id }).await?;
         }
         let finished = Finished { checksums, e_tag: found.e_tag };
         self.write(&layout::upload_finished(upload_id), &finished).await?;
-        let place = UploadPlace::Store { e_tag: finished.e_tag };
-        Ok(FinishedUpload { place, checksums })
+        let location = UploadLocation::Store { e_tag: finished.e_tag };
+        Ok(FinishedUpload { location, checksums })
     }
 
-    /// Gives an upload up for good, so that the next one of its content begins anew.
-    pub(super) async fn give_up(&self, record: &UploadRecord, reason: &str) {
+    /// Aborts an upload permanently, unless it is finished.
+    pub(super) async fn abort(&self, record: &UploadRecord, reason: &str) {
         let key = layout::upload_aborted(record.upload_id);
         if let Err(error) = self.write(&key, &Aborted { reason: reason.to_owned() }).await {
-            tracing::warn!(upload_id = %record.upload_id, %error, "an upload can't be given up");
+            tracing::warn!(upload_id = %record.upload_id, %error, "cannot abort an upload");
         }
-        self.abort(record).await;
+        self.abort_parts(record).await;
     }
 
-    /// Throws the parts away. What stays, a lifecycle rule removes.
-    async fn abort(&self, record: &UploadRecord) {
+    /// Removes the parts. If that fails, a lifecycle rule removes them.
+    pub(super) async fn abort_parts(&self, record: &UploadRecord) {
         let upload = record.part_upload(layout::upload_document(record.upload_id));
         let Some(upload) = upload else { return };
         let abort = || async { self.parts()?.abort(&upload).await };
         if let Err(error) = self.budget().run(abort, |_, _| {}).await {
-            tracing::debug!(upload_id = %record.upload_id, %error, "parts stay to their lifecycle rule");
+            tracing::debug!(upload_id = %record.upload_id, %error, "leaving parts to the lifecycle rule");
         }
     }
 
@@ -418,11 +427,8 @@ impl StoreUploads {
         RetryBudget::new(self.retry_budget)
     }
 
-    fn parts(&self) -> Result<&dyn PartStore, StoreError> {
-        self.store.parts().ok_or_else(|| {
-            let message = format!("{} takes no objects in parts", self.store.location(""));
-            StoreError::new(StoreErrorKind::Misconfigured, message)
-        })
+    pub(super) fn parts(&self) -> Result<&dyn PartStore, StoreError> {
+        parts_of(self.store.as_ref())
     }
 
     pub(super) async fn read<T: DeserializeOwned>(
@@ -432,7 +438,12 @@ impl StoreUploads {
         Ok(self.budget().run(|| read(self.store.as_ref(), key), |_, _| {}).await?)
     }
 
-    async fn write(
+    pub(super) fn damaged(&self, key: &ObjectKey, error: InvalidRecord) -> UploadError {
+        let message = format!("{}: {error}", self.store.location(key.as_str()));
+        StoreError::new(StoreErrorKind::Corrupt, message).into()
+    }
+
+    pub(super) async fn write(
         &self,
         key: &ObjectKey,
         record: &impl Serialize,

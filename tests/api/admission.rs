@@ -1,8 +1,8 @@
-//! What every request passes before its method sees it: sizes, encodings, counts, and memory.
+//! Checks on every request before its method runs: size, encoding, counts and memory.
 
 use bytes::Bytes;
 use prost::Message as _;
-use tara_export::proto::{
+use tara_export_client::proto::{
     FeedbackItem, FeedbackSection, GetExportRequest, PreviewExportRequest, Review,
 };
 use tonic::Code;
@@ -27,13 +27,13 @@ fn preview() -> Vec<u8> {
     PreviewExportRequest { review: Some(review("a.docx")), documents: vec![] }.encode_to_vec()
 }
 
-/// Requests that hold nothing any more hold no memory either.
-fn expect_nothing_reserved(server: &TestServer) {
+/// Checks that no request memory is reserved.
+fn assert_no_memory_reserved(server: &TestServer) {
     assert_eq!(server.running.engine().admission().reserved_bytes(), 0);
 }
 
 #[tokio::test]
-async fn every_encoding_is_read_over_every_protocol() {
+async fn every_encoding_is_decoded_over_every_protocol() {
     let host = Host::new();
     let server = host.start().await;
     let list = ServerReflectionRequest {
@@ -54,7 +54,7 @@ async fn every_encoding_is_read_over_every_protocol() {
             let body = framed(1, &compress(encoding, &unknown));
             let (status, _) = call(server.address, protocol, GET, Some(encoding), body).await;
             expect_status(&status, Code::NotFound, "EXPORT_NOT_FOUND");
-            // Each message says by itself whether it is compressed.
+            // Each message has its own compression flag.
             let body = framed(0, &preview());
             let (status, _) = call(server.address, protocol, PREVIEW, Some(encoding), body).await;
             assert_eq!(status.code(), Code::Ok, "{status:?}");
@@ -63,11 +63,11 @@ async fn every_encoding_is_read_over_every_protocol() {
         let (status, _) = call(server.address, protocol, PREVIEW, Some("identity"), body).await;
         assert_eq!(status.code(), Code::Ok, "{status:?}");
     }
-    expect_nothing_reserved(&server);
+    assert_no_memory_reserved(&server);
 }
 
 #[tokio::test]
-async fn unknown_encoding_is_refused_with_those_that_are_known() {
+async fn unknown_encoding_is_refused_and_supported_ones_are_listed() {
     let host = Host::new();
     let server = host.start().await;
     for protocol in PROTOCOLS {
@@ -81,7 +81,7 @@ async fn unknown_encoding_is_refused_with_those_that_are_known() {
 }
 
 #[tokio::test]
-async fn compressed_message_without_an_encoding_is_an_error() {
+async fn compressed_message_without_encoding_is_refused() {
     let host = Host::new();
     let server = host.start().await;
     for protocol in PROTOCOLS {
@@ -95,7 +95,7 @@ async fn compressed_message_without_an_encoding_is_an_error() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_not_in_their_encoding_are_the_callers_fault() {
+async fn undecodable_bytes_are_an_invalid_request() {
     let host = Host::new();
     let server = host.start().await;
     for protocol in PROTOCOLS {
@@ -111,7 +111,7 @@ async fn bytes_that_are_not_in_their_encoding_are_the_callers_fault() {
 }
 
 #[tokio::test]
-async fn bombs_stop_at_the_limit() {
+async fn decompression_bomb_stops_at_the_size_limit() {
     let host = Host::new().flags(&["--max-request-size=1MiB"]);
     let server = host.start().await;
     let zeros = vec![0; 16 * 1024 * 1024];
@@ -135,7 +135,7 @@ async fn bombs_stop_at_the_limit() {
             }
         }
     }
-    expect_nothing_reserved(&server);
+    assert_no_memory_reserved(&server);
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn length_above_the_limit_is_refused_before_the_message_arrives() {
 }
 
 #[tokio::test]
-async fn one_message_is_one_message() {
+async fn partial_or_extra_message_is_refused() {
     let host = Host::new();
     let server = host.start().await;
     let get = GetExportRequest { name: crate::requests::name(1) }.encode_to_vec();
@@ -171,12 +171,12 @@ async fn one_message_is_one_message() {
             }
         }
     }
-    expect_nothing_reserved(&server);
+    assert_no_memory_reserved(&server);
 }
 
-/// Two bytes each on the wire, and some 340 in memory.
+/// Each item takes two bytes on the wire and about 340 in memory.
 #[tokio::test]
-async fn millions_of_empty_items_are_refused_with_their_limit() {
+async fn millions_of_empty_items_are_refused_naming_the_limit() {
     let host = Host::new();
     let mut server = host.start().await;
     let items = [0x12, 0].repeat(4_000_000);
@@ -191,14 +191,14 @@ async fn millions_of_empty_items_are_refused_with_their_limit() {
         }
         let body = framed(0, &preview);
         let (status, _) = call(server.address, protocol, PREVIEW, None, body).await;
-        let said = expect_invalid(&status, "review.suggestions[0].items");
-        assert!(said.contains("100000"), "{said}");
+        let description = expect_invalid(&status, "review.suggestions[0].items");
+        assert!(description.contains("100000"), "{description}");
     }
-    expect_nothing_reserved(&server);
+    assert_no_memory_reserved(&server);
     committed(&mut server.client, request(1, "incident report.docx")).await;
 }
 
-/// A field of bytes.
+/// An encoded field of type `bytes`.
 fn nested(number: u8, bytes: &[u8]) -> Vec<u8> {
     let mut field = vec![number << 3 | 2];
     prost::encoding::encode_varint(bytes.len() as u64, &mut field);
@@ -207,7 +207,7 @@ fn nested(number: u8, bytes: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn request_that_becomes_too_much_is_told_so() {
+async fn request_above_the_memory_limit_is_refused_naming_the_setting() {
     let host = Host::new().flags(&["--max-request-size=1MiB", "--max-request-memory=32MiB"]);
     let mut server = host.start().await;
     let mut large = request(1, "incident report.docx");
@@ -220,12 +220,12 @@ async fn request_that_becomes_too_much_is_told_so() {
     let info = expect_status(&status, Code::ResourceExhausted, "REQUEST_TOO_LARGE");
     assert_eq!(info.metadata["setting"], "MAX_REQUEST_MEMORY");
     assert!(status.message().contains("33554432"), "{status:?}");
-    expect_nothing_reserved(&server);
+    assert_no_memory_reserved(&server);
     committed(&mut server.client, request(1, "incident report.docx")).await;
 }
 
 #[tokio::test]
-async fn one_violation_names_each_limit() {
+async fn exceeded_limit_is_reported_with_field_and_value() {
     let host = Host::new();
     let mut server = host.start().await;
     let mut many_questions = request(1, "a.docx");
@@ -233,12 +233,12 @@ async fn one_violation_names_each_limit() {
     review.accepted = vec![section("s", vec![item("1")])];
     review.accepted[0].items[0].questions = vec!["why?".into(); 1001];
     let status = refused(&mut server.client, many_questions).await;
-    let said = expect_invalid(&status, "review.accepted[0].items[0].questions");
-    assert!(said.contains("1000"), "{said}");
+    let description = expect_invalid(&status, "review.accepted[0].items[0].questions");
+    assert!(description.contains("1000"), "{description}");
     let mut long = request(1, "a.docx");
     long.review.as_mut().unwrap().suggestions[0].items[1].description =
         Some("x".repeat(1024 * 1024 + 1));
     let status = refused(&mut server.client, long).await;
-    let said = expect_invalid(&status, "review.suggestions[0].items[1].description");
-    assert!(said.contains("1048576"), "{said}");
+    let description = expect_invalid(&status, "review.suggestions[0].items[1].description");
+    assert!(description.contains("1048576"), "{description}");
 }

@@ -1,9 +1,9 @@
-//! Bad requests: every fault is named, and nothing is kept.
+//! Invalid requests: every violation is reported, and nothing is stored.
 
 use prost_types::{ListValue, Struct, Value, value::Kind};
-use tara_export::proto::{
-    Document, FeedbackItem, PreviewDocument, PreviewExportRequest, Review, StartExportRequest,
-    document,
+use tara_export_client::proto::{
+    Document, FeedbackItem, PreviewDocument, PreviewExportRequest, Replacement, Review,
+    StartExportRequest, document,
 };
 use tonic::Code;
 
@@ -23,7 +23,7 @@ fn list(values: Vec<Value>) -> Value {
     Value { kind: Some(Kind::ListValue(ListValue { values })) }
 }
 
-/// A value this many levels below the free fields' top.
+/// A value that is nested this many levels deep in the additional fields.
 fn nested_lists(levels: usize) -> Value {
     (1..levels).fold(text("bottom"), |inner, _| list(vec![inner]))
 }
@@ -44,7 +44,7 @@ fn with_item(change: impl Fn(&mut FeedbackItem) + 'static) -> Change {
     with_review(move |review| change(&mut review.suggestions[0].items[1]))
 }
 
-fn with_free(key: &'static str, value: Value) -> Change {
+fn with_additional_field(key: &'static str, value: Value) -> Change {
     with_item(move |item| item.additional_fields = Some(fields_of([(key, value.clone())])))
 }
 
@@ -52,13 +52,13 @@ fn with_document(change: impl Fn(&mut Document) + 'static) -> Change {
     Box::new(move |request| change(&mut request.documents[1]))
 }
 
-/// What is wrong, and the fields that must be named, all of them and no other.
-fn faults() -> Vec<(&'static str, Change, Vec<&'static str>)> {
-    let free = "review.suggestions[0].items[1].additional_fields";
-    let free_key = |key: &str| -> &'static str { format!("{free}.{key}").leak() };
-    let twice = || vec![section("same", vec![item("1")]), section("same", vec![])];
+/// Invalid requests: a description, the change, and exactly the fields that must be reported.
+fn invalid_requests() -> Vec<(&'static str, Change, Vec<&'static str>)> {
+    let fields = "review.suggestions[0].items[1].additional_fields";
+    let field_key = |key: &str| -> &'static str { format!("{fields}.{key}").leak() };
+    let duplicates = || vec![section("same", vec![item("1")]), section("same", vec![])];
     vec![
-        ("an id of another form", Box::new(|r| r.request_id = "7".into()), vec!["request_id"]),
+        ("a malformed id", Box::new(|r| r.request_id = "7".into()), vec!["request_id"]),
         (
             "an id without hyphens",
             Box::new(|r| r.request_id = r.request_id.replace('-', "")),
@@ -121,7 +121,11 @@ fn faults() -> Vec<(&'static str, Change, Vec<&'static str>)> {
             with_document(|d| d.sha256 = "0".repeat(64)),
             vec!["documents[1].sha256"],
         ),
-        ("no digest", with_document(|d| d.sha256 = "abc".into()), vec!["documents[1].sha256"]),
+        (
+            "an invalid digest",
+            with_document(|d| d.sha256 = "abc".into()),
+            vec!["documents[1].sha256"],
+        ),
         (
             "a file name above 2,048 bytes",
             with_document(|d| d.file_name = "x".repeat(2049)),
@@ -147,43 +151,47 @@ fn faults() -> Vec<(&'static str, Change, Vec<&'static str>)> {
             with_item(|item| item.confidence = Some(f64::NEG_INFINITY)),
             vec!["review.suggestions[0].items[1].confidence"],
         ),
-        ("a free NaN", with_free("score", number(f64::NAN)), vec![free_key("score")]),
         (
-            "free infinities deep down",
-            with_free(
+            "a NaN in the additional fields",
+            with_additional_field("score", number(f64::NAN)),
+            vec![field_key("score")],
+        ),
+        (
+            "nested infinities in the additional fields",
+            with_additional_field(
                 "a",
                 list(vec![text("b"), list(vec![number(f64::INFINITY), number(-f64::INFINITY)])]),
             ),
-            vec![free_key("a[1][0]"), free_key("a[1][1]")],
+            vec![field_key("a[1][0]"), field_key("a[1][1]")],
         ),
         (
             "a value without a kind",
-            with_free("a", list(vec![Value::default()])),
-            vec![free_key("a[0]")],
+            with_additional_field("a", list(vec![Value::default()])),
+            vec![field_key("a[0]")],
         ),
         (
             "values deeper than 30 levels",
-            with_free("a", nested_lists(31)),
-            vec![free_key(&format!("a{}", "[0]".repeat(30)))],
+            with_additional_field("a", nested_lists(31)),
+            vec![field_key(&format!("a{}", "[0]".repeat(30)))],
         ),
         (
-            "a key both typed and free",
-            with_free("description", text("again")),
-            vec![free_key("description")],
+            "a key that is also a typed field",
+            with_additional_field("description", text("again")),
+            vec![field_key("description")],
         ),
         (
-            "a list both typed and free",
+            "a list that is also a typed field",
             with_item(|item| {
                 item.questions = vec!["why?".into()];
                 item.additional_fields = Some(fields_of([("questions", list(vec![]))]));
             }),
-            vec![free_key("questions")],
+            vec![field_key("questions")],
         ),
         (
             "two sections of one name in each list",
             with_review(move |r| {
-                (r.suggestions, r.accepted) = (twice(), twice());
-                (r.rejected, r.user_created) = (twice(), twice());
+                (r.suggestions, r.accepted) = (duplicates(), duplicates());
+                (r.rejected, r.user_created) = (duplicates(), duplicates());
             }),
             vec![
                 "review.suggestions[1].name",
@@ -193,7 +201,7 @@ fn faults() -> Vec<(&'static str, Change, Vec<&'static str>)> {
             ],
         ),
         (
-            "faults in every log",
+            "violations in every log",
             with_review(|r| {
                 let bad = || vec![object([]), fields_of([("x", number(f64::NAN))])];
                 (r.activity_log, r.chat_history) = (bad(), bad());
@@ -209,7 +217,30 @@ fn faults() -> Vec<(&'static str, Change, Vec<&'static str>)> {
             ],
         ),
         (
-            "many things at once",
+            "replacements without texts and beyond their limits",
+            with_review(|r| {
+                let replacement = |path: usize, reason: usize| Replacement {
+                    path: "x".repeat(path),
+                    reason: "y".repeat(reason),
+                };
+                r.replacements = vec![replacement(1024, 1024); 63];
+                r.replacements.extend([replacement(0, 1025), replacement(1025, 0)]);
+            }),
+            vec![
+                "review.replacements",
+                "review.replacements[63].path",
+                "review.replacements[63].reason",
+                "review.replacements[64].path",
+                "review.replacements[64].reason",
+            ],
+        ),
+        (
+            "too many replacements",
+            with_review(|r| r.replacements = vec![Replacement::default(); 1001]),
+            vec!["review.replacements"],
+        ),
+        (
+            "many violations at once",
             Box::new(|r| {
                 r.request_id = "x".into();
                 r.destination = 9;
@@ -228,10 +259,10 @@ fn faults() -> Vec<(&'static str, Change, Vec<&'static str>)> {
 }
 
 #[tokio::test]
-async fn every_fault_is_named_and_nothing_is_kept() {
+async fn every_violation_is_reported_and_nothing_is_stored() {
     let host = Host::new();
     let mut server = host.start().await;
-    for (what, change, expected) in faults() {
+    for (case, change, expected) in invalid_requests() {
         let mut request = request(1, "incident report.docx");
         change(&mut request);
         let status = refused(&mut server.client, request).await;
@@ -240,17 +271,17 @@ async fn every_fault_is_named_and_nothing_is_kept() {
         let mut expected: Vec<String> = expected.into_iter().map(str::to_owned).collect();
         named.sort();
         expected.sort();
-        assert_eq!(named, expected, "{what}");
-        assert!(violations(&status).iter().all(|(_, rule)| !rule.is_empty()), "{what}");
+        assert_eq!(named, expected, "{case}");
+        assert!(violations(&status).iter().all(|(_, rule)| !rule.is_empty()), "{case}");
     }
     assert_eq!(bundles::folders(&host.data_dir()), [""; 0]);
     assert_eq!(bundles::records(&host.data_dir()), [""; 0]);
-    // None of them has used the id up.
+    // The id is still unused.
     committed(&mut server.client, request(1, "incident report.docx")).await;
 }
 
 #[tokio::test]
-async fn what_is_just_within_the_rules_is_exported() {
+async fn request_at_the_limits_is_exported() {
     let host = Host::new();
     let mut server = host.start().await;
     let same = || vec![section("same", vec![item("1")]), section("", vec![])];
@@ -258,14 +289,19 @@ async fn what_is_just_within_the_rules_is_exported() {
         with_review(|r| r.document_name = "é".repeat(1024)),
         with_review(|r| r.document_name = "../..\0/\r\n\u{202E}%00".into()),
         with_review(move |r| (r.suggestions, r.accepted, r.rejected) = (same(), same(), same())),
-        with_free("a", nested_lists(30)),
-        with_free("a", nested_objects(30)),
-        with_free("", text("")),
+        with_additional_field("a", nested_lists(30)),
+        with_additional_field("a", nested_objects(30)),
+        with_additional_field("", text("")),
         with_document(|d| d.source = Some(document::Source::Content("".into()))),
         with_document(|d| {
-            d.sha256 = tara_export::digest::Sha256::of(b"as it is now").to_string();
+            d.sha256 = tara_export_digest::Sha256::of(b"as it is now").to_string();
         }),
         Box::new(|r| r.documents.clear()),
+        // Each character takes six bytes in the manifest.
+        with_review(|r| {
+            let replacement = Replacement { path: "\u{1}".repeat(100), reason: "\u{1}".repeat(31) };
+            r.replacements = vec![replacement; 1000];
+        }),
         Box::new(|r| {
             r.review =
                 Some(Review { document_name: "only a document".into(), ..Review::default() });
@@ -275,22 +311,22 @@ async fn what_is_just_within_the_rules_is_exported() {
         let mut request = request(number, "incident report.docx");
         change(&mut request);
         let export = committed(&mut server.client, request).await;
-        bundles::whole(&host.folder(&export.folder_name));
+        bundles::verify(&host.folder(&export.folder_name));
     }
 }
 
 #[tokio::test]
-async fn nesting_that_no_decoder_reads_is_the_callers_fault() {
+async fn too_deep_nesting_is_an_invalid_request() {
     let host = Host::new();
     let mut server = host.start().await;
     let mut request = request(1, "incident report.docx");
-    with_free("a", nested_objects(60))(&mut request);
+    with_additional_field("a", nested_objects(60))(&mut request);
     let status = refused(&mut server.client, request).await;
     expect_status(&status, Code::InvalidArgument, "INVALID_REQUEST");
 }
 
 #[tokio::test]
-async fn ten_thousand_faults_still_make_a_readable_answer() {
+async fn ten_thousand_violations_make_a_readable_response() {
     let host = Host::new();
     let mut server = host.start().await;
     let mut request = request(1, "incident report.docx");
@@ -302,12 +338,12 @@ async fn ten_thousand_faults_still_make_a_readable_answer() {
     assert_eq!(named[0].0, "review.user_created[1].name");
     let (last, rest) = named.last().unwrap();
     assert_eq!(last, "");
-    assert_eq!(*rest, format!("and {} more fields are wrong", 10_000 - (named.len() - 1)));
+    assert_eq!(*rest, format!("and {} more invalid fields", 10_000 - (named.len() - 1)));
     assert!(status.message().contains("9999 more"), "{}", status.message());
 }
 
 #[tokio::test]
-async fn faults_below_very_long_keys_still_make_a_readable_answer() {
+async fn violations_below_very_long_keys_make_a_readable_response() {
     let host = Host::new();
     let mut server = host.start().await;
     for key in ["x".repeat(500_000), "字".repeat(5_000), "\u{1}".repeat(5_000)] {
@@ -322,7 +358,7 @@ async fn faults_below_very_long_keys_still_make_a_readable_answer() {
 }
 
 #[tokio::test]
-async fn previews_are_checked_alike() {
+async fn previews_are_validated_like_exports() {
     let host = Host::new();
     let mut server = host.start().await;
     let good = PreviewDocument {
@@ -352,7 +388,7 @@ async fn previews_are_checked_alike() {
     }
     server.client.preview_export(preview(review(), vec![good])).await.unwrap();
     assert!(!host.data_dir().exists());
-    // What is previewed is what is exported, to the byte.
+    // The preview matches the export to the byte.
     let sent = request(1, "incident report.docx");
     let documents = sent.documents.iter().map(|document| PreviewDocument {
         kind: document.kind,

@@ -1,9 +1,9 @@
-//! What was read lately is not read again, and nobody gets an answer that is not true any more.
+//! Recently read objects are cached, and no response is out of date.
 
 use std::fs;
 
 use chrono::TimeDelta;
-use tara_export::proto::{
+use tara_export_client::proto::{
     Destination, ListExportsRequest, export::State, get_report_request::View,
 };
 use tara_export_test_support::{Operation, TestS3};
@@ -13,9 +13,12 @@ use crate::{
     bundles,
     fake_s3::{FakeS3, Mode},
     following::committed,
-    harness::{Host, s3::store_of, within},
-    journal::{QUICK, read},
-    list_scale::is_of_uploads,
+    harness::{
+        Host, QUICK,
+        s3::{is_of_uploads, store_of},
+        waiting::read,
+        within,
+    },
     reading::{archive, artifact, report},
     requests::{id, name, request},
     statuses::expect_status,
@@ -24,7 +27,7 @@ use crate::{
 const VIEWS: [View; 3] = [View::Json, View::Structured, View::Text];
 const REPORT: &str = "comprehensive_report.json";
 
-/// Puts something else in an object's place, of the same size.
+/// Replaces an object by other bytes of the same size.
 fn damage(s3: &TestS3, key: &str) {
     let mut bytes = s3.object(key).unwrap().bytes.to_vec();
     bytes[0] ^= 1;
@@ -32,24 +35,24 @@ fn damage(s3: &TestS3, key: &str) {
 }
 
 #[tokio::test]
-async fn what_is_in_s3_is_read_once() {
+async fn objects_in_s3_are_read_once() {
     let s3 = TestS3::start().await;
     let host = Host::with_s3(store_of(&s3));
     let mut server = host.start().await;
     let export = committed(&mut server.client, request(1, "incident report.docx")).await;
     server.stop().await;
-    // A process that knows nothing of the export yet.
+    // A process with an empty cache.
     let mut server = host.start().await;
     let client = &mut server.client;
     s3.reset_requests();
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for _ in 0..2 {
-        let mut round = Vec::new();
+        let mut reports = Vec::new();
         for view in VIEWS {
-            round.push(report(client, &name(1), view).await.unwrap());
+            reports.push(report(client, &name(1), view).await.unwrap());
         }
         assert_eq!(read(client, &name(1)).await.manifest_sha256, export.manifest_sha256);
-        answers.push(round);
+        responses.push(reports);
         let requests = s3.requests().into_iter().filter(|request| !is_of_uploads(request));
         let keys: Vec<String> = requests.map(|request| request.key).collect();
         let folder = &export.folder_name;
@@ -57,12 +60,12 @@ async fn what_is_in_s3_is_read_once() {
             let key = format!("tara/{folder}/{path}");
             assert_eq!(keys.iter().filter(|read| **read == key).count(), 1, "{keys:?}");
         }
-        // Those, the record and the claim.
+        // These three, the record and the claim.
         assert_eq!(keys.len(), 5, "{keys:?}");
     }
-    assert_eq!(answers[0], answers[1]);
+    assert_eq!(responses[0], responses[1]);
 
-    // A download proves what is there, each time.
+    // Each download reads and verifies the objects again.
     for _ in 0..2 {
         s3.reset_requests();
         artifact(client, &name(1), REPORT, 0).await.unwrap();
@@ -71,7 +74,7 @@ async fn what_is_in_s3_is_read_once() {
 }
 
 #[tokio::test]
-async fn a_bundle_that_was_listed_is_found_at_once() {
+async fn listed_bundle_is_read_from_the_cache() {
     let s3 = TestS3::start().await;
     let host = Host::with_s3(store_of(&s3));
     let mut server = host.start().await;
@@ -85,7 +88,7 @@ async fn a_bundle_that_was_listed_is_found_at_once() {
 }
 
 #[tokio::test]
-async fn damage_shows_in_downloads_at_once_and_in_reports_after_ten_minutes() {
+async fn damage_fails_downloads_at_once_and_reports_in_ten_minutes() {
     let s3 = TestS3::start().await;
     let host = Host::with_s3(store_of(&s3));
     let mut server = host.start().await;
@@ -103,7 +106,7 @@ async fn damage_shows_in_downloads_at_once_and_in_reports_after_ten_minutes() {
     let status = report(client, &name(1), View::Json).await.unwrap_err();
     expect_status(&status, Code::DataLoss, "DATA_LOSS");
 
-    // Of a damaged manifest a download makes everybody know.
+    // After a download finds a damaged manifest, other reads fail too.
     read(client, &name(1)).await;
     damage(&s3, &format!("tara/{}/manifest.json", export.folder_name));
     read(client, &name(1)).await;
@@ -114,7 +117,7 @@ async fn damage_shows_in_downloads_at_once_and_in_reports_after_ten_minutes() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_set_back_makes_nothing_older_than_it_is() {
+async fn cached_report_expires_when_the_clock_is_set_back() {
     let s3 = TestS3::start().await;
     let host = Host::with_s3(store_of(&s3));
     let mut server = host.start().await;
@@ -127,13 +130,13 @@ async fn a_clock_that_is_set_back_makes_nothing_older_than_it_is() {
 }
 
 #[tokio::test]
-async fn a_bundle_that_was_removed_and_made_anew_is_no_data_loss() {
+async fn bundle_that_was_removed_and_recreated_is_readable() {
     let s3 = TestS3::start().await;
     let host = Host::with_s3(store_of(&s3));
     let mut server = host.start().await;
     committed(&mut server.client, request(1, "incident report.docx")).await;
     server.stop().await;
-    // A process that has read the manifest, and the report not.
+    // A process that has read the manifest, but not the report.
     let mut server = host.start().await;
     read(&mut server.client, &name(1)).await;
     for key in s3.objects().into_keys() {
@@ -141,15 +144,16 @@ async fn a_bundle_that_was_removed_and_made_anew_is_no_data_loss() {
     }
     let other = Host::with_s3(store_of(&s3));
     other.clock.advance(TimeDelta::seconds(5));
-    let anew = committed(&mut other.start().await.client, request(1, "other report.docx")).await;
+    let recreated =
+        committed(&mut other.start().await.client, request(1, "other report.docx")).await;
     let text = report(&mut server.client, &name(1), View::Text).await.unwrap();
-    let listed = anew.artifacts.iter().find(|artifact| artifact.path == "readable_report.txt");
+    let listed = recreated.artifacts.iter().find(|artifact| artifact.path == "readable_report.txt");
     assert_eq!(text.sha256, listed.unwrap().sha256);
-    assert_eq!(read(&mut server.client, &name(1)).await.folder_name, anew.folder_name);
+    assert_eq!(read(&mut server.client, &name(1)).await.folder_name, recreated.folder_name);
 }
 
 #[tokio::test]
-async fn what_fell_back_is_told_as_committed_once_s3_has_it() {
+async fn fallback_is_reported_as_committed_after_sync() {
     for keep in ["--keep-local-copies=false", "--keep-local-copies=true"] {
         let s3 = FakeS3::new(Mode::Down);
         let host = Host::with_s3(s3.clone()).flags(&QUICK).flags(&[keep]);
@@ -169,14 +173,14 @@ async fn what_fell_back_is_told_as_committed_once_s3_has_it() {
         }
         s3.set(Mode::Works);
         let record = format!(".tara-export/exports/{}.json", id(1));
-        let moved = async {
+        let synced = async {
             while host.data_dir().join(&record).exists() {
                 tokio::task::yield_now().await;
             }
         };
-        within("the bundle moves", moved).await;
+        within("the bundle to be synced", synced).await;
         assert_eq!(host.folder(&local.folder_name).is_dir(), keep.ends_with("true"));
-        // What was local is not taken for what there is.
+        // The cached local bundle is no longer used.
         s3.set(Mode::Down);
         let status = report(client, &name(1), View::Text).await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable, "{keep}: {status:?}");
@@ -187,7 +191,7 @@ async fn what_fell_back_is_told_as_committed_once_s3_has_it() {
 }
 
 #[tokio::test]
-async fn what_is_on_disk_is_looked_at_before_it_is_believed() {
+async fn local_files_are_checked_before_the_cache_is_used() {
     let host = Host::new();
     let mut server = host.start().await;
     let export = committed(&mut server.client, request(1, "incident report.docx")).await;
@@ -205,7 +209,7 @@ async fn what_is_on_disk_is_looked_at_before_it_is_believed() {
     expect_status(&status, Code::DataLoss, "DATA_LOSS");
     fs::write(&path, &bytes).unwrap();
     assert_eq!(report(client, &name(1), View::Json).await.unwrap(), before);
-    bundles::whole(&folder);
+    bundles::verify(&folder);
 
     let manifest = folder.join("manifest.json");
     let text = fs::read(&manifest).unwrap();

@@ -1,13 +1,13 @@
-//! What is stored is not what was written: no reader gets it as if it were.
+//! Damaged bundles: readers get `DATA_LOSS`, never wrong content.
 
 use std::{fs, io::Cursor, path::Path, sync::Arc};
 
-use tara_export::{
-    bundle::ExportId,
-    catalog::StoredBundle,
-    proto::{GetExportRequest, ListExportsRequest, export::State, get_report_request::View},
-    store::{Store, local::LocalStore},
+use tara_export_bundle::ExportId;
+use tara_export_catalog::StoredBundle;
+use tara_export_client::proto::{
+    GetExportRequest, ListExportsRequest, export::State, get_report_request::View,
 };
+use tara_export_store::{Store, local::LocalStore};
 use tara_export_test_support::TestS3;
 use tonic::Code;
 
@@ -23,7 +23,7 @@ use crate::{
 const REPORT: &str = "comprehensive_report.json";
 
 #[tokio::test]
-async fn a_bundle_that_went_to_s3_while_it_was_read_is_no_data_loss() {
+async fn bundle_that_is_synced_while_read_is_no_data_loss() {
     let host = Host::new();
     let mut server = host.start().await;
     let export = committed(&mut server.client, request(1, "incident report.docx")).await;
@@ -48,8 +48,8 @@ async fn damaged(damage: impl Fn(&Path)) -> (Host, TestServer) {
     (host, server)
 }
 
-/// The report is damaged, and everything else of the bundle is well.
-async fn assert_report_lost(server: &mut TestServer) {
+/// Checks that reads of the report fail with `DATA_LOSS`, and that the rest of the bundle is readable.
+async fn assert_report_damaged(server: &mut TestServer) {
     let client = &mut server.client;
     for view in [View::Json, View::Structured] {
         let status = report(client, &name(1), view).await.unwrap_err();
@@ -62,7 +62,7 @@ async fn assert_report_lost(server: &mut TestServer) {
     }
     let (status, received) = archive(client, &name(1)).await.unwrap_err();
     expect_status(&status, Code::DataLoss, "DATA_LOSS");
-    assert!(zip::ZipArchive::new(Cursor::new(received)).is_err(), "half an archive opens");
+    assert!(zip::ZipArchive::new(Cursor::new(received)).is_err(), "an incomplete archive opens");
 
     report(client, &name(1), View::Text).await.unwrap();
     artifact(client, &name(1), "documents/before_incident_report.docx", 0).await.unwrap();
@@ -71,7 +71,7 @@ async fn assert_report_lost(server: &mut TestServer) {
 }
 
 #[tokio::test]
-async fn a_flipped_bit_is_data_loss() {
+async fn flipped_bit_is_data_loss() {
     let (_host, mut server) = damaged(|folder| {
         let mut bytes = fs::read(folder.join(REPORT)).unwrap();
         let last = bytes.len() - 1;
@@ -79,37 +79,37 @@ async fn a_flipped_bit_is_data_loss() {
         fs::write(folder.join(REPORT), bytes).unwrap();
     })
     .await;
-    assert_report_lost(&mut server).await;
+    assert_report_damaged(&mut server).await;
 }
 
-/// S3 keeps a checksum of what it was given, which the damaged bytes no longer have.
+/// S3 keeps the checksum of the original bytes, which the damaged bytes do not match.
 #[tokio::test]
-async fn a_flipped_bit_in_s3_is_data_loss_and_no_outage() {
+async fn flipped_bit_in_s3_is_data_loss_and_no_outage() {
     let s3 = TestS3::start().await;
     let mut server = Host::with_s3(store_of(&s3)).start().await;
     let export = committed(&mut server.client, request(1, "incident report.docx")).await;
     assert!(s3.corrupt(&format!("tara/{}/{REPORT}", export.folder_name)));
-    assert_report_lost(&mut server).await;
+    assert_report_damaged(&mut server).await;
 }
 
 #[tokio::test]
-async fn a_truncated_file_is_data_loss() {
+async fn truncated_file_is_data_loss() {
     let (_host, mut server) = damaged(|folder| {
         let bytes = fs::read(folder.join(REPORT)).unwrap();
         fs::write(folder.join(REPORT), &bytes[..bytes.len() - 1]).unwrap();
     })
     .await;
-    assert_report_lost(&mut server).await;
+    assert_report_damaged(&mut server).await;
 }
 
 #[tokio::test]
-async fn a_missing_file_is_data_loss() {
+async fn missing_file_is_data_loss() {
     let (_host, mut server) = damaged(|folder| fs::remove_file(folder.join(REPORT)).unwrap()).await;
-    assert_report_lost(&mut server).await;
+    assert_report_damaged(&mut server).await;
 }
 
 #[tokio::test]
-async fn a_damaged_manifest_is_data_loss_for_its_bundle() {
+async fn damaged_manifest_is_data_loss_for_its_bundle() {
     for content in ["", "{", "{\"schema\": \"tara-export/manifest/v1\"}"] {
         let (_host, mut server) =
             damaged(|folder| fs::write(folder.join("manifest.json"), content).unwrap()).await;
@@ -128,30 +128,30 @@ async fn a_damaged_manifest_is_data_loss_for_its_bundle() {
 }
 
 #[tokio::test]
-async fn a_manifest_that_lies_about_a_file_is_data_loss() {
+async fn manifest_with_a_wrong_digest_is_data_loss() {
     let (_host, mut server) = damaged(|folder| {
         let path = folder.join("manifest.json");
-        let manifest = bundles::whole(folder);
+        let manifest = bundles::verify(folder);
         let report = manifest.artifacts.iter().find(|artifact| artifact.path.as_str() == REPORT);
-        let other = tara_export::digest::Sha256::of(b"something else").to_string();
+        let other = tara_export_digest::Sha256::of(b"something else").to_string();
         let text = fs::read_to_string(&path).unwrap();
         fs::write(path, text.replace(&report.unwrap().sha256.to_string(), &other)).unwrap();
     })
     .await;
-    assert_report_lost(&mut server).await;
+    assert_report_damaged(&mut server).await;
 }
 
 #[tokio::test]
-async fn one_damaged_bundle_does_not_hide_the_others() {
-    one_damaged_bundle_among_others(b"no manifest").await;
+async fn damaged_bundle_does_not_hide_others_from_lists() {
+    assert_others_are_listed_with_manifest(b"no manifest").await;
 }
 
 #[tokio::test]
-async fn one_bundle_with_a_huge_manifest_does_not_hide_the_others() {
-    one_damaged_bundle_among_others(&vec![b' '; 2 * 1024 * 1024]).await;
+async fn huge_manifest_does_not_hide_other_bundles_from_lists() {
+    assert_others_are_listed_with_manifest(&vec![b' '; 2 * 1024 * 1024]).await;
 }
 
-async fn one_damaged_bundle_among_others(content: &[u8]) {
+async fn assert_others_are_listed_with_manifest(content: &[u8]) {
     let host = Host::new();
     let mut server = host.start().await;
     let mut exports = Vec::new();

@@ -1,18 +1,20 @@
-//! A review goes in, a bundle comes out, and the caller sees each step.
+//! Exports from the request to the bundle, and the events that the caller receives.
 
 use std::collections::BTreeMap;
 
-use tara_export::proto::{
-    GetExportRequest, WatchExportRequest, export::State, export_event::Event,
+use tara_export_client::proto::{
+    GetExportRequest, ListExportsRequest, PreviewExportRequest, Replacement, WatchExportRequest,
+    export::State, export_event::Event,
 };
-use tonic::transport::Channel;
+use tonic::{Code, transport::Channel};
 
 use crate::{
     bundles,
     fake_s3::{FakeS3, Mode},
-    following::{committed, export, kind, next, watch},
+    following::{committed, export, kind, next, refused, watch},
     harness::{Client, Host, START, START_PREFIX, endpoint, within},
     requests::{name, request},
+    statuses::expect_status,
 };
 
 fn seconds(text: &str) -> i64 {
@@ -20,7 +22,7 @@ fn seconds(text: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn each_step_is_told_once_and_in_order() {
+async fn each_step_is_one_event_in_order() {
     let host = Host::new();
     let mut server = host.start().await;
     let followed = export(&mut server.client, request(1, "incident report.docx")).await;
@@ -43,25 +45,28 @@ async fn each_step_is_told_once_and_in_order() {
     assert_eq!(accepted.accepted_time.unwrap().nanos, 123_456_000);
     assert!(!accepted.resumed);
 
-    let mut place: BTreeMap<String, usize> = BTreeMap::new();
+    let mut positions: BTreeMap<String, usize> = BTreeMap::new();
     for (number, event) in followed.numbered().into_iter().enumerate() {
-        assert_eq!(place.insert(kind(event), number), None, "{} comes once", kind(event));
+        assert_eq!(positions.insert(kind(event), number), None, "{} occurs once", kind(event));
     }
     let last_stored =
-        committed.artifacts.iter().map(|artifact| place[&format!("stored {}", artifact.path)]);
+        committed.artifacts.iter().map(|artifact| positions[&format!("stored {}", artifact.path)]);
     let last_stored = last_stored.max().unwrap();
     for artifact in &committed.artifacts {
         let path = &artifact.path;
-        assert!(place[&format!("started {path}")] < place[&format!("stored {path}")], "{path}");
+        assert!(
+            positions[&format!("started {path}")] < positions[&format!("stored {path}")],
+            "{path}"
+        );
     }
-    assert!(last_stored < place["started manifest.json"]);
-    assert!(place["started manifest.json"] < place["stored manifest.json"]);
-    assert_eq!(place["completed"], place["stored manifest.json"] + 1);
-    assert_eq!(place.len(), 2 + 2 * (committed.artifacts.len() + 1), "{place:?}");
+    assert!(last_stored < positions["started manifest.json"]);
+    assert!(positions["started manifest.json"] < positions["stored manifest.json"]);
+    assert_eq!(positions["completed"], positions["stored manifest.json"] + 1);
+    assert_eq!(positions.len(), 2 + 2 * (committed.artifacts.len() + 1), "{positions:?}");
 }
 
 #[tokio::test]
-async fn progress_grows_to_its_totals() {
+async fn progress_increases_to_its_totals() {
     let host = Host::new();
     let mut server = host.start().await;
     let followed = export(&mut server.client, request(1, "incident report.docx")).await;
@@ -88,7 +93,7 @@ async fn progress_grows_to_its_totals() {
 }
 
 #[tokio::test]
-async fn the_bundle_on_disk_is_what_its_manifest_and_the_answer_say() {
+async fn bundle_on_disk_matches_its_manifest_and_the_response() {
     let host = Host::new();
     let mut server = host.start().await;
     let export = committed(&mut server.client, request(1, "incident report.docx")).await;
@@ -98,7 +103,7 @@ async fn the_bundle_on_disk_is_what_its_manifest_and_the_answer_say() {
     assert_eq!(export.replica, "replica-1");
     assert_eq!(export.state(), State::Committed);
 
-    let manifest = bundles::whole(&host.folder(&export.folder_name));
+    let manifest = bundles::verify(&host.folder(&export.folder_name));
     assert_eq!(format!("exports/{}", manifest.export_id), export.name);
     assert_eq!(manifest.document_name, "incident report.docx");
     let listed: Vec<_> = manifest
@@ -106,36 +111,78 @@ async fn the_bundle_on_disk_is_what_its_manifest_and_the_answer_say() {
         .iter()
         .map(|artifact| (artifact.path.to_string(), artifact.sha256.to_string()))
         .collect();
-    let told: Vec<_> = export
+    let reported: Vec<_> = export
         .artifacts
         .iter()
         .map(|artifact| (artifact.path.clone(), artifact.sha256.clone()))
         .collect();
-    assert_eq!(told, listed);
+    assert_eq!(reported, listed);
     assert_eq!(export.artifact_count as usize, listed.len());
     assert_eq!(export.size_bytes as u64, manifest.size_bytes());
     let files = bundles::files(&host.folder(&export.folder_name));
     assert_eq!(files["documents/before_incident_report.docx"], b"as it was");
     assert_eq!(files["documents/after_incident_report.docx"], b"as it is now");
-    let digest = tara_export::digest::Sha256::of(&files["manifest.json"]);
+    let digest = tara_export_digest::Sha256::of(&files["manifest.json"]);
     assert_eq!(export.manifest_sha256, digest.to_string());
 }
 
 #[tokio::test]
-async fn the_terminal_event_says_what_reads_say_later() {
+async fn replacements_are_listed_and_distinguish_requests() {
     let host = Host::new();
     let mut server = host.start().await;
-    let mut told = committed(&mut server.client, request(1, "incident report.docx")).await;
+    let replacement =
+        |path: &str| Replacement { path: path.to_owned(), reason: "NOT_FINITE".to_owned() };
+    let with = |paths: &[&str]| {
+        let mut request = request(1, "incident report.docx");
+        let replacements = paths.iter().map(|path| replacement(path)).collect();
+        request.review.as_mut().unwrap().replacements = replacements;
+        request
+    };
+    let sent = with(&["chat_history[0].score", "activity_log[7][\"a b\"]"]);
+    let preview = PreviewExportRequest { review: sent.review.clone(), documents: Vec::new() };
+    let warnings = server.client.preview_export(preview).await.unwrap().into_inner().warnings;
+    let warnings: Vec<_> =
+        warnings.iter().filter(|warning| warning.reason == "VALUES_REPLACED").collect();
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].message.contains("2 values"), "{warnings:?}");
+
+    let export = committed(&mut server.client, sent.clone()).await;
+    let expected = sent.review.as_ref().unwrap().replacements.clone();
+    assert_eq!(export.replacements, expected);
     let get = GetExportRequest { name: name(1) };
     let read = server.client.get_export(get).await.unwrap().into_inner().export.unwrap();
-    // By the store's clock, which for a file is the machine's.
-    assert!(read.committed_time.is_some());
-    told.committed_time = read.committed_time;
-    assert_eq!(told, read);
+    assert_eq!(read.replacements, expected);
+    let list = ListExportsRequest::default();
+    let page = server.client.list_exports(list).await.unwrap().into_inner();
+    assert_eq!(page.exports.len(), 1);
+    assert_eq!(page.exports[0].replacements, []);
+    let manifest = bundles::verify(&host.folder(&export.folder_name));
+    let paths: Vec<&str> =
+        manifest.replacements.iter().map(|replacement| replacement.path.as_str()).collect();
+    assert_eq!(paths, ["chat_history[0].score", "activity_log[7][\"a b\"]"]);
+
+    assert_eq!(committed(&mut server.client, sent).await.folder_name, export.folder_name);
+    for other in [with(&[]), with(&["chat_history[0].score"])] {
+        let status = refused(&mut server.client, other).await;
+        expect_status(&status, Code::AlreadyExists, "REQUEST_ID_REUSED");
+    }
 }
 
 #[tokio::test]
-async fn an_export_without_request_id_gets_one() {
+async fn terminal_event_matches_later_reads() {
+    let host = Host::new();
+    let mut server = host.start().await;
+    let mut reported = committed(&mut server.client, request(1, "incident report.docx")).await;
+    let get = GetExportRequest { name: name(1) };
+    let read = server.client.get_export(get).await.unwrap().into_inner().export.unwrap();
+    // The commit time comes from the store's clock; for the local store, that is the machine's clock.
+    assert!(read.committed_time.is_some());
+    reported.committed_time = read.committed_time;
+    assert_eq!(reported, read);
+}
+
+#[tokio::test]
+async fn export_without_request_id_gets_one() {
     let host = Host::new();
     let mut server = host.start().await;
     let mut request = request(1, "incident report.docx");
@@ -145,46 +192,46 @@ async fn an_export_without_request_id_gets_one() {
     assert_ne!(first.name, second.name);
     for export in [first, second] {
         assert!(export.name.strip_prefix("exports/").unwrap().parse::<uuid::Uuid>().is_ok());
-        bundles::whole(&host.folder(&export.folder_name));
+        bundles::verify(&host.folder(&export.folder_name));
     }
 }
 
 #[tokio::test]
-async fn a_client_that_hangs_up_stops_nothing() {
+async fn export_continues_after_the_client_disconnects() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
     let host = Host::with_s3(s3.clone()).flags(&["--s3-retry-budget=10m"]);
     let mut server = host.start().await;
-    let mut hasty = Client::new(endpoint(server.address).connect().await.unwrap());
-    let start = hasty.start_export(request(1, "incident report.docx"));
-    let mut stream = within("the answer", start).await.unwrap().into_inner();
+    let mut disconnecting = Client::new(endpoint(server.address).connect().await.unwrap());
+    let start = disconnecting.start_export(request(1, "incident report.docx"));
+    let mut stream = within("the response", start).await.unwrap().into_inner();
     assert_eq!(kind(&next(&mut stream).await), "accepted");
     s3.until_held(1).await;
     drop(stream);
-    drop(hasty);
+    drop(disconnecting);
     s3.set(Mode::Works);
     let export = watch(&mut server.client, &name(1)).await.completed();
-    bundles::whole(&s3.root().join(&export.folder_name));
+    bundles::verify(&s3.root().join(&export.folder_name));
 }
 
 #[tokio::test]
-async fn a_client_that_reads_nothing_stops_nothing() {
+async fn export_continues_when_the_client_reads_nothing() {
     let host = Host::new();
     let mut server = host.start().await;
-    // A window of a few bytes: the first event does not even fit.
+    // A flow-control window too small for the first event.
     let narrow: Channel =
         endpoint(server.address).initial_stream_window_size(16).connect().await.unwrap();
     let mut idle = Client::new(narrow);
     let start = idle.start_export(request(1, "incident report.docx"));
-    let stream = within("the answer", start).await.unwrap();
+    let stream = within("the response", start).await.unwrap();
     let watched = watch(&mut server.client, &name(1)).await;
-    bundles::whole(&host.folder(&watched.completed().folder_name));
-    // Nothing was lost for it either.
+    bundles::verify(&host.folder(&watched.completed().folder_name));
+    // The slow client still receives every event.
     let read = crate::following::follow(stream.into_inner()).await;
     assert_eq!(read.numbered(), watched.numbered());
 }
 
 #[tokio::test]
-async fn many_exports_at_once_are_all_committed() {
+async fn concurrent_exports_are_all_committed() {
     let host = Host::new();
     let server = host.start().await;
     let exports = (0..40).map(|number| {
@@ -197,12 +244,12 @@ async fn many_exports_at_once_are_all_committed() {
     assert_eq!(folders, bundles::folders(&host.data_dir()));
     assert_eq!(folders.len(), 40);
     for folder in folders {
-        bundles::whole(&host.folder(&folder));
+        bundles::verify(&host.folder(&folder));
     }
 }
 
 #[tokio::test]
-async fn watching_and_starting_see_the_same() {
+async fn later_watch_receives_the_same_events_as_start() {
     let host = Host::new();
     let mut server = host.start().await;
     let started = export(&mut server.client, request(1, "incident report.docx")).await;

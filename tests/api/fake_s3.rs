@@ -1,12 +1,17 @@
-//! S3 as tests want it: one that works, hangs, fails and panics on command, one that is down, and
-//! one that never answers.
+//! Stand-ins for S3: a store that works, hangs, fails or panics on command, a closed port, and a server that never
+//! responds.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use async_trait::async_trait;
-use tara_export::store::{
-    ListRequest, Listing, Object, ObjectInfo, ObjectKey, Payload, ProbeResult, PutOutcome, Store,
-    StoreError, StoreErrorKind, StoreKind, local::LocalStore,
+use tara_export_limits::Pools;
+use tara_export_store::{
+    LinkObjects, ListRequest, Listing, Object, ObjectInfo, ObjectKey, PartStore, Payload,
+    ProbeResult, PutOutcome, Store, StoreError, StoreErrorKind, StoreKind, StreamedPayload,
+    local::LocalStore,
 };
 use tempfile::TempDir;
 use tokio::{
@@ -16,7 +21,7 @@ use tokio::{
 
 use crate::harness::{s3::s3_store, within};
 
-/// What S3 takes below this, a folder on disk keeps for the service's own files.
+/// The local store reserves this prefix for the service, so a [`FakeS3`] stores its journal under another.
 const JOURNAL: &str = ".tara-export/journal/";
 pub(crate) const JOURNAL_ON_DISK: &str = ".tara-export/kept/";
 
@@ -24,30 +29,33 @@ fn on_disk(key: &ObjectKey) -> ObjectKey {
     ObjectKey::new(key.as_str().replace(JOURNAL, JOURNAL_ON_DISK)).unwrap()
 }
 
-/// What a [`FakeS3`] does.
+/// The behaviour of a [`FakeS3`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     Works,
-    /// Lets every operation wait.
+    /// Blocks every operation.
     HoldsAll,
-    /// Takes records and claims, and lets the puts of bundles' files wait.
+    /// Accepts records and claims, and blocks puts of bundles' files.
     HoldsArtifacts,
-    /// Says that it is unavailable.
+    /// Fails every operation as unavailable.
     Down,
     /// Panics at every put of a bundle's file.
     PanicsAtArtifacts,
+    /// Panics at every put of an export's record.
+    PanicsAtRecords,
     /// Panics at every listing.
     PanicsAtLists,
 }
 
-/// A store that says it is S3, keeps its objects on disk, and does as it is told.
+/// A store of kind S3 that keeps its objects on disk. Its [`Mode`] decides how it behaves.
 #[derive(Debug)]
 pub(crate) struct FakeS3 {
     objects: LocalStore,
     _folder: TempDir,
     mode: watch::Sender<Mode>,
-    /// How many operations wait or waited.
+    /// Number of operations that have been blocked since the start.
     held: watch::Sender<usize>,
+    denies_deletions: AtomicBool,
 }
 
 #[derive(Clone, Copy)]
@@ -63,32 +71,40 @@ impl FakeS3 {
         let folder = tempfile::tempdir().unwrap();
         let objects = LocalStore::open(folder.path().to_owned()).unwrap();
         let (mode, held) = (watch::Sender::new(mode), watch::Sender::new(0));
-        Arc::new(Self { objects, _folder: folder, mode, held })
+        let denies_deletions = AtomicBool::new(false);
+        Arc::new(Self { objects, _folder: folder, mode, held, denies_deletions })
     }
 
     pub(crate) fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
     }
 
-    /// Waits until so many operations have been held since the start.
-    pub(crate) async fn until_held(&self, operations: usize) {
-        let mut held = self.held.subscribe();
-        within("operations that hang", held.wait_for(|held| *held >= operations)).await.unwrap();
+    /// Denies deletions from now on.
+    pub(crate) fn deny_deletions(&self) {
+        self.denies_deletions.store(true, Ordering::Relaxed);
     }
 
-    /// How many operations have been held since the start.
+    /// Waits until this many operations have been blocked since the start.
+    pub(crate) async fn until_held(&self, operations: usize) {
+        let mut held = self.held.subscribe();
+        within("blocked operations", held.wait_for(|held| *held >= operations)).await.unwrap();
+    }
+
+    /// Number of operations that have been blocked since the start.
     pub(crate) fn held(&self) -> usize {
         *self.held.borrow()
     }
 
-    /// Where the objects lie.
+    /// The folder of the objects.
     pub(crate) fn root(&self) -> &std::path::Path {
         self.objects.root()
     }
 
-    async fn pass(&self, operation: Operation<'_>) -> Result<(), StoreError> {
+    async fn apply_mode(&self, operation: Operation<'_>) -> Result<(), StoreError> {
         let is_artifact =
             matches!(operation, Operation::Put(key) if !key.as_str().starts_with('.'));
+        let is_record =
+            matches!(operation, Operation::Put(key) if key.as_str().contains("/exports/"));
         let mut mode = self.mode.subscribe();
         loop {
             match (*mode.borrow_and_update(), operation) {
@@ -96,10 +112,13 @@ impl FakeS3 {
                 (Mode::HoldsArtifacts, _) if is_artifact => {}
                 (Mode::Down, _) => {
                     let kind = StoreErrorKind::Unavailable;
-                    return Err(StoreError::new(kind, "the test says that S3 is down"));
+                    return Err(StoreError::new(kind, "S3 is down in this test"));
                 }
-                (Mode::PanicsAtArtifacts, _) if is_artifact => panic!("the test wants a panic"),
-                (Mode::PanicsAtLists, Operation::List) => panic!("the test wants a panic"),
+                (Mode::PanicsAtArtifacts, _) if is_artifact => {
+                    panic!("a panic injected by the test")
+                }
+                (Mode::PanicsAtRecords, _) if is_record => panic!("a panic injected by the test"),
+                (Mode::PanicsAtLists, Operation::List) => panic!("a panic injected by the test"),
                 _ => return Ok(()),
             }
             self.held.send_modify(|held| *held += 1);
@@ -109,6 +128,7 @@ impl FakeS3 {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl Store for FakeS3 {
     fn kind(&self) -> StoreKind {
         StoreKind::S3
@@ -118,27 +138,47 @@ impl Store for FakeS3 {
         format!("s3://bucket/tara/{key}")
     }
 
+    fn site(&self) -> String {
+        self.location("")
+    }
+
+    /// Has no credentials.
+    fn reload_credentials(&self) {}
+
     async fn put_if_absent(
         &self,
         key: &ObjectKey,
         payload: Payload,
     ) -> Result<PutOutcome, StoreError> {
-        self.pass(Operation::Put(key)).await?;
+        self.apply_mode(Operation::Put(key)).await?;
         self.objects.put_if_absent(&on_disk(key), payload).await
     }
 
+    async fn put_stream_if_absent(
+        &self,
+        key: &ObjectKey,
+        payload: StreamedPayload,
+    ) -> Result<PutOutcome, StoreError> {
+        self.apply_mode(Operation::Put(key)).await?;
+        self.objects.put_stream_if_absent(&on_disk(key), payload).await
+    }
+
+    fn parts(&self) -> Option<&dyn PartStore> {
+        None
+    }
+
     async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo, StoreError> {
-        self.pass(Operation::Read).await?;
+        self.apply_mode(Operation::Read).await?;
         self.objects.head(&on_disk(key)).await
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Object, StoreError> {
-        self.pass(Operation::Read).await?;
+        self.apply_mode(Operation::Read).await?;
         self.objects.get(&on_disk(key)).await
     }
 
     async fn list(&self, request: ListRequest) -> Result<Listing, StoreError> {
-        self.pass(Operation::List).await?;
+        self.apply_mode(Operation::List).await?;
         let request = ListRequest {
             prefix: request.prefix.replace(JOURNAL, JOURNAL_ON_DISK),
             start_after: request.start_after.map(|key| key.replace(JOURNAL, JOURNAL_ON_DISK)),
@@ -146,23 +186,40 @@ impl Store for FakeS3 {
         };
         let mut listing = self.objects.list(request).await?;
         for key in &mut listing.keys {
+            // The object may have been deleted in the meantime.
+            let info = self.objects.head(&ObjectKey::new(key.as_str()).unwrap()).await;
+            listing.modified_times.push(info.ok().and_then(|info| info.modified_time));
             *key = key.replace(JOURNAL_ON_DISK, JOURNAL);
         }
         Ok(listing)
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
-        self.pass(Operation::Delete).await?;
+        self.apply_mode(Operation::Delete).await?;
+        if self.denies_deletions.load(Ordering::Relaxed) {
+            return Err(StoreError::new(StoreErrorKind::Denied, "the test denies deletions"));
+        }
         self.objects.delete(&on_disk(key)).await
     }
 
     async fn probe(&self) -> Vec<ProbeResult> {
         Vec::new()
     }
+
+    async fn check_writable(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn pools(&self) -> Pools {
+        Pools::default()
+    }
+
+    fn links(&self) -> Option<&dyn LinkObjects> {
+        None
+    }
 }
 
-/// A port at which nobody answers: connections to it are refused, and nobody else gets it, as long
-/// as this lives.
+/// A reserved port without a listener: connections to it are refused until this is dropped.
 pub(crate) struct ClosedPort(TcpSocket);
 
 impl ClosedPort {
@@ -172,23 +229,23 @@ impl ClosedPort {
         Self(socket)
     }
 
-    /// The real S3 client, told to use this port.
+    /// An S3 client that uses this port.
     pub(crate) fn store(&self) -> Arc<dyn Store> {
         let address = self.0.local_addr().unwrap();
         s3_store(&format!("http://{address}"), "bucket", "access", "secret")
     }
 }
 
-/// A server that takes connections and never says anything.
+/// A server that accepts connections and never responds.
 pub(crate) struct SilentServer(TcpListener);
 
 impl SilentServer {
     pub(crate) async fn start() -> Self {
-        // The system takes the connections; nobody ever looks at them.
+        // The operating system accepts the connections; nothing reads from them.
         Self(TcpListener::bind("127.0.0.1:0").await.unwrap())
     }
 
-    /// The real S3 client, told to use this server.
+    /// An S3 client that uses this server.
     pub(crate) fn store(&self) -> Arc<dyn Store> {
         let address = self.0.local_addr().unwrap();
         s3_store(&format!("http://{address}"), "bucket", "access", "secret")

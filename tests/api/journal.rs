@@ -1,77 +1,31 @@
-//! What a restart finds, and how what was held back reaches S3.
+//! The journal across restarts, and the sync of bundles that fell back.
 
 use std::fs;
 
 use chrono::TimeDelta;
-use tara_export::proto::{
-    Accepted, CheckStorageRequest, Destination, Export, GetExportRequest, StorageCheck,
-    WatchExportRequest, accepted::Durability, document::Kind, export::State, export_event::Event,
-    storage_check::Status as CheckStatus,
+use tara_export_client::proto::{
+    Destination, WatchExportRequest, accepted::Durability, document::Kind, export::State,
+    export_event::Event, storage_check::Status as CheckStatus,
 };
 use tonic::Code;
 
 use crate::{
     bundles,
     fake_s3::{FakeS3, Mode},
-    following::{committed, export, follow, next, next_where, refused, watch},
-    harness::{Client, Host, START_PREFIX, within},
+    following::{accepted, committed, export, follow, next, next_where, refused, watch},
+    harness::{
+        Client, Host, QUICK, START_PREFIX,
+        checks::{check, checks},
+        receipt,
+        waiting::{read, until_files, until_state},
+        within,
+    },
     requests::{document, id, name, request, s3_or_nothing},
     statuses::expect_status,
 };
 
-pub(crate) const QUICK: [&str; 3] =
-    ["--s3-retry-budget=300ms", "--s3-outage-pause=10ms", "--shutdown-timeout=0s"];
-
-pub(crate) async fn read(client: &mut Client, name: &str) -> Export {
-    let request = GetExportRequest { name: name.to_owned() };
-    client.get_export(request).await.unwrap().into_inner().export.unwrap()
-}
-
-/// Waits until an export is in this state.
-pub(crate) async fn until(client: &mut Client, name: &str, state: State) -> Export {
-    let waiting = async {
-        loop {
-            let export = read(client, name).await;
-            if export.state() == state {
-                return export;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    within(&format!("{name} {state:?}"), waiting).await
-}
-
-/// Waits until these are all files of the data directory. What follows a commit is not told.
-pub(crate) async fn until_files(host: &Host, files: &[String]) {
-    let waiting = async {
-        while host.files() != files {
-            tokio::task::yield_now().await;
-        }
-    };
-    within(&format!("{files:?} instead of {:?}", host.files()), waiting).await;
-}
-
-pub(crate) fn receipt(number: u32) -> String {
-    format!(".tara-export/receipts/{}.json", id(number))
-}
-
-pub(crate) fn accepted(event: Option<Event>) -> Accepted {
-    match event {
-        Some(Event::Accepted(accepted)) => accepted,
-        other => panic!("{other:?} came first"),
-    }
-}
-
-pub(crate) async fn checks(client: &mut Client) -> Vec<StorageCheck> {
-    client.check_storage(CheckStorageRequest {}).await.unwrap().into_inner().checks
-}
-
-pub(crate) fn check<'a>(checks: &'a [StorageCheck], name: &str) -> &'a StorageCheck {
-    checks.iter().find(|check| check.check == name).unwrap()
-}
-
 #[tokio::test]
-async fn what_was_accepted_is_on_disk_and_a_restart_goes_on_with_it() {
+async fn accepted_export_is_on_disk_and_resumes_after_restart() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
     let host = Host::with_s3(s3.clone()).flags(&QUICK);
     let mut server = host.start().await;
@@ -89,15 +43,15 @@ async fn what_was_accepted_is_on_disk_and_a_restart_goes_on_with_it() {
     let followed = follow(server.client.watch_export(watch).await.unwrap().into_inner()).await;
     let export = followed.completed();
     assert_eq!(export.state(), State::Committed);
-    // As the first process would have made it.
+    // The bundle is the same as the first process would have made.
     assert_eq!(export.accepted_time, first.accepted_time);
-    bundles::whole(&s3.root().join(&export.folder_name));
+    bundles::verify(&s3.root().join(&export.folder_name));
     until_files(&host, &[receipt(1)]).await;
 }
 
 #[tokio::test]
-async fn what_no_store_has_seen_is_made_as_the_journal_has_it() {
-    for s3_or_disk in [Mode::Works, Mode::Down] {
+async fn export_unknown_to_stores_is_made_from_the_journal() {
+    for mode in [Mode::Works, Mode::Down] {
         let s3 = FakeS3::new(Mode::HoldsAll);
         let flags = ["--accept-timeout=10ms", "--s3-retry-budget=1s", "--shutdown-timeout=0s"];
         let host = Host::with_s3(s3.clone()).flags(&flags);
@@ -107,18 +61,18 @@ async fn what_no_store_has_seen_is_made_as_the_journal_has_it() {
         let first = accepted(next(&mut stream).await.event);
         server.stop().await;
 
-        // There is no record yet that would say when it was accepted.
+        // There is no record with the acceptance time yet.
         host.clock.advance(TimeDelta::days(3));
-        s3.set(s3_or_disk);
+        s3.set(mode);
         let mut server = host.start().await;
         let export = watch(&mut server.client, &name(1)).await.completed();
-        assert_eq!(export.accepted_time, first.accepted_time, "{s3_or_disk:?}");
+        assert_eq!(export.accepted_time, first.accepted_time, "{mode:?}");
         assert!(export.folder_name.starts_with(START_PREFIX), "{}", export.folder_name);
     }
 }
 
 #[tokio::test]
-async fn a_resumed_run_says_so() {
+async fn resumed_run_is_reported_as_resumed() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
     let host = Host::with_s3(s3.clone()).flags(&["--s3-retry-budget=10m", "--shutdown-timeout=0s"]);
     let mut server = host.start().await;
@@ -133,32 +87,32 @@ async fn a_resumed_run_says_so() {
     let status = refused(&mut server.client, request(1, "other.docx")).await;
     expect_status(&status, Code::AlreadyExists, "REQUEST_ID_REUSED");
     s3.set(Mode::Works);
-    until(&mut server.client, &name(1), State::Committed).await;
+    until_state(&mut server.client, &name(1), State::Committed).await;
 }
 
 #[tokio::test]
-async fn a_bundle_that_fell_back_goes_to_s3_by_itself_and_its_local_copy_goes() {
+async fn fallback_is_synced_to_s3_and_its_local_copy_removed() {
     let s3 = FakeS3::new(Mode::Down);
     let host = Host::with_s3(s3.clone()).flags(&QUICK);
     let mut server = host.start().await;
     let local = committed(&mut server.client, request(1, "a.docx")).await;
     assert_eq!(local.state(), State::FellBack);
-    let before = bundles::whole(&host.folder(&local.folder_name));
+    let before = bundles::verify(&host.folder(&local.folder_name));
     host.clock.advance(TimeDelta::days(3));
     s3.set(Mode::Works);
-    let remote = until(&mut server.client, &name(1), State::Committed).await;
+    let remote = until_state(&mut server.client, &name(1), State::Committed).await;
     assert_eq!(remote.stored_in(), Destination::S3);
-    assert_eq!(bundles::whole(&s3.root().join(&remote.folder_name)), before);
+    assert_eq!(bundles::verify(&s3.root().join(&remote.folder_name)), before);
     until_files(&host, &[receipt(1)]).await;
-    // Whoever watches it then hears how it is then.
-    let heard = async {
+    // A new subscriber receives the new state.
+    let reported = async {
         while watch(&mut server.client, &name(1)).await.completed().state() != State::Committed {}
     };
-    within("WatchExport to say so", heard).await;
+    within("WatchExport to report it", reported).await;
 }
 
 #[tokio::test]
-async fn what_another_replica_sent_first_stays_as_that_sent_it() {
+async fn bundle_that_another_replica_sent_first_stays() {
     let s3 = FakeS3::new(Mode::Down);
     let host =
         Host::with_s3(s3.clone()).flags(&["--s3-retry-budget=300ms", "--s3-outage-pause=5m"]);
@@ -172,15 +126,15 @@ async fn what_another_replica_sent_first_stays_as_that_sent_it() {
     assert_ne!(remote.folder_name, local.folder_name);
 
     let mut server = host.start().await;
-    let found = until(&mut server.client, &name(1), State::Committed).await;
+    let found = until_state(&mut server.client, &name(1), State::Committed).await;
     assert_eq!(found.accepted_time, remote.accepted_time);
-    // The local copy, which has another name and time, goes all the same.
+    // The local copy is removed, although it has another name and time.
     until_files(&host, &[receipt(1)]).await;
     assert_eq!(bundles::folders(s3.root()), [remote.folder_name]);
 }
 
 #[tokio::test]
-async fn what_fell_back_is_sent_by_a_later_process_too() {
+async fn fallback_is_synced_after_a_restart() {
     let s3 = FakeS3::new(Mode::Down);
     let host = Host::with_s3(s3.clone()).flags(&QUICK);
     let mut server = host.start().await;
@@ -193,7 +147,7 @@ async fn what_fell_back_is_sent_by_a_later_process_too() {
     for number in 1..=5 {
         assert_eq!(read(&mut server.client, &name(number)).await.state(), State::FellBack);
     }
-    // Asking again counts no second time.
+    // A repeated request is not counted again.
     let again = committed(&mut server.client, request(1, "a.docx")).await;
     assert_eq!(again.state(), State::FellBack);
     let found = checks(&mut server.client).await;
@@ -202,8 +156,8 @@ async fn what_fell_back_is_sent_by_a_later_process_too() {
     assert!(fell_back.message.starts_with("5 bundles"), "{}", fell_back.message);
     s3.set(Mode::Works);
     for number in 1..=5 {
-        let export = until(&mut server.client, &name(number), State::Committed).await;
-        bundles::whole(&s3.root().join(&export.folder_name));
+        let export = until_state(&mut server.client, &name(number), State::Committed).await;
+        bundles::verify(&s3.root().join(&export.folder_name));
     }
     until_files(&host, &(1..=5).map(receipt).collect::<Vec<_>>()).await;
     let found = checks(&mut server.client).await;
@@ -216,51 +170,51 @@ async fn what_fell_back_is_sent_by_a_later_process_too() {
 }
 
 #[tokio::test]
-async fn local_copies_stay_where_that_is_set() {
+async fn local_copies_stay_with_keep_local_copies() {
     let s3 = FakeS3::new(Mode::Down);
     let flags = [QUICK[0], QUICK[1], "--keep-local-copies"];
     let host = Host::with_s3(s3.clone()).flags(&flags);
     let mut server = host.start().await;
     let local = committed(&mut server.client, request(1, "a.docx")).await;
     s3.set(Mode::Works);
-    until(&mut server.client, &name(1), State::Committed).await;
-    let gone = async {
+    until_state(&mut server.client, &name(1), State::Committed).await;
+    let removed = async {
         while host.files().iter().any(|file| file.ends_with(".export")) {
             tokio::task::yield_now().await;
         }
     };
-    within("the journal's entry to go", gone).await;
-    bundles::whole(&host.folder(&local.folder_name));
-    // Its name is not given to another.
+    within("the journal entry to be removed", removed).await;
+    bundles::verify(&host.folder(&local.folder_name));
+    // Its folder name is not reused.
     s3.set(Mode::Down);
     let other = committed(&mut server.client, request(2, "a.docx")).await;
     assert_ne!(other.folder_name, local.folder_name);
 }
 
 #[tokio::test]
-async fn the_local_copy_stays_where_s3_has_something_else() {
-    the_local_copy_stays_with("readable_report.txt", |file| *file = b"something else".into()).await;
+async fn local_copy_stays_when_s3_has_other_content() {
+    assert_local_copy_stays("readable_report.txt", |file| *file = b"something else".into()).await;
 }
 
 #[tokio::test]
-async fn the_local_copy_stays_where_a_file_in_s3_has_other_bytes_of_the_same_size() {
-    the_local_copy_stays_with("readable_report.txt", |file| file[0] ^= 1).await;
+async fn local_copy_stays_when_s3_has_other_bytes_of_the_same_size() {
+    assert_local_copy_stays("readable_report.txt", |file| file[0] ^= 1).await;
 }
 
 #[tokio::test]
-async fn the_local_copy_stays_where_s3_has_another_manifest() {
-    // It names the same export still.
-    the_local_copy_stays_with("manifest.json", |file| file.push(b'\n')).await;
+async fn local_copy_stays_when_s3_has_another_manifest() {
+    // It still names the same export.
+    assert_local_copy_stays("manifest.json", |file| file.push(b'\n')).await;
 }
 
-async fn the_local_copy_stays_with(path: &str, change: impl Fn(&mut Vec<u8>)) {
+async fn assert_local_copy_stays(path: &str, change: impl Fn(&mut Vec<u8>)) {
     let s3 = FakeS3::new(Mode::Down);
     let host =
         Host::with_s3(s3.clone()).flags(&["--s3-retry-budget=300ms", "--s3-outage-pause=5m"]);
     let mut server = host.start().await;
     let local = committed(&mut server.client, request(1, "a.docx")).await;
     server.stop().await;
-    // Another replica commits the same request, and somebody changes a file of it.
+    // Another replica commits the same request; then a file of its bundle is changed.
     s3.set(Mode::Works);
     let other = Host::with_s3(s3.clone());
     let remote = committed(&mut other.start().await.client, request(1, "a.docx")).await;
@@ -271,7 +225,7 @@ async fn the_local_copy_stays_with(path: &str, change: impl Fn(&mut Vec<u8>)) {
     fs::write(&file, changed).unwrap();
 
     let mut server = host.start().await;
-    let set_back = async {
+    let data_loss = async {
         loop {
             let found = checks(&mut server.client).await;
             let row = check(&found, "exports.fell_back").message.clone();
@@ -281,47 +235,47 @@ async fn the_local_copy_stays_with(path: &str, change: impl Fn(&mut Vec<u8>)) {
             tokio::task::yield_now().await;
         }
     };
-    let reason = within("the reason", set_back).await;
+    let reason = within("the reason", data_loss).await;
     assert!(reason.contains(path), "{reason}");
-    bundles::whole(&host.folder(&local.folder_name));
-    // Others are not held up by it.
+    bundles::verify(&host.folder(&local.folder_name));
+    // Other exports are not delayed.
     committed(&mut server.client, request(2, "b.docx")).await;
-    // Mended, it is sent after all.
+    // After the file is fixed, the bundle is synced.
     fs::write(&file, content).unwrap();
     until_files(&host, &[receipt(1), receipt(2)]).await;
 }
 
 #[tokio::test]
-async fn with_neither_store_an_export_waits_in_the_journal_and_not_in_memory() {
+async fn export_without_a_store_waits_in_the_journal_not_in_memory() {
     let s3 = FakeS3::new(Mode::Down);
     let host = Host::with_s3(s3.clone()).flags(&[QUICK[0], QUICK[1], "--max-concurrent-exports=1"]);
     let mut server = host.start().await;
-    // Nothing of the local store's own can be written; the journal can.
+    // The local store cannot write its own files; the journal can.
     fs::create_dir_all(host.data_dir().join(".tara-export")).unwrap();
-    fs::write(host.data_dir().join(".tara-export/exports"), "in the way").unwrap();
+    fs::write(host.data_dir().join(".tara-export/exports"), "a conflicting file").unwrap();
     let mut stream = server.client.start_export(request(1, "a.docx")).await.unwrap().into_inner();
-    let waiting = until(&mut server.client, &name(1), State::Pending).await;
+    let waiting = until_state(&mut server.client, &name(1), State::Pending).await;
     assert_eq!(waiting.stored_in(), Destination::Unspecified);
-    // There is room for another, though only one at a time is admitted.
+    // Another export is admitted, although only one may run at a time.
     let second = server.client.start_export(request(2, "b.docx")).await.unwrap().into_inner();
-    until(&mut server.client, &name(2), State::Pending).await;
+    until_state(&mut server.client, &name(2), State::Pending).await;
     drop(second);
     let found = checks(&mut server.client).await;
     assert_eq!(check(&found, "exports.pending").status(), CheckStatus::Warning);
 
     s3.set(Mode::Works);
     next_where(&mut stream, |event| matches!(event, Event::Completed(_))).await;
-    let export = until(&mut server.client, &name(2), State::Committed).await;
-    bundles::whole(&s3.root().join(&export.folder_name));
+    let export = until_state(&mut server.client, &name(2), State::Committed).await;
+    bundles::verify(&s3.root().join(&export.folder_name));
 }
 
 #[tokio::test]
-async fn what_waits_keeps_no_other_from_its_turn() {
+async fn waiting_export_does_not_block_others() {
     let s3 = FakeS3::new(Mode::HoldsAll);
     let flags = [QUICK[0], QUICK[1], QUICK[2], "--accept-timeout=10ms"];
     let host = Host::with_s3(s3.clone()).flags(&flags).flags(&["--max-concurrent-exports=1"]);
     fs::create_dir_all(host.data_dir().join(".tara-export")).unwrap();
-    fs::write(host.data_dir().join(".tara-export/exports"), "in the way").unwrap();
+    fs::write(host.data_dir().join(".tara-export/exports"), "a conflicting file").unwrap();
     for number in 1..=2 {
         let mut server = host.start().await;
         server.client.start_export(request(number, "a.docx")).await.unwrap();
@@ -340,7 +294,7 @@ async fn what_waits_keeps_no_other_from_its_turn() {
 }
 
 #[tokio::test]
-async fn a_failure_is_remembered_by_later_processes() {
+async fn failure_is_reported_after_a_restart() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
     let host = Host::with_s3(s3.clone()).flags(&QUICK);
     let mut server = host.start().await;
@@ -363,7 +317,7 @@ async fn a_failure_is_remembered_by_later_processes() {
 }
 
 #[tokio::test]
-async fn without_fallback_a_later_process_carries_an_export_to_its_end() {
+async fn export_without_fallback_is_finished_after_a_restart() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
     let host = Host::with_s3(s3.clone()).flags(&QUICK);
     let mut server = host.start().await;
@@ -373,16 +327,16 @@ async fn without_fallback_a_later_process_carries_an_export_to_its_end() {
 
     s3.set(Mode::Down);
     let mut server = host.start().await;
-    // A manifest may have been sent, for all this process knows.
-    let waiting = until(&mut server.client, &name(1), State::Pending).await;
+    // This process cannot know whether a manifest was sent.
+    let waiting = until_state(&mut server.client, &name(1), State::Pending).await;
     assert_eq!(waiting.state_reason, "STORE_UNAVAILABLE");
     s3.set(Mode::Works);
-    let export = until(&mut server.client, &name(1), State::Committed).await;
-    bundles::whole(&s3.root().join(&export.folder_name));
+    let export = until_state(&mut server.client, &name(1), State::Committed).await;
+    bundles::verify(&s3.root().join(&export.folder_name));
 }
 
 #[tokio::test]
-async fn an_entry_that_can_not_be_read_is_set_aside_and_the_others_go_on() {
+async fn unreadable_entry_is_quarantined_and_others_continue() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
     let host = Host::with_s3(s3.clone()).flags(&["--s3-retry-budget=10m", "--shutdown-timeout=0s"]);
     let mut server = host.start().await;
@@ -398,7 +352,7 @@ async fn an_entry_that_can_not_be_read_is_set_aside_and_the_others_go_on() {
             .find(|file| file.starts_with(&format!(".tara-export/journal/{}", id(number))));
         host.data_dir().join(file.unwrap())
     };
-    // One shows at once, the other when its body is read.
+    // The first is found at startup, the second when its body is read.
     fs::write(entry(1), "not an entry").unwrap();
     let mut bytes = fs::read(entry(2)).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
@@ -406,7 +360,7 @@ async fn an_entry_that_can_not_be_read_is_set_aside_and_the_others_go_on() {
 
     s3.set(Mode::Works);
     let mut server = host.start().await;
-    until(&mut server.client, &name(3), State::Committed).await;
+    until_state(&mut server.client, &name(3), State::Committed).await;
     let quarantined = async {
         loop {
             let found = checks(&mut server.client).await;
@@ -427,7 +381,7 @@ async fn an_entry_that_can_not_be_read_is_set_aside_and_the_others_go_on() {
     assert!(journal.contains("quarantined 2"), "{journal}");
 }
 
-/// Waits until a row of CheckStorage has this text.
+/// Waits until a row of CheckStorage contains this text.
 async fn until_check(client: &mut Client, row: &str, text: &str) {
     let waiting = async {
         while !check(&checks(client).await, row).message.contains(text) {
@@ -438,7 +392,7 @@ async fn until_check(client: &mut Client, row: &str, text: &str) {
 }
 
 #[tokio::test]
-async fn an_entry_that_is_gone_is_waited_for_no_longer() {
+async fn removed_entry_is_no_longer_waited_for() {
     let s3 = FakeS3::new(Mode::Down);
     let host = Host::with_s3(s3.clone()).flags(&QUICK);
     let mut server = host.start().await;
@@ -446,13 +400,13 @@ async fn an_entry_that_is_gone_is_waited_for_no_longer() {
     fs::remove_dir_all(host.data_dir().join(".tara-export/journal")).unwrap();
     until_check(&mut server.client, "exports.journal", "fell back 0, quarantined 1").await;
     until_check(&mut server.client, "exports.oldest_unsynced", "seconds 0").await;
-    // The one copy of it that there is stays.
-    bundles::whole(&host.folder(&local.folder_name));
+    // The only copy of the bundle stays.
+    bundles::verify(&host.folder(&local.folder_name));
     assert_eq!(read(&mut server.client, &name(1)).await.state(), State::FellBack);
 }
 
 #[tokio::test]
-async fn an_entry_that_the_disk_does_not_give_now_is_read_later() {
+async fn entry_that_cannot_be_read_now_is_read_later() {
     let s3 = FakeS3::new(Mode::Down);
     let host = Host::with_s3(s3.clone()).flags(&QUICK);
     let mut server = host.start().await;
@@ -460,17 +414,17 @@ async fn an_entry_that_the_disk_does_not_give_now_is_read_later() {
     let journal = host.data_dir().join(".tara-export/journal");
     let elsewhere = journal.with_extension("elsewhere");
     fs::rename(&journal, &elsewhere).unwrap();
-    fs::write(&journal, "in the way").unwrap();
+    fs::write(&journal, "a conflicting file").unwrap();
     until_check(&mut server.client, "exports.fell_back", "(INTERNAL)").await;
     fs::remove_file(&journal).unwrap();
     fs::rename(&elsewhere, &journal).unwrap();
     s3.set(Mode::Works);
-    until(&mut server.client, &name(1), State::Committed).await;
+    until_state(&mut server.client, &name(1), State::Committed).await;
     until_files(&host, &[receipt(1)]).await;
 }
 
 #[tokio::test]
-async fn a_retry_in_a_later_outage_gets_the_same_answer() {
+async fn retry_in_a_later_outage_gets_the_same_response() {
     let s3 = FakeS3::new(Mode::Works);
     let host = Host::with_s3(s3.clone());
     let mut server = host.start().await;
@@ -488,7 +442,7 @@ async fn a_retry_in_a_later_outage_gets_the_same_answer() {
 }
 
 #[tokio::test]
-async fn a_known_outage_is_not_waited_out_again() {
+async fn next_export_skips_s3_during_a_known_outage() {
     let s3 = FakeS3::new(Mode::HoldsAll);
     let flags = ["--s3-retry-budget=300ms", "--s3-outage-pause=5m", "--accept-timeout=10ms"];
     let host = Host::with_s3(s3.clone()).flags(&flags);
@@ -498,12 +452,12 @@ async fn a_known_outage_is_not_waited_out_again() {
     let second = export(&mut server.client, request(2, "a.docx")).await;
     assert_eq!(second.kinds()[1], "fell_back");
     assert_eq!(second.completed().state(), State::FellBack);
-    // Looking for an earlier bundle of the id does not count: that is the local store.
-    assert_eq!(s3.held(), operations, "S3 was asked again");
+    // The lookup of a previous bundle of the id reads the local store only.
+    assert_eq!(s3.held(), operations, "S3 was called again");
 }
 
 #[tokio::test]
-async fn a_full_journal_takes_no_more_and_empties_by_itself() {
+async fn full_journal_refuses_exports_until_it_empties() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
     let host =
         Host::with_s3(s3.clone()).flags(&["--max-journal-bytes=1MiB", "--s3-retry-budget=10m"]);
@@ -524,22 +478,24 @@ async fn a_full_journal_takes_no_more_and_empties_by_itself() {
 }
 
 #[tokio::test]
-async fn a_journal_that_can_not_be_written_accepts_nothing_and_recovers() {
+async fn unwritable_journal_refuses_exports_and_recovers() {
     let s3 = FakeS3::new(Mode::Works);
     let host = Host::with_s3(s3.clone());
     let mut server = host.start().await;
     fs::create_dir_all(host.data_dir().join(".tara-export")).unwrap();
     let journal = host.data_dir().join(".tara-export/journal");
-    fs::write(&journal, "in the way").unwrap();
+    // The server has created the folder at startup.
+    fs::remove_dir_all(&journal).unwrap();
+    fs::write(&journal, "a conflicting file").unwrap();
     let status = refused(&mut server.client, request(1, "a.docx")).await;
     expect_status(&status, Code::ResourceExhausted, "LOCAL_STORE_FULL");
-    assert!(bundles::folders(s3.root()).is_empty(), "something of it is in S3");
+    assert!(bundles::folders(s3.root()).is_empty(), "part of the bundle is in S3");
     fs::remove_file(&journal).unwrap();
     committed(&mut server.client, request(1, "a.docx")).await;
 }
 
 #[tokio::test]
-async fn a_local_bundle_is_found_though_the_folder_before_it_was_given_up() {
+async fn local_bundle_is_found_when_the_first_folder_is_free() {
     let s3 = FakeS3::new(Mode::Down);
     let host =
         Host::with_s3(s3.clone()).flags(&["--s3-retry-budget=300ms", "--s3-outage-pause=5m"]);
@@ -548,7 +504,7 @@ async fn a_local_bundle_is_found_though_the_folder_before_it_was_given_up() {
     let second = committed(&mut server.client, request(2, "a.docx")).await;
     assert_eq!(second.folder_name, format!("{}_2", first.folder_name));
     server.stop().await;
-    // As it is when the first is in S3.
+    // The state after the first bundle was synced.
     let own = host.data_dir().join(".tara-export");
     fs::remove_dir_all(host.folder(&first.folder_name)).unwrap();
     fs::remove_file(own.join(format!("folders/{}.json", first.folder_name))).unwrap();
@@ -562,7 +518,7 @@ async fn a_local_bundle_is_found_though_the_folder_before_it_was_given_up() {
     let mut server = host.start().await;
     let found = read(&mut server.client, &name(2)).await;
     assert_eq!((found.state(), &found.folder_name), (State::FellBack, &second.folder_name));
-    // Sent again, it gets no second folder, though the first is free.
+    // A repeated request gets no second folder, although the first is free.
     let again = committed(&mut server.client, request(2, "a.docx")).await;
     assert_eq!(again.folder_name, second.folder_name);
     assert_eq!(bundles::folders(&host.data_dir()), [second.folder_name]);

@@ -1,6 +1,6 @@
-//! Too much is refused with the limit's name, and harms nobody else.
+//! Requests above a limit are refused with the name of the setting, and do not affect others.
 
-use tara_export::proto::{
+use tara_export_client::proto::{
     GetExportRequest, ListExportsRequest, PreviewExportRequest, StartExportRequest, document::Kind,
     export::State,
 };
@@ -22,7 +22,7 @@ fn with_document_of(number: u32, size_bytes: usize) -> StartExportRequest {
 }
 
 #[tokio::test]
-async fn a_request_above_the_limit_is_told_which() {
+async fn request_above_the_size_limit_is_refused_naming_the_setting() {
     let host = Host::new().flags(&["--max-request-size=1MiB"]);
     let mut server = host.start().await;
     for size_bytes in [1024 * 1024, 40 * 1024 * 1024] {
@@ -32,23 +32,23 @@ async fn a_request_above_the_limit_is_told_which() {
         assert!(status.message().contains("1048576"), "{}", status.message());
     }
     assert!(!host.data_dir().exists());
-    // The connection is as good as before, and what fits is taken.
+    // The connection still works, and a request within the limit is accepted.
     committed(&mut server.client, with_document_of(1, 1_000_000)).await;
 }
 
 #[tokio::test]
-async fn requests_up_to_32_mib_are_taken_by_default() {
+async fn requests_up_to_32_mib_are_accepted_by_default() {
     let host = Host::new();
     let mut server = host.start().await;
     let size_bytes = 32 * 1024 * 1024 - 4096;
     let export = committed(&mut server.client, with_document_of(1, size_bytes)).await;
-    bundles::whole(&host.folder(&export.folder_name));
+    bundles::verify(&host.folder(&export.folder_name));
     let status = refused(&mut server.client, with_document_of(2, size_bytes + 4096)).await;
     expect_status(&status, Code::ResourceExhausted, "REQUEST_TOO_LARGE");
 }
 
 #[tokio::test]
-async fn too_many_exports_at_once_are_refused_until_some_end() {
+async fn too_many_concurrent_exports_are_refused_until_some_end() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
     let flags = ["--s3-retry-budget=10m", "--max-concurrent-exports=2", "--admission-timeout=50ms"];
     let host = Host::with_s3(s3.clone()).flags(&flags);
@@ -56,7 +56,7 @@ async fn too_many_exports_at_once_are_refused_until_some_end() {
     let mut streams = Vec::new();
     for number in 1..=2 {
         let start = server.client.start_export(request(number, "incident report.docx"));
-        streams.push(within("the answer", start).await.unwrap().into_inner());
+        streams.push(within("the response", start).await.unwrap().into_inner());
     }
     let status = refused(&mut server.client, request(3, "incident report.docx")).await;
     let info = expect_status(&status, Code::ResourceExhausted, "OVERLOADED");
@@ -65,7 +65,7 @@ async fn too_many_exports_at_once_are_refused_until_some_end() {
         PreviewExportRequest { review: Some(review("a.docx")), ..PreviewExportRequest::default() };
     let status = server.client.preview_export(preview).await.unwrap_err();
     expect_status(&status, Code::ResourceExhausted, "OVERLOADED");
-    // Reads need no such room.
+    // Reads need no such permit.
     server.client.get_export(GetExportRequest { name: name(1) }).await.unwrap();
 
     s3.set(Mode::Works);
@@ -76,7 +76,7 @@ async fn too_many_exports_at_once_are_refused_until_some_end() {
 }
 
 #[tokio::test]
-async fn requests_in_memory_are_bounded_by_bytes_too() {
+async fn request_memory_is_bounded_in_bytes() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
     let flags = [
         "--s3-retry-budget=10m",
@@ -86,18 +86,18 @@ async fn requests_in_memory_are_bounded_by_bytes_too() {
     ];
     let host = Host::with_s3(s3.clone()).flags(&flags);
     let mut server = host.start().await;
-    // Each takes what it becomes, until its export ends.
+    // Each request reserves its decoded size until its export ends.
     let mut streams = Vec::new();
     for (number, size_bytes) in [(1, 10), (2, 10), (3, 1_000_000)] {
         let start = server.client.start_export(with_document_of(number, size_bytes));
-        streams.push(within("the answer", start).await.unwrap().into_inner());
+        streams.push(within("the response", start).await.unwrap().into_inner());
     }
     let status = refused(&mut server.client, with_document_of(4, 1_000_000)).await;
     let info = expect_status(&status, Code::ResourceExhausted, "OVERLOADED");
     assert_eq!(info.metadata["setting"], "MAX_REQUEST_MEMORY");
-    // A small one fits beside them.
+    // A small request still fits.
     let start = server.client.start_export(with_document_of(5, 10));
-    streams.push(within("the answer", start).await.unwrap().into_inner());
+    streams.push(within("the response", start).await.unwrap().into_inner());
     s3.set(Mode::Works);
     for stream in streams {
         follow(stream).await.completed();
@@ -106,7 +106,7 @@ async fn requests_in_memory_are_bounded_by_bytes_too() {
 }
 
 #[tokio::test]
-async fn a_refused_request_gives_its_room_back() {
+async fn refused_request_releases_its_permit() {
     let flags = ["--max-concurrent-exports=1", "--admission-timeout=0s"];
     let host = Host::new().flags(&flags);
     let mut server = host.start().await;
@@ -118,7 +118,7 @@ async fn a_refused_request_gives_its_room_back() {
 }
 
 #[tokio::test]
-async fn small_methods_take_small_requests_only() {
+async fn small_methods_refuse_large_requests() {
     let host = Host::new();
     let mut server = host.start().await;
     for size_bytes in [100 * 1024, 3 * 1024 * 1024] {
@@ -132,7 +132,7 @@ async fn small_methods_take_small_requests_only() {
 }
 
 #[tokio::test]
-async fn a_panic_in_one_export_harms_no_other() {
+async fn panic_in_one_export_does_not_affect_others() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
     let host = Host::with_s3(s3.clone()).flags(&["--s3-retry-budget=10m"]);
     let mut server = host.start().await;
@@ -153,34 +153,33 @@ async fn a_panic_in_one_export_harms_no_other() {
             tokio::task::yield_now().await;
         }
     };
-    let waiting = within("the panic", waiting).await;
+    let waiting = within("the export to be pending", waiting).await;
     assert_eq!(waiting.state_reason, "INTERNAL");
-    // It was accepted, so it is not lost, and the service goes on.
+    // The accepted export is not lost, and the service continues.
     s3.set(Mode::Works);
     committed(&mut server.client, request(3, "incident report.docx")).await;
     assert_eq!(follow(panicking).await.completed().state(), State::Committed);
 }
 
 #[tokio::test]
-async fn a_panic_in_one_call_is_that_calls_internal() {
+async fn panic_in_a_call_is_an_internal_error_of_that_call() {
     let s3 = FakeS3::new(Mode::PanicsAtLists);
     let host = Host::with_s3(s3.clone());
     let mut server = host.start().await;
     let status = server.client.list_exports(ListExportsRequest::default()).await.unwrap_err();
     expect_status(&status, Code::Internal, "INTERNAL");
-    assert!(!format!("{status:?}").contains("the test wants"), "{status:?}");
+    assert!(!format!("{status:?}").contains("injected by the test"), "{status:?}");
     committed(&mut server.client, request(1, "incident report.docx")).await;
 }
 
-/// However it comes: uploads and objects are held against the same limit (`uploads_refused`,
-/// `references`).
+/// Uploads and sources have the same limit (`uploads_refused`, `s3_sources`).
 #[tokio::test]
-async fn a_document_in_its_request_is_held_against_the_limit_of_documents() {
+async fn inline_document_above_the_document_limit_is_refused() {
     let host = Host::new().flags(&["--max-document-size=1MiB"]);
     let mut server = host.start().await;
     let status = refused(&mut server.client, with_document_of(1, (1 << 20) + 1)).await;
-    let said = expect_invalid(&status, "documents[0].content");
-    assert!(said.contains("MAX_DOCUMENT_SIZE"), "{said}");
+    let description = expect_invalid(&status, "documents[0].content");
+    assert!(description.contains("MAX_DOCUMENT_SIZE"), "{description}");
     assert!(host.files().is_empty(), "{:?}", host.files());
     committed(&mut server.client, with_document_of(1, 1 << 20)).await;
 }

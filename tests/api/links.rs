@@ -1,11 +1,13 @@
-//! Links to files of bundles: made through the API, read without it.
+//! Download links: created through the API, and read directly from S3.
 
 use std::time::SystemTime;
 
 use aws_sdk_s3::config::Credentials;
 use chrono::{DateTime, TimeDelta, Utc};
 use prost_types::Duration;
-use tara_export::proto::{CreateDownloadLinkRequest, CreateDownloadLinkResponse, export::State};
+use tara_export_client::proto::{
+    CreateDownloadLinkRequest, CreateDownloadLinkResponse, export::State,
+};
 use tara_export_test_support::{Fault, FaultRule, Operation, TestS3};
 use tonic::{Code, Status};
 
@@ -39,21 +41,21 @@ fn seconds(seconds: i64) -> Option<Duration> {
 }
 
 #[tokio::test]
-async fn every_file_of_a_bundle_can_be_linked_to() {
+async fn link_downloads_every_file_of_a_bundle() {
     let s3 = TestS3::start().await;
     let mut server = Host::with_s3(store_of(&s3)).start().await;
     let mut request = request(1, "incident report.docx");
-    request.documents[0] = tara_export::proto::Document {
+    request.documents[0] = tara_export_client::proto::Document {
         file_name: "C:\\reviews\\Vorfall \u{202e}ä\".docx".to_owned(),
-        ..document(tara_export::proto::document::Kind::Before, "as it was")
+        ..document(tara_export_client::proto::document::Kind::Before, "as it was")
     };
     let export = committed(&mut server.client, request).await;
     let paths = export.artifacts.iter().map(|artifact| artifact.path.as_str());
     for path in paths.chain(["manifest.json"]) {
-        let asked = Utc::now();
+        let start = Utc::now();
         let link = link(&mut server.client, path, None).await.unwrap();
-        let lives = (expiry(&link) - asked).num_seconds();
-        assert!((898..=901).contains(&lives), "15 minutes: {lives}");
+        let lifetime = (expiry(&link) - start).num_seconds();
+        assert!((898..=901).contains(&lifetime), "15 minutes: {lifetime}");
         let (status, headers, body) = get(&link.uri).await;
         assert_eq!(status.as_u16(), 200, "{path}");
         let object = s3.object(&format!("tara/{}/{path}", export.folder_name)).unwrap();
@@ -69,14 +71,14 @@ async fn every_file_of_a_bundle_can_be_linked_to() {
         let media_type = artifact.map_or("application/json", |artifact| &artifact.media_type);
         assert_eq!(headers["content-type"], media_type, "{path}");
     }
-    // A link to the document is no link to anything else.
+    // A link works for its own file only.
     let link = link(&mut server.client, "readable_report.txt", seconds(60)).await.unwrap();
     let (status, ..) = get(&link.uri.replace("readable_report.txt", "manifest.json")).await;
     assert_eq!(status.as_u16(), 403);
 }
 
 #[tokio::test]
-async fn row_14_a_link_tells_that_it_dies_with_the_credentials() {
+async fn link_expires_with_the_credentials_that_signed_it() {
     let s3 = TestS3::start().await;
     let end = Utc::now() + TimeDelta::minutes(20);
     let credentials =
@@ -87,14 +89,14 @@ async fn row_14_a_link_tells_that_it_dies_with_the_credentials() {
     let hour = link(&mut server.client, "manifest.json", seconds(3600)).await.unwrap();
     assert!(expiry(&hour) <= end && end - expiry(&hour) < TimeDelta::seconds(2));
     assert_eq!(get(&hour.uri).await.0.as_u16(), 200);
-    // What outlives it is told as it was asked for.
-    let asked = Utc::now();
+    // A shorter lifetime is returned as requested.
+    let start = Utc::now();
     let minute = link(&mut server.client, "manifest.json", seconds(60)).await.unwrap();
-    assert!((expiry(&minute) - asked).num_seconds() <= 60);
+    assert!((expiry(&minute) - start).num_seconds() <= 60);
 }
 
 #[tokio::test]
-async fn a_bundle_on_local_disk_has_no_links() {
+async fn bundle_on_local_disk_has_no_links() {
     let s3 = TestS3::start().await;
     let refusal = Fault::Respond { status: 403, code: "AccessDenied" };
     s3.fail(FaultRule::new(refusal).on(Operation::PutObject));
@@ -105,14 +107,14 @@ async fn a_bundle_on_local_disk_has_no_links() {
         let status = link(&mut server.client, "manifest.json", None).await.unwrap_err();
         expect_status(&status, Code::FailedPrecondition, "STORED_LOCALLY");
         assert!(status.message().contains("DownloadArtifact"), "{}", status.message());
-        // What is not in the bundle is not there before it is stored elsewhere.
+        // A file that is not in the bundle is reported as not found, not as stored locally.
         let status = link(&mut server.client, "documents/none.docx", None).await.unwrap_err();
         expect_status(&status, Code::NotFound, "ARTIFACT_NOT_FOUND");
     }
 }
 
 #[tokio::test]
-async fn bad_wishes_are_refused_with_their_field() {
+async fn invalid_link_request_is_refused_naming_the_field() {
     let s3 = TestS3::start().await;
     let mut server = Host::with_s3(store_of(&s3)).start().await;
     committed(&mut server.client, request(1, "a.docx")).await;
@@ -144,7 +146,7 @@ async fn bad_wishes_are_refused_with_their_field() {
 }
 
 #[tokio::test]
-async fn nobody_is_sent_to_what_is_gone_or_damaged() {
+async fn link_to_a_missing_or_damaged_file_is_data_loss() {
     let s3 = TestS3::start().await;
     let mut server = Host::with_s3(store_of(&s3)).start().await;
     let export = committed(&mut server.client, request(1, "a.docx")).await;

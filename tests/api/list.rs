@@ -1,14 +1,12 @@
-//! Lists of exports: newest first, page by page, nothing twice and nothing left out.
+//! Lists of exports: newest first, in pages, each export exactly once.
 
 use std::{fs, path::Path};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
-use tara_export::{
-    bundle::{AcceptedTime, FolderBase, FolderName},
-    catalog::layout,
-    proto::{Export, ListExportsRequest, ListExportsResponse, export::State},
-};
+use tara_export_bundle::{AcceptedTime, FolderBase, FolderName};
+use tara_export_catalog::layout;
+use tara_export_client::proto::{Export, ListExportsRequest, ListExportsResponse, export::State};
 use tonic::Status;
 
 use crate::{
@@ -33,7 +31,7 @@ async fn page(
     Ok(within("the page", client.list_exports(request)).await?.into_inner())
 }
 
-/// All exports, page by page.
+/// All exports of all pages.
 async fn pages(client: &mut Client, page_size: i32, filter: &str) -> Vec<Export> {
     let (mut exports, mut token) = (Vec::new(), String::new());
     loop {
@@ -51,13 +49,13 @@ fn names(exports: &[Export]) -> Vec<String> {
     exports.iter().map(|export| export.name.clone()).collect()
 }
 
-/// Numbered exports, the newest first.
+/// The names of the exports with these numbers, newest first.
 fn newest_first(numbers: impl DoubleEndedIterator<Item = u32>) -> Vec<String> {
     numbers.rev().map(name).collect()
 }
 
-/// Writes a bundle's manifest and index entry as the service does, which is all that lists read.
-fn craft(data_dir: &Path, number: u32, time: DateTime<Utc>, document_name: &str) {
+/// Writes a bundle's manifest and index entry, which are all that lists read.
+fn write_bundle(data_dir: &Path, number: u32, time: DateTime<Utc>, document_name: &str) {
     let time = AcceptedTime::new(time);
     let folder = FolderName::new(&FolderBase::new(&time, document_name), number);
     let manifest = json!({
@@ -89,7 +87,7 @@ fn start() -> DateTime<Utc> {
 }
 
 #[tokio::test]
-async fn the_newest_export_comes_first() {
+async fn newest_export_is_listed_first() {
     let host = Host::new();
     let mut server = host.start().await;
     let mut exports = Vec::new();
@@ -100,20 +98,20 @@ async fn the_newest_export_comes_first() {
     let listed = page(&mut server.client, 0, "", "").await.unwrap();
     assert_eq!(listed.next_page_token, "");
     exports.reverse();
-    for (listed, told) in listed.exports.iter().zip(&mut exports) {
-        // Lists leave the artifacts out; the time is the disk's.
-        told.artifacts.clear();
-        told.committed_time = listed.committed_time;
+    for (listed, expected) in listed.exports.iter().zip(&mut exports) {
+        // Lists omit the artifacts; the commit time comes from the disk.
+        expected.artifacts.clear();
+        expected.committed_time = listed.committed_time;
     }
     assert_eq!(listed.exports, exports);
 }
 
 #[tokio::test]
-async fn paging_sees_each_export_once_and_in_order() {
+async fn paging_returns_each_export_once_in_order() {
     let host = Host::new();
     for number in 1..=20 {
         let time = start() + TimeDelta::seconds(number.into());
-        craft(&host.data_dir(), number, time, "report.docx");
+        write_bundle(&host.data_dir(), number, time, "report.docx");
     }
     let mut server = host.start().await;
     for page_size in [1, 3, 7, 20, 21, 1000, i32::MAX] {
@@ -125,10 +123,15 @@ async fn paging_sees_each_export_once_and_in_order() {
 }
 
 #[tokio::test]
-async fn without_a_page_size_a_page_has_fifty() {
+async fn default_page_size_is_fifty() {
     let host = Host::new();
     for number in 1..=51 {
-        craft(&host.data_dir(), number, start() + TimeDelta::seconds(number.into()), "a.docx");
+        write_bundle(
+            &host.data_dir(),
+            number,
+            start() + TimeDelta::seconds(number.into()),
+            "a.docx",
+        );
     }
     let mut server = host.start().await;
     let first = page(&mut server.client, 0, "", "").await.unwrap();
@@ -138,14 +141,14 @@ async fn without_a_page_size_a_page_has_fifty() {
 }
 
 #[tokio::test]
-async fn exports_of_one_microsecond_are_all_seen() {
+async fn exports_of_one_microsecond_are_all_listed() {
     let host = Host::new();
-    // Ids and folders are ordered against each other.
+    // Ids and folders sort in opposite orders.
     for number in [9, 5, 7, 3, 1, 8, 2] {
-        craft(&host.data_dir(), number, start(), &format!("{}.docx", 10 - number));
+        write_bundle(&host.data_dir(), number, start(), &format!("{}.docx", 10 - number));
     }
-    craft(&host.data_dir(), 4, start() + TimeDelta::seconds(1), "new.docx");
-    craft(&host.data_dir(), 6, start() - TimeDelta::seconds(1), "old.docx");
+    write_bundle(&host.data_dir(), 4, start() + TimeDelta::seconds(1), "new.docx");
+    write_bundle(&host.data_dir(), 6, start() - TimeDelta::seconds(1), "old.docx");
     let mut server = host.start().await;
     let expected = [4, 1, 2, 3, 5, 7, 8, 9, 6].map(name);
     for page_size in [1, 2, 3, 5, 100] {
@@ -155,7 +158,7 @@ async fn exports_of_one_microsecond_are_all_seen() {
 }
 
 #[tokio::test]
-async fn exports_that_come_while_one_pages_move_nothing() {
+async fn new_exports_during_paging_do_not_shift_pages() {
     let host = Host::new();
     let mut server = host.start().await;
     for number in 1..=5 {
@@ -163,11 +166,11 @@ async fn exports_that_come_while_one_pages_move_nothing() {
         host.clock.advance(TimeDelta::seconds(1));
     }
     let (mut seen, mut token) = (Vec::new(), String::new());
-    for newcomer in 6..=10 {
+    for number in 6..=10 {
         let page = page(&mut server.client, 1, &token, "").await.unwrap();
         seen.extend(names(&page.exports));
         token = page.next_page_token;
-        committed(&mut server.client, request(newcomer, "report.docx")).await;
+        committed(&mut server.client, request(number, "report.docx")).await;
         host.clock.advance(TimeDelta::seconds(1));
     }
     assert_eq!((seen, token.as_str()), (newest_first(1..=5), ""));
@@ -176,11 +179,11 @@ async fn exports_that_come_while_one_pages_move_nothing() {
 }
 
 #[tokio::test]
-async fn an_entry_that_leads_nowhere_is_passed_over() {
+async fn index_entry_without_a_manifest_is_skipped() {
     let host = Host::new();
     for number in 1..=9 {
         let time = start() + TimeDelta::seconds(number.into());
-        craft(&host.data_dir(), number, time, "report.docx");
+        write_bundle(&host.data_dir(), number, time, "report.docx");
         let folder =
             FolderName::new(&FolderBase::new(&AcceptedTime::new(time), "report.docx"), number);
         if number % 3 != 0 {
@@ -188,7 +191,7 @@ async fn an_entry_that_leads_nowhere_is_passed_over() {
             fs::remove_dir_all(host.folder(folder.as_str())).unwrap();
         }
     }
-    // An export that passed this folder by, and a file of somebody.
+    // An entry of an export that did not use this folder, and a foreign file.
     let folder = FolderName::new(
         &FolderBase::new(&AcceptedTime::new(start() + TimeDelta::seconds(9)), "report.docx"),
         9,
@@ -204,14 +207,14 @@ async fn an_entry_that_leads_nowhere_is_passed_over() {
 }
 
 #[tokio::test]
-async fn a_page_ends_before_the_message_grows_too_large_for_clients() {
+async fn page_ends_before_the_message_exceeds_the_client_limit() {
     let host = Host::new();
-    // Together some 12 MiB; a client takes 4 MiB.
+    // About 12 MiB in total; a client accepts 4 MiB.
     let mut long = vec!["字".repeat(680); 1];
     long.push(format!("{}\"\\", "x".repeat(2046)));
     for number in 1..=1000 {
         let time = start() + TimeDelta::seconds(number.into());
-        craft(&host.data_dir(), number, time, &long[number as usize % 2].repeat(3));
+        write_bundle(&host.data_dir(), number, time, &long[number as usize % 2].repeat(3));
     }
     let mut server = host.start().await;
     let first = page(&mut server.client, 1000, "", "").await.unwrap();
@@ -222,7 +225,7 @@ async fn a_page_ends_before_the_message_grows_too_large_for_clients() {
 }
 
 #[tokio::test]
-async fn running_exports_are_listed_and_become_committed_ones() {
+async fn running_export_is_listed_and_becomes_committed() {
     let s3 = FakeS3::new(Mode::Works);
     let host = Host::with_s3(s3.clone()).flags(&["--s3-retry-budget=10m"]);
     let mut server = host.start().await;
@@ -260,9 +263,9 @@ async fn failed_exports_are_listed_with_their_reason() {
 }
 
 #[tokio::test]
-async fn bundles_of_both_stores_are_one_list() {
+async fn bundles_of_both_stores_are_listed_together() {
     let s3 = FakeS3::new(Mode::Works);
-    // What fell back stays where it is for as long as this test takes.
+    // Bundles that fell back are not synced during this test.
     let flags = ["--s3-retry-budget=300ms", "--s3-outage-pause=5m"];
     let host = Host::with_s3(s3.clone()).flags(&flags);
     let mut server = host.start().await;
@@ -281,17 +284,22 @@ async fn bundles_of_both_stores_are_one_list() {
             assert_eq!(export.state(), state);
         }
     }
-    // Those of the disk can be listed while S3 is down.
+    // Local bundles can be listed while S3 is down.
     s3.set(Mode::Down);
     let local = pages(&mut server.client, 2, "stored_in = DESTINATION_LOCAL").await;
     assert_eq!(names(&local), [6, 4, 2].map(name));
 }
 
 #[tokio::test]
-async fn bad_pages_are_refused_with_their_field() {
+async fn invalid_page_request_is_refused_naming_the_field() {
     let host = Host::new();
     for number in 1..=3 {
-        craft(&host.data_dir(), number, start() + TimeDelta::seconds(number.into()), "a.docx");
+        write_bundle(
+            &host.data_dir(),
+            number,
+            start() + TimeDelta::seconds(number.into()),
+            "a.docx",
+        );
     }
     let mut server = host.start().await;
     let client = &mut server.client;
@@ -306,7 +314,7 @@ async fn bad_pages_are_refused_with_their_field() {
     }
     let status = page(client, 1, &token, "reviewer = r").await.unwrap_err();
     assert!(expect_invalid(&status, "page_token").contains("another filter"));
-    // Another page size is no other filter.
+    // The page size may change between pages.
     let rest = page(client, 5, &token, "").await.unwrap();
     assert_eq!(names(&rest.exports), [2, 1].map(name));
 }

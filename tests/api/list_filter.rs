@@ -1,7 +1,7 @@
-//! What the filter of a list lets through, and what it says of what it can't read.
+//! List filters: what matches, and the errors for invalid filters.
 
 use chrono::TimeDelta;
-use tara_export::proto::{Destination, ListExportsRequest, StartExportRequest};
+use tara_export_client::proto::{Destination, ListExportsRequest, StartExportRequest};
 
 use crate::{
     fake_s3::{FakeS3, Mode},
@@ -11,15 +11,20 @@ use crate::{
     statuses::expect_invalid,
 };
 
-fn named(number: u32, document_name: &str, reviewer: &str, session_id: &str) -> StartExportRequest {
+fn request_with(
+    number: u32,
+    document_name: &str,
+    reviewer: &str,
+    session_id: &str,
+) -> StartExportRequest {
     let mut request = request(number, document_name);
     let review = request.review.as_mut().unwrap();
     (review.reviewer, review.session_id) = (reviewer.to_owned(), session_id.to_owned());
     request
 }
 
-/// Four exports, a minute apart: 1 in S3, 2 fell back, 3 and 4 on disk as they were asked for.
-async fn four() -> (Host, TestServer) {
+/// Four exports, a minute apart: 1 is in S3, 2 fell back, 3 and 4 were requested for the local store.
+async fn four_exports() -> (Host, TestServer) {
     let s3 = FakeS3::new(Mode::Works);
     let host = Host::with_s3(s3.clone()).flags(&["--s3-retry-budget=300ms"]);
     let mut server = host.start().await;
@@ -30,11 +35,11 @@ async fn four() -> (Host, TestServer) {
         committed(&mut server.client, request).await;
         host.clock.advance(TimeDelta::minutes(1));
     };
-    let (s3_asked, local) = (Destination::S3, Destination::Local);
-    export(named(1, "Incident Report.docx", "Ada", "s-1"), Mode::Works, s3_asked).await;
-    export(named(2, "incident.docx", "Grace", "s-2"), Mode::Down, s3_asked).await;
-    export(named(3, "a \"quoted\" \\ name", "Ada", "s-3"), Mode::Works, local).await;
-    export(named(4, "ÜBERSICHT.docx", "", "S-4"), Mode::Works, local).await;
+    let (remote, local) = (Destination::S3, Destination::Local);
+    export(request_with(1, "Incident Report.docx", "Ada", "s-1"), Mode::Works, remote).await;
+    export(request_with(2, "incident.docx", "Grace", "s-2"), Mode::Down, remote).await;
+    export(request_with(3, "a \"quoted\" \\ name", "Ada", "s-3"), Mode::Works, local).await;
+    export(request_with(4, "ÜBERSICHT.docx", "", "S-4"), Mode::Works, local).await;
     (host, server)
 }
 
@@ -48,7 +53,7 @@ async fn numbers(server: &mut TestServer, filter: &str) -> Vec<u32> {
 
 #[tokio::test]
 async fn each_field_is_compared_as_documented() {
-    let (_host, mut server) = four().await;
+    let (_host, mut server) = four_exports().await;
     for (filter, expected) in [
         ("", &[4, 3, 2, 1][..]),
         ("  ", &[4, 3, 2, 1]),
@@ -76,7 +81,7 @@ async fn each_field_is_compared_as_documented() {
         ("session_id = s-1", &[1]),
         ("session_id:s-", &[4, 3, 2, 1]),
         ("session_id != S-4", &[3, 2, 1]),
-        // Words.
+        // Enums.
         ("state = STATE_COMMITTED", &[4, 3, 1]),
         ("state != STATE_COMMITTED", &[2]),
         ("state = STATE_FELL_BACK", &[2]),
@@ -88,18 +93,18 @@ async fn each_field_is_compared_as_documented() {
         ("stored_in = DESTINATION_LOCAL", &[4, 3, 2]),
         ("stored_in != DESTINATION_LOCAL", &[1]),
         ("stored_in = DESTINATION_S3", &[1]),
-        // Together.
+        // Conjunctions.
         ("reviewer = Ada AND stored_in = DESTINATION_S3", &[1]),
         ("document_name:incident AND accepted_time >= \"2026-11-22T18:38:00Z\"", &[2]),
         ("reviewer = Ada AND reviewer = Grace", &[]),
     ] {
-        // S3 is there again, and a filter decides which stores are asked.
+        // S3 works again, and the filter decides which stores are read.
         assert_eq!(numbers(&mut server, filter).await, expected, "{filter}");
     }
 }
 
 #[tokio::test]
-async fn what_can_not_be_read_is_told_with_its_place() {
+async fn invalid_filter_is_refused_with_position_and_reason() {
     let host = Host::new();
     let mut server = host.start().await;
     let long = format!("document_name = \"{}\"", "x".repeat(1024));
@@ -135,7 +140,7 @@ async fn what_can_not_be_read_is_told_with_its_place() {
 }
 
 #[tokio::test]
-async fn what_is_said_of_the_strangest_filter_reaches_the_client() {
+async fn error_for_a_filter_of_unusual_characters_reaches_the_client() {
     let host = Host::new();
     let mut server = host.start().await;
     for character in ['\u{1}', '\u{7f}', '"', '%', '字', '\u{e000}', '\u{10FFFF}'] {

@@ -1,7 +1,9 @@
-//! The API as its callers meet it: a real server on a real port, over TCP.
+//! Tests of the API: a real server, called over TCP.
 //!
-//! Tests decide time, ids and what S3 does. None waits for time to pass: each waits for the thing
-//! it wants to see.
+//! A test belongs here if it needs no separate process and no random failures: behaviour of the API with both stores,
+//! adoption, authentication. Most tests use the fake S3 store or the S3 server in memory.
+//!
+//! Tests control time, ids and the behaviour of S3. They wait for conditions, never for time to pass.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -9,36 +11,52 @@
 mod harness;
 use harness::{bundles, following, raw, requests, statuses};
 
+mod browser;
 mod fake_s3;
 mod reading;
+mod store_journal;
 
 mod admission;
-mod again;
+mod adopt;
+mod arbitrary_json;
+mod archive;
 mod bad_input;
 mod cached;
+mod changed_store;
+mod cleanup;
+mod clock_jumps;
 mod damage;
+mod derived_ids;
+mod downgrade;
 mod export;
+mod idempotency;
 mod journal;
-mod kept_elsewhere;
 mod limits;
 mod links;
 mod list;
 mod list_filter;
 mod list_scale;
+mod lost_records;
 mod multipart;
 mod outage;
 mod parts_memory;
 mod reads;
-mod references;
+mod retention;
 mod s3;
 mod s3_round_trips;
+mod s3_sources;
+mod security;
 mod server;
 mod takeover;
-mod tidying;
-mod unchanged;
+mod takeover_cost;
+mod takeover_ended;
+mod transfers;
+mod unreadable;
 #[cfg(feature = "next-format")]
 mod upgrade;
 mod uploads;
+mod uploads_attempts;
+mod uploads_damaged;
 mod uploads_on_disk;
 mod uploads_refused;
 mod watch;

@@ -1,7 +1,7 @@
-//! S3 does not take the bundle: what the caller is told, and where the bundle is.
+//! Outages of S3: what the caller receives, and where the bundle is stored.
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-use tara_export::proto::{
+use tara_export_client::proto::{
     Destination, Export, GetExportRequest, ListExportsRequest, export::State, export_event::Event,
 };
 use tonic::Code;
@@ -10,21 +10,15 @@ use crate::{
     bundles,
     fake_s3::{ClosedPort, FakeS3, Mode, SilentServer},
     following::{Followed, committed, export, follow, next_where, refused},
-    harness::{Client, Host, within},
+    harness::{Host, waiting::read, within},
     requests::{id, name, request, s3_or_nothing},
     statuses::expect_status,
 };
 
-/// No files.
-const NOTHING: [&str; 0] = [];
+const NO_FILES: [&str; 0] = [];
 
-async fn read(client: &mut Client, name: &str) -> Export {
-    let request = GetExportRequest { name: name.to_owned() };
-    client.get_export(request).await.unwrap().into_inner().export.unwrap()
-}
-
-/// The reason of the one `fell_back`.
-fn fell_back(followed: &Followed) -> String {
+/// The reason of the only `fell_back` event.
+fn fallback_reason(followed: &Followed) -> String {
     let reasons: Vec<&String> = followed
         .events
         .iter()
@@ -46,11 +40,11 @@ fn assert_local(host: &Host, export: &Export) {
     assert_eq!(export.requested_destination(), Destination::S3);
     let folder = host.folder(&export.folder_name);
     assert_eq!(export.location, format!("{}/", folder.display()));
-    bundles::whole(&folder);
+    bundles::verify(&folder);
 }
 
 #[tokio::test]
-async fn what_s3_can_not_take_goes_to_the_local_store_and_the_caller_is_told() {
+async fn unavailable_s3_falls_back_to_disk_with_an_event() {
     let port = ClosedPort::new();
     let host = Host::with_s3(port.store()).flags(&["--s3-retry-budget=300ms"]);
     let mut server = host.start().await;
@@ -58,7 +52,7 @@ async fn what_s3_can_not_take_goes_to_the_local_store_and_the_caller_is_told() {
     let kinds = followed.kinds();
     assert_eq!(kinds[0], "accepted");
     assert_eq!(kinds[1], "fell_back");
-    assert_eq!(fell_back(&followed), "STORE_UNAVAILABLE");
+    assert_eq!(fallback_reason(&followed), "STORE_UNAVAILABLE");
     let export = followed.completed();
     assert_eq!(export.state_reason, "STORE_UNAVAILABLE");
     assert_local(&host, &export);
@@ -68,7 +62,7 @@ async fn what_s3_can_not_take_goes_to_the_local_store_and_the_caller_is_told() {
 }
 
 #[tokio::test]
-async fn a_bundle_that_fell_back_is_found_again_by_its_request() {
+async fn repeated_request_finds_the_fallback() {
     let port = ClosedPort::new();
     let host = Host::with_s3(port.store()).flags(&["--s3-retry-budget=300ms"]);
     let mut server = host.start().await;
@@ -82,7 +76,7 @@ async fn a_bundle_that_fell_back_is_found_again_by_its_request() {
     assert_eq!(later.kinds(), ["accepted", "completed"]);
     assert_local(&host, &later.completed());
     assert_eq!(later.completed().folder_name, first.completed().folder_name);
-    // Why it is not in S3 yet may be told by now.
+    // The reason why it is not in S3 yet may have been updated.
     let mut read = read(&mut server.client, &name(1)).await;
     read.state_reason = later.completed().state_reason;
     assert_eq!(later.completed(), read);
@@ -94,7 +88,7 @@ async fn a_bundle_that_fell_back_is_found_again_by_its_request() {
 }
 
 #[tokio::test]
-async fn when_s3_is_back_new_exports_go_there_and_the_old_one_makes_no_second_bundle() {
+async fn exports_use_s3_again_after_an_outage_without_duplicates() {
     let s3 = FakeS3::new(Mode::Down);
     let host = Host::with_s3(s3.clone()).flags(&["--s3-retry-budget=300ms"]);
     let mut server = host.start().await;
@@ -110,18 +104,18 @@ async fn when_s3_is_back_new_exports_go_there_and_the_old_one_makes_no_second_bu
     assert_eq!(export.state(), State::Committed);
     assert_eq!(export.stored_in(), Destination::S3);
     assert_eq!(export.location, format!("s3://bucket/tara/{}/", export.folder_name));
-    bundles::whole(&s3.root().join(&export.folder_name));
+    bundles::verify(&s3.root().join(&export.folder_name));
     let in_s3 = async {
         while read(&mut server.client, &name(1)).await.state() != State::Committed {
             tokio::task::yield_now().await;
         }
     };
-    within("the old one in S3", in_s3).await;
+    within("the first bundle to be synced", in_s3).await;
     assert_eq!(bundles::folders(s3.root()).len(), 2);
 }
 
 #[tokio::test]
-async fn a_short_failure_is_outlived_and_told() {
+async fn short_failure_is_retried_with_an_event() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
     let host = Host::with_s3(s3.clone()).flags(&["--s3-retry-budget=10m"]);
     let mut server = host.start().await;
@@ -133,16 +127,16 @@ async fn a_short_failure_is_outlived_and_told() {
     let event = next_where(&mut stream, retrying).await;
     let Some(Event::ArtifactRetrying(update)) = event.event else { unreachable!() };
     assert_eq!((update.attempt, update.bytes_done), (2, 0));
-    assert!(update.reason.contains("the test says that S3 is down"), "{}", update.reason);
+    assert!(update.reason.contains("S3 is down in this test"), "{}", update.reason);
     s3.set(Mode::Works);
     let export = follow(stream).await.completed();
     assert_eq!((export.state(), export.stored_in()), (State::Committed, Destination::S3));
-    bundles::whole(&s3.root().join(&export.folder_name));
+    bundles::verify(&s3.root().join(&export.folder_name));
     assert_eq!(bundles::folders(&host.data_dir()), [""; 0]);
 }
 
 #[tokio::test]
-async fn an_outage_in_mid_bundle_starts_the_whole_bundle_anew_on_disk() {
+async fn outage_during_a_bundle_restarts_it_on_disk() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
     let host = Host::with_s3(s3.clone()).flags(&["--s3-retry-budget=1s"]);
     let mut server = host.start().await;
@@ -152,26 +146,26 @@ async fn an_outage_in_mid_bundle_starts_the_whole_bundle_anew_on_disk() {
     s3.set(Mode::Down);
     let followed = follow(stream).await;
     let kinds = followed.kinds();
-    let turn = kinds.iter().position(|kind| kind == "fell_back").unwrap();
-    assert!(kinds[..turn].iter().any(|kind| kind.starts_with("started")), "{kinds:?}");
-    assert!(!kinds[..turn].iter().any(|kind| kind.starts_with("stored")), "{kinds:?}");
-    assert_eq!(fell_back(&followed), "STORE_UNAVAILABLE");
+    let fallback_at = kinds.iter().position(|kind| kind == "fell_back").unwrap();
+    assert!(kinds[..fallback_at].iter().any(|kind| kind.starts_with("started")), "{kinds:?}");
+    assert!(!kinds[..fallback_at].iter().any(|kind| kind.starts_with("stored")), "{kinds:?}");
+    assert_eq!(fallback_reason(&followed), "STORE_UNAVAILABLE");
     assert_local(&host, &followed.completed());
     assert!(!s3.root().join(&followed.completed().folder_name).join("manifest.json").exists());
 }
 
 #[tokio::test]
-async fn without_fallback_an_outage_fails_and_leaves_nothing() {
+async fn outage_without_fallback_fails_and_leaves_nothing() {
     let port = ClosedPort::new();
     let host = Host::with_s3(port.store()).flags(&["--s3-retry-budget=300ms"]);
     let mut server = host.start().await;
     let status = refused(&mut server.client, s3_or_nothing(1, "incident report.docx")).await;
     expect_status(&status, Code::Unavailable, "STORE_UNAVAILABLE");
-    assert_eq!(host.files(), NOTHING);
+    assert_eq!(host.files(), NO_FILES);
 }
 
 #[tokio::test]
-async fn while_s3_is_away_the_local_bundles_can_be_listed() {
+async fn local_bundles_can_be_listed_during_an_outage() {
     let port = ClosedPort::new();
     let host = Host::with_s3(port.store()).flags(&["--s3-retry-budget=300ms"]);
     let mut server = host.start().await;
@@ -181,13 +175,13 @@ async fn while_s3_is_away_the_local_bundles_can_be_listed() {
     expect_status(&status, Code::Unavailable, "STORE_UNAVAILABLE");
     let filter = "stored_in = DESTINATION_LOCAL";
     assert!(status.message().contains(filter), "{}", status.message());
-    let here = ListExportsRequest { filter: filter.to_owned(), ..Default::default() };
-    let page = server.client.list_exports(here).await.unwrap().into_inner();
+    let local = ListExportsRequest { filter: filter.to_owned(), ..Default::default() };
+    let page = server.client.list_exports(local).await.unwrap().into_inner();
     assert_eq!(page.exports[0].name, name(1));
 }
 
 #[tokio::test]
-async fn an_id_that_was_refused_is_free() {
+async fn refused_id_can_be_used_again() {
     let s3 = FakeS3::new(Mode::Down);
     let flags = ["--s3-retry-budget=300ms", "--s3-outage-pause=0ms"];
     let host = Host::with_s3(s3.clone()).flags(&flags);
@@ -198,13 +192,13 @@ async fn an_id_that_was_refused_is_free() {
     expect_status(&status, Code::NotFound, "EXPORT_NOT_FOUND");
     let page = server.client.list_exports(ListExportsRequest::default()).await.unwrap();
     assert!(page.into_inner().exports.is_empty());
-    // For the same content and for other content alike.
+    // The id is free for other content, too.
     let export = committed(&mut server.client, s3_or_nothing(1, "another.docx")).await;
     assert_eq!(export.state(), State::Committed);
 }
 
 #[tokio::test]
-async fn without_fallback_a_late_failure_is_an_event_and_the_ids_answer_from_then_on() {
+async fn late_failure_without_fallback_is_an_event_and_is_remembered() {
     let silent = SilentServer::start().await;
     let flags = ["--accept-timeout=10ms", "--s3-retry-budget=300ms"];
     let host = Host::with_s3(silent.store()).flags(&flags);
@@ -212,7 +206,7 @@ async fn without_fallback_a_late_failure_is_an_event_and_the_ids_answer_from_the
     let followed = export(&mut server.client, s3_or_nothing(1, "incident report.docx")).await;
     assert_eq!(followed.kinds(), ["accepted", "failed"]);
     let (failed, status) = followed.failed();
-    assert_eq!((failed.reason.as_str(), failed.kept_as.as_str()), ("STORE_UNAVAILABLE", ""));
+    assert_eq!((failed.reason.as_str(), failed.stored_under.as_str()), ("STORE_UNAVAILABLE", ""));
     expect_status(&status, Code::Unavailable, "STORE_UNAVAILABLE");
     assert_eq!(host.files(), [format!(".tara-export/failed/{}.json", id(1))]);
     let export = read(&mut server.client, &name(1)).await;
@@ -230,15 +224,15 @@ async fn without_fallback_a_late_failure_is_an_event_and_the_ids_answer_from_the
 }
 
 #[tokio::test]
-async fn content_accepted_in_an_outage_under_a_used_id_is_kept_under_another() {
+async fn content_accepted_under_a_used_id_is_stored_under_a_derived_id() {
     let s3 = FakeS3::new(Mode::Works);
-    let there = Host::with_s3(s3.clone());
-    let first = committed(&mut there.start().await.client, request(1, "first.docx")).await;
+    let owner = Host::with_s3(s3.clone());
+    let first = committed(&mut owner.start().await.client, request(1, "first.docx")).await;
 
     s3.set(Mode::HoldsAll);
     let flags = ["--accept-timeout=10ms", "--s3-retry-budget=10m"];
-    let here = Host::with_s3(s3.clone()).flags(&flags);
-    let mut server = here.start().await;
+    let replica = Host::with_s3(s3.clone()).flags(&flags);
+    let mut server = replica.start().await;
     let start = server.client.start_export(request(1, "second.docx"));
     let stream = within("accepted without the store", start).await.unwrap().into_inner();
     s3.set(Mode::Works);
@@ -246,18 +240,18 @@ async fn content_accepted_in_an_outage_under_a_used_id_is_kept_under_another() {
     let (failed, status) = followed.failed();
     assert_eq!(failed.reason, "REQUEST_ID_REUSED");
     expect_status(&status, Code::AlreadyExists, "REQUEST_ID_REUSED");
-    let kept = read(&mut server.client, &failed.kept_as).await;
-    assert_eq!((kept.state(), kept.document_name.as_str()), (State::Committed, "second.docx"));
-    for folder in [&first.folder_name, &kept.folder_name] {
-        bundles::whole(&s3.root().join(folder));
+    let stored = read(&mut server.client, &failed.stored_under).await;
+    assert_eq!((stored.state(), stored.document_name.as_str()), (State::Committed, "second.docx"));
+    for folder in [&first.folder_name, &stored.folder_name] {
+        bundles::verify(&s3.root().join(folder));
     }
-    // Sent to a server that sees S3, the same content is refused as ever.
-    let status = refused(&mut there.start().await.client, request(1, "second.docx")).await;
+    // A server that can read S3 still refuses the same content.
+    let status = refused(&mut owner.start().await.client, request(1, "second.docx")).await;
     expect_status(&status, Code::AlreadyExists, "REQUEST_ID_REUSED");
 }
 
 #[tokio::test]
-async fn without_a_bucket_s3_is_refused() {
+async fn s3_destination_without_a_bucket_is_refused() {
     let host = Host::new();
     let mut server = host.start().await;
     let status = refused(&mut server.client, s3_or_nothing(1, "incident report.docx")).await;
@@ -266,20 +260,20 @@ async fn without_a_bucket_s3_is_refused() {
 }
 
 #[tokio::test]
-async fn a_local_store_that_can_not_be_written_refuses_and_recovers() {
+async fn unwritable_local_store_refuses_exports_and_recovers() {
     let host = Host::new();
     let mut server = host.start().await;
-    std::fs::write(host.data_dir(), "in the way").unwrap();
+    std::fs::write(host.data_dir(), "a conflicting file").unwrap();
     let status = refused(&mut server.client, request(1, "incident report.docx")).await;
     expect_status(&status, Code::ResourceExhausted, "LOCAL_STORE_FULL");
     assert!(status.message().contains(host.data_dir().to_str().unwrap()), "{}", status.message());
-    // Reads go on.
+    // Reads still work.
     let page = server.client.list_exports(ListExportsRequest::default()).await.unwrap();
     assert!(page.into_inner().exports.is_empty());
 
     std::fs::remove_file(host.data_dir()).unwrap();
     let export = committed(&mut server.client, request(1, "incident report.docx")).await;
-    bundles::whole(&host.folder(&export.folder_name));
+    bundles::verify(&host.folder(&export.folder_name));
 }
 
 #[tokio::test]
@@ -305,9 +299,9 @@ async fn fallbacks_are_counted_with_their_reason() {
         .collect();
     for (name, labels) in [
         ("tara_export_fallbacks_total", "reason=STORE_UNAVAILABLE"),
-        ("tara_export_exports_total", "outcome=fell_back,asked=s3,got=local"),
+        ("tara_export_exports_total", "outcome=fell_back,requested=s3,stored_in=local"),
     ] {
-        let wanted = (name.to_owned(), labels.to_owned(), 1);
-        assert!(counted.contains(&wanted), "{wanted:?} is not among {counted:?}");
+        let expected = (name.to_owned(), labels.to_owned(), 1);
+        assert!(counted.contains(&expected), "{expected:?} is not among {counted:?}");
     }
 }

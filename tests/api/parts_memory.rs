@@ -1,13 +1,13 @@
-//! Parts of large documents take no more memory than they may.
+//! The memory limit of parts of large documents.
 
 use std::{fs, sync::Arc, time::Duration};
 
-use tara_export::{
-    digest::ContentChecksums,
-    limits::Pool,
-    store::{ObjectKey, PutOutcome},
-    transfer::{ContentSource, LargeContent, PART_BYTES, RetryBudget, TransferLimits, Transfers},
+use tara_export::transfer::{
+    ContentSource, LargeContent, PART_BYTES, RetryBudget, TransferLimits, Transfers,
 };
+use tara_export_digest::ContentChecksums;
+use tara_export_limits::Pool;
+use tara_export_store::{ObjectKey, PutOutcome};
 use tara_export_test_support::{Fault, FaultRule, Operation, TestS3};
 
 use crate::harness::{
@@ -16,10 +16,10 @@ use crate::harness::{
     uploads::{PART, bytes},
 };
 
-/// As many parts may be sent side by side as may be in memory: while that many are on their way, their
-/// memory is taken, and it is given back with the last.
+/// As many parts may be in flight as fit in memory. All part memory is reserved while they are, and released with the
+/// last.
 #[tokio::test]
-async fn a_part_s_memory_is_taken_until_the_part_is_stored() {
+async fn part_memory_is_reserved_until_the_part_is_stored() {
     const PARTS: usize = 2;
     let s3 = TestS3::start().await;
     let store = store_of(&s3);

@@ -1,7 +1,7 @@
 //! Reading bundles back through the API.
 
 use bytes::Bytes;
-use tara_export::proto::{
+use tara_export_client::proto::{
     Artifact, BundleArchive, DownloadArtifactRequest, DownloadBundleRequest, GetReportRequest,
     GetReportResponse, download_artifact_response, download_bundle_response,
     get_report_request::View,
@@ -19,7 +19,7 @@ pub(crate) async fn report(
     Ok(within("the report", client.get_report(request)).await?.into_inner())
 }
 
-/// A file from an offset on, with its description; the bytes before an error are lost.
+/// Downloads a file from an offset. Returns its description and content; bytes before an error are discarded.
 pub(crate) async fn artifact(
     client: &mut Client,
     name: &str,
@@ -43,7 +43,7 @@ pub(crate) async fn artifact(
     Ok((description.expect("a description"), content))
 }
 
-/// A bundle's ZIP file with its description.
+/// Downloads a bundle as a ZIP file. Returns its description and content; an error includes the bytes before it.
 pub(crate) async fn archive(
     client: &mut Client,
     name: &str,
@@ -51,8 +51,8 @@ pub(crate) async fn archive(
     use download_bundle_response::Part;
 
     let request = DownloadBundleRequest { name: name.to_owned() };
-    let answer = within("the archive", client.download_bundle(request)).await;
-    let mut stream = answer.map_err(|status| (status, Vec::new()))?.into_inner();
+    let response = within("the archive", client.download_bundle(request)).await;
+    let mut stream = response.map_err(|status| (status, Vec::new()))?.into_inner();
     let (mut description, mut content) = (None, Vec::new());
     loop {
         match within("the next piece", stream.message()).await {

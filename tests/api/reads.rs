@@ -1,8 +1,8 @@
-//! An auditor reads: exports, reports, files, archives.
+//! Reads of exports, reports, files and archives.
 
 use std::io::{Cursor, Read as _};
 
-use tara_export::proto::{
+use tara_export_client::proto::{
     DownloadBundleRequest, GetExportRequest, Report, StartExportRequest, document::Kind,
     get_report_request::View, get_report_response,
 };
@@ -18,7 +18,7 @@ use crate::{
     statuses::{expect_invalid, expect_status},
 };
 
-/// A review whose report has something in every part.
+/// A request whose report has content in every section.
 fn rich_request() -> StartExportRequest {
     let mut request = request(1, "incident report.docx");
     let review = request.review.as_mut().unwrap();
@@ -32,7 +32,7 @@ fn rich_request() -> StartExportRequest {
 }
 
 #[tokio::test]
-async fn the_report_comes_in_three_views_of_one_content() {
+async fn report_has_three_views_of_the_same_content() {
     let host = Host::new();
     let mut server = host.start().await;
     let export = committed(&mut server.client, rich_request()).await;
@@ -53,12 +53,12 @@ async fn the_report_comes_in_three_views_of_one_content() {
     assert_eq!(text.as_bytes(), files["readable_report.txt"]);
 
     for view in [View::Structured, View::Unspecified] {
-        let answer = report(&mut server.client, &name(1), view).await.unwrap();
-        assert_eq!(answer.sha256, sha256("comprehensive_report.json"));
-        let Some(get_report_response::Report::Structured(message)) = answer.report else {
-            panic!("{answer:?}")
+        let response = report(&mut server.client, &name(1), view).await.unwrap();
+        assert_eq!(response.sha256, sha256("comprehensive_report.json"));
+        let Some(get_report_response::Report::Structured(message)) = response.report else {
+            panic!("{response:?}")
         };
-        // Compared as text, which keeps the order of the maps too.
+        // Compared as JSON.
         let read: serde_json::Value = serde_json::from_slice(&json).unwrap();
         assert_eq!(as_json(&message), read);
         let names: Vec<&str> =
@@ -70,7 +70,7 @@ async fn the_report_comes_in_three_views_of_one_content() {
     }
 }
 
-/// The message in the form of the file.
+/// The message as JSON, in the form of the file.
 fn as_json(report: &Report) -> serde_json::Value {
     use serde_json::{Map, Value, json};
 
@@ -78,7 +78,7 @@ fn as_json(report: &Report) -> serde_json::Value {
     let statistics = report.summary_statistics.unwrap();
     let activity = report.activity_summary.unwrap();
     let performance = report.performance_metrics.unwrap();
-    let counts = |counts: &[tara_export::proto::NamedCount]| -> Map<String, Value> {
+    let counts = |counts: &[tara_export_client::proto::NamedCount]| -> Map<String, Value> {
         counts.iter().map(|count| (count.name.clone(), json!(count.count))).collect()
     };
     let sections: Map<String, Value> = report
@@ -127,7 +127,7 @@ fn as_json(report: &Report) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn every_file_can_be_downloaded_whole() {
+async fn every_file_can_be_downloaded() {
     let host = Host::new();
     let mut server = host.start().await;
     let mut request = request(1, "incident report.docx");
@@ -150,7 +150,7 @@ async fn every_file_can_be_downloaded_whole() {
 }
 
 #[tokio::test]
-async fn a_download_goes_on_from_an_offset() {
+async fn download_resumes_from_an_offset() {
     let host = Host::new();
     let mut server = host.start().await;
     let mut request = request(1, "incident report.docx");
@@ -163,7 +163,7 @@ async fn a_download_goes_on_from_an_offset() {
         let (described, rest) =
             artifact(&mut server.client, &name(1), path, offset as i64).await.unwrap();
         assert!(rest == content[offset..], "from {offset}");
-        assert_eq!(described.size_bytes as usize, size, "the whole file is described");
+        assert_eq!(described.size_bytes as usize, size, "the description is of the complete file");
     }
     for offset in [-1, size as i64 + 1, i64::MAX] {
         let status = artifact(&mut server.client, &name(1), path, offset).await.unwrap_err();
@@ -173,7 +173,7 @@ async fn a_download_goes_on_from_an_offset() {
 }
 
 #[tokio::test]
-async fn paths_lead_to_files_of_the_bundle_only() {
+async fn only_listed_files_can_be_downloaded() {
     let host = Host::new();
     let mut server = host.start().await;
     let export = committed(&mut server.client, request(1, "incident report.docx")).await;
@@ -190,7 +190,7 @@ async fn paths_lead_to_files_of_the_bundle_only() {
 }
 
 #[tokio::test]
-async fn the_archive_holds_every_file_and_is_always_the_same() {
+async fn archive_has_every_file_and_is_deterministic() {
     let host = Host::new();
     let mut server = host.start().await;
     let mut request = request(1, "日本語 report.docx");
@@ -205,20 +205,20 @@ async fn the_archive_holds_every_file_and_is_always_the_same() {
 
     let files = bundles::files(&host.folder(folder));
     let mut zip = zip::ZipArchive::new(Cursor::new(&bytes)).unwrap();
-    assert_eq!(zip.len(), files.len());
-    for number in 0..zip.len() {
+    assert_eq!(zip.len(), files.len() + 1, "the files and SHA256SUMS");
+    for number in (0..zip.len()).filter(|number| *number != files.len() - 1) {
         let mut entry = zip.by_index(number).unwrap();
         let path = entry.name().unwrap().strip_prefix(&format!("{folder}/")).unwrap().to_owned();
         let mut content = Vec::new();
         entry.read_to_end(&mut content).unwrap();
         assert!(content == files[&path], "{path}");
-        assert_eq!(path == "manifest.json", number == files.len() - 1, "the manifest is last");
+        assert_eq!(path == "manifest.json", number == files.len(), "the manifest is last");
     }
     let (_, again) = archive(&mut server.client, &name(1)).await.unwrap();
     assert!(again == bytes);
 }
 
-/// The answers of every read of one export.
+/// The error of each read method for one export.
 async fn every_read(client: &mut Client, name: &str) -> Vec<Status> {
     let get = GetExportRequest { name: name.to_owned() };
     vec![
@@ -230,7 +230,7 @@ async fn every_read(client: &mut Client, name: &str) -> Vec<Status> {
 }
 
 #[tokio::test]
-async fn unknown_exports_are_not_found() {
+async fn unknown_export_is_not_found() {
     let host = Host::new();
     let mut server = host.start().await;
     for status in every_read(&mut server.client, &name(9)).await {
@@ -239,7 +239,7 @@ async fn unknown_exports_are_not_found() {
 }
 
 #[tokio::test]
-async fn names_of_another_form_are_refused() {
+async fn malformed_names_are_refused() {
     let host = Host::new();
     let mut server = host.start().await;
     let id = "6f1c7a52-3b0e-4c59-9d7e-0b1f2a3c4d5e";
@@ -260,14 +260,14 @@ async fn names_of_another_form_are_refused() {
     }
     let status = server
         .client
-        .get_report(tara_export::proto::GetReportRequest { name: name(1), view: 9 })
+        .get_report(tara_export_client::proto::GetReportRequest { name: name(1), view: 9 })
         .await
         .unwrap_err();
     expect_invalid(&status, "view");
 }
 
 #[tokio::test]
-async fn before_the_commit_there_is_nothing_to_read_but_the_state() {
+async fn only_the_state_can_be_read_before_the_commit() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
     let host = Host::with_s3(s3.clone()).flags(&["--s3-retry-budget=10m"]);
     let mut server = host.start().await;
@@ -284,7 +284,7 @@ async fn before_the_commit_there_is_nothing_to_read_but_the_state() {
     }
     let get = GetExportRequest { name: name(1) };
     let running = client.get_export(get).await.unwrap().into_inner().export.unwrap();
-    assert_eq!(running.state(), tara_export::proto::export::State::Running);
+    assert_eq!(running.state(), tara_export_client::proto::export::State::Running);
     assert_eq!(running.manifest_sha256, "");
     assert!(!running.folder_name.is_empty());
     s3.set(Mode::Works);
@@ -293,7 +293,7 @@ async fn before_the_commit_there_is_nothing_to_read_but_the_state() {
 }
 
 #[tokio::test]
-async fn a_report_too_large_for_one_message_is_downloaded_instead() {
+async fn report_too_large_for_a_message_is_downloaded_as_a_file() {
     let host = Host::new();
     let mut server = host.start().await;
     let mut request = request(1, "incident report.docx");

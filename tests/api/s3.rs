@@ -1,54 +1,24 @@
-//! Exports to S3, through the real client and an S3 server in memory.
+//! Exports to an S3 server in memory through the real client.
 
-use std::collections::BTreeMap;
-
-use tara_export::{
-    bundle::Manifest,
-    digest::Sha256,
-    proto::{Destination, Export, export::State, get_report_request::View},
-};
+use tara_export_client::proto::{Destination, export::State, get_report_request::View};
 use tara_export_test_support::{Fault, FaultRule, Operation, TestS3};
 use tonic::Code;
 
 use crate::{
     bundles,
     following::{committed, export, refused},
-    harness::{Host, START_PREFIX, s3::store_of},
+    harness::{
+        Host, START_PREFIX,
+        in_s3::{assert_in_s3, verified_files},
+        s3::store_of,
+    },
     reading::{archive, artifact, report},
     requests::{id, name, request, s3_or_nothing},
     statuses::expect_status,
 };
 
-/// The files of a bundle in the bucket, checked against its manifest.
-pub(crate) fn whole(s3: &TestS3, export: &Export) -> BTreeMap<String, Vec<u8>> {
-    let prefix = format!("tara/{}/", export.folder_name);
-    let mut files: BTreeMap<String, Vec<u8>> = s3
-        .objects()
-        .into_iter()
-        .filter_map(|(key, object)| {
-            Some((key.strip_prefix(&prefix)?.to_owned(), object.bytes.into()))
-        })
-        .collect();
-    let all = files.clone();
-    let manifest = files.remove("manifest.json").expect("a manifest");
-    assert_eq!(Sha256::of(&manifest).to_string(), export.manifest_sha256);
-    for artifact in Manifest::parse(&manifest).unwrap().artifacts {
-        let bytes = files.remove(artifact.path.as_str()).expect("every listed file is there");
-        assert_eq!(Sha256::of(&bytes), artifact.sha256, "{}", artifact.path);
-    }
-    assert!(files.is_empty(), "not in the manifest: {:?}", files.keys());
-    all
-}
-
-pub(crate) fn assert_in_s3(s3: &TestS3, export: &Export) {
-    assert_eq!((export.state(), export.stored_in()), (State::Committed, Destination::S3));
-    let location = format!("s3://{}/tara/{}/", s3.bucket(), export.folder_name);
-    assert_eq!(export.location, location);
-    whole(s3, export);
-}
-
 #[tokio::test]
-async fn a_bundle_in_s3_is_whole_and_can_be_read_back() {
+async fn bundle_in_s3_is_complete_and_can_be_read() {
     let s3 = TestS3::start().await;
     let host = Host::with_s3(store_of(&s3));
     let mut server = host.start().await;
@@ -57,13 +27,13 @@ async fn a_bundle_in_s3_is_whole_and_can_be_read_back() {
     assert_in_s3(&s3, &export);
     assert_eq!(export.folder_name, format!("{START_PREFIX}incident_report"));
     server.stop().await;
-    // On this disk only the note of where it is.
+    // Only the receipt is on this disk.
     assert_eq!(host.files(), [format!(".tara-export/receipts/{}.json", id(1))]);
     let mut server = host.start().await;
     let kinds = followed.kinds();
     assert_eq!(kinds[kinds.len() - 2..], ["stored manifest.json", "completed"]);
 
-    for (path, content) in whole(&s3, &export) {
+    for (path, content) in verified_files(&s3, &export) {
         let (_, read) = artifact(&mut server.client, &name(1), &path, 0).await.unwrap();
         assert!(read == content, "{path}");
     }
@@ -72,10 +42,10 @@ async fn a_bundle_in_s3_is_whole_and_can_be_read_back() {
 }
 
 #[tokio::test]
-async fn two_replicas_that_get_one_request_make_one_bundle() {
+async fn same_request_at_two_replicas_makes_one_bundle() {
     let s3 = TestS3::start().await;
     let (one, other) = (Host::with_s3(store_of(&s3)), Host::with_s3(store_of(&s3)));
-    // Their clocks differ: one acceptance wins.
+    // Their clocks differ: one acceptance time wins.
     other.clock.advance(chrono::TimeDelta::seconds(5));
     let (mut one, mut other) = (one.start().await, other.start().await);
     let (first, second) = futures::join!(
@@ -90,7 +60,7 @@ async fn two_replicas_that_get_one_request_make_one_bundle() {
 }
 
 #[tokio::test]
-async fn two_replicas_with_one_second_and_name_make_two_bundles() {
+async fn two_replicas_with_the_same_second_and_name_make_two_bundles() {
     let s3 = TestS3::start().await;
     let (one, other) = (Host::with_s3(store_of(&s3)), Host::with_s3(store_of(&s3)));
     let (mut one, mut other) = (one.start().await, other.start().await);
@@ -104,7 +74,7 @@ async fn two_replicas_with_one_second_and_name_make_two_bundles() {
 }
 
 #[tokio::test]
-async fn a_slow_down_and_a_reset_are_outlived() {
+async fn slow_down_and_connection_reset_are_retried() {
     for fault in [Fault::Respond { status: 503, code: "SlowDown" }, Fault::ResetBefore] {
         let s3 = TestS3::start().await;
         s3.fail(FaultRule::new(fault).on(Operation::PutObject).key_ends_with(".docx").times(2));
@@ -117,7 +87,7 @@ async fn a_slow_down_and_a_reset_are_outlived() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_to_any_put_is_no_conflict() {
+async fn lost_response_to_a_put_is_no_conflict() {
     for key in ["/exports/", "/folders/", "/index/", ".docx", "manifest.json"] {
         let s3 = TestS3::start().await;
         let host = Host::with_s3(store_of(&s3));
@@ -132,7 +102,7 @@ async fn a_lost_answer_to_any_put_is_no_conflict() {
 }
 
 #[tokio::test]
-async fn a_refusal_falls_back_at_once_or_fails_with_its_reason() {
+async fn refusal_by_s3_falls_back_at_once_or_fails_with_its_reason() {
     for (status, code, reason) in
         [(403, "AccessDenied", "STORE_DENIED"), (404, "NoSuchBucket", "STORE_MISCONFIGURED")]
     {
@@ -144,14 +114,14 @@ async fn a_refusal_falls_back_at_once_or_fails_with_its_reason() {
         assert_eq!(followed.kinds()[..2], ["accepted", "fell_back"]);
         let export = followed.completed();
         assert_eq!((export.state(), export.stored_in()), (State::FellBack, Destination::Local));
-        bundles::whole(&host.folder(&export.folder_name));
+        bundles::verify(&host.folder(&export.folder_name));
         let status = refused(&mut server.client, s3_or_nothing(2, "incident report.docx")).await;
         expect_status(&status, Code::FailedPrecondition, reason);
     }
 }
 
 #[tokio::test]
-async fn a_server_that_ignores_conditions_gets_no_bundle() {
+async fn s3_that_ignores_conditions_gets_no_bundle() {
     let s3 = TestS3::builder().ignore_conditions().start().await.unwrap();
     let host = Host::with_s3(store_of(&s3));
     let mut server = host.start().await;

@@ -1,8 +1,8 @@
-//! A small bundle is in S3 after three round trips: all requests of one are under way together.
+//! A small bundle is in S3 after three round trips: all requests of one round trip are sent at once.
 
 use std::{collections::BTreeSet, time::Duration};
 
-use tara_export::proto::export::State;
+use tara_export_client::proto::export::State;
 use tara_export_test_support::{Fault, FaultId, FaultRule, Operation, TestS3};
 
 use crate::{
@@ -11,14 +11,14 @@ use crate::{
     requests::{name, request},
 };
 
-/// Waits for this many requests, none of which is answered, so that none can have waited for
-/// another's answer. Then lets them go on, and stops those that follow.
+/// Waits for this many requests while S3 does not respond, so that none of them depends on another's response. Then
+/// releases them and blocks the next ones.
 async fn next_round_trip(
     s3: &TestS3,
     stalled: &mut FaultId,
     count: usize,
 ) -> BTreeSet<(Operation, String)> {
-    let under_way = async {
+    let sent = async {
         loop {
             let requests = s3.requests();
             if requests.len() >= count {
@@ -27,7 +27,7 @@ async fn next_round_trip(
             tokio::task::yield_now().await;
         }
     };
-    let requests = within("the requests of a round trip", under_way).await;
+    let requests = within("the requests of a round trip", sent).await;
     assert!(requests.iter().all(|request| request.finished.is_none()), "{requests:?}");
     s3.reset_requests();
     let next = s3.fail(FaultRule::new(Fault::Stall));
@@ -36,11 +36,11 @@ async fn next_round_trip(
 }
 
 #[tokio::test]
-async fn a_small_bundle_takes_three_round_trips() {
+async fn small_bundle_takes_three_round_trips() {
     let s3 = TestS3::start().await;
     let host = Host::with_s3(store_of(&s3));
     let mut server = host.start().await;
-    // The first export of a server tries the store out.
+    // The first export of a server runs the probe.
     let first = committed(&mut server.client, request(1, "first.docx")).await;
     s3.reset_requests();
 
@@ -74,10 +74,10 @@ async fn a_small_bundle_takes_three_round_trips() {
 }
 
 #[tokio::test]
-async fn the_manifest_is_sent_when_all_else_is_confirmed() {
+async fn manifest_is_sent_after_all_other_puts_are_confirmed() {
     let s3 = TestS3::start().await;
     let mut server = Host::with_s3(store_of(&s3)).start().await;
-    // Long enough for what is sent side by side to be seen so.
+    // Long enough for concurrent requests to overlap.
     s3.latency(Duration::from_millis(50));
     committed(&mut server.client, request(1, "a.docx")).await;
     let puts = s3.requests_of(Operation::PutObject);

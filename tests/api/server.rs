@@ -1,11 +1,10 @@
-//! The server around the API: health, reflection, draining.
+//! Health, reflection and shutdown of the server.
 
 use tara_export::{
-    proto::{
-        GetExportRequest, WatchExportRequest, export::State, export_service_server::SERVICE_NAME,
-    },
+    proto::export_service_server::SERVICE_NAME,
     server::{ACCEPTING, LIVENESS},
 };
+use tara_export_client::proto::{GetExportRequest, WatchExportRequest, export::State};
 use tonic::{Code, Status, Streaming, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
@@ -13,13 +12,13 @@ use tonic_health::pb::{
 };
 
 use crate::{
+    browser::get,
     bundles,
     fake_s3::{FakeS3, Mode},
     following::{committed, follow, next, watch},
     harness::{Client, Host, endpoint, within},
     requests::{name, request},
     statuses::expect_status,
-    web::get,
 };
 
 async fn check(channel: Channel, service: &str) -> Result<ServingStatus, Status> {
@@ -29,7 +28,7 @@ async fn check(channel: Channel, service: &str) -> Result<ServingStatus, Status>
 
 async fn until_not_serving(mut health: Streaming<HealthCheckResponse>) {
     loop {
-        let status = within("a change of health", health.message()).await.unwrap().unwrap();
+        let status = within("a health change", health.message()).await.unwrap().unwrap();
         if status.status() == ServingStatus::NotServing {
             return;
         }
@@ -37,7 +36,7 @@ async fn until_not_serving(mut health: Streaming<HealthCheckResponse>) {
 }
 
 #[tokio::test]
-async fn a_server_that_serves_says_so() {
+async fn running_server_reports_serving() {
     let host = Host::new();
     let server = host.start().await;
     let channel = endpoint(server.address).connect().await.unwrap();
@@ -52,7 +51,7 @@ async fn a_server_that_serves_says_so() {
 }
 
 #[tokio::test]
-async fn a_draining_server_finishes_its_exports_and_takes_no_more() {
+async fn stopping_server_finishes_its_exports_and_accepts_no_more() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
     let flags = ["--s3-retry-budget=10m", "--shutdown-timeout=10m"];
     let host = Host::with_s3(s3.clone()).flags(&flags);
@@ -71,12 +70,12 @@ async fn a_draining_server_finishes_its_exports_and_takes_no_more() {
         assert_eq!(check(channel.clone(), service).await.unwrap(), ServingStatus::NotServing);
     }
     assert_eq!(get(address, "/healthz").await.0, 503);
-    // It makes progress, and is not to be restarted for it.
+    // It makes progress, so it must not be restarted.
     assert_eq!(check(channel.clone(), LIVENESS).await.unwrap(), ServingStatus::Serving);
     assert_eq!(get(address, "/livez").await.0, 200);
     let status = client.start_export(request(2, "incident report.docx")).await.unwrap_err();
     expect_status(&status, Code::Unavailable, "SHUTTING_DOWN");
-    // The running one is told of to its end, and can still be asked for.
+    // The running export is reported to its end and can still be read.
     let get_export = GetExportRequest { name: name(1) };
     let running = client.get_export(get_export).await.unwrap().into_inner().export.unwrap();
     assert_eq!(running.state(), State::Running);
@@ -84,14 +83,14 @@ async fn a_draining_server_finishes_its_exports_and_takes_no_more() {
 
     s3.set(Mode::Works);
     let export = follow(stream).await.completed();
-    bundles::whole(&s3.root().join(&export.folder_name));
+    bundles::verify(&s3.root().join(&export.folder_name));
     drop((client, channel));
-    within("the server stops", stopping).await.unwrap();
-    assert!(endpoint(address).connect().await.is_err(), "nobody listens any more");
+    within("the server to stop", stopping).await.unwrap();
+    assert!(endpoint(address).connect().await.is_err(), "the server still listens");
 }
 
 #[tokio::test]
-async fn streams_of_exports_that_do_not_end_in_time_end_early() {
+async fn streams_end_early_when_exports_do_not_finish_in_time() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
     let flags = ["--s3-retry-budget=10m", "--shutdown-timeout=0s"];
     let host = Host::with_s3(s3.clone()).flags(&flags);
@@ -100,7 +99,7 @@ async fn streams_of_exports_that_do_not_end_in_time_end_early() {
     let mut starting = start.await.unwrap().into_inner();
     next(&mut starting).await;
     s3.until_held(1).await;
-    // Another replica's stream that follows through the store ends as well.
+    // The stream of another replica, which follows the export through the store, ends as well.
     let other = Host::with_s3(s3.clone()).flags(&["--shutdown-timeout=0s"]);
     let mut other = other.start().await;
     let request = WatchExportRequest { name: name(1), ..WatchExportRequest::default() };
@@ -113,7 +112,7 @@ async fn streams_of_exports_that_do_not_end_in_time_end_early() {
 }
 
 #[tokio::test]
-async fn a_client_that_hangs_on_does_not_keep_the_server_up() {
+async fn open_connections_do_not_delay_the_shutdown() {
     let host = Host::new();
     let mut server = host.start().await;
     committed(&mut server.client, request(1, "incident report.docx")).await;
@@ -122,12 +121,12 @@ async fn a_client_that_hangs_on_does_not_keep_the_server_up() {
         .watch(HealthCheckRequest::default())
         .await
         .unwrap();
-    within("the server stops", server.running.shut_down()).await;
+    within("the server to stop", server.running.shut_down()).await;
     drop(health);
 }
 
 #[tokio::test]
-async fn after_a_drain_the_next_process_finds_everything() {
+async fn committed_export_is_found_after_a_restart() {
     let host = Host::new();
     let mut server = host.start().await;
     let first = committed(&mut server.client, request(1, "incident report.docx")).await;
@@ -153,21 +152,25 @@ macro_rules! reflection_test {
             let server = host.start().await;
             let channel = endpoint(server.address).connect().await.unwrap();
             let mut reflection = ServerReflectionClient::new(channel);
-            let ask = |request| ServerReflectionRequest {
+            let reflection_request = |request| ServerReflectionRequest {
                 host: String::new(),
                 message_request: Some(request),
             };
-            let questions = [
-                ask(MessageRequest::ListServices(String::new())),
-                ask(MessageRequest::FileContainingSymbol(SERVICE_NAME.to_owned())),
-                ask(MessageRequest::FileByFilename("google/protobuf/struct.proto".to_owned())),
-                ask(MessageRequest::FileContainingSymbol("google.rpc.ErrorInfo".to_owned())),
+            let requests = [
+                reflection_request(MessageRequest::ListServices(String::new())),
+                reflection_request(MessageRequest::FileContainingSymbol(SERVICE_NAME.to_owned())),
+                reflection_request(MessageRequest::FileByFilename(
+                    "google/protobuf/struct.proto".to_owned(),
+                )),
+                reflection_request(MessageRequest::FileContainingSymbol(
+                    "google.rpc.ErrorInfo".to_owned(),
+                )),
             ];
-            let answers = reflection.server_reflection_info(futures::stream::iter(questions));
-            let mut answers = answers.await.unwrap().into_inner();
+            let responses = reflection.server_reflection_info(futures::stream::iter(requests));
+            let mut responses = responses.await.unwrap().into_inner();
             let mut next = async || {
-                let answer = within("an answer", answers.message()).await.unwrap().unwrap();
-                answer.message_response.unwrap()
+                let response = within("a response", responses.message()).await.unwrap().unwrap();
+                response.message_response.unwrap()
             };
             let MessageResponse::ListServicesResponse(services) = next().await else { panic!() };
             let services: Vec<String> =
@@ -182,18 +185,18 @@ macro_rules! reflection_test {
                 file.service[0].method.iter().map(|method| method.name()).collect();
             assert_eq!(file.package(), "tara.export.v1");
             assert!(methods.contains(&"StartExport"), "{methods:?}");
-            for _ in ["what a message needs", "the details of errors"] {
+            for _ in ["an import", "a type of another package"] {
                 let MessageResponse::FileDescriptorResponse(_) = next().await else { panic!() };
             }
         }
     };
 }
 
-reflection_test!(reflection_v1_knows_the_service, v1);
-reflection_test!(reflection_v1alpha_knows_the_service, v1alpha);
+reflection_test!(reflection_v1_describes_the_service, v1);
+reflection_test!(reflection_v1alpha_describes_the_service, v1alpha);
 
 #[tokio::test]
-async fn many_calls_at_once_on_one_connection_are_all_answered() {
+async fn concurrent_calls_on_one_connection_all_get_responses() {
     let host = Host::new().flags(&["--max-concurrent-streams=4"]);
     let mut server = host.start().await;
     committed(&mut server.client, request(1, "incident report.docx")).await;

@@ -1,38 +1,29 @@
-//! Accepted exports that lie in the store too: which of them another replica finishes.
+//! Accepted exports with a journal entry in the store: which of them another replica takes over.
 
 use std::{
     fs,
-    path::PathBuf,
     time::{Duration, SystemTime},
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tara_export::proto::{
-    Export, GetExportRequest, WatchExportRequest, accepted::Durability, export::State,
-};
+use tara_export_client::proto::{WatchExportRequest, accepted::Durability, export::State};
 use tonic::Code;
 
 use crate::{
     bundles,
-    fake_s3::{FakeS3, JOURNAL_ON_DISK, Mode},
-    following::{committed, follow, next, refused},
-    harness::{Client, Host, START, within},
-    journal::{accepted, read, receipt, until_files},
+    fake_s3::{FakeS3, Mode},
+    following::{accepted, committed, follow, next, refused},
+    harness::{
+        Client, Host, START, receipt, until,
+        waiting::{read, until_files, until_known},
+    },
     requests::{id, name, request, s3_or_nothing},
     statuses::expect_status,
+    store_journal::{STORE_JOURNAL, entries_of, until_no_entries},
 };
 
-pub(crate) const STORE_JOURNAL: [&str; 6] = [
-    "--journal=store",
-    "--s3-bucket-name=bucket",
-    "--takeover-interval=100ms",
-    "--takeover-age=0ms",
-    "--shutdown-timeout=0s",
-    "--s3-retry-budget=10m",
-];
-
 #[tokio::test]
-async fn an_accepted_export_survives_its_machine() {
+async fn accepted_export_survives_the_loss_of_its_machine() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
     let lost = Host::with_s3(s3.clone()).flags(&STORE_JOURNAL);
     let mut server = lost.start().await;
@@ -41,7 +32,7 @@ async fn an_accepted_export_survives_its_machine() {
     assert_eq!(first.durability(), Durability::Store);
     s3.until_held(1).await;
     server.stop().await;
-    // The machine is gone with its disk; another replica stands by.
+    // The machine and its disk are lost; another replica starts.
     drop(lost);
     s3.set(Mode::Works);
     let other = Host::with_s3(s3.clone()).flags(&STORE_JOURNAL);
@@ -50,12 +41,31 @@ async fn an_accepted_export_survives_its_machine() {
     let export = until_known(&mut server.client, &name(1)).await;
     assert_eq!(export.state(), State::Committed);
     assert_eq!(export.accepted_time, first.accepted_time);
-    bundles::whole(&s3.root().join(&export.folder_name));
+    bundles::verify(&s3.root().join(&export.folder_name));
     until_no_entries(&s3).await;
 }
 
 #[tokio::test]
-async fn a_committed_export_leaves_no_entry_in_the_store() {
+async fn replica_with_a_slow_clock_takes_over_after_its_own_waiting_time() {
+    let s3 = FakeS3::new(Mode::HoldsArtifacts);
+    let lost = Host::with_s3(s3.clone()).flags(&STORE_JOURNAL);
+    let mut server = lost.start().await;
+    let mut stream = server.client.start_export(request(1, "a.docx")).await.unwrap().into_inner();
+    accepted(next(&mut stream).await.event);
+    s3.until_held(1).await;
+    server.stop().await;
+    drop(lost);
+    s3.set(Mode::Works);
+    let other = Host::with_s3(s3.clone()).flags(&STORE_JOURNAL).flags(&["--takeover-age=300ms"]);
+    // By its clock, every entry is from the future.
+    other.clock.advance(TimeDelta::days(-10_000));
+    let mut server = other.start().await;
+    let export = until_known(&mut server.client, &name(1)).await;
+    assert_eq!(export.state(), State::Committed);
+}
+
+#[tokio::test]
+async fn committed_export_leaves_no_entry_in_the_store() {
     let s3 = FakeS3::new(Mode::Works);
     let host = Host::with_s3(s3.clone()).flags(&STORE_JOURNAL[..2]);
     let mut server = host.start().await;
@@ -65,17 +75,17 @@ async fn a_committed_export_leaves_no_entry_in_the_store() {
 }
 
 #[tokio::test]
-async fn what_was_refused_or_may_fail_is_taken_over_by_nobody() {
+async fn refused_exports_and_those_without_fallback_are_not_taken_over() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
     let host = Host::with_s3(s3.clone()).flags(&STORE_JOURNAL);
     let mut server = host.start().await;
-    // Without fallback, this server may say that it failed.
+    // Without fallback, this server may fail the export.
     let mut stream =
         server.client.start_export(s3_or_nothing(1, "a.docx")).await.unwrap().into_inner();
     let first = accepted(next(&mut stream).await.event);
     assert_eq!(first.durability(), Durability::LocalDisk);
     let stream = server.client.start_export(request(2, "b.docx")).await.unwrap();
-    // Other content under the id, at another replica: its entry may stay, the record decides.
+    // Another replica gets other content under the id: its entry may stay, because the record decides.
     let other = Host::with_s3(s3.clone()).flags(&STORE_JOURNAL);
     let mut server_2 = other.start().await;
     let status = refused(&mut server_2.client, request(2, "c.docx")).await;
@@ -90,47 +100,13 @@ async fn what_was_refused_or_may_fail_is_taken_over_by_nobody() {
 async fn stream_of(
     client: &mut Client,
     name: &str,
-) -> tonic::Streaming<tara_export::proto::ExportEvent> {
+) -> tonic::Streaming<tara_export_client::proto::ExportEvent> {
     let watch = WatchExportRequest { name: name.to_owned(), ..Default::default() };
     client.watch_export(watch).await.unwrap().into_inner()
 }
 
-/// Waits until an export is known that another replica accepted.
-pub(crate) async fn until_known(client: &mut Client, name: &str) -> Export {
-    let waiting = async {
-        loop {
-            let request = GetExportRequest { name: name.to_owned() };
-            if let Ok(response) = client.get_export(request).await {
-                return response.into_inner().export.unwrap();
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    within(name, waiting).await
-}
-
-/// Waits until the journal in the store is empty.
-async fn until_no_entries(s3: &FakeS3) {
-    let journal = s3.root().join(JOURNAL_ON_DISK);
-    let waiting = async {
-        while fs::read_dir(&journal).is_ok_and(|mut entries| entries.next().is_some()) {
-            tokio::task::yield_now().await;
-        }
-    };
-    within("the store's journal to be empty", waiting).await;
-}
-
-/// The entries of an export in the store's journal.
-fn entries_of(s3: &FakeS3, number: u32) -> Vec<PathBuf> {
-    let entries = fs::read_dir(s3.root().join(JOURNAL_ON_DISK)).unwrap();
-    let paths = entries.map(|entry| entry.unwrap().path());
-    paths
-        .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(&id(number)))
-        .collect()
-}
-
-/// As if an export had been accepted so long before a test starts.
-fn make_older(s3: &FakeS3, number: u32, minutes: u64) {
+/// Changes an export's acceptance to this many minutes before the test starts.
+fn backdate(s3: &FakeS3, number: u32, minutes: u64) {
     let start: DateTime<Utc> = START.parse().unwrap();
     let time = SystemTime::from(start) - Duration::from_secs(60 * minutes);
     for path in entries_of(s3, number) {
@@ -138,8 +114,8 @@ fn make_older(s3: &FakeS3, number: u32, minutes: u64) {
     }
 }
 
-/// Exports that a machine accepted before it was lost.
-async fn lost(s3: &std::sync::Arc<FakeS3>, numbers: &[u32]) {
+/// Accepts exports on a machine that is then lost.
+async fn accept_on_lost_machine(s3: &std::sync::Arc<FakeS3>, numbers: &[u32]) {
     let host = Host::with_s3(s3.clone()).flags(&STORE_JOURNAL);
     let mut server = host.start().await;
     for number in numbers {
@@ -151,19 +127,19 @@ async fn lost(s3: &std::sync::Arc<FakeS3>, numbers: &[u32]) {
 }
 
 #[tokio::test]
-async fn only_what_is_old_and_has_a_record_is_taken_over() {
+async fn only_old_entries_with_a_record_are_taken_over() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
-    lost(&s3, &[1, 2, 3]).await;
-    make_older(&s3, 1, 10);
-    make_older(&s3, 2, 20);
-    make_older(&s3, 3, 20);
-    // Never accepted: its machine was lost before the record came through.
+    accept_on_lost_machine(&s3, &[1, 2, 3]).await;
+    backdate(&s3, 1, 10);
+    backdate(&s3, 2, 20);
+    backdate(&s3, 3, 20);
+    // Never accepted: its machine was lost before the record was stored.
     fs::remove_file(s3.root().join(format!(".tara-export/exports/{}.json", id(2)))).unwrap();
     s3.set(Mode::Works);
     let flags = [&STORE_JOURNAL[..3], &["--takeover-age=15m"]].concat();
     let host = Host::with_s3(s3.clone()).flags(&flags);
     let mut server = host.start().await;
-    // They are looked at in the order of their ids.
+    // Entries are checked in the order of their ids.
     let third = until_known(&mut server.client, &name(3)).await;
     assert_eq!(bundles::folders(s3.root()), std::slice::from_ref(&third.folder_name));
     for number in 1..=2 {
@@ -175,25 +151,30 @@ async fn only_what_is_old_and_has_a_record_is_taken_over() {
 }
 
 #[tokio::test]
-async fn what_was_refused_claims_nothing_in_a_takeover() {
+async fn refused_export_claims_nothing_in_a_takeover() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
     let here = Host::with_s3(s3.clone()).flags(&["--s3-retry-budget=10m"]);
     let mut server = here.start().await;
     let stream = server.client.start_export(request(1, "first.docx")).await.unwrap().into_inner();
     let refusing = Host::with_s3(s3.clone()).flags(&STORE_JOURNAL[..2]);
+    s3.deny_deletions();
     refused(&mut refusing.start().await.client, request(1, "refused.docx")).await;
-    assert_eq!(entries_of(&s3, 1).len(), 1, "that of what was refused");
-    lost(&s3, &[2]).await;
+    // As if the replica had died before it put the end marker.
+    let [_, end_marker] = &entries_of(&s3, 1)[..] else { panic!("an entry and its end marker") };
+    fs::remove_file(end_marker).unwrap();
+    accept_on_lost_machine(&s3, &[2]).await;
 
     let claims = s3.root().join(".tara-export/folders");
     fs::remove_file(claims.join(claim_of(&claims, "refused"))).unwrap();
     let held = s3.held();
     let other = Host::with_s3(s3.clone()).flags(&STORE_JOURNAL);
     let _other = other.start().await;
-    // It has looked at the refused one when it is at the next.
+    // When it works on the next entry, it has checked the refused one.
     s3.until_held(held + 1).await;
     let names: Vec<String> = file_names(&claims);
     assert!(!names.iter().any(|name| name.contains("refused")), "{names:?}");
+    // The entry does not need to be checked again.
+    until("the end marker", || end_marker.exists()).await;
     s3.set(Mode::Works);
     assert_eq!(follow(stream).await.completed().document_name, "first.docx");
 }
@@ -203,15 +184,15 @@ fn file_names(folder: &std::path::Path) -> Vec<String> {
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// The claim that a request leaves which is refused while it claims.
+/// The claim that a refused request has left.
 fn claim_of(claims: &std::path::Path, document: &str) -> String {
     file_names(claims).into_iter().find(|name| name.contains(document)).unwrap()
 }
 
 #[tokio::test]
-async fn an_entry_that_outlived_its_export_goes() {
+async fn entry_of_a_committed_export_is_removed() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
-    lost(&s3, &[1]).await;
+    accept_on_lost_machine(&s3, &[1]).await;
     let entry = entries_of(&s3, 1).remove(0);
     let bytes = fs::read(&entry).unwrap();
     s3.set(Mode::Works);

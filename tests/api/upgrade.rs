@@ -1,23 +1,23 @@
-//! An export accepted by one release and finished by the next, whose format differs: it comes out as
-//! the first would have written it.
+//! Exports accepted by one release and finished by the next, which has another format: the bundle has the format of the
+//! first.
 
 use chrono::TimeDelta;
-use tara_export::proto::{Export, GetExportRequest, export::State};
+use tara_export_client::proto::{Export, GetExportRequest, export::State};
 use tonic::Code;
 
 use crate::{
     bundles,
     fake_s3::{FakeS3, Mode, SilentServer},
     following::{committed, export, follow, next, refused, watch},
-    harness::{Client, Host, within},
+    harness::{Client, Host, waiting::until_known, within},
     requests::{name, request, s3_or_nothing},
     statuses::expect_status,
-    takeover::{STORE_JOURNAL, until_known},
+    store_journal::STORE_JOURNAL,
 };
 
 const FLAGS: [&str; 3] =
     ["--s3-retry-budget=300ms", "--s3-outage-pause=10ms", "--shutdown-timeout=0s"];
-/// What the next format adds.
+/// The file that the next format adds.
 const NEXT_FILE: &str = "logs/next.txt";
 
 async fn until_committed(client: &mut Client, number: u32) -> Export {
@@ -38,8 +38,10 @@ fn has_next_file(s3: &FakeS3, export: &Export) -> bool {
     s3.root().join(&export.folder_name).join(NEXT_FILE).exists()
 }
 
-/// The same export as a release of the first format makes it alone.
-async fn made_by_the_first(number: u32) -> (Export, std::collections::BTreeMap<String, Vec<u8>>) {
+/// The export as a release of the first format makes it.
+async fn export_of_first_format(
+    number: u32,
+) -> (Export, std::collections::BTreeMap<String, Vec<u8>>) {
     let s3 = FakeS3::new(Mode::Works);
     let host = Host::with_s3(s3.clone());
     let export = committed(&mut host.start().await.client, request(number, "a.docx")).await;
@@ -48,7 +50,7 @@ async fn made_by_the_first(number: u32) -> (Export, std::collections::BTreeMap<S
 }
 
 #[tokio::test]
-async fn an_export_of_the_release_before_comes_out_as_that_would_have_written_it() {
+async fn export_of_the_previous_release_keeps_its_format() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
     let mut host = Host::with_s3(s3.clone()).flags(&FLAGS);
     let mut server = host.start().await;
@@ -60,22 +62,22 @@ async fn an_export_of_the_release_before_comes_out_as_that_would_have_written_it
     host = host.flags(&["--next-format"]);
     host.clock.advance(TimeDelta::days(1));
     let mut server = host.start().await;
-    // The same request, digested by another release, is the same request.
+    // The next release computes another digest, but recognizes the same request.
     let stream = server.client.start_export(request(1, "a.docx")).await.unwrap().into_inner();
     let status = refused(&mut server.client, request(1, "b.docx")).await;
     expect_status(&status, Code::AlreadyExists, "REQUEST_ID_REUSED");
     s3.set(Mode::Works);
     let upgraded = follow(stream).await.completed();
-    let (expected, files) = made_by_the_first(1).await;
+    let (expected, files) = export_of_first_format(1).await;
     assert_eq!(upgraded.folder_name, expected.folder_name);
     assert_eq!(bundles::files(&s3.root().join(&upgraded.folder_name)), files);
-    // What it accepts itself has its own format.
+    // Exports that the next release accepts have its own format.
     let own = committed(&mut server.client, request(2, "a.docx")).await;
     assert!(has_next_file(&s3, &own));
 }
 
 #[tokio::test]
-async fn what_fell_back_under_the_release_before_is_sent_as_it_is() {
+async fn fallback_of_the_previous_release_is_synced_unchanged() {
     let s3 = FakeS3::new(Mode::Down);
     let mut host = Host::with_s3(s3.clone()).flags(&FLAGS);
     let mut server = host.start().await;
@@ -89,12 +91,12 @@ async fn what_fell_back_under_the_release_before_is_sent_as_it_is() {
     assert_eq!(again.folder_name, local.folder_name);
     s3.set(Mode::Works);
     let remote = until_committed(&mut server.client, 1).await;
-    let (_, files) = made_by_the_first(1).await;
+    let (_, files) = export_of_first_format(1).await;
     assert_eq!(bundles::files(&s3.root().join(&remote.folder_name)), files);
 }
 
 #[tokio::test]
-async fn replicas_of_two_releases_make_one_bundle_of_one_request() {
+async fn same_request_at_two_releases_makes_one_bundle() {
     for [first, second] in [[true, false], [false, true]] {
         let s3 = FakeS3::new(Mode::HoldsArtifacts);
         let host = |is_next| {
@@ -104,15 +106,15 @@ async fn replicas_of_two_releases_make_one_bundle_of_one_request() {
         let (one, other) = (host(first), host(second));
         let (mut one, mut other) = (one.start().await, other.start().await);
         let stream = one.client.start_export(request(1, "a.docx")).await.unwrap().into_inner();
-        // It has the record by now, and the other helps.
-        let helping = other.client.start_export(request(1, "a.docx")).await.unwrap().into_inner();
+        // The first has written the record by now, and the other joins.
+        let joining = other.client.start_export(request(1, "a.docx")).await.unwrap().into_inner();
         s3.set(Mode::Works);
-        let (made, helped) = futures::join!(follow(stream), follow(helping));
-        assert_eq!(made.completed().folder_name, helped.completed().folder_name);
+        let (started, joined) = futures::join!(follow(stream), follow(joining));
+        assert_eq!(started.completed().folder_name, joined.completed().folder_name);
         assert_eq!(bundles::folders(s3.root()).len(), 1);
-        bundles::whole(&s3.root().join(&made.completed().folder_name));
-        assert_eq!(has_next_file(&s3, &made.completed()), first);
-        // Other content is other content to both.
+        bundles::verify(&s3.root().join(&started.completed().folder_name));
+        assert_eq!(has_next_file(&s3, &started.completed()), first);
+        // Both refuse other content.
         for client in [&mut one.client, &mut other.client] {
             let status = refused(client, request(1, "b.docx")).await;
             expect_status(&status, Code::AlreadyExists, "REQUEST_ID_REUSED");
@@ -121,7 +123,7 @@ async fn replicas_of_two_releases_make_one_bundle_of_one_request() {
 }
 
 #[tokio::test]
-async fn what_ended_under_the_release_before_is_known_to_the_next() {
+async fn export_finished_by_the_previous_release_is_found() {
     let s3 = FakeS3::new(Mode::Works);
     let mut host = Host::with_s3(s3.clone()).flags(&FLAGS);
     let mut server = host.start().await;
@@ -136,7 +138,7 @@ async fn what_ended_under_the_release_before_is_known_to_the_next() {
 }
 
 #[tokio::test]
-async fn what_failed_under_the_release_before_has_failed_for_the_next() {
+async fn failure_of_the_previous_release_is_reported() {
     let silent = SilentServer::start().await;
     let mut host = Host::with_s3(silent.store()).flags(&FLAGS).flags(&["--accept-timeout=10ms"]);
     let mut server = host.start().await;
@@ -149,14 +151,14 @@ async fn what_failed_under_the_release_before_has_failed_for_the_next() {
 }
 
 #[tokio::test]
-async fn a_replica_takes_over_what_two_releases_had() {
+async fn replica_takes_over_an_export_of_two_releases() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
     let first = Host::with_s3(s3.clone()).flags(&FLAGS);
     let mut server = first.start().await;
     let start = server.client.start_export(request(1, "a.docx")).await;
     next(&mut start.unwrap().into_inner()).await;
     server.stop().await;
-    // The record is the first's, the entry in the store the next's. Both machines are lost.
+    // The record is of the first release, the entry in the store of the next. Both machines are lost.
     let second = Host::with_s3(s3.clone()).flags(&STORE_JOURNAL).flags(&["--next-format"]);
     let mut server = second.start().await;
     let start = server.client.start_export(request(1, "a.docx")).await;
@@ -166,7 +168,7 @@ async fn a_replica_takes_over_what_two_releases_had() {
     s3.set(Mode::Works);
     let third = Host::with_s3(s3.clone()).flags(&STORE_JOURNAL);
     let export = until_known(&mut third.start().await.client, &name(1)).await;
-    let (expected, files) = made_by_the_first(1).await;
+    let (expected, files) = export_of_first_format(1).await;
     assert_eq!(export.folder_name, expected.folder_name);
     assert_eq!(bundles::files(&s3.root().join(&export.folder_name)), files);
 }

@@ -1,8 +1,10 @@
-//! Documents that come before their requests: streams and chunks into S3, and exports that name them.
+//! Uploads to S3 in streams and chunks, and exports that name them.
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
-use tara_export::{bundle::Manifest, digest::Sha256, proto::document::Kind};
+use tara_export_bundle::Manifest;
+use tara_export_client::proto::document::Kind;
+use tara_export_digest::Sha256;
 use tara_export_test_support::{Fault, FaultRule, Operation, TestS3};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -13,26 +15,19 @@ use crate::{
     following::{committed, export, refused},
     harness::{
         Client, Host,
+        in_s3::{assert_in_s3, verified_files},
         s3::store_of,
         until,
-        uploads::{PART, bytes, chunk, create, get, messages, named, send, sha256, uploaded},
+        uploads::{PART, bytes, chunk, create, get, messages, naming, send, sha256, uploaded},
         within,
     },
-    requests::{document, request},
-    s3::{assert_in_s3, whole},
+    requests::document,
     statuses::{expect_invalid, expect_status},
 };
 
 const DOCUMENT: &str = "documents/before_incident_report.docx";
 
-/// A request whose document before the review is an upload.
-pub(crate) fn naming(number: u32, upload: &str) -> tara_export::proto::StartExportRequest {
-    let mut request = request(number, "incident report.docx");
-    request.documents[0] = named(Kind::Before, upload);
-    request
-}
-
-/// Waits until so much of an upload is safe.
+/// Waits until this many bytes of an upload are committed.
 async fn until_committed(client: &mut Client, name: &str, size: usize) {
     let waiting = async {
         while get(client, name).await.unwrap().committed_size_bytes != size as i64 {
@@ -42,7 +37,7 @@ async fn until_committed(client: &mut Client, name: &str, size: usize) {
     within("the upload's checkpoint", waiting).await;
 }
 
-/// Sends a document in chunks to these servers in turn; the last status.
+/// Sends a document in chunks to these servers in turn.
 async fn send_chunks(clients: &mut [Client], name: &str, content: &Bytes) {
     for (number, start) in (0..content.len().max(1)).step_by(PART).enumerate() {
         let client = number % clients.len();
@@ -56,7 +51,7 @@ async fn send_chunks(clients: &mut [Client], name: &str, content: &Bytes) {
 }
 
 #[tokio::test]
-async fn an_upload_of_any_size_comes_into_the_bundle_as_a_copy() {
+async fn upload_of_any_size_is_copied_into_the_bundle() {
     for size in [0, 1, PART, PART + 1] {
         let s3 = TestS3::start().await;
         let host = Host::with_s3(store_of(&s3));
@@ -68,13 +63,13 @@ async fn an_upload_of_any_size_comes_into_the_bundle_as_a_copy() {
         s3.reset_requests();
         let export = committed(&mut server.client, naming(1, &upload.name)).await;
         assert_in_s3(&s3, &export);
-        let files = whole(&s3, &export);
+        let files = verified_files(&s3, &export);
         assert!(files[DOCUMENT] == content, "{size}");
         let manifest = Manifest::parse(&files["manifest.json"]).unwrap();
         let artifact =
             manifest.artifacts.iter().find(|artifact| artifact.path.as_str() == DOCUMENT);
         assert_eq!(artifact.unwrap().sha256, Sha256::of(&content));
-        // Not a byte of it went through the service.
+        // The content was not sent through the service.
         let of_document: Vec<Operation> = s3
             .requests()
             .into_iter()
@@ -95,28 +90,28 @@ async fn an_upload_of_any_size_comes_into_the_bundle_as_a_copy() {
             _ => assert_eq!(of_document, copied(size.div_ceil(PART)), "{size}"),
         }
         assert_eq!(s3.open_uploads(), 0);
-        let is_kept = |file: &String| file.contains("/receipts/");
-        until("the journal to empty", || host.files().iter().all(is_kept)).await;
+        let is_receipt = |file: &String| file.contains("/receipts/");
+        until("the journal to empty", || host.files().iter().all(is_receipt)).await;
     }
 }
 
 #[tokio::test]
-async fn an_upload_in_s3_can_be_exported_to_local_disk() {
+async fn upload_in_s3_can_be_exported_to_local_disk() {
     let s3 = TestS3::start().await;
     let host = Host::with_s3(store_of(&s3));
     let mut server = host.start().await;
     let content = bytes(PART + 1, 1);
     let upload = uploaded(&mut server.client, 1, &content).await;
     let mut request = naming(1, &upload.name);
-    request.set_destination(tara_export::proto::Destination::Local);
+    request.set_destination(tara_export_client::proto::Destination::Local);
     let export = committed(&mut server.client, request).await;
     let folder = host.folder(&export.folder_name);
-    bundles::whole(&folder);
+    bundles::verify(&folder);
     assert!(std::fs::read(folder.join(DOCUMENT)).unwrap() == content);
 }
 
 #[tokio::test]
-async fn a_stream_that_was_cut_goes_on_where_its_last_whole_part_ended() {
+async fn interrupted_stream_resumes_after_its_last_complete_part() {
     let s3 = TestS3::start().await;
     let host = Host::with_s3(store_of(&s3));
     let mut server = host.start().await;
@@ -128,7 +123,7 @@ async fn a_stream_that_was_cut_goes_on_where_its_last_whole_part_ended() {
         tokio::spawn(async move { caller.upload_document(ReceiverStream::new(receiver)).await });
     // One part and a half.
     for message in messages(&name, &content, 0, true).into_iter().take(12) {
-        within("the server reads on", sender.send(message)).await.unwrap();
+        within("the server to read on", sender.send(message)).await.unwrap();
     }
     let stored = async {
         while !s3.requests_of(Operation::UploadPart).iter().any(|part| part.status.is_some()) {
@@ -139,31 +134,31 @@ async fn a_stream_that_was_cut_goes_on_where_its_last_whole_part_ended() {
     call.abort();
     until_committed(&mut server.client, &name, PART).await;
     assert_eq!(get(&mut server.client, &name).await.unwrap().sha256, "");
-    // Going on elsewhere, on another replica too.
+    // The stream resumes at the right offset only, also on another replica.
     let status = send(&mut server.client, &name, &content, 12 * 1024 * 1024).await.unwrap_err();
-    let info = expect_status(&status, Code::FailedPrecondition, "UPLOAD_OFFSET");
+    let info = expect_status(&status, Code::FailedPrecondition, "UPLOAD_OFFSET_MISMATCH");
     assert_eq!(info.metadata["committed_size_bytes"], PART.to_string());
     let mut other = Host::with_s3(store_of(&s3)).start().await;
     let upload = send(&mut other.client, &name, &content, PART).await.unwrap();
     assert_eq!(upload.sha256, sha256(&content));
     let export = committed(&mut server.client, naming(1, &name)).await;
-    assert!(whole(&s3, &export)[DOCUMENT] == content);
+    assert!(verified_files(&s3, &export)[DOCUMENT] == content);
 }
 
 #[tokio::test]
-async fn a_stream_may_end_before_its_document() {
+async fn incomplete_stream_commits_its_complete_parts() {
     let s3 = TestS3::start().await;
     let host = Host::with_s3(store_of(&s3));
     let mut server = host.start().await;
     let content = bytes(PART + 3 * 1024 * 1024, 1);
     let name = create(&mut server.client, 1, content.len(), "").await.unwrap().name;
     let some = messages(&name, &content, 0, true).into_iter().take(9);
-    let answer = server.client.upload_document(stream::iter(some).boxed()).await.unwrap();
-    let upload = answer.into_inner().upload.unwrap();
+    let response = server.client.upload_document(stream::iter(some).boxed()).await.unwrap();
+    let upload = response.into_inner().upload.unwrap();
     assert_eq!((upload.committed_size_bytes, upload.sha256.as_str()), (PART as i64, ""));
     let upload = send(&mut server.client, &name, &content, PART).await.unwrap();
     assert_eq!(upload.sha256, sha256(&content));
-    // The answer was lost: everything once more, or nothing, is the same.
+    // After a lost response, sending all of it or the rest again gives the same upload.
     for offset in [0, PART] {
         let again = send(&mut server.client, &name, &content, offset).await.unwrap();
         assert_eq!(again, upload);
@@ -171,7 +166,7 @@ async fn a_stream_may_end_before_its_document() {
 }
 
 #[tokio::test]
-async fn chunks_may_reach_different_replicas() {
+async fn chunks_can_go_to_different_replicas() {
     let s3 = TestS3::start().await;
     let (one, other) = (Host::with_s3(store_of(&s3)), Host::with_s3(store_of(&s3)));
     let (one, other) = (one.start().await, other.start().await);
@@ -182,12 +177,12 @@ async fn chunks_may_reach_different_replicas() {
         assert_eq!(upload.chunk_size_bytes, PART as i32);
         send_chunks(&mut clients, &upload.name, &content).await;
         let export = committed(&mut clients[1], naming(number, &upload.name)).await;
-        assert!(whole(&s3, &export)[DOCUMENT] == content, "{size}");
+        assert!(verified_files(&s3, &export)[DOCUMENT] == content, "{size}");
     }
 }
 
 #[tokio::test]
-async fn a_chunk_out_of_turn_is_refused_and_one_sent_twice_is_harmless() {
+async fn out_of_order_chunk_is_refused_and_repeated_chunk_accepted() {
     let s3 = TestS3::start().await;
     let host = Host::with_s3(store_of(&s3));
     let mut server = host.start().await;
@@ -197,7 +192,7 @@ async fn a_chunk_out_of_turn_is_refused_and_one_sent_twice_is_harmless() {
     let part = |number: usize| content.slice(number * PART..content.len().min((number + 1) * PART));
 
     let status = chunk(client, &name, PART, part(1), false).await.unwrap_err();
-    let info = expect_status(&status, Code::FailedPrecondition, "UPLOAD_OFFSET");
+    let info = expect_status(&status, Code::FailedPrecondition, "UPLOAD_OFFSET_MISMATCH");
     assert_eq!(info.metadata["committed_size_bytes"], "0");
     for wrong in [bytes(PART - 1, 1), Bytes::new(), bytes(1, 1)] {
         let status = chunk(client, &name, 0, wrong, false).await.unwrap_err();
@@ -208,7 +203,7 @@ async fn a_chunk_out_of_turn_is_refused_and_one_sent_twice_is_harmless() {
         assert_eq!(upload.committed_size_bytes, PART as i64);
     }
     chunk(client, &name, PART, part(1), false).await.unwrap();
-    // An earlier one once more does not take back what followed it.
+    // Repeating a previous chunk does not remove the next one.
     let upload = chunk(client, &name, 0, part(0), false).await.unwrap();
     assert_eq!(upload.committed_size_bytes, 2 * PART as i64);
     let status = chunk(client, &name, 2 * PART, bytes(2, 1), true).await.unwrap_err();
@@ -218,11 +213,11 @@ async fn a_chunk_out_of_turn_is_refused_and_one_sent_twice_is_harmless() {
         assert_eq!(upload.sha256, sha256(&content));
     }
     let export = committed(client, naming(1, &name)).await;
-    assert!(whole(&s3, &export)[DOCUMENT] == content);
+    assert!(verified_files(&s3, &export)[DOCUMENT] == content);
 }
 
 #[tokio::test]
-async fn content_that_is_there_is_not_sent_again() {
+async fn existing_content_is_not_sent_again() {
     let s3 = TestS3::start().await;
     let host = Host::with_s3(store_of(&s3));
     let mut server = host.start().await;
@@ -232,7 +227,7 @@ async fn content_that_is_there_is_not_sent_again() {
     assert_eq!(first.sha256, "");
     let first = send(&mut server.client, &first.name, &content, 0).await.unwrap();
     s3.reset_requests();
-    // Whoever asks, and wherever.
+    // For other requests and on other replicas.
     let mut other = Host::with_s3(store_of(&s3)).start().await;
     for (client, number) in [(&mut server.client, 0), (&mut other.client, 2)] {
         let again = create(client, number, content.len(), &digest).await.unwrap();
@@ -248,7 +243,7 @@ async fn content_that_is_there_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn an_id_is_that_of_one_upload() {
+async fn upload_id_reuse_with_another_size_is_refused() {
     let s3 = TestS3::start().await;
     let host = Host::with_s3(store_of(&s3));
     let mut server = host.start().await;
@@ -260,7 +255,7 @@ async fn an_id_is_that_of_one_upload() {
 }
 
 #[tokio::test]
-async fn how_a_document_travelled_makes_no_other_content() {
+async fn inline_and_uploaded_documents_are_the_same_content() {
     let s3 = TestS3::start().await;
     let host = Host::with_s3(store_of(&s3));
     let mut server = host.start().await;
@@ -277,7 +272,7 @@ async fn how_a_document_travelled_makes_no_other_content() {
     let first = export(&mut server.client, naming(2, &upload)).await;
     let again = export(&mut server.client, inline(2, &content)).await;
     assert_eq!(again.numbered(), first.numbered());
-    // Other bytes of that size.
+    // Other bytes of the same size.
     let other = uploaded(&mut server.client, 2, &bytes(1000, 2)).await.name;
     for request in [naming(1, &other), inline(2, &bytes(1000, 2))] {
         let status = refused(&mut server.client, request).await;
@@ -286,18 +281,18 @@ async fn how_a_document_travelled_makes_no_other_content() {
     assert_in_s3(&s3, &first.completed());
 }
 
-/// Two callers with one document, as after a reconnection whose old stream is not gone yet.
+/// Two streams of one document, as after a reconnection while the old stream is still open.
 #[tokio::test]
-async fn two_calls_that_bring_the_same_upload_at_once_make_one_document() {
+async fn concurrent_streams_of_one_upload_make_one_document() {
     let s3 = TestS3::start().await;
     let (one, other) = (Host::with_s3(store_of(&s3)), Host::with_s3(store_of(&s3)));
     let (mut one, mut other) = (one.start().await, other.start().await);
     let content = bytes(2 * PART + 1, 1);
     let name = create(&mut one.client, 1, content.len(), "").await.unwrap().name;
-    // The slower one's parts find nothing to belong to.
+    // The parts of the slower stream find no multipart upload.
     let held = s3.fail(FaultRule::new(Fault::Stall).on(Operation::UploadPart).times(1));
     let faster = async {
-        until("the slower one to be held up", || s3.fault_hits(held) == 1).await;
+        until("the slower stream to be blocked", || s3.fault_hits(held) == 1).await;
         let upload = send(&mut one.client, &name, &content, 0).await.unwrap();
         s3.clear_fault(held);
         upload
@@ -307,5 +302,5 @@ async fn two_calls_that_bring_the_same_upload_at_once_make_one_document() {
     assert_eq!(slower.unwrap(), upload);
     assert_eq!(s3.open_uploads(), 0);
     let export = committed(&mut other.client, naming(1, &name)).await;
-    assert!(whole(&s3, &export)[DOCUMENT] == content);
+    assert!(verified_files(&s3, &export)[DOCUMENT] == content);
 }

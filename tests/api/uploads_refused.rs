@@ -1,9 +1,9 @@
-//! Uploads that can't be made, gone on with or named, and what is left of them: nothing.
+//! Refused uploads: they cannot be created, continued or named by an export, and leave no data.
 
 use bytes::Bytes;
 use chrono::TimeDelta;
 use futures::{StreamExt as _, stream};
-use tara_export::proto::{UploadDocumentRequest, document::Kind};
+use tara_export_client::proto::{UploadDocumentRequest, document::Kind};
 use tara_export_test_support::{Operation, TestS3};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -12,24 +12,26 @@ use crate::{
     following::{committed, refused},
     harness::{
         Client, Host,
+        in_s3::assert_in_s3,
         s3::store_of,
-        uploads::{PART, bytes, chunk, create, get, messages, named, send, sha256, uploaded},
+        uploads::{
+            PART, bytes, chunk, create, get, messages, named, naming, send, sha256, uploaded,
+        },
         within,
     },
     requests::request,
-    s3::assert_in_s3,
     statuses::{expect_invalid, expect_status, violations},
-    uploads::naming,
 };
 
 /// The keys of S3 that belong to exports.
 fn export_keys(s3: &TestS3) -> Vec<String> {
     let keys = s3.objects().into_keys();
-    keys.filter(|key| !key.contains("/uploads/") && !key.contains("/probe/")).collect()
+    let others = ["/uploads/", "/probe/", "/.tara-export/store.json"];
+    keys.filter(|key| !others.iter().any(|other| key.contains(other))).collect()
 }
 
 #[tokio::test]
-async fn wrong_fields_are_named() {
+async fn invalid_upload_request_is_refused_naming_each_field() {
     let host = Host::new().flags(&["--max-document-size=1MiB"]);
     let mut server = host.start().await;
     let client = &mut server.client;
@@ -37,7 +39,7 @@ async fn wrong_fields_are_named() {
     assert!(expect_invalid(&status, "size_bytes").contains("MAX_DOCUMENT_SIZE"));
     let status = create(client, 1, 1, "ABC").await.unwrap_err();
     expect_invalid(&status, "sha256");
-    let all_wrong = tara_export::proto::CreateUploadRequest {
+    let all_wrong = tara_export_client::proto::CreateUploadRequest {
         request_id: "x".to_owned(),
         size_bytes: -1,
         sha256: "0".repeat(63),
@@ -52,11 +54,11 @@ async fn wrong_fields_are_named() {
         let status = refused(client, naming(1, name)).await;
         expect_invalid(&status, "documents[0].upload");
     }
-    let none = client.upload_document(stream::empty().boxed()).await.unwrap_err();
-    expect_invalid(&none, "name");
+    let empty = client.upload_document(stream::empty().boxed()).await.unwrap_err();
+    expect_invalid(&empty, "name");
     let name = create(client, 1, 1, "").await.unwrap().name;
-    let below = UploadDocumentRequest { name, offset: -1, ..Default::default() };
-    let status = client.upload_document(stream::iter([below]).boxed()).await.unwrap_err();
+    let negative = UploadDocumentRequest { name, offset: -1, ..Default::default() };
+    let status = client.upload_document(stream::iter([negative]).boxed()).await.unwrap_err();
     expect_invalid(&status, "offset");
 }
 
@@ -68,9 +70,12 @@ async fn more_or_fewer_bytes_than_announced_are_refused() {
         for (number, size) in [(1, 999), (2, 1001)] {
             let name = create(&mut server.client, number, 1000, "").await.unwrap().name;
             let status = send(&mut server.client, &name, &bytes(size, 1), 0).await.unwrap_err();
-            let said = expect_invalid(&status, "data");
-            assert!(said.contains("1000") && said.contains(&size.to_string()), "{said}");
-            // What is durable on a disk stays.
+            let description = expect_invalid(&status, "data");
+            assert!(
+                description.contains("1000") && description.contains(&size.to_string()),
+                "{description}"
+            );
+            // Committed bytes on disk stay.
             let committed = get(&mut server.client, &name).await.unwrap().committed_size_bytes;
             assert!(committed <= 999);
         }
@@ -78,7 +83,7 @@ async fn more_or_fewer_bytes_than_announced_are_refused() {
 }
 
 #[tokio::test]
-async fn a_stream_that_falls_silent_is_ended_and_what_came_stays() {
+async fn silent_stream_is_ended_and_committed_bytes_stay() {
     let s3 = TestS3::start().await;
     let host = Host::with_s3(store_of(&s3)).flags(&["--upload-idle-timeout=300ms"]);
     let mut server = host.start().await;
@@ -86,16 +91,16 @@ async fn a_stream_that_falls_silent_is_ended_and_what_came_stays() {
     let name = create(&mut server.client, 1, content.len(), "").await.unwrap().name;
     let some = messages(&name, &content, 0, true).into_iter().take(PART / (1 << 20) + 1);
     let silent = stream::iter(some).chain(stream::pending()).boxed();
-    let status = within("the server's patience to end", server.client.upload_document(silent));
+    let status = within("the server's idle timeout", server.client.upload_document(silent));
     let status = status.await.unwrap_err();
-    expect_status(&status, Code::Unavailable, "UPLOAD_BROKE_OFF");
+    expect_status(&status, Code::Unavailable, "UPLOAD_INTERRUPTED");
     assert!(status.message().contains("300ms"), "{status:?}");
     let upload = send(&mut server.client, &name, &content, PART).await.unwrap();
     assert_eq!(upload.sha256, sha256(&content));
 }
 
 #[tokio::test]
-async fn content_that_is_not_the_announced_is_given_up_and_can_be_sent_anew() {
+async fn content_with_a_wrong_digest_is_aborted_and_can_be_sent_again() {
     for s3 in [None, Some(TestS3::start().await)] {
         let host = s3.as_ref().map_or_else(Host::new, |s3| Host::with_s3(store_of(s3)));
         let mut server = host.start().await;
@@ -120,7 +125,7 @@ async fn content_that_is_not_the_announced_is_given_up_and_can_be_sent_anew() {
     }
 }
 
-/// Checks a refused document: the field is named, and nothing is left behind.
+/// Checks that a document is refused with its field, and that nothing is stored.
 async fn expect_refused(
     client: &mut Client,
     host: &Host,
@@ -129,19 +134,19 @@ async fn expect_refused(
     code: Code,
     reason: &str,
 ) -> Status {
-    let mut wanted = request(1, "incident report.docx");
-    wanted.documents[1] = named(Kind::After, upload);
-    let status = refused(client, wanted).await;
+    let mut export_request = request(1, "incident report.docx");
+    export_request.documents[1] = named(Kind::After, upload);
+    let status = refused(client, export_request).await;
     let info = expect_status(&status, code, reason);
     assert_eq!(info.metadata["field"], "documents[1].upload");
     assert!(export_keys(s3).is_empty(), "{:?}", export_keys(s3));
-    let kept = host.files();
-    assert!(kept.is_empty(), "{kept:?}");
+    let files = host.files();
+    assert!(files.is_empty(), "{files:?}");
     status
 }
 
 #[tokio::test]
-async fn only_finished_uploads_that_are_there_can_be_exported() {
+async fn only_finished_and_unexpired_uploads_can_be_exported() {
     let s3 = TestS3::start().await;
     let host = Host::with_s3(store_of(&s3)).flags(&["--upload-retention=1h"]);
     let mut server = host.start().await;
@@ -165,7 +170,7 @@ async fn only_finished_uploads_that_are_there_can_be_exported() {
     let status = get(client, &finished.name).await.unwrap_err();
     expect_status(&status, Code::NotFound, "UPLOAD_NOT_FOUND");
     expect_refused(client, &host, &s3, &finished.name, not_found.0, not_found.1).await;
-    // What was never finished is aborted by whoever starts next; finished ones are the bucket's.
+    // The next start aborts unfinished uploads; finished ones are left to the bucket's lifecycle rules.
     assert_eq!(s3.open_uploads(), 1);
     server.stop().await;
     let _server = host.start().await;
@@ -173,24 +178,24 @@ async fn only_finished_uploads_that_are_there_can_be_exported() {
 }
 
 #[tokio::test]
-async fn a_claimed_digest_that_is_not_the_upload_s_is_refused() {
+async fn wrong_digest_of_an_upload_is_refused() {
     let s3 = TestS3::start().await;
     let host = Host::with_s3(store_of(&s3));
     let mut server = host.start().await;
     let content = bytes(1000, 1);
     let upload = uploaded(&mut server.client, 1, &content).await.name;
-    let mut wanted = naming(1, &upload);
-    wanted.documents[0].sha256 = sha256(b"other");
-    let status = refused(&mut server.client, wanted.clone()).await;
-    let said = expect_invalid(&status, "documents[0].sha256");
-    assert!(said.contains(&sha256(&content)), "{said}");
+    let mut export_request = naming(1, &upload);
+    export_request.documents[0].sha256 = sha256(b"other");
+    let status = refused(&mut server.client, export_request.clone()).await;
+    let description = expect_invalid(&status, "documents[0].sha256");
+    assert!(description.contains(&sha256(&content)), "{description}");
     assert!(status.get_error_details().bad_request().is_some());
-    wanted.documents[0].sha256 = sha256(&content);
-    assert_in_s3(&s3, &committed(&mut server.client, wanted).await);
+    export_request.documents[0].sha256 = sha256(&content);
+    assert_in_s3(&s3, &committed(&mut server.client, export_request).await);
 }
 
 #[tokio::test]
-async fn uploads_of_a_disk_have_their_limit_and_free_it_when_they_expire() {
+async fn local_uploads_are_limited_and_freed_when_they_expire() {
     let host = Host::new().flags(&["--max-local-uploads=1MiB", "--upload-retention=1h"]);
     let mut server = host.start().await;
     let first = create(&mut server.client, 1, 600_000, "").await.unwrap().name;
@@ -203,34 +208,35 @@ async fn uploads_of_a_disk_have_their_limit_and_free_it_when_they_expire() {
     host.clock.advance(TimeDelta::hours(2));
     let mut server = host.start().await;
     let is_gone = || host.files().iter().all(|file| !file.contains("/uploads/"));
-    crate::harness::until("the expired upload to go", is_gone).await;
+    crate::harness::until("the expired upload to be removed", is_gone).await;
     create(&mut server.client, 2, 600_000, "").await.unwrap();
 }
 
 #[tokio::test]
-async fn empty_uploads_take_room_too_however_many_are_made_at_once() {
+async fn concurrent_empty_uploads_count_towards_the_limit() {
     let host = Host::new().flags(&["--max-local-uploads=1MiB"]);
     let server = host.start().await;
-    let made = (1..=40).map(|number| {
+    let creations = (1..=40).map(|number| {
         let mut client = server.client.clone();
-        async move { create(&mut client, number, 0, "").await }
+        async move { (number, create(&mut client, number, 0, "").await) }
     });
-    let made = futures::future::join_all(made).await;
-    let (made, refused): (Vec<_>, Vec<_>) = made.into_iter().partition(Result::is_ok);
-    assert_eq!((made.len(), refused.len()), (4, 36));
-    for status in refused.into_iter().filter_map(Result::err) {
+    let results = futures::future::join_all(creations).await;
+    let (created, refused): (Vec<_>, Vec<_>) =
+        results.into_iter().partition(|(_, result)| result.is_ok());
+    assert_eq!((created.len(), refused.len()), (4, 36));
+    for status in refused.into_iter().filter_map(|(_, refused)| refused.err()) {
         expect_status(&status, Code::ResourceExhausted, "LOCAL_STORE_FULL");
     }
-    // What is there already can be asked for again, and one id is one upload.
-    let name = made.into_iter().next().unwrap().unwrap().name;
-    let number = (1..=40).find(|number| name.ends_with(&format!("{number:012x}"))).unwrap();
+    // An existing upload can be requested again, but not with another size.
+    let (number, upload) = created.into_iter().next().unwrap();
+    let name = upload.unwrap().name;
     assert_eq!(create(&mut server.client.clone(), number, 0, "").await.unwrap().name, name);
     let status = create(&mut server.client.clone(), number, 1, "").await.unwrap_err();
     expect_status(&status, Code::AlreadyExists, "UPLOAD_ID_REUSED");
 }
 
 #[tokio::test]
-async fn a_damaged_upload_is_in_nobody_s_way() {
+async fn damaged_upload_does_not_block_others() {
     let host = Host::new().flags(&["--upload-retention=1h"]);
     let mut server = host.start().await;
     let content = bytes(1000, 1);
@@ -240,7 +246,7 @@ async fn a_damaged_upload_is_in_nobody_s_way() {
     std::fs::write(folder(&damaged).join("upload.json"), b"{").unwrap();
     let status = get(&mut server.client, &damaged).await.unwrap_err();
     expect_status(&status, Code::DataLoss, "DATA_LOSS");
-    // The same content under another name.
+    // The same content gets another upload.
     let name = create(&mut server.client, 1, 1000, &sha256(&content)).await.unwrap().name;
     assert_ne!(name, damaged);
     let upload = send(&mut server.client, &name, &content, 0).await.unwrap();
@@ -250,6 +256,6 @@ async fn a_damaged_upload_is_in_nobody_s_way() {
     host.clock.advance(TimeDelta::hours(2));
     let _server = host.start().await;
     let is_gone = || !folder(&other).exists() && !folder(&name).exists();
-    crate::harness::until("the expired uploads to go", is_gone).await;
+    crate::harness::until("the expired uploads to be removed", is_gone).await;
     assert!(folder(&damaged).join("upload.json").exists());
 }

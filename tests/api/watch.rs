@@ -1,7 +1,7 @@
-//! A client that lost its stream attaches again and misses nothing.
+//! Clients that lost their stream attach again and miss no event.
 
 use chrono::TimeDelta;
-use tara_export::proto::{WatchExportRequest, export_event::Event};
+use tara_export_client::proto::{WatchExportRequest, export_event::Event};
 use tonic::Code;
 
 use crate::{
@@ -22,18 +22,18 @@ async fn watch_after(client: &mut Client, run_id: &str, after_sequence: i64) -> 
 }
 
 #[tokio::test]
-async fn a_run_is_replayed_from_behind_what_was_seen_of_it() {
+async fn run_is_replayed_after_the_last_seen_event() {
     let host = Host::new();
     let mut server = host.start().await;
-    let whole = export(&mut server.client, request(1, "incident report.docx")).await;
-    let numbered: Vec<_> = whole.numbered().into_iter().cloned().collect();
+    let followed = export(&mut server.client, request(1, "incident report.docx")).await;
+    let numbered: Vec<_> = followed.numbered().into_iter().cloned().collect();
     let run_id = numbered[0].run_id.clone();
     for seen in [0, 1, 7, numbered.len() - 1] {
         let rest = watch_after(&mut server.client, &run_id, seen as i64).await;
         assert_eq!(rest.numbered(), numbered[seen..].iter().collect::<Vec<_>>(), "after {seen}");
         rest.completed();
     }
-    // Numbers of another run mean nothing in this one.
+    // Sequence numbers of another run are ignored.
     for other_run in ["", "no run", "00000000-0000-0000-0000-000000000000"] {
         let replay = watch_after(&mut server.client, other_run, 7).await;
         assert_eq!(replay.numbered(), numbered.iter().collect::<Vec<_>>(), "{other_run}");
@@ -41,17 +41,17 @@ async fn a_run_is_replayed_from_behind_what_was_seen_of_it() {
 }
 
 #[tokio::test]
-async fn whoever_has_seen_it_all_hears_the_end_again() {
+async fn terminal_event_is_repeated_after_all_events_were_seen() {
     let host = Host::new();
     let mut server = host.start().await;
-    let whole = export(&mut server.client, request(1, "incident report.docx")).await;
-    let last = whole.numbered().last().unwrap().sequence;
+    let followed = export(&mut server.client, request(1, "incident report.docx")).await;
+    let last = followed.numbered().last().unwrap().sequence;
     for after in [last, last + 1, i64::MAX] {
-        let end = watch_after(&mut server.client, &whole.events[0].run_id, after).await;
-        assert_eq!(end.completed(), whole.completed());
+        let end = watch_after(&mut server.client, &followed.events[0].run_id, after).await;
+        assert_eq!(end.completed(), followed.completed());
         assert_eq!(end.events.len(), 1);
     }
-    // And so does whoever saw a failure: the stream's status tells it too.
+    // The same for a failure, which is also the status of the stream.
     let silent = SilentServer::start().await;
     let flags = ["--accept-timeout=10ms", "--s3-retry-budget=100ms"];
     let host = Host::with_s3(silent.store()).flags(&flags);
@@ -62,7 +62,7 @@ async fn whoever_has_seen_it_all_hears_the_end_again() {
 }
 
 #[tokio::test]
-async fn a_number_beyond_the_events_so_far_hides_none_to_come() {
+async fn sequence_beyond_the_last_event_hides_no_later_event() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
     let host = Host::with_s3(s3.clone()).flags(&["--s3-retry-budget=10m"]);
     let mut server = host.start().await;
@@ -78,7 +78,7 @@ async fn a_number_beyond_the_events_so_far_hides_none_to_come() {
 }
 
 #[tokio::test]
-async fn of_an_export_of_an_earlier_process_only_its_end_is_told() {
+async fn export_of_a_previous_process_has_only_a_terminal_event() {
     let host = Host::new();
     let mut server = host.start().await;
     let first = committed(&mut server.client, request(1, "incident report.docx")).await;
@@ -95,7 +95,7 @@ async fn of_an_export_of_an_earlier_process_only_its_end_is_told() {
 }
 
 #[tokio::test]
-async fn what_nobody_knows_is_not_here() {
+async fn watch_of_an_unknown_export_is_refused() {
     let host = Host::new();
     let mut server = host.start().await;
     let request = WatchExportRequest { name: name(7), ..WatchExportRequest::default() };
@@ -104,7 +104,7 @@ async fn what_nobody_knows_is_not_here() {
 }
 
 #[tokio::test]
-async fn bad_requests_are_named() {
+async fn invalid_watch_request_is_refused_naming_the_field() {
     let host = Host::new();
     let mut server = host.start().await;
     let negative =
@@ -116,7 +116,7 @@ async fn bad_requests_are_named() {
 }
 
 #[tokio::test]
-async fn a_silent_export_s_stream_beats() {
+async fn stream_without_events_sends_heartbeats() {
     let silent = SilentServer::start().await;
     let flags = ["--accept-timeout=10ms", "--s3-retry-budget=10m", "--heartbeat-interval=100ms"];
     let host = Host::with_s3(silent.store()).flags(&flags);
@@ -132,14 +132,14 @@ async fn a_silent_export_s_stream_beats() {
         assert_eq!((&heartbeat.name, &heartbeat.run_id), (&name(1), &accepted.run_id));
         assert_eq!(heartbeat.progress, accepted.progress);
     }
-    // They are not replayed.
+    // Heartbeats are not replayed.
     let watch = WatchExportRequest { name: name(1), ..WatchExportRequest::default() };
     let mut second = server.client.watch_export(watch).await.unwrap().into_inner();
     assert_eq!(next(&mut second).await, accepted);
 }
 
 #[tokio::test]
-async fn watching_live_sees_what_the_starter_sees() {
+async fn live_watch_receives_the_same_events_as_start() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
     let host = Host::with_s3(s3.clone()).flags(&["--s3-retry-budget=10m"]);
     let mut server = host.start().await;
@@ -155,7 +155,7 @@ async fn watching_live_sees_what_the_starter_sees() {
 }
 
 #[tokio::test]
-async fn a_replica_that_does_not_run_the_export_follows_it_through_the_store() {
+async fn other_replica_follows_the_export_through_the_store() {
     let s3 = FakeS3::new(Mode::HoldsArtifacts);
     let (one, other) = (Host::with_s3(s3.clone()), Host::with_s3(s3.clone()));
     let (one, other) =

@@ -2,16 +2,16 @@
 
 use std::net::SocketAddr;
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Empty};
+use http::{HeaderMap, Method, Request};
+use http_body_util::Empty;
 use hyper_util::{client::legacy::Client as HttpClient, rt::TokioExecutor};
-use tara_export::proto::{GetExportRequest, export_service_client::ExportServiceClient};
+use tara_export_client::proto::{GetExportRequest, export_service_client::ExportServiceClient};
 use tonic::Code;
 use tonic_web::GrpcWebClientLayer;
 use tower::Layer as _;
 
 use crate::{
+    browser::{get, send},
     bundles,
     following::follow,
     harness::{Host, within},
@@ -19,24 +19,8 @@ use crate::{
     statuses::{expect_status, violations},
 };
 
-/// The status and the body that a URL of the server gives over HTTP/1.1.
-pub(crate) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
-    let request = Request::get(format!("http://{address}{path}")).body(Empty::new()).unwrap();
-    let (status, _, body) = send(request).await;
-    (status.as_u16(), String::from_utf8(body.into()).unwrap())
-}
-
-async fn send(request: Request<Empty<Bytes>>) -> (StatusCode, HeaderMap, Bytes) {
-    let client = HttpClient::builder(TokioExecutor::new()).build_http();
-    let response = within("the answer", client.request(request)).await.unwrap();
-    assert_eq!(response.version(), http::Version::HTTP_11);
-    let (head, body) = response.into_parts();
-    let body = within("the body", body.collect()).await.unwrap().to_bytes();
-    (head.status, head.headers, body)
-}
-
 #[tokio::test]
-async fn grpc_web_over_http_1_gets_every_event() {
+async fn grpc_web_over_http_1_receives_every_event() {
     let host = Host::new();
     let mut server = host.start().await;
     let http = HttpClient::builder(TokioExecutor::new()).build_http();
@@ -45,16 +29,16 @@ async fn grpc_web_over_http_1_gets_every_event() {
     let mut browser = ExportServiceClient::with_origin(web, origin);
 
     let start = browser.start_export(request(1, "incident report.docx"));
-    let stream = within("the answer", start).await.unwrap().into_inner();
+    let stream = within("the response", start).await.unwrap().into_inner();
     let followed = follow(stream).await;
     let export = followed.completed();
-    bundles::whole(&host.folder(&export.folder_name));
+    bundles::verify(&host.folder(&export.folder_name));
     let native = crate::following::watch(&mut server.client, &name(1)).await;
     assert_eq!(followed.numbered(), native.numbered());
 
     let read = browser.get_export(GetExportRequest { name: name(1) }).await.unwrap();
     assert_eq!(read.into_inner().export.unwrap().manifest_sha256, export.manifest_sha256);
-    // Errors come with their details.
+    // Errors include their details.
     let unknown = GetExportRequest { name: name(2) };
     let status = browser.get_export(unknown).await.unwrap_err();
     expect_status(&status, Code::NotFound, "EXPORT_NOT_FOUND");
@@ -75,7 +59,7 @@ async fn preflight(address: SocketAddr, origin: &str) -> HeaderMap {
 }
 
 #[tokio::test]
-async fn pages_of_allowed_origins_may_call_and_others_not() {
+async fn cors_allows_only_configured_origins() {
     let flags = ["--cors-allowed-origins=https://review.example.com,https://other.example.com"];
     let host = Host::new().flags(&flags);
     let server = host.start().await;
@@ -95,7 +79,7 @@ async fn pages_of_allowed_origins_may_call_and_others_not() {
 }
 
 #[tokio::test]
-async fn without_the_setting_no_page_may_call_and_with_a_star_every_page() {
+async fn cors_allows_no_origin_by_default_and_all_with_a_star() {
     let host = Host::new();
     let server = host.start().await;
     let headers = preflight(server.address, "https://review.example.com").await;
@@ -108,7 +92,7 @@ async fn without_the_setting_no_page_may_call_and_with_a_star_every_page() {
 }
 
 #[tokio::test]
-async fn other_paths_lead_nowhere() {
+async fn unknown_paths_are_client_errors() {
     let host = Host::new();
     let server = host.start().await;
     for path in ["/", "/healthz/x", "/metrics", "/tara.export.v1.ExportService/StartExport"] {

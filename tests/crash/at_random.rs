@@ -1,4 +1,4 @@
-//! Killed at any moment, in any weather.
+//! Processes that are killed or terminated at random moments, with random S3 faults.
 
 use std::{env, fs, time::Duration};
 
@@ -8,21 +8,21 @@ use uuid::Uuid;
 
 use crate::{
     callers::send,
-    ledger::Wish,
+    ledger::ExportCase,
     process::{End, within},
     random::Random,
     suspects::retry,
     world::World,
 };
 
-/// Processes that end in one run.
+/// Processes in one run.
 const PROCESSES: u32 = 30;
-/// How long a process lives at most before it is ended: what it has to do takes about as long.
-const LONGEST_LIFE_MS: u64 = 250;
+/// The maximum lifetime of a process, about as long as its work takes.
+const MAX_LIFETIME_MS: u64 = 250;
 
-/// Failures that are waited out for a while.
+/// S3 failures that the server retries for a while.
 const OUTAGES: [Fault; 2] = [Fault::SERVICE_UNAVAILABLE, Fault::ResetBefore];
-/// How long: a process may see the end of it.
+/// The retry budget, short enough that a process may exceed it.
 const RETRY_BUDGET: &str = "150ms";
 
 /// How a process is ended.
@@ -33,58 +33,59 @@ enum Ending {
 }
 
 #[tokio::test]
-async fn killed_at_any_moment_1() {
+async fn kill_at_random_moment_is_recovered_1() {
     ended_at_any_moment(Ending::Kill).await;
 }
 
 #[tokio::test]
-async fn killed_at_any_moment_2() {
+async fn kill_at_random_moment_is_recovered_2() {
     ended_at_any_moment(Ending::Kill).await;
 }
 
 #[tokio::test]
-async fn killed_at_any_moment_3() {
+async fn kill_at_random_moment_is_recovered_3() {
     ended_at_any_moment(Ending::Kill).await;
 }
 
 #[tokio::test]
-async fn asked_to_stop_at_any_moment() {
+async fn terminate_at_random_moment_is_recovered() {
     ended_at_any_moment(Ending::Terminate).await;
 }
 
-/// Says the seed when a test fails.
+/// Prints the seed if the test fails.
 struct Seed(u64);
 
 impl Drop for Seed {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the same again: CRASH_SEED={}", self.0);
+            eprintln!("to repeat this run: CRASH_SEED={}", self.0);
         }
     }
 }
 
 async fn ended_at_any_moment(ending: Ending) {
-    let given = env::var("CRASH_SEED").ok().map(|seed| seed.parse().expect("a number"));
+    let given =
+        env::var("CRASH_SEED").ok().map(|seed| seed.parse().expect("CRASH_SEED is a number"));
     let seed = Seed(given.unwrap_or_else(|| Uuid::new_v4().as_u64_pair().0));
     let mut random = Random::new(seed.0);
     let mut world = World::new(RETRY_BUDGET).await;
-    let mut wishes: Vec<Wish> = Vec::new();
+    let mut cases: Vec<ExportCase> = Vec::new();
     for number in 1..=PROCESSES {
-        change_weather(&world, &mut random);
-        new_wishes(&mut wishes, &mut random);
+        inject_faults(&world, &mut random);
+        add_cases(&mut cases, &mut random);
         let mut process = world.start("");
-        let life = Duration::from_millis(random.below(LONGEST_LIFE_MS));
-        // One in five does not live to see a caller.
+        let life = Duration::from_millis(random.below(MAX_LIFETIME_MS));
+        // One in five processes gets no callers.
         let mut callers = Vec::new();
         if random.below(5) > 0
             && let Some(url) = process.url().await
         {
-            // The newest, and some that were sent before.
-            let mut sent: Vec<Wish> = wishes.iter().rev().take(2).copied().collect();
-            sent.extend((0..random.below(4)).map(|_| random.one_of(&wishes)));
-            callers = sent.into_iter().map(|wish| send(&url, &world.ledger, wish)).collect();
+            // The newest cases and some earlier ones.
+            let mut sent: Vec<ExportCase> = cases.iter().rev().take(2).copied().collect();
+            sent.extend((0..random.below(4)).map(|_| random.choose(&cases)));
+            callers = sent.into_iter().map(|case| send(&url, &world.ledger, case)).collect();
         }
-        // The moment is chosen, not waited for.
+        // The lifetime is random; there is no condition to wait for.
         tokio::time::sleep(life).await;
         let expected = match ending {
             Ending::Kill => {
@@ -92,26 +93,29 @@ async fn ended_at_any_moment(ending: Ending) {
                 End::Killed
             }
             Ending::Terminate => {
-                // Before that it has not taken the signal, and has nothing to end in order.
-                process.url().await.expect("it starts");
+                // Before it listens, it has no signal handler and cannot exit in order.
+                process.url().await.expect("the server starts");
                 process.terminate();
                 End::Exited(Some(0))
             }
         };
         assert_eq!(process.ended().await, expected, "process {number}");
         for caller in within("the callers", join_all(callers)).await {
-            caller.expect("a caller was told something wrong");
+            caller.expect("a caller got a wrong event");
         }
-        world.ledger.note(&format!("process {number} has ended; journal: {:?}", world.journal()));
+        world
+            .ledger
+            .log_event(&format!("process {number} has ended; journal: {:?}", world.journal()));
         world.check();
     }
-    take_out_of_quarantine(&world);
+    retry_quarantined(&world);
     world.finish().await;
     assert!(quarantined(&world).is_empty());
 }
 
-/// What an operator does: an entry that was alone in progress at three kills is in quarantine.
-fn take_out_of_quarantine(world: &World) {
+/// Retries quarantined entries like an operator. An entry that was the only one in progress at
+/// three kills is in quarantine.
+fn retry_quarantined(world: &World) {
     for id in quarantined(world) {
         eprintln!("{id} is in quarantine");
         let output = retry(world, &id);
@@ -128,28 +132,28 @@ fn quarantined(world: &World) -> Vec<String> {
     names.filter(|name| name.ends_with(".export")).map(|name| name[..36].to_owned()).collect()
 }
 
-fn new_wishes(wishes: &mut Vec<Wish>, random: &mut Random) {
+fn add_cases(cases: &mut Vec<ExportCase>, random: &mut Random) {
     for _ in 0..=random.below(2) {
-        let wish = Wish::new(wishes.len() as u32 + 1);
-        let wish = match random.below(6) {
-            0 => wish.local(),
-            1 => wish.or_nothing(),
-            // The id of another, by mistake.
-            2 => match wishes.last() {
-                Some(last) if !last.no_fallback => Wish { content: 2, ..*last },
-                _ => wish,
+        let case = ExportCase::new(cases.len() as u32 + 1);
+        let case = match random.below(6) {
+            0 => case.local(),
+            1 => case.without_fallback(),
+            // The id of another case, by mistake.
+            2 => match cases.last() {
+                Some(last) if !last.no_fallback => ExportCase { content: 2, ..*last },
+                _ => case,
             },
-            _ => wish,
+            _ => case,
         };
-        wishes.push(wish);
+        cases.push(case);
     }
 }
 
-/// What S3 does to the next process.
-fn change_weather(world: &World, random: &mut Random) {
+/// Replaces the S3 faults for the next process.
+fn inject_faults(world: &World, random: &mut Random) {
     let s3 = &world.s3;
     s3.clear_faults();
-    s3.latency(Duration::from_millis(random.one_of(&[0, 0, 2, 8])));
+    s3.latency(Duration::from_millis(random.choose(&[0, 0, 2, 8])));
     let first = random.below(20) as usize;
     let puts = |fault| FaultRule::new(fault).on(Operation::PutObject).after(first).times(3);
     let fail = |rule| {
@@ -159,9 +163,9 @@ fn change_weather(world: &World, random: &mut Random) {
         0 | 1 => {}
         2 => fail(FaultRule::new(Fault::ACCESS_DENIED)),
         3 => fail(FaultRule::new(OUTAGES[random.below(2) as usize].clone())),
-        // Stored, and nobody is told.
+        // The put takes effect and its response is lost.
         4 => fail(puts(Fault::ResetAfter)),
-        // Stored when the process is long dead.
+        // The put takes effect after the process has ended.
         5 => fail(puts(Fault::Delay(Duration::from_millis(400)))),
         _ => {
             let rule = FaultRule::new(Fault::ACCESS_DENIED).on(Operation::PutObject);

@@ -1,4 +1,5 @@
-//! Killed at every step of the protocol, again while recovering from that, and then left to finish.
+//! Processes that are killed at every step of docs/design/commit-protocol.md and again during recovery. Then everything must
+//! finish.
 
 use std::{collections::BTreeSet, fs, time::Duration};
 
@@ -6,41 +7,42 @@ use tara_export_test_support::{Fault, FaultRule, Operation};
 use tonic::Code;
 
 use crate::{
-    ledger::{Guidelines, Wish},
-    named,
+    failpoints,
+    ledger::{ExportCase, Guidelines},
     process::{End, Process, until},
     world::World,
 };
 
-/// What happens around the step.
+/// The situation in which a step is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scene {
-    /// S3 works, and takes its time for the claim.
+pub(crate) enum Scene {
+    /// S3 works, but its response to the claim is late.
     S3,
-    /// The bundle goes to the local store, as asked.
+    /// The caller requested the local store.
     Local,
-    /// S3 does not work.
+    /// S3 fails.
     Outage,
-    /// S3 works again.
-    Drain,
-    /// S3 takes the claim and not the files, and nothing else is wanted.
+    /// S3 works again and the fallback is synced.
+    Sync,
+    /// S3 accepts the claim but not the artifacts, and the request has no fallback.
     Failure,
-    /// The journal has an entry that can't be read.
+    /// The journal has an unreadable entry.
     Damage,
-    /// S3 works, and a document goes there in parts.
+    /// S3 works, and a document is uploaded in parts.
     Parts,
-    /// S3 works, and a document is there already.
+    /// S3 works, and a document is already in the bucket.
     Copy,
-    /// S3 does not work, and a document was uploaded to this disk.
+    /// S3 fails, and a document was uploaded to the data directory.
     Attachment,
-    /// A process died while it loaded an entry of the journal.
+    /// A process ended while it loaded a journal entry.
     Suspect,
-    /// An operator took an entry out of quarantine.
+    /// An operator retried a quarantined entry.
     Retry,
 }
 
-/// The steps that each scene must come to. At those with a number the process dies at that pass, too.
-const STEPS: [(Scene, &[&str]); 11] = [
+/// The failpoints that each scene must reach. With a number, the process is killed after that many
+/// earlier passes.
+pub(crate) const STEPS: [(Scene, &[&str]); 11] = [
     (
         Scene::S3,
         &[
@@ -50,6 +52,7 @@ const STEPS: [(Scene, &[&str]); 11] = [
             "journal.recorded",
             "journal.recorded=2",
             "accepted.without_claim",
+            "identity.recorded",
             "record.put",
             "folder.put",
             "folder.put=3",
@@ -70,6 +73,8 @@ const STEPS: [(Scene, &[&str]); 11] = [
             "journal.removed",
             "disk.file.replace",
             "disk.file.remove",
+            "disk.file.read",
+            "disk.file.read=5",
         ],
     ),
     (
@@ -127,8 +132,8 @@ const STEPS: [(Scene, &[&str]); 11] = [
         Scene::Outage,
         &[
             "journal.recorded",
-            "fallback.told",
-            "fallback.told=1",
+            "fallback.reported",
+            "fallback.reported=1",
             "record.put",
             "folder.put",
             "claim.done",
@@ -143,7 +148,7 @@ const STEPS: [(Scene, &[&str]); 11] = [
         ],
     ),
     (
-        Scene::Drain,
+        Scene::Sync,
         &[
             "record.put",
             "folder.put",
@@ -151,17 +156,17 @@ const STEPS: [(Scene, &[&str]); 11] = [
             "index.put",
             "artifact.to_put",
             "attempt.create",
-            "attempt.noted",
-            "attempt.noted=1",
+            "attempt.recorded",
+            "attempt.recorded=1",
             "journal.load",
             "journal.loaded",
             "artifact.put=3",
             "artifact.put=17",
             "manifest.to_put",
             "manifest.put",
-            "drain.committed",
-            "drain.committed=1",
-            "drain.verified",
+            "sync.committed",
+            "sync.committed=1",
+            "sync.verified",
             "local.manifest.removed",
             "local.manifest.removed=1",
             "local.artifact.removed",
@@ -194,9 +199,10 @@ const STEPS: [(Scene, &[&str]); 11] = [
         &[
             "accepted.sent",
             "artifact.put",
+            "failure.marked",
             "failure.written",
-            "failure.noted",
-            "failure.noted=1",
+            "failure.recorded",
+            "failure.recorded=1",
             "journal.unlinked",
             "disk.file.replace",
             "disk.file.remove",
@@ -222,49 +228,50 @@ const STEPS: [(Scene, &[&str]); 11] = [
             "manifest.put",
         ],
     ),
-    (Scene::Suspect, &["suspect.noted", "attempt.noted", "journal.loaded"]),
+    (Scene::Suspect, &["suspect.recorded", "attempt.recorded", "journal.loaded"]),
     (Scene::Retry, &["retry.published"]),
 ];
 
 impl Scene {
-    /// What callers want here. All reviews have one name, so that they want the same folder.
-    fn wishes(self) -> Vec<Wish> {
-        let wishes = [1, 2].map(Wish::new);
+    /// The cases of the scene. All reviews have the same name, so that they compete for one folder.
+    pub(crate) fn cases(self) -> Vec<ExportCase> {
+        let cases = [1, 2].map(ExportCase::new);
         match self {
-            Self::S3 => [1, 2, 3].map(Wish::new).to_vec(),
-            Self::Outage | Self::Drain | Self::Damage | Self::Suspect | Self::Retry => {
-                wishes.to_vec()
+            Self::S3 => [1, 2, 3].map(ExportCase::new).to_vec(),
+            Self::Outage | Self::Sync | Self::Damage | Self::Suspect | Self::Retry => {
+                cases.to_vec()
             }
-            Self::Local => wishes.map(Wish::local).to_vec(),
-            Self::Failure => wishes.map(Wish::or_nothing).to_vec(),
-            // One: what another began and could not note when the process died, nobody aborts.
-            Self::Parts => vec![Wish::new(1).with(Guidelines::Large)],
-            Self::Copy => vec![Wish::new(1).with(Guidelines::Uploaded)],
-            Self::Attachment => wishes.map(|wish| wish.with(Guidelines::Uploaded)).to_vec(),
+            Self::Local => cases.map(ExportCase::local).to_vec(),
+            Self::Failure => cases.map(ExportCase::without_fallback).to_vec(),
+            // Only one: if the process is killed before it records a multipart upload, nothing
+            // aborts it.
+            Self::Parts => vec![ExportCase::new(1).with(Guidelines::Large)],
+            Self::Copy => vec![ExportCase::new(1).with(Guidelines::Uploaded)],
+            Self::Attachment => cases.map(|case| case.with(Guidelines::Uploaded)).to_vec(),
         }
     }
 
-    /// Everything before the process starts that is to die.
-    async fn prepare(self, world: &mut World) {
-        // The kind that nobody waits out.
+    /// Prepares the state before the process that is killed.
+    pub(crate) async fn prepare(self, world: &mut World) {
+        // A failure that is not retried.
         let outage = FaultRule::new(Fault::ACCESS_DENIED);
         match self {
             Self::S3 => {
-                // Longer than the server waits for it.
+                // Longer than ACCEPT_TIMEOUT.
                 let late = FaultRule::new(Fault::Delay(Duration::from_millis(200)));
                 let late = late.on(Operation::PutObject).key_contains("/exports/");
-                // The third is on time.
+                // The third is not delayed.
                 world.s3.fail(late.times(2));
             }
             Self::Local | Self::Parts | Self::Copy => {}
             Self::Outage | Self::Attachment => {
                 world.s3.fail(outage);
             }
-            Self::Drain | Self::Suspect | Self::Retry => {
+            Self::Sync | Self::Suspect | Self::Retry => {
                 let outage = world.s3.fail(outage);
                 let mut process = world.start("");
                 let url = process.url().await.unwrap();
-                world.send_all(&url, &self.wishes()).await;
+                world.send_all(&url, &self.cases()).await;
                 process.kill();
                 process.ended().await;
                 world.s3.clear_fault(outage);
@@ -285,29 +292,29 @@ impl Scene {
             Self::Damage => {
                 let journal = world.data_dir().join(".tara-export/journal");
                 fs::create_dir_all(&journal).unwrap();
-                let wish = Wish::new(9);
-                let name = format!("{}-{}.export", wish.export_id(), "0".repeat(64));
+                let case = ExportCase::new(9);
+                let name = format!("{}-{}.export", case.export_id(), "0".repeat(64));
                 fs::write(journal.join(name), "not an export").unwrap();
             }
         }
     }
 
-    /// Lets callers at the server, until it dies or has done everything.
-    async fn play(self, world: &World, process: &mut Process, is_over: bool) {
+    /// Runs callers until the process has ended or all work is done.
+    async fn run_callers(self, world: &World, process: &mut Process, is_final: bool) {
         let Some(url) = process.url().await else { return };
-        if !matches!(self, Self::Drain | Self::Suspect | Self::Retry) {
-            world.send_all(&url, &self.wishes()).await;
+        if !matches!(self, Self::Sync | Self::Suspect | Self::Retry) {
+            world.send_all(&url, &self.cases()).await;
         }
-        // An outage, as long as it lasts, leaves the journal as it is.
-        if !matches!(self, Self::Outage | Self::Attachment) || is_over {
+        // During an outage the journal is not emptied.
+        if !matches!(self, Self::Outage | Self::Attachment) || is_final {
             let what = "the process dies, or the journal is empty";
             until(what, || !process.is_alive() || world.journal().is_empty()).await;
         }
     }
 }
 
-/// `name=2` is the third pass of that name.
-fn failpoints(step: &str) -> String {
+/// The configuration that kills the process at a step; `name=2` is the third pass.
+fn failpoint_config(step: &str) -> String {
     match step.split_once('=') {
         Some((name, passes)) => format!("{name}={passes}*off->return"),
         None => format!("{step}=return"),
@@ -317,19 +324,19 @@ fn failpoints(step: &str) -> String {
 async fn killed_at(scene: Scene, step: &str) {
     let mut world = World::new("5s").await;
     scene.prepare(&mut world).await;
-    let failpoints = failpoints(step);
+    let failpoints = failpoint_config(step);
     let mut process = world.start(&failpoints);
-    scene.play(&world, &mut process, false).await;
-    // Journal and callers may be done a moment before the step that follows.
+    scene.run_callers(&world, &mut process, false).await;
+    // The journal may be empty and the callers done before the step is reached.
     let ended = tokio::time::timeout(Duration::from_secs(20), process.ended()).await;
-    assert_eq!(ended, Ok(End::Killed), "{scene:?} never came to {step}");
+    assert_eq!(ended, Ok(End::Killed), "{scene:?} never reached {step}");
     drop(process);
     world.check();
 
-    // While it recovers, the same may happen again. S3 works again, and callers try again.
+    // The process may be killed again while it recovers. S3 works, and callers retry.
     world.s3.clear_faults();
     let mut process = world.start(&failpoints);
-    scene.play(&world, &mut process, true).await;
+    scene.run_callers(&world, &mut process, true).await;
     process.kill();
     process.ended().await;
     drop(process);
@@ -349,66 +356,68 @@ async fn killed_at_each_step_of(scene: Scene) {
 }
 
 #[tokio::test]
-async fn on_the_way_to_s3() {
+async fn kill_during_export_to_s3_is_recovered() {
     killed_at_each_step_of(Scene::S3).await;
 }
 
 #[tokio::test]
-async fn on_the_way_to_the_local_store() {
+async fn kill_during_export_to_local_store_is_recovered() {
     killed_at_each_step_of(Scene::Local).await;
 }
 
 #[tokio::test]
-async fn while_falling_back() {
+async fn kill_during_fallback_is_recovered() {
     killed_at_each_step_of(Scene::Outage).await;
 }
 
 #[tokio::test]
-async fn while_sending_what_fell_back() {
-    killed_at_each_step_of(Scene::Drain).await;
+async fn kill_during_sync_is_recovered() {
+    killed_at_each_step_of(Scene::Sync).await;
 }
 
 #[tokio::test]
-async fn while_failing() {
+async fn kill_during_failure_is_recovered() {
     killed_at_each_step_of(Scene::Failure).await;
 }
 
 #[tokio::test]
-async fn while_setting_aside_what_is_damaged() {
+async fn kill_during_quarantine_is_recovered() {
     killed_at_each_step_of(Scene::Damage).await;
 }
 
 #[tokio::test]
-async fn while_sending_parts() {
+async fn kill_during_part_upload_is_recovered() {
     killed_at_each_step_of(Scene::Parts).await;
 }
 
 #[tokio::test]
-async fn while_copying_an_upload() {
+async fn kill_during_upload_copy_is_recovered() {
     killed_at_each_step_of(Scene::Copy).await;
 }
 
 #[tokio::test]
-async fn while_noting_a_suspect() {
+async fn kill_during_suspect_recording_is_recovered() {
     killed_at_each_step_of(Scene::Suspect).await;
 }
 
 #[tokio::test]
-async fn while_an_entry_comes_back_from_quarantine() {
+async fn kill_during_quarantine_retry_is_recovered() {
     killed_at_each_step_of(Scene::Retry).await;
 }
 
 #[tokio::test]
-async fn while_keeping_an_upload_with_its_export() {
+async fn kill_during_upload_attachment_is_recovered() {
     killed_at_each_step_of(Scene::Attachment).await;
 }
 
-/// A later process that found it there would take it for accepted.
+/// If the content were in the journal, a later process would treat it as accepted.
 #[tokio::test]
-async fn other_content_under_a_used_id_does_not_come_into_the_journal() {
-    for (first, is_outage) in
-        [(Wish::new(1), false), (Wish::new(1), true), (Wish::new(1).local(), false)]
-    {
+async fn other_content_under_a_used_id_is_not_journaled() {
+    for (first, is_outage) in [
+        (ExportCase::new(1), false),
+        (ExportCase::new(1), true),
+        (ExportCase::new(1).local(), false),
+    ] {
         let mut world = World::new("5s").await;
         if is_outage {
             world.s3.fail(FaultRule::new(Fault::ACCESS_DENIED));
@@ -422,10 +431,10 @@ async fn other_content_under_a_used_id_does_not_come_into_the_journal() {
         process.ended().await;
 
         let mut process = world.start("journal.written=return");
-        let other = Wish { content: 2, ..first };
+        let other = ExportCase { content: 2, ..first };
         world.send_all(&process.url().await.unwrap(), &[other]).await;
-        assert!(process.is_alive(), "{other:?} came into the journal");
-        assert_eq!(world.ledger.told()[&other].refused, Some(Code::AlreadyExists));
+        assert!(process.is_alive(), "{other:?} was journaled");
+        assert_eq!(world.ledger.observed()[&other].refused, Some(Code::AlreadyExists));
         process.kill();
         process.ended().await;
         world.finish().await;
@@ -433,11 +442,13 @@ async fn other_content_under_a_used_id_does_not_come_into_the_journal() {
 }
 
 #[test]
-fn no_step_is_left_out() {
+fn every_failpoint_is_visited() {
     let visited: BTreeSet<String> = STEPS
         .iter()
         .flat_map(|(_, steps)| steps.iter())
         .map(|step| step.split('=').next().unwrap().to_owned())
+        // Visited by `suspects`, which needs several processes.
+        .chain(["takeover.load".to_owned()])
         .collect();
-    assert_eq!(visited, named::in_source());
+    assert_eq!(visited, failpoints::names_in_source());
 }

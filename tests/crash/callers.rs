@@ -1,4 +1,4 @@
-//! Those who send reviews, and write down what they were told.
+//! Callers that send reviews and record the events in the ledger.
 
 use std::{
     fs,
@@ -8,8 +8,8 @@ use std::{
 };
 
 use futures::StreamExt as _;
-use tara_export::{
-    client::{Client, FollowPolicy},
+use tara_export_client::{
+    Client, FollowPolicy,
     proto::{
         Destination, Document, Fallback, Review, StartExportRequest,
         document::{Kind, Source},
@@ -19,88 +19,88 @@ use tara_export::{
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::ledger::{Guidelines, Ledger, Wish};
+use crate::ledger::{ExportCase, Guidelines, Ledger};
 
-/// Nobody waits for a server that was killed: the next process is asked anew.
-const IMPATIENT: FollowPolicy = FollowPolicy {
-    patience: Duration::ZERO,
-    silence: Duration::from_secs(30),
+/// No retries: after a kill, the test sends the request to the next process.
+pub(crate) const NO_RETRY: FollowPolicy = FollowPolicy {
+    progress_timeout: Duration::ZERO,
+    idle_timeout: Duration::from_secs(30),
     min_delay: Duration::from_millis(1),
     max_delay: Duration::from_millis(1),
 };
 
-/// Sends a review and follows it as far as the server lives.
-pub(crate) fn send(url: &str, ledger: &Arc<Ledger>, wish: Wish) -> JoinHandle<()> {
+/// Sends a review and follows its events until the stream ends.
+pub(crate) fn send(url: &str, ledger: &Arc<Ledger>, case: ExportCase) -> JoinHandle<()> {
     let (url, ledger) = (url.to_owned(), ledger.clone());
-    ledger.asked(wish);
+    ledger.record_sent(case);
     tokio::spawn(async move {
         let Ok(client) = Client::connect(&url).await else { return };
-        let client = client.with_follow_policy(IMPATIENT);
-        let mut request = request(wish);
-        if wish.guidelines == Guidelines::Uploaded {
-            match client.upload_file(&uploaded_file(wish), |_| {}).await {
+        let client = client.with_follow_policy(NO_RETRY);
+        let mut request = request(case);
+        if case.guidelines == Guidelines::Uploaded {
+            match client.upload_file(&uploaded_file(case), |_| {}).await {
                 Ok(uploaded) => request.documents.push(Document {
                     kind: Kind::Guidelines.into(),
                     source: Some(Source::Upload(uploaded.name)),
                     ..Document::default()
                 }),
-                Err(error) => return ledger.ended(wish, &error),
+                Err(error) => return ledger.ended(case, &error),
             }
         }
         let mut events = client.export(request);
         while let Some(event) = events.next().await {
             match event.map(|event| event.event) {
-                Ok(Some(Event::Accepted(_))) => ledger.accepted(wish),
+                Ok(Some(Event::Accepted(_))) => ledger.accepted(case),
                 Ok(Some(Event::Completed(completed))) => {
-                    ledger.completed(wish, completed.export.expect("an export"));
+                    ledger.completed(case, completed.export.expect("an export"));
                 }
-                Ok(Some(Event::Failed(_))) => ledger.failed(wish),
+                Ok(Some(Event::Failed(_))) => ledger.failed(case),
                 Ok(_) => {}
-                Err(error) => ledger.ended(wish, &error),
+                Err(error) => ledger.ended(case, &error),
             }
         }
     })
 }
 
-/// A file of a few hundred kilobytes, the same each time.
-fn uploaded_file(wish: Wish) -> PathBuf {
-    let name = format!("crash-upload-{}.txt", wish.number);
+/// A file of 360 kB with the same content each time.
+pub(crate) fn uploaded_file(case: ExportCase) -> PathBuf {
+    let name = format!("crash-upload-{}.txt", case.number);
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let content = format!("{:8}\n", wish.number).repeat(40_000);
+    let content = format!("{:8}\n", case.number).repeat(40_000);
     if fs::read_to_string(&path).ok().as_ref() != Some(&content) {
-        // By another name first, since tests run side by side.
-        let aside = path.with_extension(Uuid::new_v4().to_string());
-        fs::write(&aside, content).unwrap();
-        fs::rename(aside, &path).unwrap();
+        // Written under a temporary name because tests run concurrently.
+        let temporary = path.with_extension(Uuid::new_v4().to_string());
+        fs::write(&temporary, content).unwrap();
+        fs::rename(temporary, &path).unwrap();
     }
     path
 }
 
-/// The review: all of one document's name, so that they want the same folder.
-pub(crate) fn request(wish: Wish) -> StartExportRequest {
+/// The request. All reviews have the same document name, so that they compete for one folder.
+pub(crate) fn request(case: ExportCase) -> StartExportRequest {
     let document = |kind: Kind, content: Vec<u8>| Document {
         kind: kind.into(),
         source: Some(Source::Content(content.into())),
         ..Document::default()
     };
     let mut request = StartExportRequest {
-        request_id: wish.export_id(),
+        request_id: case.export_id(),
         review: Some(Review {
             document_name: "report.docx".to_owned(),
-            session_id: wish.session_id(),
+            session_id: case.session_id(),
             reviewer: "Ada".to_owned(),
             ..Review::default()
         }),
         documents: vec![
-            document(Kind::Before, wish.session_id().into_bytes()),
-            document(Kind::After, vec![wish.number as u8; 100_000]),
+            document(Kind::Before, case.session_id().into_bytes()),
+            document(Kind::After, vec![case.number as u8; 100_000]),
         ],
         ..StartExportRequest::default()
     };
-    if wish.guidelines == Guidelines::Large {
+    if case.guidelines == Guidelines::Large {
         request.documents.push(document(Kind::Guidelines, vec![7; 17 * 1024 * 1024]));
     }
-    request.set_destination(if wish.is_local { Destination::Local } else { Destination::S3 });
-    request.set_fallback(if wish.no_fallback { Fallback::None } else { Fallback::Local });
+    request.set_destination(if case.is_local { Destination::Local } else { Destination::S3 });
+    request.set_fallback(if case.no_fallback { Fallback::None } else { Fallback::Local });
     request
 }

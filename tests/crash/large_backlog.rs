@@ -1,4 +1,5 @@
-//! A journal far larger than memory: it is known at once, and never read at once.
+//! A journal far larger than memory: it is counted at the start, and its entries are read a few at
+//! a time.
 
 use std::{
     fs::{self, File},
@@ -10,42 +11,40 @@ use std::{
 
 use bytes::Bytes;
 use chrono::TimeDelta;
-use tara_export::{
-    bundle::{
-        AcceptedExport, AcceptedTime, Content, Document, ExportContent, ExportId, FolderBase,
-    },
-    client::Client,
-    digest::Sha256,
+use tara_export_bundle::{
+    AcceptedExport, AcceptedTime, Content, Document, ExportContent, ExportId, FolderBase,
 };
+use tara_export_client::Client;
+use tara_export_digest::Sha256;
 use tara_export_test_support::{Fault, FaultRule, Operation};
 
 use crate::{
     callers::send,
-    ledger::Wish,
+    ledger::ExportCase,
     process::{Process, until},
     world::World,
 };
 
 const MIB: u64 = 1024 * 1024;
-/// Ten gigabytes, of which a disk keeps next to nothing: the documents are zeros.
+/// Ten gigabytes that occupy almost no disk space: the documents are zeros.
 const ENTRIES: u32 = 160;
 const ENTRY_BYTES: u64 = 64 * MIB;
 
-/// What all requests in memory may have together: three of those entries.
+/// MAX_REQUEST_MEMORY: three of these entries.
 const MAX_REQUEST_MEMORY_BYTES: u64 = 200 * MIB;
-/// What the process may have beside them.
+/// The limit of the process's other memory.
 const REST_BYTES: u64 = 200 * MIB;
-/// How long reading all of it would take several times over.
+/// Far less than reading all entries would take.
 const READY_WITHIN: Duration = Duration::from_secs(5);
 
-/// An export as a server accepts it.
+/// An accepted export, taken from a server's journal.
 pub(crate) async fn accepted(world: &World) -> AcceptedExport {
     let held = world.s3.fail(FaultRule::new(Fault::Stall).on(Operation::PutObject));
     let mut process = world.start("");
     let url = process.url().await.unwrap();
-    let wish = Wish::new(1);
-    let caller = send(&url, &world.ledger, wish);
-    until("it is accepted", || world.ledger.told()[&wish].accepted).await;
+    let case = ExportCase::new(1);
+    let caller = send(&url, &world.ledger, case);
+    until("it is accepted", || world.ledger.observed()[&case].accepted).await;
     process.kill();
     process.ended().await;
     caller.await.unwrap();
@@ -57,7 +56,7 @@ pub(crate) async fn accepted(world: &World) -> AcceptedExport {
     AcceptedExport::decode(Bytes::from(bytes)).unwrap()
 }
 
-/// The same with one large document.
+/// The same export with one large document.
 fn enlarged(export: &AcceptedExport) -> AcceptedExport {
     let content = Bytes::from(vec![0; (ENTRY_BYTES - MIB) as usize]);
     let first = export.content.documents[0].clone();
@@ -68,7 +67,7 @@ fn enlarged(export: &AcceptedExport) -> AcceptedExport {
     AcceptedExport { content: Arc::new(content), content_digest, ..export.clone() }
 }
 
-/// Writes a journal entry whose last piece, a document of zeros, takes no room.
+/// Writes a journal entry whose last piece, a document of zeros, is sparse.
 fn write_sparse(journal: &Path, export: &AcceptedExport) {
     let name = format!("{}-{}.export", export.export_id, export.content_digest);
     let mut file = File::create_new(journal.join(name)).unwrap();
@@ -79,7 +78,7 @@ fn write_sparse(journal: &Path, export: &AcceptedExport) {
     file.set_len(size_bytes).unwrap();
 }
 
-/// The most memory that a process ever had, in bytes.
+/// The peak memory of a process, in bytes.
 fn peak_memory_bytes(process: &Process) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -88,12 +87,12 @@ fn peak_memory_bytes(process: &Process) -> u64 {
 }
 
 #[tokio::test]
-async fn ten_gigabytes_are_known_at_once_and_read_a_few_at_a_time() {
+async fn ten_gigabyte_journal_is_counted_at_start_and_read_in_parts() {
     let world = World::new("10m").await;
     let first = enlarged(&accepted(&world).await);
     let journal = world.data_dir().join(".tara-export/journal");
     for number in 1..=ENTRIES {
-        let export_id = ExportId::new(Wish::new(number).export_id().parse().unwrap());
+        let export_id = ExportId::new(ExportCase::new(number).export_id().parse().unwrap());
         let seconds = TimeDelta::seconds(number.into());
         let accepted_time = AcceptedTime::new(first.accepted_time.as_datetime() + seconds);
         let folder_base = FolderBase::new(&accepted_time, "report.docx");
@@ -101,7 +100,7 @@ async fn ten_gigabytes_are_known_at_once_and_read_a_few_at_a_time() {
         write_sparse(&journal, &export);
     }
     drop(first);
-    // What is taken up is sent, and stays in memory until S3 answers.
+    // Loaded entries stay in memory until S3 responds.
     let documents = FaultRule::new(Fault::Stall).on(Operation::CreateMultipartUpload);
     let held = world.s3.fail(documents.key_contains("/documents/"));
     let mut command = world.command("", "10m");
@@ -119,11 +118,11 @@ async fn ten_gigabytes_are_known_at_once_and_read_a_few_at_a_time() {
     let row = checks.iter().find(|check| check.check == "exports.journal").unwrap();
     assert!(row.message.contains(&format!("started {ENTRIES}: ")), "{}", row.message);
     assert!(row.message.contains("quarantined 0"), "{}", row.message);
-    until("as many as have room", || world.s3.fault_hits(held) >= 3).await;
-    // There is no room for a fourth, and a request that takes little has room beside them.
-    let wish = Wish::new(ENTRIES + 1);
-    world.send_all(&url, &[wish]).await;
-    assert!(world.ledger.told()[&wish].accepted);
+    until("as many entries as fit are loaded", || world.s3.fault_hits(held) >= 3).await;
+    // Memory for a fourth entry is not available, but a small request still fits.
+    let case = ExportCase::new(ENTRIES + 1);
+    world.send_all(&url, &[case]).await;
+    assert!(world.ledger.observed()[&case].accepted);
     assert_eq!(world.s3.fault_hits(held), 3);
     let peak_bytes = peak_memory_bytes(&process);
     eprintln!("ready after {ready_after:?}, {} MiB of memory at most", peak_bytes / MIB);

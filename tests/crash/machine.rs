@@ -1,23 +1,23 @@
-//! A server in this process, and what outlives it.
+//! A server in this process, with a disk and an S3 that outlive it.
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::{Args as _, Command, FromArgMatches as _, builder::Resettable};
 use tara_export::{
-    clock::SystemClock,
     config::{ListenSettings, Settings},
     export::Stores,
     health::Acceptance,
-    proto::{
-        CheckStorageRequest, Destination, Export, ExportEvent, GetExportRequest, GetReportRequest,
-        ListExportsRequest, export::State, export_event::Event,
-        export_service_client::ExportServiceClient,
-    },
     server::{Access, RunningServer, Service},
-    store::{
-        local::LocalStore,
-        s3::{S3Settings, S3Store, ServerSideEncryption},
-    },
+};
+use tara_export_client::proto::{
+    CheckStorageRequest, Destination, Export, ExportEvent, GetExportRequest, GetReportRequest,
+    GetUploadRequest, ListExportsRequest, Upload, export::State, export_event::Event,
+    export_service_client::ExportServiceClient,
+};
+use tara_export_clock::SystemClock;
+use tara_export_store::{
+    local::LocalStore,
+    s3::{S3Settings, S3Store, ServerSideEncryption},
 };
 use tara_export_test_support::TestS3;
 use tempfile::TempDir;
@@ -25,7 +25,7 @@ use tonic::{Code, Status, Streaming, transport::Channel};
 
 use crate::{
     callers::request,
-    ledger::Wish,
+    ledger::ExportCase,
     process::{until, within},
     stores::Snapshot,
 };
@@ -44,7 +44,7 @@ pub(crate) struct Server {
     client: ExportServiceClient<Channel>,
 }
 
-/// An export's events.
+/// The events of an export.
 pub(crate) struct Events(Streaming<ExportEvent>);
 
 impl Machine {
@@ -52,16 +52,21 @@ impl Machine {
         Self { folder: tempfile::tempdir().unwrap(), s3: TestS3::start().await }
     }
 
-    fn data_dir(&self) -> PathBuf {
+    pub(crate) fn data_dir(&self) -> PathBuf {
         self.folder.path().join("exports")
     }
 
     pub(crate) async fn start(&self) -> Server {
-        let command = Command::new("test").no_binary_name(true);
+        self.start_with(&[]).await
+    }
+
+    /// Starts a server with these flags in addition to the defaults.
+    pub(crate) async fn start_with(&self, more: &[&str]) -> Server {
+        let command = Command::new("test").no_binary_name(true).args_override_self(true);
         let command = ListenSettings::augment_args(Settings::augment_args(command))
             .mut_args(|argument| argument.env(Resettable::Reset));
         let data_dir = format!("--data-dir={}", self.data_dir().display());
-        let flags = FLAGS.into_iter().chain([data_dir.as_str()]);
+        let flags = FLAGS.into_iter().chain([data_dir.as_str()]).chain(more.iter().copied());
         let matches = command.try_get_matches_from(flags).unwrap();
         let settings = Settings::from_arg_matches(&matches).unwrap();
         let listen = ListenSettings::from_arg_matches(&matches).unwrap();
@@ -74,15 +79,14 @@ impl Machine {
             server_side_encryption: ServerSideEncryption::BucketDefault,
             expected_bucket_owner: None,
             object_lock: None,
-            connect_timeout: settings.s3_connect_timeout,
-            read_timeout: settings.s3_read_timeout,
-            operation_timeout: settings.s3_operation_timeout,
+            connect_timeout: settings.store.s3_connect_timeout,
+            read_timeout: settings.store.s3_read_timeout,
+            operation_timeout: settings.store.s3_operation_timeout,
             concurrent_requests: 256,
-            prices: Default::default(),
         };
         let stores = Stores {
             s3: Some(Arc::new(S3Store::from_sdk_config(s3, &self.s3.sdk_config()))),
-            local: Arc::new(LocalStore::open(settings.data_dir.clone()).unwrap()),
+            local: Arc::new(LocalStore::open(settings.disk.data_dir.clone()).unwrap()),
         };
         let service =
             Service::over(&settings, stores, Access::Write, Arc::new(SystemClock)).await.unwrap();
@@ -91,7 +95,7 @@ impl Machine {
         Server { running, client: ExportServiceClient::connect(url).await.unwrap() }
     }
 
-    /// The journal's entries, and what is on its way there.
+    /// The files of the journal, including temporary ones.
     pub(crate) fn journal(&self) -> Vec<String> {
         let own = Snapshot::of_folder(&self.data_dir().join(".tara-export/journal"));
         own.0.into_keys().collect()
@@ -101,20 +105,23 @@ impl Machine {
         until("the journal is empty", || self.journal().is_empty()).await;
     }
 
-    /// Checks that an export has its bundle there, and nowhere else.
-    pub(crate) fn has_one_whole_bundle(&self, wish: Wish, place: Destination) {
-        let in_s3 = Snapshot::of_s3(&self.s3).bundles().contains_key(&wish.export_id());
+    /// Checks that an export has its bundle in this store and not in the other.
+    pub(crate) fn assert_one_bundle(&self, case: ExportCase, destination: Destination) {
+        let in_s3 = Snapshot::of_s3(&self.s3).bundles().contains_key(&case.export_id());
         let in_local =
-            Snapshot::of_folder(&self.data_dir()).bundles().contains_key(&wish.export_id());
-        assert_eq!((in_s3, in_local), (place == Destination::S3, place == Destination::Local));
+            Snapshot::of_folder(&self.data_dir()).bundles().contains_key(&case.export_id());
+        assert_eq!(
+            (in_s3, in_local),
+            (destination == Destination::S3, destination == Destination::Local)
+        );
     }
 
     /// Checks that the local store is empty.
-    pub(crate) fn has_nothing_local(&self) {
+    pub(crate) fn assert_local_store_is_empty(&self) {
         let files = Snapshot::of_folder(&self.data_dir()).0.into_keys();
-        let notes = [".tara-export/receipts/", ".tara-export/probe/"];
+        let ignored = [".tara-export/receipts/", ".tara-export/probe/", ".tara-export/stores.json"];
         let left: Vec<String> =
-            files.filter(|key| !notes.iter().any(|note| key.starts_with(note))).collect();
+            files.filter(|key| !ignored.iter().any(|prefix| key.starts_with(prefix))).collect();
         assert!(left.is_empty(), "{left:?}");
         assert_eq!(fs::read_dir(self.data_dir()).unwrap().count(), 1, "empty folders are left");
     }
@@ -125,9 +132,15 @@ impl Server {
         self.running.address()
     }
 
-    /// Whether it accepts exports, as it knows it.
+    /// The server's own acceptance state.
     pub(crate) fn acceptance(&self) -> Acceptance {
         self.running.engine().acceptance().clone()
+    }
+
+    /// Reads the store identity, as `serve` does at its start. It must be recorded on disk before
+    /// anything is put there.
+    pub(crate) async fn read_store_identity(&self) {
+        self.running.engine().refresh_store_id().await;
     }
 
     pub(crate) async fn stop(self) {
@@ -136,38 +149,43 @@ impl Server {
     }
 
     /// Starts an export that must be accepted.
-    pub(crate) async fn accepted(&mut self, wish: Wish) -> Events {
-        let call = self.client.start_export(request(wish));
+    pub(crate) async fn accepted(&mut self, case: ExportCase) -> Events {
+        let call = self.client.start_export(request(case));
         let mut events = within("StartExport", call).await.unwrap().into_inner();
-        let first = within("its first event", events.message()).await.unwrap().unwrap();
+        let first = within("the first event", events.message()).await.unwrap().unwrap();
         assert!(matches!(first.event, Some(Event::Accepted(_))), "{first:?}");
         Events(events)
     }
 
     /// Starts an export that must be refused.
-    pub(crate) async fn refused(&mut self, wish: Wish) -> Status {
-        within("StartExport", self.client.start_export(request(wish))).await.unwrap_err()
+    pub(crate) async fn refused(&mut self, case: ExportCase) -> Status {
+        within("StartExport", self.client.start_export(request(case))).await.unwrap_err()
     }
 
-    pub(crate) async fn export(&mut self, wish: Wish) -> Export {
-        self.accepted(wish).await.completed().await
+    pub(crate) async fn export(&mut self, case: ExportCase) -> Export {
+        self.accepted(case).await.completed().await
     }
 
-    pub(crate) async fn committed(&mut self, wish: Wish) -> Export {
-        let export = self.export(wish).await;
+    pub(crate) async fn committed(&mut self, case: ExportCase) -> Export {
+        let export = self.export(case).await;
         assert_eq!(export.state(), State::Committed, "{export:?}");
         export
     }
 
-    async fn get(&mut self, wish: Wish) -> Result<Export, Status> {
-        let request = GetExportRequest { name: format!("exports/{}", wish.export_id()) };
+    pub(crate) async fn get(&mut self, case: ExportCase) -> Result<Export, Status> {
+        let request = GetExportRequest { name: format!("exports/{}", case.export_id()) };
         Ok(self.client.get_export(request).await?.into_inner().export.unwrap())
     }
 
-    pub(crate) async fn until_state(&mut self, wish: Wish, state: State) -> Export {
+    pub(crate) async fn get_upload(&mut self, name: &str) -> Result<Upload, Status> {
+        let request = GetUploadRequest { name: name.to_owned() };
+        Ok(self.client.get_upload(request).await?.into_inner().upload.unwrap())
+    }
+
+    pub(crate) async fn until_state(&mut self, case: ExportCase, state: State) -> Export {
         let waiting = async {
             loop {
-                match self.get(wish).await {
+                match self.get(case).await {
                     Ok(export) if export.state() == state => return export,
                     Ok(_) => {}
                     // A read during S3's outage.
@@ -176,24 +194,31 @@ impl Server {
                 tokio::time::sleep(PAUSE).await;
             }
         };
-        within(&format!("{wish:?} {state:?}"), waiting).await
+        within(&format!("{case:?} {state:?}"), waiting).await
     }
 
-    /// Waits until an attempt to send what fell back has failed.
-    pub(crate) async fn until_set_back(&mut self, wish: Wish) {
+    /// Waits until a sync attempt has failed.
+    pub(crate) async fn until_attempt_failed(&mut self, case: ExportCase) {
         let waiting = async {
             loop {
                 let checks = self.client.check_storage(CheckStorageRequest {}).await.unwrap();
                 let checks = checks.into_inner().checks;
                 let row = checks.iter().find(|row| row.check == "exports.fell_back").unwrap();
-                // What the disk says comes after what the outage said.
-                if row.message.contains(&wish.export_id()) && row.message.contains("could not") {
+                // The disk's error replaces the error of the outage.
+                if row.message.contains(&case.export_id()) && row.message.contains("os error") {
                     return;
                 }
                 tokio::time::sleep(PAUSE).await;
             }
         };
-        within("a setback", waiting).await;
+        within("a failed attempt", waiting).await;
+    }
+
+    /// The message of this row of CheckStorage.
+    pub(crate) async fn check(&mut self, name: &str) -> String {
+        let checks = self.client.check_storage(CheckStorageRequest {}).await.unwrap();
+        let checks = checks.into_inner().checks;
+        checks.into_iter().find(|row| row.check == name).unwrap().message
     }
 
     /// The ids of all exports that are listed.
@@ -204,16 +229,16 @@ impl Server {
     }
 
     /// Checks that a committed bundle can be read.
-    pub(crate) async fn reads(&mut self, wish: Wish) {
-        assert_eq!(self.get(wish).await.unwrap().state(), State::Committed);
-        let name = format!("exports/{}", wish.export_id());
+    pub(crate) async fn assert_readable(&mut self, case: ExportCase) {
+        assert_eq!(self.get(case).await.unwrap().state(), State::Committed);
+        let name = format!("exports/{}", case.export_id());
         let report = GetReportRequest { name, ..GetReportRequest::default() };
         self.client.get_report(report).await.unwrap();
     }
 }
 
 impl Events {
-    /// The committed export; none where it failed.
+    /// The committed export; `None` if it failed.
     pub(crate) async fn end(&mut self) -> Option<Export> {
         while let Some(event) = self.0.message().await.unwrap() {
             match event.event {
@@ -222,10 +247,10 @@ impl Events {
                 _ => {}
             }
         }
-        panic!("the stream ended without an end of the export");
+        panic!("the stream ended before the export did");
     }
 
     pub(crate) async fn completed(&mut self) -> Export {
-        within("the export completes", self.end()).await.expect("it failed")
+        within("the export completes", self.end()).await.expect("the export failed")
     }
 }

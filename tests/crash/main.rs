@@ -1,9 +1,10 @@
-//! The built binary, killed at every step and at any moment: what it accepted it finishes, once.
+//! Tests that kill the built binary at every step and at random moments: it finishes every accepted
+//! export exactly once.
 //!
-//! `cargo test --features failpoints --test crash`, with `-- --include-ignored` where this machine
-//! may mount a file system. `CRASH_SEED=…` repeats one of the random runs.
+//! `cargo test --features failpoints --test crash`, with `-- --include-ignored` if this machine may
+//! mount a file system. `CRASH_SEED=…` repeats one of the random runs.
 //!
-//! The tests know of the server what everybody can see: its API, its files, the objects in S3.
+//! The tests use only what is visible from outside: the API, the files, the objects in S3.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -18,8 +19,11 @@ mod world;
 mod at_random;
 mod at_steps;
 mod disk_errors;
+mod failpoints;
 mod full_disk;
 mod large_backlog;
-mod named;
+mod read_errors;
 mod refusals;
+#[cfg(target_os = "linux")]
+mod stopped;
 mod suspects;

@@ -13,41 +13,41 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 
-/// Far longer than anything here takes: a test that hangs ends with a message.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// Between two looks at something that nobody tells.
-const LOOK_AGAIN: Duration = Duration::from_millis(2);
-/// Lines of a process's log that are shown when a test fails.
+/// Far longer than any step takes: a test that hangs ends with a message.
+const TIMEOUT: Duration = Duration::from_secs(120);
+/// The interval for conditions without a notification.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
+/// Log lines that are shown when a test fails.
 const LINES_SHOWN: usize = 40;
 
-/// The result of something that must come.
+/// Waits for a future; panics after [`TIMEOUT`].
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
+    match tokio::time::timeout(TIMEOUT, future).await {
         Ok(result) => result,
-        Err(_) => panic!("waited in vain: {what}"),
+        Err(_) => panic!("timed out: {what}"),
     }
 }
 
-/// Waits until this is so.
-pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let looking = async {
-        while !is_so() {
-            tokio::time::sleep(LOOK_AGAIN).await;
+/// Waits until the condition is true.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let polling = async {
+        while !condition() {
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     };
-    within(what, looking).await;
+    within(what, polling).await;
 }
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// By SIGKILL: ours, or that of a failpoint.
+    /// By SIGKILL, from the test or from a failpoint.
     Killed,
-    /// By itself, with this code.
+    /// It exited with this code.
     Exited(Option<i32>),
 }
 
-/// A server's process. Dropped, it is killed; in a test that fails, its log is shown.
+/// A server process, killed when dropped. If the test fails, its log is shown.
 pub(crate) struct Process {
     child: Child,
     url: watch::Receiver<Option<String>>,
@@ -55,58 +55,91 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts the command, whose log is JSON on standard error.
+    /// Starts the command, which logs JSON to standard error.
     pub(crate) fn start(mut command: Command) -> Self {
-        let mut child =
-            command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it starts");
+        let mut child = command
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the server starts");
         let lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (found, url) = watch::channel(None);
-        let kept = log.clone();
-        // Ends with the process, and ends the channel then.
+        let lines_read = log.clone();
+        // Ends with the process and then closes the channel.
         thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 if let Some(address) = address(&line) {
                     found.send_replace(Some(format!("http://{address}")));
                 }
-                kept.lock().unwrap().push(line);
+                lines_read.lock().unwrap().push(line);
             }
         });
         Self { child, url, log }
     }
 
-    /// Where it listens; none where it died before that.
+    /// The URL; `None` if the process ended before it listened.
     pub(crate) async fn url(&mut self) -> Option<String> {
         let listening = self.url.wait_for(Option::is_some);
         within("the server listens", listening).await.ok()?.clone()
     }
 
-    /// Its id.
+    /// The URL; `None` if the process was stopped or ended before it listened.
+    pub(crate) async fn url_unless_stopped(&mut self) -> Option<String> {
+        let waiting = async {
+            while self.url.borrow().is_none() && !self.is_stopped() && self.is_alive() {
+                tokio::time::sleep(POLL_INTERVAL).await;
+            }
+        };
+        within("the server listens, or is stopped", waiting).await;
+        self.url.borrow().clone()
+    }
+
+    /// The process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Whether it still runs.
+    /// Whether the process still runs.
     pub(crate) fn is_alive(&mut self) -> bool {
-        self.child.try_wait().expect("its state is known").is_none()
+        self.child.try_wait().expect("the process state").is_none()
     }
 
-    /// Ends it as the kernel does when memory runs out.
+    /// Kills the process, as the kernel does when memory runs out.
     pub(crate) fn kill(&mut self) {
-        self.child.kill().expect("it can be killed");
+        self.child.kill().expect("the process can be killed");
     }
 
-    /// Asks it to end.
+    /// Whether every thread is stopped by SIGSTOP.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let mut threads = threads.into_iter().flatten().flatten().peekable();
+        threads.peek().is_some()
+            && threads.all(|thread| {
+                let status = std::fs::read_to_string(thread.path().join("stat"));
+                // The state follows the name, which is in parentheses and may contain some.
+                status.is_ok_and(|text| {
+                    text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+                })
+            })
+    }
+
+    /// Continues a stopped process.
+    pub(crate) fn resume(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::CONT).expect("a signal is sent");
+    }
+
+    /// Sends SIGTERM.
     pub(crate) fn terminate(&mut self) {
         if self.is_alive() {
             kill_process(Pid::from_child(&self.child), Signal::TERM).expect("a signal is sent");
         }
     }
 
-    /// Waits until it has ended.
+    /// Waits until the process has ended.
     pub(crate) async fn ended(&mut self) -> End {
         until("the process ends", || !self.is_alive()).await;
-        let status = self.child.wait().expect("it has ended");
+        let status = self.child.wait().expect("the process has ended");
         match status.signal() {
             Some(signal) if signal == Signal::KILL.as_raw() => End::Killed,
             _ => End::Exited(status.code()),
@@ -126,7 +159,7 @@ impl Drop for Process {
     }
 }
 
-/// The address in the line that says where the server listens.
+/// The address in the log line of the start.
 fn address(line: &str) -> Option<String> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
     let message = line.get("message")?.as_str()?;

@@ -1,4 +1,4 @@
-//! What lies in the stores, looked at past the server.
+//! The content of the stores, read without the server.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,10 +6,11 @@ use std::{
     path::Path,
 };
 
-use tara_export::{bundle::Manifest, digest::Sha256};
+use tara_export_bundle::Manifest;
+use tara_export_digest::Sha256;
 use tara_export_test_support::TestS3;
 
-/// What the keys of all objects in S3 start with.
+/// The prefix of all keys in S3.
 const BASE_PATH: &str = "tara/";
 
 /// A committed bundle.
@@ -20,12 +21,12 @@ pub(crate) struct FoundBundle {
     pub(crate) manifest_sha256: String,
 }
 
-/// The objects of a store by their keys.
+/// The objects of a store by key.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Snapshot(pub(crate) BTreeMap<String, Vec<u8>>);
 
 impl Snapshot {
-    /// What S3 has.
+    /// The objects in S3.
     pub(crate) fn of_s3(s3: &TestS3) -> Self {
         let objects = s3.objects().into_iter();
         Self(
@@ -45,8 +46,8 @@ impl Snapshot {
         Self(files)
     }
 
-    /// The bundles by their export's id, each checked: whole, the only one of its export, with its
-    /// record, its claim and its index entry.
+    /// The bundles by export id. Each is checked: it is complete, the only one of its export, and
+    /// has record, claim and index entry.
     pub(crate) fn bundles(&self) -> BTreeMap<String, FoundBundle> {
         let mut bundles = BTreeMap::new();
         for (key, bytes) in &self.0 {
@@ -68,23 +69,23 @@ impl Snapshot {
                 .chain([key.clone()])
                 .collect();
             let own_folder = format!("{folder}/");
-            let strangers: Vec<&String> =
+            let foreign: Vec<&String> =
                 self.below(&own_folder).filter(|key| !listed.contains(*key)).collect();
-            assert!(strangers.is_empty(), "not in the manifest: {strangers:?}");
+            assert!(foreign.is_empty(), "not in the manifest: {foreign:?}");
             let found = FoundBundle {
                 folder: folder.to_owned(),
                 manifest_sha256: Sha256::of(bytes).to_string(),
                 manifest,
             };
             let export_id = found.manifest.export_id.to_string();
-            self.require_records(&export_id, folder);
-            let earlier = bundles.insert(export_id, found);
-            assert!(earlier.is_none(), "two bundles of one export: {folder} and {earlier:?}");
+            self.assert_records(&export_id, folder);
+            let previous = bundles.insert(export_id, found);
+            assert!(previous.is_none(), "two bundles of one export: {folder} and {previous:?}");
         }
         bundles
     }
 
-    fn require_records(&self, export_id: &str, folder: &str) {
+    fn assert_records(&self, export_id: &str, folder: &str) {
         let claim = format!(".tara-export/folders/{folder}.json");
         let record = format!(".tara-export/exports/{export_id}.json");
         let ending = format!("_{folder}");
@@ -98,12 +99,12 @@ impl Snapshot {
         }
     }
 
-    /// The keys that start with this.
+    /// The keys with this prefix.
     pub(crate) fn below(&self, prefix: &str) -> impl Iterator<Item = &String> {
         self.0.keys().filter(move |key| key.starts_with(prefix))
     }
 
-    /// The keys of everything that a bundle consists of.
+    /// All keys that belong to a bundle.
     pub(crate) fn keys_of(&self, bundle: &FoundBundle) -> BTreeSet<String> {
         let FoundBundle { folder, manifest, .. } = bundle;
         let export_id = manifest.export_id;
@@ -124,7 +125,7 @@ impl Snapshot {
 fn collect(folder: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries {
-        // What goes while somebody looks is as good as gone before.
+        // A file that is removed during the scan counts as absent.
         let Ok(entry) = entry else { continue };
         let path = format!("{prefix}{}", entry.file_name().to_str().expect("names are text"));
         if entry.path().is_dir() {

@@ -1,4 +1,4 @@
-//! A journal entry that ends the process: the others are committed, and it is quarantined.
+//! Journal entries that kill the process: they are quarantined, and the others are committed.
 
 use std::{
     fs,
@@ -7,29 +7,26 @@ use std::{
 };
 
 use bytes::Bytes;
-use tara_export::{
-    bundle::{AcceptedExport, ExportId},
-    client::Client,
-    digest::Sha256,
-    proto::StorageCheck,
-};
+use tara_export_bundle::{AcceptedExport, ExportId};
+use tara_export_client::{Client, proto::StorageCheck};
+use tara_export_digest::Sha256;
 use tara_export_test_support::{Fault, FaultRule, Operation};
 
 use crate::{
     large_backlog::accepted,
-    ledger::Wish,
-    process::{End, Process, until},
+    ledger::ExportCase,
+    process::{End, Process, until, within},
     world::World,
 };
 
-/// More restarts than any of these tests may take.
-const MOST_STARTS: u32 = 12;
+/// More starts than any of these tests needs.
+const MAX_STARTS: u32 = 12;
 
 fn journal(world: &World) -> PathBuf {
     world.data_dir().join(".tara-export/journal")
 }
 
-/// Plain files of a folder of the journal, by name.
+/// The files in a folder of the journal, by name.
 fn files(world: &World, folder: &str) -> Vec<String> {
     let Ok(entries) = fs::read_dir(journal(world).join(folder)) else { return Vec::new() };
     let mut names: Vec<String> =
@@ -39,19 +36,19 @@ fn files(world: &World, folder: &str) -> Vec<String> {
     names
 }
 
-/// Exports of the journal that no process works on, since S3 refused them.
-async fn waiting(world: &mut World, wishes: &[Wish]) {
+/// Exports in the journal without a running process, because S3 refused them.
+async fn waiting(world: &mut World, cases: &[ExportCase]) {
     let outage = world.s3.fail(FaultRule::new(Fault::ACCESS_DENIED));
     let mut process = world.start("");
     let url = process.url().await.unwrap();
-    world.send_all(&url, wishes).await;
+    world.send_all(&url, cases).await;
     process.kill();
     process.ended().await;
     world.s3.clear_fault(outage);
-    assert_eq!(world.journal().len(), wishes.len());
+    assert_eq!(world.journal().len(), cases.len());
 }
 
-/// Runs the command beside whatever else runs.
+/// Runs `journal retry`, also while a server runs.
 pub(crate) fn retry(world: &World, id: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tara-export"))
         .args(["journal", "retry", id])
@@ -69,10 +66,10 @@ async fn check(url: &str, name: &str) -> StorageCheck {
 #[tokio::test]
 async fn entry_that_kills_is_quarantined_and_others_are_committed() {
     let mut world = World::new("5s").await;
-    let wishes = [1, 2, 3, 4].map(Wish::new);
-    waiting(&mut world, &wishes).await;
-    let guilty = wishes[1].export_id();
-    let kills = format!("journal.load=return(kill {guilty})");
+    let cases = [1, 2, 3, 4].map(ExportCase::new);
+    waiting(&mut world, &cases).await;
+    let killer = cases[1].export_id();
+    let kills = format!("journal.load=return(kill {killer})");
     let mut deaths = 0;
     let mut process = loop {
         let mut process = world.start(&kills);
@@ -84,27 +81,27 @@ async fn entry_that_kills_is_quarantined_and_others_are_committed() {
             break process;
         }
         deaths += 1;
-        assert!(deaths < MOST_STARTS, "it kills each process");
+        assert!(deaths < MAX_STARTS, "every process is killed");
     };
-    // Those with others in progress count for none.
+    // Deaths with several entries in progress are not counted.
     assert!(deaths >= 3, "{deaths}");
     let quarantined = files(&world, "quarantine");
-    assert!(matches!(&quarantined[..], [name] if name.starts_with(&guilty)), "{quarantined:?}");
+    assert!(matches!(&quarantined[..], [name] if name.starts_with(&killer)), "{quarantined:?}");
     let url = process.url().await.unwrap();
     let row = check(&url, "exports.quarantined").await;
-    assert!(row.message.contains(&guilty) && row.message.contains("3 processes died"), "{row:?}");
+    assert!(row.message.contains(&killer) && row.message.contains("3 processes died"), "{row:?}");
     assert!(row.hint.contains("tara-export journal retry ID"), "{row:?}");
 
-    // Beside the process, which does not hold it any more.
+    // `journal retry` works while a server runs that did not load the entry.
     process.terminate();
     process.ended().await;
     let mut process = world.start("");
     process.url().await.unwrap();
-    let output = retry(&world, &format!("exports/{guilty}"));
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{said} {:?}", String::from_utf8(output.stderr));
-    assert!(said.contains(&guilty) && said.contains("3 processes died"), "{said}");
-    until("it is taken back", || files(&world, "retry").is_empty()).await;
+    let output = retry(&world, &format!("exports/{killer}"));
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{stdout} {:?}", String::from_utf8(output.stderr));
+    assert!(stdout.contains(&killer) && stdout.contains("3 processes died"), "{stdout}");
+    until("the entry is back in the journal", || files(&world, "retry").is_empty()).await;
     world.until_done().await;
     process.terminate();
     assert_eq!(process.ended().await, End::Exited(Some(0)));
@@ -112,10 +109,10 @@ async fn entry_that_kills_is_quarantined_and_others_are_committed() {
 }
 
 #[tokio::test]
-async fn a_retried_entry_starts_with_a_clean_count() {
+async fn retried_entry_starts_with_zero_deaths() {
     let mut world = World::new("5s").await;
-    waiting(&mut world, &[Wish::new(1)]).await;
-    let id = Wish::new(1).export_id();
+    waiting(&mut world, &[ExportCase::new(1)]).await;
+    let id = ExportCase::new(1).export_id();
     let kills = "journal.load=return(kill export)";
     for _ in 0..2 {
         for _ in 0..3 {
@@ -133,24 +130,24 @@ async fn a_retried_entry_starts_with_a_clean_count() {
 }
 
 #[tokio::test]
-async fn ten_deploys_in_a_row_quarantine_nothing() {
+async fn ten_deploys_quarantine_nothing() {
     let mut world = World::new("5s").await;
-    waiting(&mut world, &[Wish::new(1)]).await;
+    waiting(&mut world, &[ExportCase::new(1)]).await;
     let held = world.s3.fail(FaultRule::new(Fault::Stall).on(Operation::PutObject));
     for _ in 0..10 {
-        // As long as S3 is waited for.
+        // As long as the retry budget of S3.
         let mut command = world.command("", "10m");
         command.env("SHUTDOWN_TIMEOUT", "10m");
         let mut process = Process::start(command);
         process.url().await.unwrap();
         until("it is in progress", || files(&world, "attempts").len() == 1).await;
         process.terminate();
-        until("the stop is noted", || files(&world, "attempts").is_empty()).await;
+        until("the stop is recorded", || files(&world, "attempts").is_empty()).await;
         process.kill();
         process.ended().await;
     }
     assert!(files(&world, "quarantine").is_empty() && files(&world, "suspects").is_empty());
-    // Without the signal, each of these would have counted.
+    // Without SIGTERM, each of these ends counts.
     for _ in 0..3 {
         let mut process = Process::start(world.command("", "10m"));
         process.url().await.unwrap();
@@ -164,21 +161,22 @@ async fn ten_deploys_in_a_row_quarantine_nothing() {
     assert_eq!(files(&world, "quarantine").len(), 1);
     process.terminate();
     process.ended().await;
-    assert_eq!(retry(&world, &Wish::new(1).export_id()).status.code(), Some(0));
+    assert_eq!(retry(&world, &ExportCase::new(1).export_id()).status.code(), Some(0));
     world.finish().await;
 }
 
 #[tokio::test]
-async fn a_death_beside_a_new_export_counts_for_no_entry() {
+async fn death_during_a_new_export_counts_for_no_entry() {
     let mut world = World::new("5s").await;
-    waiting(&mut world, &[Wish::new(1)]).await;
+    waiting(&mut world, &[ExportCase::new(1)]).await;
     for number in 2..=5 {
         let held = world.s3.fail(FaultRule::new(Fault::Stall).on(Operation::PutObject));
         let mut process = Process::start(world.command("", "10m"));
         let url = process.url().await.unwrap();
         until("it is in progress", || !files(&world, "attempts").is_empty()).await;
-        let caller = crate::callers::send(&url, &world.ledger, Wish::new(number));
-        until("another is accepted", || world.ledger.told()[&Wish::new(number)].accepted).await;
+        let caller = crate::callers::send(&url, &world.ledger, ExportCase::new(number));
+        until("another is accepted", || world.ledger.observed()[&ExportCase::new(number)].accepted)
+            .await;
         process.kill();
         process.ended().await;
         caller.await.unwrap();
@@ -193,10 +191,10 @@ async fn a_death_beside_a_new_export_counts_for_no_entry() {
 }
 
 #[tokio::test]
-async fn retry_says_what_it_can_not_do() {
+async fn retry_reports_unknown_and_ambiguous_ids() {
     let mut world = World::new("5s").await;
-    waiting(&mut world, &[Wish::new(1)]).await;
-    let id = Wish::new(1).export_id();
+    waiting(&mut world, &[ExportCase::new(1)]).await;
+    let id = ExportCase::new(1).export_id();
     let entry = world.journal().pop().unwrap();
     let quarantine = journal(&world).join("quarantine");
     fs::create_dir_all(&quarantine).unwrap();
@@ -205,7 +203,7 @@ async fn retry_says_what_it_can_not_do() {
         assert_eq!(output.status.code(), Some(code), "{output:?}");
         String::from_utf8(output.stderr).unwrap()
     };
-    assert!(error("nonsense", 2).contains("is no export"));
+    assert!(error("nonsense", 2).contains("is not an export"));
     let unknown = error("exports/6f1c7a52-3b0e-4c59-9d7e-0000000000ff", 1);
     assert!(unknown.contains("is not in the journal"), "{unknown}");
     assert!(error(&id, 1).contains("is not in quarantine"));
@@ -220,29 +218,100 @@ async fn retry_says_what_it_can_not_do() {
 }
 
 #[tokio::test]
-async fn a_damaged_entry_that_is_retried_is_quarantined_again() {
+async fn retried_damaged_entry_is_quarantined_again() {
     let mut world = World::new("5s").await;
-    waiting(&mut world, &[Wish::new(1)]).await;
+    waiting(&mut world, &[ExportCase::new(1)]).await;
     let entry = world.journal().pop().unwrap();
     let quarantine = journal(&world).join("quarantine");
     fs::create_dir_all(&quarantine).unwrap();
-    let whole = fs::read(journal(&world).join(&entry)).unwrap();
+    let intact = fs::read(journal(&world).join(&entry)).unwrap();
     fs::remove_file(journal(&world).join(&entry)).unwrap();
-    fs::write(quarantine.join(&entry), &whole[..whole.len() - 1]).unwrap();
+    fs::write(quarantine.join(&entry), &intact[..intact.len() - 1]).unwrap();
     let mut process = world.start("");
     let url = process.url().await.unwrap();
-    assert_eq!(retry(&world, &Wish::new(1).export_id()).status.code(), Some(0));
+    assert_eq!(retry(&world, &ExportCase::new(1).export_id()).status.code(), Some(0));
     until("it is back in quarantine", || files(&world, "quarantine") == [entry.clone()]).await;
     assert!(check(&url, "exports.quarantined").await.message.contains("bytes and should have"));
     process.terminate();
     process.ended().await;
-    fs::write(quarantine.join(&entry), &whole).unwrap();
-    assert_eq!(retry(&world, &Wish::new(1).export_id()).status.code(), Some(0));
+    fs::write(quarantine.join(&entry), &intact).unwrap();
+    assert_eq!(retry(&world, &ExportCase::new(1).export_id()).status.code(), Some(0));
     world.finish().await;
 }
 
-/// An entry of encoding version 1 of many empty feedback items: as earlier releases wrote what a
-/// request of two bytes for each became.
+/// Starts a server that takes over entries in S3.
+fn start_with_store_journal(world: &World, failpoints: &str) -> Process {
+    let mut command = world.command(failpoints, "5s");
+    command.env("JOURNAL", "store").env("TAKEOVER_INTERVAL", "100ms").env("TAKEOVER_AGE", "0s");
+    Process::start(command)
+}
+
+fn objects(world: &World, part: &str) -> usize {
+    world.s3.objects().keys().filter(|key| key.contains(part)).count()
+}
+
+#[tokio::test]
+async fn takeover_that_kills_is_quarantined_and_others_are_finished() {
+    let mut world = World::new("5s").await;
+    let cases = [1, 2].map(ExportCase::new);
+    let held = FaultRule::new(Fault::Stall).on(Operation::PutObject).key_contains("report.");
+    let held = world.s3.fail(held);
+    let mut process = start_with_store_journal(&world, "");
+    let url = process.url().await.unwrap();
+    let callers = cases.map(|case| crate::callers::send(&url, &world.ledger, case));
+    until("both are accepted and in the store", || {
+        world.ledger.observed().values().filter(|observed| observed.accepted).count() == 2
+            && objects(&world, "/journal/") == 2
+            && objects(&world, "/exports/") == 2
+    })
+    .await;
+    process.kill();
+    process.ended().await;
+    for caller in callers {
+        within("a caller", caller).await.unwrap();
+    }
+    // The machine is lost and replaced.
+    fs::remove_dir_all(world.data_dir()).unwrap();
+    world.s3.clear_fault(held);
+
+    let killer = cases[0].export_id();
+    let kills = format!("takeover.load=return(kill {killer})");
+    let mut deaths = 0;
+    let mut process = loop {
+        let mut process = start_with_store_journal(&world, &kills);
+        until("the process dies, or quarantines one entry and takes over the other", || {
+            let is_quarantined = files(&world, "quarantine").len() == 1;
+            !process.is_alive() || is_quarantined && objects(&world, "/manifest.json") == 1
+        })
+        .await;
+        if process.is_alive() {
+            break process;
+        }
+        deaths += 1;
+        assert!(deaths < MAX_STARTS, "every process is killed");
+    };
+    assert!(deaths >= 3, "{deaths}");
+    let url = process.url().await.unwrap();
+    let row = check(&url, "exports.quarantined").await;
+    assert!(row.message.contains(&killer) && row.message.contains("3 processes died"), "{row:?}");
+    process.terminate();
+    process.ended().await;
+
+    let mut process = start_with_store_journal(&world, "");
+    process.url().await.unwrap();
+    let output = retry(&world, &killer);
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{stdout} {:?}", String::from_utf8(output.stderr));
+    assert!(stdout.contains(&killer) && stdout.contains("3 processes died"), "{stdout}");
+    until("it is taken over", || objects(&world, "/manifest.json") == 2).await;
+    process.terminate();
+    assert_eq!(process.ended().await, End::Exited(Some(0)));
+    assert!(files(&world, "attempts").is_empty() && files(&world, "suspects").is_empty());
+    world.finish().await;
+}
+
+/// An entry of encoding version 1 with many empty feedback items, as previous releases stored a
+/// request with two bytes for each.
 fn hostile(export: &AcceptedExport, items: usize) -> Vec<u8> {
     let item = r#"{"additional_fields":{}}"#;
     let mut body = String::from(
@@ -266,18 +335,18 @@ fn hostile(export: &AcceptedExport, items: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn entries_that_take_all_memory_do_not_end_the_process() {
-    // A request of 6 MB each.
+async fn entries_that_exhaust_memory_do_not_kill_the_process() {
+    // As from a request of 6 MB.
     const ITEMS: usize = 3_000_000;
     const ENTRIES: u32 = 4;
     let world = World::new("5s").await;
     let first = accepted(&world).await;
     for number in 1..=ENTRIES {
-        let export_id = ExportId::new(Wish::new(number).export_id().parse().unwrap());
+        let export_id = ExportId::new(ExportCase::new(number).export_id().parse().unwrap());
         let export = AcceptedExport { export_id, ..first.clone() };
         let name = format!("{export_id}-{}.export", export.content_digest);
         let entry = hostile(&export, ITEMS);
-        // Whole, but for what it becomes.
+        // Intact, but it needs more memory than allowed.
         assert!(AcceptedExport::decode_within(Bytes::from(entry.clone()), 1 << 20).is_err());
         fs::write(journal(&world).join(name), entry).unwrap();
     }
@@ -287,7 +356,7 @@ async fn entries_that_take_all_memory_do_not_end_the_process() {
     command.env_clear();
     command.envs(server.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let mut process = Process::start(command);
-    let url = process.url().await.expect("it starts");
+    let url = process.url().await.expect("the server starts");
     until("the process dies, or the journal is empty", || {
         !process.is_alive() || world.journal().is_empty()
     })

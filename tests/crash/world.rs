@@ -1,54 +1,67 @@
-//! What outlives the server's processes: its disk, S3, what callers were told. And what must hold
-//! of them at any moment, and at the end.
+//! The disk, the S3 and the ledger, which outlive the server's processes, and the checks of them at
+//! any moment and at the end.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::Arc,
     time::Duration,
 };
 
 use futures::{TryStreamExt as _, future::join_all};
-use tara_export::{
-    client::Client,
-    digest::Sha256,
+use tara_export_client::{
+    Client,
     proto::{Destination, Export, ListExportsRequest, export::State},
 };
+use tara_export_digest::Sha256;
 use tara_export_test_support::{Operation, TestS3};
 use tempfile::TempDir;
 
 use crate::{
     callers::send,
-    ledger::{Ledger, Told, Wish, is_in_s3},
+    ledger::{ExportCase, Ledger, Observed, is_in_s3},
     process::{End, Process, until, within},
     stores::{FoundBundle, Snapshot},
 };
 
-/// The server's settings: everything that waits waits shortly.
+/// The server's settings, with short pauses.
 const SETTINGS: [(&str, &str); 7] = [
     ("LOG_FORMAT", "json"),
     ("PORT", "0"),
     ("S3_OUTAGE_PAUSE", "20ms"),
     ("ACCEPT_TIMEOUT", "100ms"),
-    // The disk work of a busy machine has to be done in it.
+    // Enough for the disk on a busy machine.
     ("SHUTDOWN_TIMEOUT", "1s"),
     ("BACKLOG_CONCURRENCY", "3"),
     ("AWS_EC2_METADATA_DISABLED", "true"),
 ];
+
+/// The names of the files in a data directory's journal, including temporary ones.
+pub(crate) fn journal_in(data_dir: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for folder in ["journal", "journal/tmp"] {
+        let Ok(entries) = fs::read_dir(data_dir.join(".tara-export").join(folder)) else {
+            continue;
+        };
+        let files = entries.map(|entry| entry.unwrap()).filter(|entry| entry.path().is_file());
+        names.extend(files.map(|entry| entry.file_name().into_string().unwrap()));
+    }
+    names
+}
 
 pub(crate) struct World {
     folder: TempDir,
     retry_budget: &'static str,
     pub(crate) s3: TestS3,
     pub(crate) ledger: Arc<Ledger>,
-    /// Digests of everything that S3 ever had.
+    /// The digests of all objects that S3 ever had.
     seen: BTreeMap<String, Sha256>,
 }
 
 impl World {
-    /// A machine with nothing on it, and a server's setting S3_RETRY_BUDGET.
+    /// An empty machine, and the setting S3_RETRY_BUDGET.
     pub(crate) async fn new(retry_budget: &'static str) -> Self {
         Self {
             retry_budget,
@@ -63,12 +76,12 @@ impl World {
         self.folder.path().join("exports")
     }
 
-    /// Starts a server, which dies where these failpoints say.
+    /// Starts a server with these failpoints.
     pub(crate) fn start(&self, failpoints: &str) -> Process {
         Process::start(self.command(failpoints, self.retry_budget))
     }
 
-    /// What starts a server here.
+    /// The command that starts a server.
     pub(crate) fn command(&self, failpoints: &str, retry_budget: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tara-export"));
         command
@@ -82,73 +95,74 @@ impl World {
         command
     }
 
-    /// Sends all of these side by side, and waits until each has its end, or lost its server.
-    pub(crate) async fn send_all(&self, url: &str, wishes: &[Wish]) {
-        let callers = wishes.iter().map(|wish| send(url, &self.ledger, *wish));
+    /// Sends all cases concurrently and waits until each ends or loses its server.
+    pub(crate) async fn send_all(&self, url: &str, cases: &[ExportCase]) {
+        let callers = cases.iter().map(|case| send(url, &self.ledger, *case));
         for caller in within("the callers", join_all(callers)).await {
-            caller.expect("a caller was told something wrong");
+            caller.expect("a caller got a wrong event");
         }
     }
 
-    /// The names of the journal's entries and of whatever is on its way there.
+    /// The names of the journal's files, including temporary ones.
     pub(crate) fn journal(&self) -> Vec<String> {
-        let mut names = Vec::new();
-        for folder in ["journal", "journal/tmp"] {
-            let folder = self.data_dir().join(".tara-export").join(folder);
-            let Ok(entries) = fs::read_dir(folder) else { continue };
-            let files = entries.map(|entry| entry.unwrap()).filter(|entry| entry.path().is_file());
-            names.extend(files.map(|entry| entry.file_name().into_string().unwrap()));
-        }
-        names
+        journal_in(&self.data_dir())
     }
 
-    /// Waits until everything that was accepted is where it belongs.
+    /// Waits until every accepted export is settled.
     pub(crate) async fn until_done(&self) {
         until("the journal is empty", || self.journal().is_empty()).await;
     }
 
-    /// What must hold whenever no server runs.
+    /// Checks that must pass whenever no server runs.
     pub(crate) fn check(&mut self) {
         let (s3, local) = (Snapshot::of_s3(&self.s3), Snapshot::of_folder(&self.data_dir()));
         self.check_s3(&s3);
         let (in_s3, in_local) = (s3.bundles(), local.bundles());
         let journal = self.journal();
-        for (wish, told) in self.ledger.told() {
-            let id = wish.export_id();
-            let is_wanted = |found: &&FoundBundle| found.manifest.session_id == wish.session_id();
-            let remote = in_s3.get(&id).filter(is_wanted);
-            let kept = in_local.get(&id).filter(is_wanted);
-            let has_failed = self.has_failed(&wish);
+        for (case, observed) in self.ledger.observed() {
+            let id = case.export_id();
+            let has_session = |found: &&FoundBundle| found.manifest.session_id == case.session_id();
+            let remote = in_s3.get(&id).filter(has_session);
+            let in_local_store = in_local.get(&id).filter(has_session);
+            let has_failed = self.has_failed(&case);
             let is_journaled = journal.iter().any(|name| name.starts_with(&id));
-            if told.accepted {
-                let is_where_asked = if wish.is_local { kept.is_some() } else { remote.is_some() };
+            if observed.accepted {
+                let is_at_destination =
+                    if case.is_local { in_local_store.is_some() } else { remote.is_some() };
                 assert!(
-                    is_journaled || is_where_asked || has_failed,
-                    "nothing is left of {wish:?}, which was accepted: {told:?}\n{}",
-                    self.ledger.history_of(&wish)
+                    is_journaled || is_at_destination || has_failed,
+                    "{case:?} was accepted and is lost: {observed:?}\n{}",
+                    self.ledger.history_of(&case)
                 );
             }
-            for export in &told.completed {
+            for export in &observed.completed {
                 if is_in_s3(export) {
-                    let found = remote.unwrap_or_else(|| panic!("{wish:?} was in S3, and is gone"));
+                    let found =
+                        remote.unwrap_or_else(|| panic!("{case:?} was in S3 and is missing"));
                     assert_eq!(found.manifest_sha256, export.manifest_sha256);
                 } else {
-                    assert!(kept.or(remote).is_some(), "{wish:?} was completed, and is gone");
+                    assert!(
+                        in_local_store.or(remote).is_some(),
+                        "{case:?} was completed and is missing"
+                    );
                 }
             }
-            if has_failed || told.failed {
-                assert!(wish.no_fallback, "{wish:?} failed");
-                assert!(has_failed, "{wish:?}: its failure is forgotten");
-                assert!(remote.is_none() && kept.is_none(), "{wish:?} failed, and has a bundle");
+            if has_failed || observed.failed {
+                assert!(case.no_fallback, "{case:?} failed");
+                assert!(has_failed, "{case:?}: its failure record is missing");
+                assert!(
+                    remote.is_none() && in_local_store.is_none(),
+                    "{case:?} failed, and has a bundle"
+                );
             }
         }
     }
 
-    /// Nothing in S3 was ever changed or removed, or could have been.
+    /// Checks that no object in S3 was changed or removed, and that no request could have done so.
     fn check_s3(&mut self, s3: &Snapshot) {
         for (key, sha256) in &self.seen {
             let now = s3.0.get(key).map(|bytes| Sha256::of(bytes));
-            assert_eq!(now, Some(*sha256), "{key} is no longer what it was");
+            assert_eq!(now, Some(*sha256), "{key} has changed");
         }
         self.seen = s3.0.iter().map(|(key, bytes)| (key.clone(), Sha256::of(bytes))).collect();
         for request in self.s3.requests() {
@@ -156,6 +170,8 @@ impl World {
                 Operation::PutObject | Operation::CompleteMultipartUpload => {
                     assert_eq!(request.header("if-none-match"), Some("*"), "{}", request.key);
                 }
+                // The journal entries in S3, if `JOURNAL=store`.
+                Operation::DeleteObject if request.key.contains("/.tara-export/journal/") => {}
                 Operation::DeleteObject | Operation::DeleteObjects | Operation::CopyObject => {
                     panic!("{request:?}")
                 }
@@ -165,39 +181,43 @@ impl World {
         self.s3.reset_requests();
     }
 
-    fn has_failed(&self, wish: &Wish) -> bool {
-        let note = format!(".tara-export/failed/{}.json", wish.export_id());
-        let note = fs::read_to_string(self.data_dir().join(note));
-        note.is_ok_and(|note| note.contains(&wish.session_id()))
+    fn has_failed(&self, case: &ExportCase) -> bool {
+        let record = format!(".tara-export/failed/{}.json", case.export_id());
+        let record = fs::read_to_string(self.data_dir().join(record));
+        record.is_ok_and(|record| record.contains(&case.session_id()))
     }
 
-    /// With both stores working and nobody killed, everything comes to its end. What must hold then.
+    /// Lets a server settle every export, with both stores working, and checks the result.
     pub(crate) async fn finish(&mut self) {
         self.s3.clear_faults();
         self.s3.latency(Duration::ZERO);
-        // Patient, so that a busy machine is not taken for an outage.
+        // A long retry budget, so that a busy machine does not look like an outage.
         let mut process = Process::start(self.command("", "60s"));
-        let url = process.url().await.expect("a server that nothing ails starts");
+        let url = process.url().await.expect("the server starts without faults");
         self.until_done().await;
         let parts = self.data_dir().join(".tara-export/parts");
-        // What was noted is aborted.
-        until("no part is noted", || fs::read_dir(&parts).map_or(0, Iterator::count) == 0).await;
+        // Recorded multipart uploads are aborted.
+        until("no multipart upload is recorded", || {
+            fs::read_dir(&parts).map_or(0, Iterator::count) == 0
+        })
+        .await;
         self.check_listing(&url).await;
         process.terminate();
         assert_eq!(process.ended().await, End::Exited(Some(0)));
         self.check();
-        self.check_nothing_is_left();
+        self.check_no_leftovers();
     }
 
-    /// Everybody who asks sees every export once, and as it is.
+    /// Checks that lists and reads show every export once, in the right state.
     async fn check_listing(&self, url: &str) {
         let client = Client::connect(url).await.unwrap();
         let listed: Vec<Export> =
             client.list_exports(ListExportsRequest::default()).try_collect().await.unwrap();
         let names: BTreeSet<&str> = listed.iter().map(|export| export.name.as_str()).collect();
         assert_eq!(names.len(), listed.len(), "listed twice: {listed:#?}");
-        let bundles = self.bundles_where_they_belong();
-        let failed = self.ledger.told().into_keys().filter(|wish| self.has_failed(wish)).count();
+        let bundles = self.bundles_in_one_store();
+        let failed =
+            self.ledger.observed().into_keys().filter(|case| self.has_failed(case)).count();
         assert_eq!(listed.len(), bundles.len() + failed, "{listed:#?}");
         for export in &listed {
             let got = client.get_export(export.name.as_str()).await.unwrap();
@@ -225,39 +245,42 @@ impl World {
         assert_eq!(numbers[0], numbers[1..7].iter().sum::<u64>(), "{}", row.message);
     }
 
-    fn bundles_where_they_belong(&self) -> BTreeMap<String, (Destination, FoundBundle)> {
+    fn bundles_in_one_store(&self) -> BTreeMap<String, (Destination, FoundBundle)> {
         let remote = Snapshot::of_s3(&self.s3).bundles().into_iter();
-        let kept = Snapshot::of_folder(&self.data_dir()).bundles().into_iter();
+        let local = Snapshot::of_folder(&self.data_dir()).bundles().into_iter();
         let remote = remote.map(|(id, bundle)| (id, (Destination::S3, bundle)));
-        let kept = kept.map(|(id, bundle)| (id, (Destination::Local, bundle)));
+        let local = local.map(|(id, bundle)| (id, (Destination::Local, bundle)));
         let mut all = BTreeMap::new();
-        for (id, found) in remote.chain(kept) {
+        for (id, found) in remote.chain(local) {
             let twice = all.insert(id, found);
             assert!(twice.is_none(), "in both stores: {twice:?}");
         }
         all
     }
 
-    fn check_nothing_is_left(&self) {
-        let bundles = self.bundles_where_they_belong();
-        for (wish, Told { accepted, .. }) in self.ledger.told() {
-            let place = if wish.is_local { Destination::Local } else { Destination::S3 };
-            match bundles.get(&wish.export_id()) {
-                Some((found, _)) => assert_eq!(*found, place, "{wish:?}"),
-                None => assert!(!accepted || self.has_failed(&wish), "{wish:?} has no bundle"),
+    fn check_no_leftovers(&self) {
+        let bundles = self.bundles_in_one_store();
+        for (case, Observed { accepted, .. }) in self.ledger.observed() {
+            let destination = if case.is_local { Destination::Local } else { Destination::S3 };
+            match bundles.get(&case.export_id()) {
+                Some((found, _)) => assert_eq!(*found, destination, "{case:?}"),
+                None => assert!(!accepted || self.has_failed(&case), "{case:?} has no bundle"),
             }
         }
-        // Of the local store: its bundles, and notes of what is no longer here.
+        // The local store may have only its bundles and the ignored files.
         let local = Snapshot::of_folder(&self.data_dir());
-        let mut expected = BTreeSet::from([".tara-export/lock".to_owned()]);
-        for (_, bundle) in bundles.values().filter(|(place, _)| *place == Destination::Local) {
+        let mut expected =
+            BTreeSet::from([".tara-export/lock", ".tara-export/stores.json"].map(str::to_owned));
+        for (_, bundle) in
+            bundles.values().filter(|(destination, _)| *destination == Destination::Local)
+        {
             expected.extend(local.keys_of(bundle));
         }
-        let notes = [
+        let ignored = [
             ".tara-export/receipts/",
             ".tara-export/failed/",
             ".tara-export/probe/",
-            // They go when they expire.
+            // Removed when they expire.
             ".tara-export/uploads/",
             ".tara-export/journal/quarantine/",
         ];
@@ -265,7 +288,7 @@ impl World {
             .0
             .keys()
             .filter(|key| !expected.contains(*key))
-            .filter(|key| !notes.iter().any(|note| key.starts_with(note)))
+            .filter(|key| !ignored.iter().any(|prefix| key.starts_with(prefix)))
             .collect();
         assert!(left.is_empty(), "left in the local store: {left:#?}");
     }

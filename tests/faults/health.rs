@@ -1,18 +1,17 @@
-//! What a server says of its own health: liveness where a pool is stuck, acceptance where the disk or the
-//! store refuses. Readiness is neither.
+//! Health of a server: liveness fails if a pool is stuck, acceptance fails if the disk or the store refuses.
+//! Neither changes readiness.
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, mpsc},
 };
 
 use tara_export::{
     health::RefusalReason,
-    limits::Pool,
-    proto::{CheckStorageRequest, storage_check},
     server::{ACCEPTING, LIVENESS},
 };
+use tara_export_client::proto::{CheckStorageRequest, storage_check};
+use tara_export_limits::Pool;
 use tara_export_test_support::{Fault, FaultRule, TestS3};
 use tonic::{Code, Streaming, transport::Channel};
 use tonic_health::pb::{
@@ -22,12 +21,12 @@ use tonic_health::pb::{
 
 use crate::{
     following::committed,
-    harness::{Host, TestServer, endpoint, http::get, s3::store_of, within},
+    harness::{Host, TestServer, endpoint, http::get, pools::wedge, s3::store_of, within},
     requests::request,
     statuses::expect_status,
 };
 
-/// Names that are about taking calls: no disk and no stall changes them.
+/// Health names for readiness. A failing disk or a stall does not change them.
 const READINESS: [&str; 2] = ["", "tara.export.v1.ExportService"];
 
 async fn channel(server: &TestServer) -> Channel {
@@ -45,8 +44,8 @@ async fn watch(server: &TestServer, name: &str) -> Streaming<HealthCheckResponse
     HealthClient::new(channel(server).await).watch(request).await.unwrap().into_inner()
 }
 
-async fn until(health: &mut Streaming<HealthCheckResponse>, what: &str, wanted: ServingStatus) {
-    let waiting = async { while health.message().await.unwrap().unwrap().status() != wanted {} };
+async fn until(health: &mut Streaming<HealthCheckResponse>, what: &str, expected: ServingStatus) {
+    let waiting = async { while health.message().await.unwrap().unwrap().status() != expected {} };
     within(what, waiting).await;
 }
 
@@ -57,23 +56,12 @@ async fn expect_ready(server: &TestServer) {
     assert_eq!(get(&format!("http://{}/healthz", server.address)).await.0, 200);
 }
 
-/// The row of CheckStorage: whether it failed, and what it says.
+/// A row of CheckStorage: whether it failed, and its message and hint.
 async fn row(server: &mut TestServer, name: &str) -> (bool, String) {
     let checks = server.client.check_storage(CheckStorageRequest {}).await.unwrap();
     let checks = checks.into_inner().checks;
     let check = checks.into_iter().find(|check| check.check == name).expect("a row");
     (check.status() == storage_check::Status::Failed, format!("{} {}", check.message, check.hint))
-}
-
-/// Holds all threads of a pool until the sender is dropped.
-pub(crate) fn wedge(pool: &Pool) -> mpsc::Sender<()> {
-    let (release, released) = mpsc::channel::<()>();
-    let released = Arc::new(Mutex::new(released));
-    for _ in 0..pool.threads() {
-        let released = released.clone();
-        drop(pool.run(move || released.lock().unwrap().recv()));
-    }
-    release
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -119,10 +107,9 @@ async fn check_reports_a_stalled_journal_and_does_not_wait_for_it() {
     server.stop().await;
 }
 
-/// Work of one kind does not wait for another's threads: a call that needs none of these pools, or an
-/// export, goes on where downloads and documents occupy all of theirs.
+/// Each kind of blocking work has its own threads: hanging reads of the local store do not block exports.
 #[tokio::test]
-async fn exports_go_on_while_reads_of_the_local_store_hang() {
+async fn exports_continue_while_local_reads_hang() {
     let mut server = Host::with_s3(store_of(&TestS3::start().await)).start().await;
     committed(&mut server.client, request(1, "a.docx")).await;
     let pools = server.running.pools();
@@ -134,43 +121,43 @@ async fn exports_go_on_while_reads_of_the_local_store_hang() {
     server.stop().await;
 }
 
-/// Something in the place of a folder that is written to: what any user, root too, can't write.
-struct Blocked {
+/// A file in place of a folder, so that no user, including root, can write to the folder.
+struct BlockedFolder {
     folder: PathBuf,
-    aside: PathBuf,
+    backup: PathBuf,
 }
 
-impl Blocked {
+impl BlockedFolder {
     fn new(folder: &Path) -> Self {
-        let aside = folder.with_extension("aside");
+        let backup = folder.with_extension("backup");
         if folder.exists() {
-            fs::rename(folder, &aside).unwrap();
+            fs::rename(folder, &backup).unwrap();
         }
         fs::create_dir_all(folder.parent().unwrap()).unwrap();
         fs::write(folder, "no folder").unwrap();
-        Self { folder: folder.to_owned(), aside }
+        Self { folder: folder.to_owned(), backup }
     }
 }
 
-impl Drop for Blocked {
+impl Drop for BlockedFolder {
     fn drop(&mut self) {
         fs::remove_file(&self.folder).unwrap();
-        if self.aside.exists() {
-            fs::rename(&self.aside, &self.folder).unwrap();
+        if self.backup.exists() {
+            fs::rename(&self.backup, &self.folder).unwrap();
         }
     }
 }
 
 #[tokio::test]
-async fn disk_that_takes_no_writes_is_reported_as_not_accepting_and_recovers_without_calls() {
+async fn unwritable_disk_is_reported_as_not_accepting_and_recovers() {
     let host = Host::new();
     let mut server = host.start().await;
     committed(&mut server.client, request(1, "a.docx")).await;
     let mut accepting = watch(&server, ACCEPTING).await;
-    until(&mut accepting, "a good start", ServingStatus::Serving).await;
+    until(&mut accepting, "acceptance at startup", ServingStatus::Serving).await;
     for folder in [".tara-export/journal/tmp", ".tara-export/tmp"] {
-        // No call is made: the server finds out by itself.
-        let blocked = Blocked::new(&host.data_dir().join(folder));
+        // The server detects it without a call.
+        let blocked = BlockedFolder::new(&host.data_dir().join(folder));
         until(&mut accepting, folder, ServingStatus::NotServing).await;
         assert_eq!(check(&server, ACCEPTING).await, ServingStatus::NotServing);
         assert_eq!(check(&server, LIVENESS).await, ServingStatus::Serving);
@@ -191,10 +178,10 @@ async fn refused_export_is_reported_at_once() {
     let mut server = host.start().await;
     committed(&mut server.client, request(1, "a.docx")).await;
     let mut refusals = server.running.engine().acceptance().subscribe();
-    let _blocked = Blocked::new(&host.data_dir().join(".tara-export/journal/tmp"));
+    let _blocked = BlockedFolder::new(&host.data_dir().join(".tara-export/journal/tmp"));
     let refused = server.client.start_export(request(2, "b.docx")).await.unwrap_err();
     expect_status(&refused, Code::ResourceExhausted, "LOCAL_STORE_FULL");
-    let refusal = refusals.borrow_and_update().clone().expect("it is known before the answer");
+    let refusal = refusals.borrow_and_update().clone().expect("it is known before the response");
     assert_eq!(refusal.reason, RefusalReason::DiskNotWritable);
 }
 
@@ -212,7 +199,8 @@ async fn full_journal_is_reported_until_there_is_room() {
     let mut accepting = watch(&server, ACCEPTING).await;
     let large = |number| {
         let mut request = request(number, "a.docx");
-        let source = tara_export::proto::document::Source::Content(vec![b'x'; 400_000].into());
+        let source =
+            tara_export_client::proto::document::Source::Content(vec![b'x'; 400_000].into());
         request.documents[0].source = Some(source);
         request
     };
@@ -229,17 +217,17 @@ async fn full_journal_is_reported_until_there_is_room() {
     until(&mut accepting, "the full journal", ServingStatus::NotServing).await;
     let refusal = server.running.engine().acceptance().refusal().unwrap();
     assert_eq!(refusal.reason, RefusalReason::JournalFull);
-    // Checks repeat it: there is room for a small export, and not for one like those that come.
+    // Checks repeat the refusal: a small export would fit, but not one of the recent size.
     let checked = server.running.engine().check_acceptance().await.unwrap();
     assert_eq!(checked.reason, RefusalReason::JournalFull);
     expect_ready(&server).await;
     s3.clear_faults();
-    until(&mut accepting, "room", ServingStatus::Serving).await;
+    until(&mut accepting, "space in the journal", ServingStatus::Serving).await;
     server.stop().await;
 }
 
 #[tokio::test]
-async fn exports_are_accepted_as_long_as_one_store_takes_bundles() {
+async fn exports_are_accepted_while_one_store_is_writable() {
     let s3 = TestS3::start().await;
     let host = Host::with_s3(store_of(&s3));
     let mut server = host.start().await;
@@ -247,13 +235,13 @@ async fn exports_are_accepted_as_long_as_one_store_takes_bundles() {
     let engine = server.running.engine().clone();
     assert_eq!(engine.check_acceptance().await, None);
     let denied = s3.fail(FaultRule::new(Fault::ACCESS_DENIED));
-    assert_eq!(engine.check_acceptance().await, None, "bundles go to the local store");
-    let blocked = Blocked::new(&host.data_dir().join(".tara-export/tmp"));
-    let refusal = engine.check_acceptance().await.expect("neither store takes bundles");
+    assert_eq!(engine.check_acceptance().await, None, "bundles are written to the local store");
+    let blocked = BlockedFolder::new(&host.data_dir().join(".tara-export/tmp"));
+    let refusal = engine.check_acceptance().await.expect("neither store accepts bundles");
     assert_eq!(refusal.reason, RefusalReason::StoreRefuses);
     assert!(refusal.message.contains(".tara-export/tmp"), "{}", refusal.message);
     s3.clear_fault(denied);
-    assert_eq!(engine.check_acceptance().await, None, "S3 takes them");
+    assert_eq!(engine.check_acceptance().await, None, "S3 accepts them");
     drop(blocked);
     server.stop().await;
 }
@@ -263,8 +251,10 @@ async fn check_of_acceptance_leaves_nothing_on_the_disk() {
     let host = Host::new();
     let mut server = host.start().await;
     committed(&mut server.client, request(1, "a.docx")).await;
-    let before = host.files();
+    let is_journaled = || host.files().iter().any(|file| file.ends_with(".export"));
+    crate::harness::until("the journal to empty", || !is_journaled()).await;
+    let files = host.files();
     assert_eq!(server.running.engine().check_acceptance().await, None);
-    assert_eq!(host.files(), before);
+    assert_eq!(host.files(), files);
     server.stop().await;
 }

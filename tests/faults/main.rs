@@ -1,27 +1,26 @@
-//! What happens when S3, the network, clocks and credentials fail: the real service and the real S3
-//! client, over real HTTP, against an S3 server that fails on command.
+//! Failures of S3, the network, clocks and credentials: the real service and the real S3 client, over real
+//! HTTP, against an S3 server with injected faults. `hostile` has broken and malicious peers.
 //!
-//! Each test waits for the thing it wants to see, and none for time to pass. `random` mixes failures
-//! as a number says: `FAULT_SEED=n` runs one number again, `FAULT_SEEDS=n` tries n new ones.
+//! Tests wait for a condition, not for a fixed time. `random` plays scripts of faults that a seed
+//! determines: `FAULT_SEED=n` repeats one seed, `FAULT_SEEDS=n` plays n new ones.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../harness/mod.rs"]
 mod harness;
-use harness::{bundles, following, requests, statuses};
+use harness::{bundles, following, requests, statuses, uploads};
 
-mod in_s3;
-mod waiting;
-
-mod answers;
 mod backlog;
 mod clocks;
 mod health;
-mod misused_id;
-mod moving;
+mod hostile;
+mod hung_work;
 mod names;
 mod outage;
 mod random;
+mod retry_during_sync;
+mod reused_id;
+mod s3_responses;
+mod shared_id;
 mod shutdown;
-mod slow_line;
-mod wedged;
+mod slow_network;

@@ -1,15 +1,13 @@
-//! Failures rows 15, 16 and 17: names and sizes at their limits, the same in S3 and on disk.
+//! Names and sizes at their limits, the same in S3 and on disk (guarantees, failures 15, 16 and 17).
 
-use tara_export::proto::{Destination, StartExportRequest, document::Kind, export::State};
+use tara_export_client::proto::{Destination, StartExportRequest, document::Kind, export::State};
 use tara_export_test_support::{Fault, FaultRule, TestS3};
 
 use crate::{
     bundles,
     following::committed,
-    harness::{Host, s3::store_of},
-    in_s3::check_in_s3,
+    harness::{Host, in_s3::check_in_s3, s3::store_of, waiting::until_state},
     requests::{document, name, request},
-    waiting::until_state,
 };
 
 fn names() -> Vec<String> {
@@ -39,7 +37,7 @@ fn to(destination: Destination, number: u32, document_name: &str) -> StartExport
 }
 
 #[tokio::test]
-async fn rows_15_and_16_names_of_all_kinds_are_alike_in_s3_and_on_disk() {
+async fn document_names_map_alike_to_s3_and_disk() {
     let s3 = TestS3::start().await;
     let host = Host::with_s3(store_of(&s3));
     let mut server = host.start().await;
@@ -48,10 +46,10 @@ async fn rows_15_and_16_names_of_all_kinds_are_alike_in_s3_and_on_disk() {
         let remote = check_in_s3(&s3, &committed(&mut server.client, remote).await);
         let local = to(Destination::Local, number * 2 + 1, &document_name);
         let local = committed(&mut server.client, local).await;
-        let local = bundles::whole(&host.folder(&local.folder_name));
-        // What the caller said stays, and what it becomes is a safe part of a path.
+        let local = bundles::verify(&host.folder(&local.folder_name));
+        // The manifest has the caller's name, and its form in paths is safe.
         assert_eq!((&remote.document_name, &local.document_name), (&document_name, &document_name));
-        let paths = |manifest: &tara_export::bundle::Manifest| -> Vec<String> {
+        let paths = |manifest: &tara_export_bundle::Manifest| -> Vec<String> {
             manifest.artifacts.iter().map(|artifact| artifact.path.to_string()).collect()
         };
         assert_eq!(paths(&remote), paths(&local), "{document_name}");
@@ -63,11 +61,11 @@ async fn rows_15_and_16_names_of_all_kinds_are_alike_in_s3_and_on_disk() {
     }
     let outside = host.data_dir().parent().unwrap().to_owned();
     let beside: Vec<_> = std::fs::read_dir(outside).unwrap().collect();
-    assert_eq!(beside.len(), 1, "something lies beside the data directory: {beside:?}");
+    assert_eq!(beside.len(), 1, "files outside the data directory: {beside:?}");
 }
 
 #[tokio::test]
-async fn row_17_empty_documents_pass_on_every_path() {
+async fn empty_documents_are_stored_on_every_path() {
     let empty = |number| {
         let mut message = request(number, "empty.docx");
         message.documents =
@@ -77,17 +75,17 @@ async fn row_17_empty_documents_pass_on_every_path() {
     let s3 = TestS3::start().await;
     let host = Host::with_s3(store_of(&s3)).flags(&["--s3-outage-pause=10ms"]);
     let mut server = host.start().await;
-    let sizes = |manifest: &tara_export::bundle::Manifest| -> Vec<u64> {
+    let sizes = |manifest: &tara_export_bundle::Manifest| -> Vec<u64> {
         let documents = manifest.artifacts.iter();
         let documents = documents.filter(|artifact| artifact.path.to_string().contains(".docx"));
         documents.map(|artifact| artifact.size_bytes).collect()
     };
     let export = committed(&mut server.client, empty(1)).await;
     assert_eq!(sizes(&check_in_s3(&s3, &export)), [0, 0, 0]);
-    // By way of the local store.
+    // Through the local store.
     s3.fail(FaultRule::new(Fault::ACCESS_DENIED));
     let local = committed(&mut server.client, empty(2)).await;
-    assert_eq!(sizes(&bundles::whole(&host.folder(&local.folder_name))), [0, 0, 0]);
+    assert_eq!(sizes(&bundles::verify(&host.folder(&local.folder_name))), [0, 0, 0]);
     s3.clear_faults();
     let export = until_state(&mut server.client, &name(2), State::Committed).await;
     assert_eq!(sizes(&check_in_s3(&s3, &export)), [0, 0, 0]);

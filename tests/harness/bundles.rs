@@ -1,10 +1,11 @@
-//! Bundles as they lie on disk.
+//! Bundles on disk.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use tara_export::{bundle::Manifest, digest::Sha256};
+use tara_export_bundle::Manifest;
+use tara_export_digest::Sha256;
 
-/// The files below a folder by their paths within it, `/` between the parts.
+/// The files below a folder, by their relative paths with `/` as separator.
 pub(crate) fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     collect(folder, "", &mut files);
@@ -24,14 +25,14 @@ fn collect(folder: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) {
     }
 }
 
-/// Every file of every bundle in a data directory, with its digest.
+/// The digest of every bundle file in a data directory.
 pub(crate) fn digests(data_dir: &Path) -> BTreeMap<String, Sha256> {
     let files = files(data_dir).into_iter();
     let files = files.filter(|(path, _)| !path.starts_with(".tara-export/"));
     files.map(|(path, bytes)| (path, Sha256::of(&bytes))).collect()
 }
 
-/// The names of the bundles' folders in a data directory.
+/// The names of the bundle folders in a data directory.
 pub(crate) fn folders(data_dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(data_dir).into_iter().flatten();
     let mut names: Vec<String> =
@@ -41,8 +42,7 @@ pub(crate) fn folders(data_dir: &Path) -> Vec<String> {
     names
 }
 
-/// What the service keeps of its own, by path below the data directory. What is unfinished, and
-/// what probes leave, is not counted.
+/// The service's own files, by path below `.tara-export`, without temporary files and probe objects.
 pub(crate) fn records(data_dir: &Path) -> Vec<String> {
     let own = files(&data_dir.join(".tara-export"));
     own.into_keys()
@@ -50,14 +50,14 @@ pub(crate) fn records(data_dir: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Checks that a folder holds what its manifest lists, byte for byte, and nothing else.
-pub(crate) fn whole(folder: &Path) -> Manifest {
+/// Asserts that a folder contains exactly what its manifest lists, byte for byte.
+pub(crate) fn verify(folder: &Path) -> Manifest {
     let mut files = files(folder);
     let manifest = files.remove("manifest.json").expect("a manifest");
     let manifest = Manifest::parse(&manifest).unwrap();
     assert_eq!(manifest.folder_name.as_str(), folder.file_name().unwrap().to_str().unwrap());
     for artifact in &manifest.artifacts {
-        let bytes = files.remove(artifact.path.as_str()).expect("every listed file is there");
+        let bytes = files.remove(artifact.path.as_str()).expect("every listed file exists");
         assert_eq!(bytes.len() as u64, artifact.size_bytes, "{}", artifact.path);
         assert_eq!(Sha256::of(&bytes), artifact.sha256, "{}", artifact.path);
     }

@@ -1,22 +1,20 @@
-//! Committed bundles by the thousand, as the service writes them, without their other files: all
-//! that a list reads. Part of a benchmark too.
+//! Thousands of committed bundles as a list reads them: index entry, manifest and record, without
+//! artifacts. A benchmark includes this file too.
 
 use chrono::{DateTime, Utc};
-use tara_export::{
-    bundle::{
-        AcceptedTime, ArtifactPath, Destination, ExportId, FolderBase, FolderName, Manifest,
-        ManifestArtifact, to_json_pretty,
-    },
-    catalog::{
-        layout,
-        records::{ExportRecord, IndexEntry},
-    },
-    digest::Sha256,
-    store::ObjectKey,
+use tara_export_bundle::{
+    AcceptedTime, ArtifactPath, Destination, ExportId, FolderBase, FolderName, Manifest,
+    ManifestArtifact, to_json_pretty,
 };
+use tara_export_catalog::{
+    layout,
+    records::{ExportRecord, IndexEntry},
+};
+use tara_export_digest::Sha256;
+use tara_export_store::ObjectKey;
 use uuid::Uuid;
 
-/// The files of an ordinary bundle.
+/// The artifacts of an ordinary bundle.
 const PATHS: [&str; 12] = [
     "comprehensive_report.json",
     "documents/after_incident_report.docx",
@@ -32,17 +30,16 @@ const PATHS: [&str; 12] = [
     "readable_report.txt",
 ];
 
-/// One bundle.
 pub(crate) struct Committed {
     pub(crate) manifest: Manifest,
 }
 
 impl Committed {
-    /// The bundle of this number, accepted then; numbers descend by name.
+    /// Bundle `number`, accepted at `time`. Higher numbers have lower names.
     pub(crate) fn new(number: u64, time: DateTime<Utc>, reviewer: &str) -> Self {
         let accepted_time = AcceptedTime::new(time);
         let document_name = "incident report.docx";
-        // Each has a folder of its own, also where one second has many.
+        // Separate folders for bundles of the same second.
         let suffix = u32::try_from(number + 2).expect("no more than millions");
         let base = FolderBase::new(&accepted_time, document_name);
         let artifacts = PATHS.map(|path| ManifestArtifact {
@@ -66,28 +63,26 @@ impl Committed {
             content_digest: Sha256::of(&number.to_be_bytes()),
             artifacts: artifacts.into(),
             omitted: Vec::new(),
+            replacements: Vec::new(),
         };
         Self { manifest }
     }
 
-    /// Its name in the API.
+    /// The export name in the API.
     pub(crate) fn name(&self) -> String {
         format!("exports/{}", self.manifest.export_id)
     }
 
-    /// Its entry of the index.
     pub(crate) fn index_entry(&self) -> (ObjectKey, Vec<u8>) {
         let manifest = &self.manifest;
         let key = layout::index_entry(manifest.accepted_time, &manifest.folder_name);
         (key, to_json_pretty(&IndexEntry { export_id: manifest.export_id }))
     }
 
-    /// Its manifest.
     pub(crate) fn manifest(&self) -> (ObjectKey, Vec<u8>) {
         (layout::manifest(&self.manifest.folder_name), to_json_pretty(&self.manifest))
     }
 
-    /// The record of its export.
     pub(crate) fn record(&self) -> (ObjectKey, Vec<u8>) {
         let manifest = &self.manifest;
         let record = ExportRecord {

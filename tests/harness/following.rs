@@ -1,14 +1,14 @@
-//! Streams of events, followed and judged.
+//! Follows event streams and checks how they end.
 
-use tara_export::proto::{
-    Completed, Export, ExportEvent, Failed, StartExportRequest, WatchExportRequest,
+use tara_export_client::proto::{
+    Accepted, Completed, Export, ExportEvent, Failed, StartExportRequest, WatchExportRequest,
     export_event::Event,
 };
 use tonic::{Status, Streaming};
 
-use crate::harness::{Client, within};
+use super::{Client, within};
 
-/// A stream that ended: what came, and how it ended.
+/// A finished stream: its events and how it ended.
 #[derive(Debug)]
 pub(crate) struct Followed {
     pub(crate) events: Vec<ExportEvent>,
@@ -17,24 +17,24 @@ pub(crate) struct Followed {
 
 /// Starts an export and follows it to its end.
 pub(crate) async fn export(client: &mut Client, request: StartExportRequest) -> Followed {
-    let stream = within("StartExport answers", client.start_export(request)).await.unwrap();
+    let stream = within("the StartExport response", client.start_export(request)).await.unwrap();
     follow(stream.into_inner()).await
 }
 
-/// Starts an export that must be committed.
+/// Starts an export and asserts that it is committed.
 pub(crate) async fn committed(client: &mut Client, request: StartExportRequest) -> Export {
     export(client, request).await.completed()
 }
 
-/// Starts an export that must be refused.
+/// Starts an export and asserts that it is refused.
 pub(crate) async fn refused(client: &mut Client, request: StartExportRequest) -> Status {
-    within("StartExport answers", client.start_export(request)).await.unwrap_err()
+    within("the StartExport response", client.start_export(request)).await.unwrap_err()
 }
 
 /// Watches an export to its end, from its first event.
 pub(crate) async fn watch(client: &mut Client, name: &str) -> Followed {
     let request = WatchExportRequest { name: name.to_owned(), ..WatchExportRequest::default() };
-    let stream = within("WatchExport answers", client.watch_export(request)).await.unwrap();
+    let stream = within("the WatchExport response", client.watch_export(request)).await.unwrap();
     follow(stream.into_inner()).await
 }
 
@@ -50,31 +50,39 @@ pub(crate) async fn follow(mut stream: Streaming<ExportEvent>) -> Followed {
     Followed { events, end }
 }
 
-/// The next event of a stream that must have one.
+/// The next event of a stream. Panics if the stream ends first.
 pub(crate) async fn next(stream: &mut Streaming<ExportEvent>) -> ExportEvent {
-    within("the next event", stream.message()).await.unwrap().expect("the stream goes on")
+    within("the next event", stream.message()).await.unwrap().expect("the stream continues")
 }
 
-/// The next event for which this holds.
+/// The content of `accepted`, the first event of a stream.
+pub(crate) fn accepted(event: Option<Event>) -> Accepted {
+    match event {
+        Some(Event::Accepted(accepted)) => accepted,
+        other => panic!("the first event is {other:?}"),
+    }
+}
+
+/// The next event that matches `condition`.
 pub(crate) async fn next_where(
     stream: &mut Streaming<ExportEvent>,
-    wanted: impl Fn(&Event) -> bool,
+    condition: impl Fn(&Event) -> bool,
 ) -> ExportEvent {
     loop {
         let event = next(stream).await;
-        if event.event.as_ref().is_some_and(&wanted) {
+        if event.event.as_ref().is_some_and(&condition) {
             return event;
         }
     }
 }
 
 impl Followed {
-    /// The events in short: their kinds, with the artifact's path where there is one.
+    /// The kinds of the events, each with its artifact path if it has one.
     pub(crate) fn kinds(&self) -> Vec<String> {
         self.events.iter().map(kind).collect()
     }
 
-    /// The committed export; its stream ended with OK.
+    /// The committed export. Asserts that the stream ended with OK.
     pub(crate) fn completed(&self) -> Export {
         assert!(self.end.is_ok(), "{:?}", self.end);
         match self.events.last().and_then(|event| event.event.clone()) {
@@ -83,7 +91,7 @@ impl Followed {
         }
     }
 
-    /// The failure; its stream ended with an error.
+    /// The failure. Asserts that the stream ended with an error.
     pub(crate) fn failed(&self) -> (Failed, Status) {
         let status = self.end.clone().expect_err("a failed export's stream ends with an error");
         match self.events.last().and_then(|event| event.event.clone()) {
@@ -92,7 +100,7 @@ impl Followed {
         }
     }
 
-    /// The events that count, without those that only repeat the last number.
+    /// The events with a sequence number of their own, without progress and heartbeats.
     pub(crate) fn numbered(&self) -> Vec<&ExportEvent> {
         self.events
             .iter()

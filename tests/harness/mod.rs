@@ -1,17 +1,24 @@
-//! A server on a port of its own, and what outlives it; with `requests` to send, streams to follow
-//! and what to look at afterwards. Part of several tests.
+//! A test server with its disk, clock and settings, which survive a restart; requests to send, and helpers
+//! that follow streams and check results. Several test binaries include this module.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod authorities;
 pub(crate) mod bundles;
 pub(crate) mod catalogue;
+pub(crate) mod checks;
 pub(crate) mod following;
-pub(crate) mod http;
+pub(crate) mod forward;
+pub(crate) mod in_s3;
+pub(crate) mod issuer;
+pub(crate) mod pools;
 pub(crate) mod raw;
 pub(crate) mod requests;
 pub(crate) mod s3;
 pub(crate) mod statuses;
+pub(crate) mod tokens;
 pub(crate) mod uploads;
+pub(crate) mod waiting;
 
 use std::{
     future::Future,
@@ -24,46 +31,52 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args as _, Command, FromArgMatches as _, builder::Resettable};
 use tara_export::{
-    clock::Clock,
     config::{ListenSettings, Settings},
     export::Stores,
-    proto::export_service_client::ExportServiceClient,
     server::{Access, RunningServer, Service},
-    store::{Store, local::LocalStore},
 };
+use tara_export_client::proto::export_service_client::ExportServiceClient;
+use tara_export_clock::Clock;
+use tara_export_store::{Store, local::LocalStore};
+#[allow(unused_imports, reason = "each test binary uses a part of it")]
+pub(crate) use tara_export_test_support::http;
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
 
 pub(crate) type Client = ExportServiceClient<Channel>;
 
-/// The time at which every test starts, in whole microseconds.
+/// The time of the clock at the start of every test, in whole microseconds.
 pub(crate) const START: &str = "2026-11-22T18:37:00.123456Z";
-/// What the name of every folder starts with that is made at [`START`].
+/// The prefix of the names of all folders made at [`START`].
 pub(crate) const START_PREFIX: &str = "20261122_183700_";
 
-/// Far longer than anything here takes: a test that hangs ends with a message.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Flags of a server that falls back, detects outages and stops quickly.
+pub(crate) const QUICK: [&str; 3] =
+    ["--s3-retry-budget=300ms", "--s3-outage-pause=10ms", "--shutdown-timeout=0s"];
 
-/// The result of something that must come.
+/// Longer than any operation takes. A test that hangs fails with a message.
+const TEST_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The result of a future. Panics with `what` after [`TEST_TIMEOUT`].
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
+    match tokio::time::timeout(TEST_TIMEOUT, future).await {
         Ok(result) => result,
-        Err(_) => panic!("waited in vain: {what}"),
+        Err(_) => panic!("timed out: {what}"),
     }
 }
 
-/// Waits until this is so.
-pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+/// Waits until `condition` is true.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let waiting = async {
-        while !is_so() {
+        while !condition() {
             tokio::task::yield_now().await;
         }
     };
     within(what, waiting).await;
 }
 
-/// Time stands still until a test moves it, and ids count.
+/// A clock that changes only when a test moves it. Its ids are consecutive.
 #[derive(Debug)]
 pub(crate) struct TestClock {
     state: Mutex<(DateTime<Utc>, u128)>,
@@ -91,7 +104,7 @@ impl Clock for TestClock {
     }
 }
 
-/// What outlives a server's process: its disk, its clock, its settings, S3.
+/// The environment that survives a server process: disk, clock, settings and S3.
 pub(crate) struct Host {
     folder: TempDir,
     pub(crate) clock: Arc<TestClock>,
@@ -112,18 +125,22 @@ impl Host {
         Self { s3: Some(store), ..Self::new() }
     }
 
-    /// With a local store that a test has wrapped.
+    /// Sets the S3 store of the next start, or none.
+    pub(crate) fn configure_s3(&mut self, store: Option<Arc<dyn Store>>) {
+        self.s3 = store;
+    }
+
+    /// Wraps the local store.
     pub(crate) fn local(self, local: fn(LocalStore) -> Arc<dyn Store>) -> Self {
         Self { local, ..self }
     }
 
-    /// With these flags of `tara-export serve`.
+    /// Adds flags of `tara-export serve`.
     pub(crate) fn flags(mut self, flags: &[&str]) -> Self {
         self.flags.extend(flags.iter().map(ToString::to_string));
         self
     }
 
-    /// Where the local store lies. Nothing is there before the first export.
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.folder.path().join("exports")
     }
@@ -132,8 +149,8 @@ impl Host {
         self.data_dir().join(name)
     }
 
-    /// All files in the data directory, by their paths below it. Objects that try the store out are
-    /// nobody's.
+    /// All files in the data directory, by their relative paths, except probe objects and the list of known
+    /// stores.
     pub(crate) fn files(&self) -> Vec<String> {
         let mut folders = vec![self.data_dir()];
         let mut files = Vec::new();
@@ -148,17 +165,19 @@ impl Host {
                 }
             }
         }
-        files.retain(|file| !file.starts_with(".tara-export/probe/"));
+        files.retain(|file| {
+            !file.starts_with(".tara-export/probe/") && file != ".tara-export/stores.json"
+        });
         files.sort();
         files
     }
 
-    /// Starts a server. One started after another's end is what a restart is.
+    /// Starts a server. Starting one after another has stopped is a restart.
     pub(crate) async fn start(&self) -> TestServer {
         self.start_with(&[]).await
     }
 
-    /// Starts a server with these flags over the others.
+    /// Starts a server with additional flags, which take precedence.
     pub(crate) async fn start_with(&self, flags: &[&str]) -> TestServer {
         let (running, disk) = self.serve(flags).await;
         let address = running.address();
@@ -166,10 +185,10 @@ impl Host {
         TestServer { running, address, client, disk }
     }
 
-    /// The same, without a client: for servers that not everybody may call.
+    /// Starts a server without a client, for servers that require credentials.
     pub(crate) async fn serve(&self, flags: &[&str]) -> (RunningServer, LocalStore) {
         let (settings, listen) = self.settings(flags);
-        let disk = LocalStore::open(settings.data_dir.clone()).unwrap();
+        let disk = LocalStore::open(settings.disk.data_dir.clone()).unwrap();
         let local = (self.local)(disk.clone());
         let stores = Stores { s3: self.s3.clone(), local };
         let service =
@@ -177,7 +196,7 @@ impl Host {
         (RunningServer::start(service, &listen).await.unwrap(), disk)
     }
 
-    /// From flags alone, whatever the environment of the tests has.
+    /// Parses the settings from flags alone, without the environment.
     fn settings(&self, flags: &[&str]) -> (Settings, ListenSettings) {
         let command = Command::new("test").no_binary_name(true).args_override_self(true);
         let command = ListenSettings::augment_args(Settings::augment_args(command))
@@ -193,6 +212,11 @@ impl Host {
     }
 }
 
+/// The path of an export's receipt below the data directory.
+pub(crate) fn receipt(number: u32) -> String {
+    format!(".tara-export/receipts/{}.json", requests::id(number))
+}
+
 fn path_text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
@@ -205,13 +229,13 @@ pub(crate) async fn connect(address: SocketAddr) -> Client {
     Client::new(endpoint(address).connect().await.unwrap())
 }
 
-/// A client with an address of its own: any of 127.0.0.0/8 is this machine's.
+/// A client with this source address. All of 127.0.0.0/8 belongs to this machine.
 pub(crate) async fn connect_from(source: [u8; 4], address: SocketAddr) -> Client {
     let endpoint = endpoint(address).local_address(Some(source.into()));
     Client::new(endpoint.connect().await.unwrap())
 }
 
-/// A server that listens, and a client of it.
+/// A listening server and a client of it.
 pub(crate) struct TestServer {
     pub(crate) running: RunningServer,
     pub(crate) address: SocketAddr,
@@ -220,12 +244,12 @@ pub(crate) struct TestServer {
 }
 
 impl TestServer {
-    /// Ends the server as SIGTERM does.
+    /// Stops the server as SIGTERM does.
     pub(crate) async fn stop(self) {
         let Self { running, client, disk, .. } = self;
         drop(client);
         within("the server stops", running.shut_down()).await;
-        // A process that ends does this before another can have its folder.
-        within("the disk is done", disk.finish()).await;
+        // A process finishes its disk work before another one can lock its data directory.
+        within("the disk work finishes", disk.finish()).await;
     }
 }

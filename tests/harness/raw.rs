@@ -1,4 +1,4 @@
-//! Calls byte by byte: messages that no generated client sends, over gRPC and gRPC-Web.
+//! Calls with raw bytes, which no generated client sends, over gRPC and gRPC-Web.
 
 use std::{io::Write as _, net::SocketAddr};
 
@@ -11,7 +11,7 @@ use tower::ServiceExt as _;
 
 use super::{endpoint, within};
 
-/// How a call travels.
+/// The protocol of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Grpc,
@@ -27,7 +27,7 @@ pub(crate) const PREVIEW: &str = "tara.export.v1.ExportService/PreviewExport";
 pub(crate) const START: &str = "tara.export.v1.ExportService/StartExport";
 pub(crate) const GET: &str = "tara.export.v1.ExportService/GetExport";
 
-/// A message with its header in front of it.
+/// A message with its gRPC frame header.
 pub(crate) fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     [&[flag], length.as_slice(), message].concat()
@@ -51,7 +51,7 @@ pub(crate) fn compress(encoding: &str, message: &[u8]) -> Vec<u8> {
     }
 }
 
-/// What a call with this body ends with, and the headers of the answer.
+/// Sends a call with this body. Returns its status and the response headers.
 pub(crate) async fn call(
     address: SocketAddr,
     protocol: Protocol,
@@ -73,12 +73,12 @@ pub(crate) async fn call(
     if protocol == Protocol::Grpc {
         let channel = endpoint(address).connect().await.unwrap();
         let request = request.body(Body::new(Full::new(body))).unwrap();
-        let response = within("an answer", channel.oneshot(request)).await.unwrap();
+        let response = within("a response", channel.oneshot(request)).await.unwrap();
         let (head, body) = response.into_parts();
         if let Some(status) = Status::from_header_map(&head.headers) {
             return (status, head.headers);
         }
-        let collected = within("the answer's end", body.collect()).await.unwrap();
+        let collected = within("the end of the response", body.collect()).await.unwrap();
         let trailers = collected.trailers().cloned().unwrap_or_default();
         let status = Status::from_header_map(&trailers);
         return (status.unwrap_or_else(|| Status::unknown("no status")), head.headers);
@@ -92,21 +92,21 @@ pub(crate) async fn call(
     };
     let browser = HttpClient::builder(TokioExecutor::new()).build_http();
     let request = request.body(Full::new(body)).unwrap();
-    let response = within("an answer", browser.request(request)).await.unwrap();
+    let response = within("a response", browser.request(request)).await.unwrap();
     let (head, body) = response.into_parts();
     if let Some(status) = Status::from_header_map(&head.headers) {
         return (status, head.headers);
     }
-    let body = within("the answer's end", body.collect()).await.unwrap().to_bytes();
+    let body = within("the end of the response", body.collect()).await.unwrap().to_bytes();
     if protocol == Protocol::GrpcWebText {
-        // Its trailers are in base64, too: enough to tell an answer from none.
+        // The trailers are in base64 too. It is enough to know whether there is a response.
         let code = if body.is_empty() { Code::Unknown } else { Code::Ok };
         return (Status::new(code, ""), head.headers);
     }
     (web_status(&body), head.headers)
 }
 
-/// The status in the trailers that end an answer over gRPC-Web.
+/// The status in the trailers of a gRPC-Web response.
 fn web_status(mut body: &[u8]) -> Status {
     while let [flag, a, b, c, d, rest @ ..] = body {
         let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;

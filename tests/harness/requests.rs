@@ -1,24 +1,24 @@
-//! What callers send.
+//! Requests that tests send.
 
 use std::collections::BTreeMap;
 
 use prost_types::{Struct, Value, value::Kind};
-use tara_export::proto::{
+use tara_export_client::proto::{
     Destination, Document, Fallback, FeedbackItem, FeedbackSection, Review, StartExportRequest,
     document::{self, Source},
 };
 
-/// A request id; each number has its own.
+/// The request id of a number.
 pub(crate) fn id(number: u32) -> String {
     format!("6f1c7a52-3b0e-4c59-9d7e-{number:012x}")
 }
 
-/// The name of the export with that id.
+/// The export name of a number.
 pub(crate) fn name(number: u32) -> String {
     format!("exports/{}", id(number))
 }
 
-/// A request for a bundle of two documents and some feedback, where the server likes it.
+/// A request with two documents and some feedback, for the server's default destination.
 pub(crate) fn request(number: u32, document_name: &str) -> StartExportRequest {
     StartExportRequest {
         request_id: id(number),
@@ -31,7 +31,7 @@ pub(crate) fn request(number: u32, document_name: &str) -> StartExportRequest {
     }
 }
 
-/// The same, to S3 and nowhere else.
+/// The same request for S3 without fallback.
 pub(crate) fn s3_or_nothing(number: u32, document_name: &str) -> StartExportRequest {
     let mut request = request(number, document_name);
     request.set_destination(Destination::S3);

@@ -1,31 +1,28 @@
-//! What files and stored objects take that are read whole: `docs/limits.md` states the bounds.
+//! Memory for files and stored objects that are read completely: `docs/limits.md` states the bounds.
 
 use std::fs;
 
-use tara_export::{
-    bundle::Manifest,
-    catalog::records,
-    client::session,
-    store::{ObjectKey, StoreErrorKind, local::LocalStore},
-};
+use tara_export_bundle::Manifest;
+use tara_export_catalog::records;
+use tara_export_client::session;
+use tara_export_store::{ObjectKey, StoreErrorKind, local::LocalStore};
 
 use crate::allocator::{alone, peak_during, peak_of};
 
 const MIB: usize = 1 << 20;
 
-/// Pieces of JSON that take the most in memory for their bytes.
-const TINY: [&str; 8] =
+/// JSON fragments that take the most memory per byte.
+const FRAGMENTS: [&str; 8] =
     ["0,", "[],", "{},", "\"\",", "{\"\":0},", "[[[]]],", "\"\\u0001\",", "null,"];
 
 #[test]
-fn session_files_take_what_a_million_values_take() {
-    // The text, read and checked.
+fn session_files_take_bounded_memory() {
     const TEXT_BYTES: usize = 16 * MIB;
     const BOUND: usize = 512 * MIB;
     alone(async {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("session.json");
-        for piece in TINY {
+        for piece in FRAGMENTS {
             fs::write(&path, format!("{{\"x\": [{}0]}}", piece.repeat(TEXT_BYTES / piece.len())))
                 .unwrap();
             for read in [session::read_folder, |folder: &std::path::Path| {
@@ -36,7 +33,7 @@ fn session_files_take_what_a_million_values_take() {
                 assert!(error.contains("more than 1000000 values"), "{piece}: {error}");
                 assert!(peak < 4 * TEXT_BYTES, "{piece}: {peak}");
             }
-            // Just below the limit of values.
+            // Just below the limit on the number of values.
             let count = 900_000 / piece.matches([',', '[', '{']).count();
             fs::write(&path, format!("{{\"x\": [{}0]}}", piece.repeat(count))).unwrap();
             let (_, peak) = peak_of(|| session::read_folder(folder.path()).map(drop));
@@ -50,15 +47,21 @@ fn endless_files_are_not_read_to_their_end() {
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("/dev/zero", folder.path().join("session.json")).unwrap();
     alone(async {
-        let (result, peak) = peak_of(|| session::read_folder(folder.path()).map(drop));
+        let path = folder.path().join("session.json");
+        let (result, peak) = peak_of(|| session::read_request_file(&path).map(drop));
         let error = result.unwrap_err().to_string();
         assert!(error.contains("session.json has") && error.contains("at most"), "{error}");
         assert!(peak < 64 * 4 * MIB, "{peak}");
+        // A folder's files are plain files.
+        let (result, peak) = peak_of(|| session::read_folder(folder.path()).map(drop));
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains("session.json: it is a device"), "{error}");
+        assert!(peak < MIB, "{peak}");
     });
 }
 
 #[test]
-fn hostile_manifests_take_a_few_times_their_bytes() {
+fn hostile_manifests_take_bounded_memory() {
     const BOUND: usize = 4 * MIB;
     let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     let manifest = |artifacts: &str, omitted: &str, more: &str| {
@@ -84,7 +87,7 @@ fn hostile_manifests_take_a_few_times_their_bytes() {
             manifest(&list(&artifact, MIB - 2_000), "", ""),
             manifest("", &list(&omitted, MIB - 2_000), ""),
         ];
-        for piece in TINY {
+        for piece in FRAGMENTS {
             let more = format!(",\"x\":[{}0]", piece.repeat((MIB - 2_000) / piece.len()));
             texts.push(manifest("", "", &more));
         }

@@ -1,29 +1,27 @@
-//! Journal entries: neither writing nor loading one takes more memory than was reserved for it, whatever
-//! a file says of itself.
+//! Journal entries: writing or loading one takes no more memory than was reserved for it, whatever the
+//! file's header claims.
 
 use std::{fs, path::Path, sync::Arc};
 
-use tara_export::{
-    bundle::{
-        AcceptedExport, AcceptedTime, Destination, ExportContent, ExportId, Fallback, FeedbackItem,
-        FeedbackSection, FolderBase, FormatVersion, Json, JsonObject, Review, render,
-    },
-    digest::Sha256,
-    export::{
-        JournalLimits,
-        journal::{Journal, JournalEntry, LoadError},
-    },
+use tara_export::export::{
+    JournalLimits,
+    journal::{Journal, JournalEntry, LoadError},
 };
+use tara_export_bundle::{
+    AcceptedExport, AcceptedTime, Destination, ExportContent, ExportId, Fallback, FeedbackItem,
+    FeedbackSection, FolderBase, FormatVersion, Json, JsonObject, Review, render,
+};
+use tara_export_digest::Sha256;
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::allocator::{alone, peak_during, peak_of};
 
 const MIB: u64 = 1024 * 1024;
-/// A buffer that grows counts with the one before it.
+/// A growing buffer counts together with the previous one.
 const FACTOR: u64 = 2;
-/// What reading a folder and a header takes.
-const BESIDE_BYTES: u64 = MIB;
+/// Memory for reading a folder and a header.
+const OVERHEAD_BYTES: u64 = MIB;
 
 fn accepted(review: Review) -> AcceptedExport {
     let accepted_time = AcceptedTime::new(chrono::DateTime::UNIX_EPOCH);
@@ -36,19 +34,19 @@ fn accepted(review: Review) -> AcceptedExport {
     };
     AcceptedExport {
         export_id: ExportId::new(Uuid::from_u128(7)),
-        content_digest: content.digest(FormatVersion::V1),
+        content_digest: content.digest(FormatVersion::CURRENT),
         folder_base: FolderBase::new(&accepted_time, "a.docx"),
         content: Arc::new(content),
         accepted_time,
-        format_version: FormatVersion::V1,
+        format_version: FormatVersion::CURRENT,
         destination: Destination::S3,
         requested_by: String::new(),
+        store_id: None,
         read_digests: Default::default(),
     }
 }
 
-/// An entry of this content, whatever it is, whose digests are right and whose header names this
-/// footprint.
+/// An entry with this content, valid or not, correct digests and this footprint in its header.
 fn entry(export: &AcceptedExport, version: u32, content: &[u8], footprint_bytes: u64) -> Vec<u8> {
     let mut header: serde_json::Value = serde_json::from_slice(&export.encode()[1]).unwrap();
     let fields = header.as_object_mut().unwrap();
@@ -63,7 +61,7 @@ fn entry(export: &AcceptedExport, version: u32, content: &[u8], footprint_bytes:
 }
 
 async fn journal(folder: &TempDir) -> Journal {
-    let limits = JournalLimits { max_bytes: u64::MAX };
+    let limits = JournalLimits::NONE;
     Journal::open(folder.path().to_owned(), limits).await.unwrap()
 }
 
@@ -74,7 +72,7 @@ async fn written(folder: &Path, export: &AcceptedExport, entry: &[u8]) {
     fs::write(journal.join(name), entry).unwrap();
 }
 
-/// A list in CBOR of these elements.
+/// A CBOR list that repeats one element.
 fn list(count: u32, element: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x9a];
     bytes.extend(count.to_be_bytes());
@@ -82,7 +80,7 @@ fn list(count: u32, element: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A body in CBOR whose review has one value under this key.
+/// A CBOR body whose review has one value under this key.
 fn body(key: u8, value: &[u8]) -> Vec<u8> {
     [&[0xa2, 0x61, b'r', 0xa1, 0x61, key][..], value, b"\x61f\x65local"].concat()
 }
@@ -143,7 +141,8 @@ fn hostile_entries_load_within_their_reservation() {
                 let size_bytes = bytes.len() as u64;
                 drop(bytes);
                 let journal = journal(&folder).await;
-                let entry: JournalEntry = journal.entries(1).await.unwrap().entries.remove(0);
+                let found = journal.find(export.export_id).await.unwrap();
+                let [entry]: [JournalEntry; 1] = found.entries.try_into().unwrap();
                 assert!(entry.memory_bytes >= size_bytes);
                 let reserved_bytes = entry.memory_bytes.min(64 * MIB);
                 let (result, peak) = peak_during(journal.load(&entry, reserved_bytes)).await;
@@ -151,7 +150,7 @@ fn hostile_entries_load_within_their_reservation() {
                     matches!(result, Err(LoadError::OverBudget { .. } | LoadError::Damaged { .. })),
                     "{case}: {result:?}"
                 );
-                let bound = FACTOR * reserved_bytes + BESIDE_BYTES;
+                let bound = FACTOR * reserved_bytes + OVERHEAD_BYTES;
                 assert!(peak as u64 <= bound, "{case}: {peak} bytes, {reserved_bytes} reserved");
             }
         }
@@ -199,13 +198,13 @@ fn exports_are_recorded_loaded_and_rendered_within_their_footprint() {
             let footprint_bytes = export.content.footprint_bytes();
             let folder = tempfile::tempdir().unwrap();
             let journal = journal(&folder).await;
-            let bound = FACTOR * footprint_bytes + BESIDE_BYTES;
+            let bound = FACTOR * footprint_bytes + OVERHEAD_BYTES;
             let (recorded, peak) = peak_during(journal.record(&export)).await;
             let entry = recorded.unwrap();
             assert!(peak as u64 <= bound, "{case}: {peak} bytes to record, of {footprint_bytes}");
             assert_eq!(entry.memory_bytes, footprint_bytes, "{case}");
-            let (again, peak) = peak_during(journal.record(&export)).await;
-            assert!(again.is_ok());
+            let (rerecorded, peak) = peak_during(journal.record(&export)).await;
+            assert!(rerecorded.is_ok());
             assert!(peak as u64 <= bound, "{case}: {peak} bytes to compare, of {footprint_bytes}");
             let (loaded, peak) = peak_during(journal.load(&entry, footprint_bytes)).await;
             assert!(peak as u64 <= bound, "{case}: {peak} bytes to load, of {footprint_bytes}");
@@ -214,6 +213,44 @@ fn exports_are_recorded_loaded_and_rendered_within_their_footprint() {
             let (bundle, peak) = peak_of(|| render(&loaded).unwrap());
             assert!(peak as u64 <= bound, "{case}: {peak} bytes to render, of {footprint_bytes}");
             drop(bundle);
+        }
+    });
+}
+
+/// Memory for an entry that a scan only counts. A growing buffer counts together with the previous one.
+const COUNTED_BYTES: u64 = 20;
+/// Memory for an entry whose key a scan keeps.
+const KEPT_BYTES: u64 = 256;
+
+#[test]
+fn large_journal_takes_a_few_bytes_per_entry() {
+    const ENTRIES: u32 = 20_000;
+    alone(async {
+        let folder = tempfile::tempdir().unwrap();
+        let first = accepted(Review::default());
+        for number in 0..ENTRIES {
+            let export_id = ExportId::new(Uuid::from_u128(number.into()));
+            let export = AcceptedExport { export_id, ..first.clone() };
+            written(folder.path(), &export, &export.encode().concat()).await;
+        }
+        let entries = u64::from(ENTRIES);
+        let (journal, peak) = peak_during(journal(&folder)).await;
+        let bound = entries * COUNTED_BYTES + OVERHEAD_BYTES;
+        assert!(peak as u64 <= bound, "{peak} bytes to open, at most {bound}");
+        assert_eq!(journal.size().count, entries);
+        for (limit, bytes) in [(1_000, COUNTED_BYTES), (ENTRIES as usize, KEPT_BYTES)] {
+            let scanning = async {
+                let mut scan = journal.scan(None, limit, Arc::new(|_, _| false)).await.unwrap();
+                loop {
+                    if let Some(scanned) = scan.advance().await.unwrap() {
+                        return scanned;
+                    }
+                }
+            };
+            let (scanned, peak) = peak_during(scanning).await;
+            assert_eq!((scanned.count, scanned.keys.len()), (entries, limit));
+            let bound = entries * bytes + OVERHEAD_BYTES;
+            assert!(peak as u64 <= bound, "{peak} bytes to scan for {limit}, at most {bound}");
         }
     });
 }

@@ -1,14 +1,12 @@
-//! Requests: whatever their message, the memory that its call takes stays within the factor of
-//! docs/security.md of what was reserved for it.
+//! Requests: for any message, the memory that its call takes stays within the factor of docs/security.md
+//! of the reservation.
 
 use prost::Message as _;
 use prost_types::{ListValue, Struct, Value, value::Kind};
-use tara_export::{
-    grpc::request_memory_bytes,
-    proto::{
-        Document, FeedbackItem, FeedbackSection, PreviewExportRequest, Review, StartExportRequest,
-        document,
-    },
+use tara_export::grpc::request_memory_bytes;
+use tara_export_client::proto::{
+    Document, FeedbackItem, FeedbackSection, PreviewExportRequest, Review, StartExportRequest,
+    document,
 };
 use tonic::Code;
 
@@ -18,10 +16,10 @@ use crate::{
     raw::{PREVIEW, Protocol, START, call, compress, framed},
 };
 
-/// Peak of a call, relative to what was reserved (docs/security.md).
+/// The highest allowed peak of a call, relative to its reservation (docs/security.md).
 const FACTOR: f64 = 1.5;
-/// Connections, the client of this test, the export's own work.
-const BESIDE_BYTES: f64 = 6e6;
+/// Connections, the client of this test and the export's own work.
+const OVERHEAD_BYTES: f64 = 6e6;
 
 fn sections(count: usize, items: usize, item: &FeedbackItem) -> Vec<FeedbackSection> {
     let section = |number: usize| FeedbackSection {
@@ -51,7 +49,7 @@ fn in_object(value: Value) -> Value {
     Value { kind: Some(Kind::StructValue(object([(String::new(), value)]))) }
 }
 
-/// Reviews that become much more than they are on the wire, each in its own way.
+/// Reviews that take much more memory than bytes on the wire, each for a different reason.
 fn amplifying() -> Vec<(&'static str, Review)> {
     let empty = FeedbackItem::default();
     let suggestions = |item: FeedbackItem, count| Review {
@@ -132,7 +130,7 @@ fn amplifying() -> Vec<(&'static str, Review)> {
             },
         ),
         (
-            "control characters in what is counted",
+            "control characters in counted fields",
             suggestions(
                 FeedbackItem {
                     category: Some(control.clone()),
@@ -191,13 +189,13 @@ fn preview(review: Review) -> Vec<u8> {
 }
 
 fn expect_within(what: &str, method: &str, reserved: f64, peak: usize) {
-    let allowed = FACTOR * reserved + BESIDE_BYTES;
+    let allowed = FACTOR * reserved + OVERHEAD_BYTES;
     println!("{what}, {method}: peak {peak}, reserved {reserved}: {:.2}", peak as f64 / reserved);
     assert!((peak as f64) < allowed, "{what}, {method}: peak {peak}, reserved {reserved}");
 }
 
 #[test]
-fn calls_take_what_was_reserved_for_their_messages() {
+fn calls_stay_within_their_reservation() {
     alone(async {
         let host = Host::new().flags(&["--max-request-memory=2GiB"]);
         let server = host.start().await;
@@ -221,7 +219,7 @@ fn calls_take_what_was_reserved_for_their_messages() {
     });
 }
 
-/// Nothing is decoded of what is refused.
+/// Refused messages are not decoded.
 #[test]
 fn refused_messages_take_no_more_than_their_bytes() {
     alone(async {
@@ -243,7 +241,7 @@ fn refused_messages_take_no_more_than_their_bytes() {
             let call = call(server.address, Protocol::Grpc, PREVIEW, encoding, body);
             let ((status, _), peak) = peak_during(call).await;
             assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
-            // How large a compressed message is shows only when it fits into a buffer, which grows fourfold.
+            // The size of a compressed message is known only after decompression, into a buffer that grows fourfold.
             let buffers = if encoding.is_some() { 4 } else { 1 };
             let reserved = (buffers * message.len()) as f64;
             expect_within("refused", encoding.unwrap_or("plain"), reserved, peak);
@@ -252,7 +250,7 @@ fn refused_messages_take_no_more_than_their_bytes() {
 }
 
 #[test]
-fn bombs_take_no_more_than_the_limit() {
+fn compression_bombs_take_no_more_than_the_limit() {
     alone(async {
         let host = Host::new().flags(&["--max-request-size=8MiB"]);
         let server = host.start().await;

@@ -1,4 +1,4 @@
-//! Memory that a load took returns to the system.
+//! The server returns memory to the system after a load.
 
 use std::{
     fs,
@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tara_export::proto::{
+use tara_export_client::proto::{
     FeedbackItem, PreviewExportRequest, StartExportRequest, export_event::Event,
     export_service_client::ExportServiceClient,
 };
@@ -17,10 +17,10 @@ use crate::{
     harness::{Client, requests},
 };
 
-/// How far above idle memory may stay (docs/limits.md).
+/// The most memory above idle that the server may keep (docs/limits.md).
 const KEPT_BYTES: u64 = 32 << 20;
-/// Far longer than it takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than returning the memory takes.
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The built server; killed when dropped.
 struct Server {
@@ -46,7 +46,7 @@ impl Server {
         Self { child, address, _data_dir: data_dir }
     }
 
-    /// What the process has of the system's memory: `VmRSS`, or at most until now, `VmHWM`.
+    /// The resident memory of the process: `VmRSS` now, `VmHWM` at its peak.
     fn memory(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with(field)).unwrap();
@@ -54,7 +54,7 @@ impl Server {
         kibibytes * 1024
     }
 
-    /// Waits until it has hardly more than when it was idle.
+    /// Waits until resident memory is at most [`KEPT_BYTES`] above `idle`.
     async fn until_returned(&self, idle: u64) {
         let since = Instant::now();
         loop {
@@ -62,8 +62,8 @@ impl Server {
             if kept <= idle + KEPT_BYTES {
                 return;
             }
-            assert!(since.elapsed() < PATIENCE, "idle {idle}, still {kept}");
-            // Nothing tells when the system has the memory back.
+            assert!(since.elapsed() < TEST_TIMEOUT, "idle {idle}, still {kept}");
+            // No event reports that the system has the memory back, so this polls.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -106,7 +106,7 @@ async fn export(mut client: Client, request: StartExportRequest) {
 fn memory_returns_to_within_32_mib_of_idle_after_load() {
     alone(async {
         let server = Server::start();
-        // What every server has in memory once it has worked.
+        // Warm up: memory that every server keeps after its first exports.
         for number in 0..8 {
             export(server.client().await, large(number, 10)).await;
         }
@@ -116,8 +116,8 @@ fn memory_returns_to_within_32_mib_of_idle_after_load() {
             async move { export(client.await, large(number, 40_000)).await }
         });
         futures::future::join_all(exports).await;
-        let most = server.memory("VmHWM");
-        assert!(most > idle + 4 * KEPT_BYTES, "{idle} and {most}: this is no load");
+        let peak = server.memory("VmHWM");
+        assert!(peak > idle + 4 * KEPT_BYTES, "idle {idle}, peak {peak}: the load is too small");
         server.until_returned(idle).await;
     });
 }

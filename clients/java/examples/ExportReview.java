@@ -16,12 +16,12 @@ import java.nio.file.Path;
 import java.util.UUID;
 
 /**
- * Exports a review that is kept as proto3 JSON, shows how it goes, and reads the report:
+ * Exports a review from a proto3 JSON file, shows the progress, and reads the report:
  *
  * <pre>mvn test-compile exec:java -Dexec.args="http://127.0.0.1:8080 ../../examples/request.json"
  * </pre>
  *
- * A third argument names a document, of any size, that goes with it as the guidelines.
+ * A third argument names a document of any size that is added as the guidelines.
  */
 public final class ExportReview {
   private ExportReview() {}
@@ -34,7 +34,7 @@ public final class ExportReview {
     try (TaraExportClient client = TaraExportClient.connect(arguments[0])) {
       StartExportRequest.Builder request = StartExportRequest.newBuilder();
       JsonFormat.parser().merge(Files.readString(Path.of(arguments[1])), request);
-      // A new id makes a new bundle.
+      // The new id creates a new bundle on each run.
       request.setRequestId(UUID.randomUUID().toString());
       ExportOptions options = new ExportOptions().onUpdate(ExportReview::show);
       if (arguments.length > 2) {
@@ -67,10 +67,10 @@ public final class ExportReview {
   private static void show(ExportUpdate update) {
     if (update instanceof ExportUpdate.Uploading upload) {
       System.out.printf(
-          "sending %s: %d of %d bytes%n",
+          "uploading %s: %d of %d bytes%n",
           upload.fileName(), upload.doneBytes(), upload.sizeBytes());
-    } else if (update instanceof ExportUpdate.Told told) {
-      ExportEvent event = told.event();
+    } else if (update instanceof ExportUpdate.Event received) {
+      ExportEvent event = received.event();
       if (event.hasArtifactStored()) {
         System.out.printf(
             "stored %s (%d of %d)%n",
@@ -79,7 +79,8 @@ public final class ExportReview {
             event.getProgress().getArtifactsTotal());
       } else if (event.hasFellBack()) {
         System.out.println(
-            "S3 could not take it: " + ServerNames.printable(event.getFellBack().getMessage()));
+            "fell back to the server's disk: "
+                + ServerNames.printable(event.getFellBack().getMessage()));
       }
     }
   }

@@ -1,8 +1,8 @@
-"""Exports a review that is kept as proto3 JSON, with a progress bar, and shows the report.
+"""Exports a review from a file in proto3 JSON, with a progress bar, and prints the report.
 
     python clients/python/examples/export_review.py http://127.0.0.1:8080 examples/request.json [DOCUMENT]
 
-TARA_EXPORT_TRANSPORT=grpc-web goes through where only HTTP/1.1 does.
+TARA_EXPORT_TRANSPORT=grpc-web is for networks that support only HTTP/1.1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tara_export import CallError, Client, TaraExportError, printable
 
 
 def main(server: str, request_path: str, document_path: str = "") -> int:
-    # A new id makes a new bundle.
+    # A new id creates a new bundle.
     request = json_format.Parse(Path(request_path).read_text("utf-8"), service_pb2.StartExportRequest())
     request.request_id = str(uuid.uuid4())
     is_web = os.environ.get("TARA_EXPORT_TRANSPORT") == "grpc-web"
@@ -43,8 +43,8 @@ def main(server: str, request_path: str, document_path: str = "") -> int:
 
 
 def attach(client: Client, request: service_pb2.StartExportRequest, path: Path) -> None:
-    """The document after the review, of any size, instead of the one in the request."""
-    others = [known for known in request.documents if known.kind != review_pb2.Document.KIND_AFTER]
+    """Replaces the request's document after the review by a file of any size."""
+    others = [document for document in request.documents if document.kind != review_pb2.Document.KIND_AFTER]
     upload = client.upload_file(path, progress=True)
     after = review_pb2.Document(kind=review_pb2.Document.KIND_AFTER, file_name=path.name, upload=upload.name)
     del request.documents[:]

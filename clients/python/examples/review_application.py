@@ -1,9 +1,9 @@
-"""A review application in small: completes a review and exports it by the drop-in.
+"""A minimal review application that completes a review and exports it with the drop-in.
 
     python review_application.py ../../../examples/sample-review
 
-Its one line about tara-export is the import. Without a server the review is kept on disk, and the next run,
-or `python -m tara_export.dropin`, sends it.
+The import is the only line that is specific to tara-export. Without a server, the review is queued on disk,
+and the next run or `python -m tara_export.dropin` sends it.
 """
 
 from __future__ import annotations
@@ -17,47 +17,47 @@ from tara_export.dropin import S3ExportManager
 
 
 class AuditLogger:
-    """What happened, as the application's own logger tells it."""
+    """The application's audit logger."""
 
-    def __init__(self, said: dict[str, Any]) -> None:
-        self._said = said
+    def __init__(self, data: dict[str, Any]) -> None:
+        self._data = data
 
     def get_session_logs(self) -> Any:
-        return self._said.get("audit_logs", [])
+        return self._data.get("audit_logs", [])
 
     def get_performance_metrics(self) -> Any:
-        return self._said.get("performance_metrics", {})
+        return self._data.get("performance_metrics", {})
 
     def get_activity_timeline(self) -> Any:
-        return self._said.get("activity_timeline", [])
+        return self._data.get("activity_timeline", [])
 
 
 class ReviewSession:
-    """A review as the application holds it in memory: here of a folder."""
+    """The application's session of a review, here read from a folder."""
 
     def __init__(self, folder: Path) -> None:
-        said = json.loads((folder / "session.json").read_text(encoding="utf-8"))
-        self.__dict__.update(said)
-        self.audit_logger = AuditLogger(said)
+        data = json.loads((folder / "session.json").read_text(encoding="utf-8"))
+        self.__dict__.update(data)
+        self.audit_logger = AuditLogger(data)
         self.guidelines_path = folder / "guidelines.docx"
 
 
 def main(folder: Path) -> int:
-    """Returns 0 when there is a bundle, else 1."""
+    """Returns 0 if there is a bundle, else 1."""
     manager = S3ExportManager(bucket_name="tara-test", base_path="tara/")
     print("S3:", manager.test_s3_connection()["error"] or "works")
-    answer = manager.export_complete_review_to_s3(
+    result = manager.export_complete_review_to_s3(
         ReviewSession(folder), folder / "before.docx", folder / "after.docx"
     )
-    for warning in answer.get("warnings", []):
+    for warning in result.get("warnings", []):
         print("Note:", warning)
-    if answer["success"]:
-        print("Exported:", answer.get("zip_path") or answer["location"])
-    elif answer["location"] == "queued":
-        print("Kept for later:", answer["error"])
+    if result["success"]:
+        print("Exported:", result.get("zip_path") or result["location"])
+    elif result["location"] == "queued":
+        print("Queued:", result["error"])
     else:
-        print("Failed:", answer["error"])
-    return 0 if answer["success"] else 1
+        print("Failed:", result["error"])
+    return 0 if result["success"] else 1
 
 
 if __name__ == "__main__":

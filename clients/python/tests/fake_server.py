@@ -1,4 +1,4 @@
-"""A server that answers what a test says, over real connections."""
+"""A server with the responses of a test, over real connections."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from world import ROOT
 
 from tara_export import methods
 
-#: The names and the answers that all clients are tested with.
+#: The names and responses of the tests of all clients.
 HOSTILE = json.loads((ROOT / "clients/hostile-server.json").read_text())
-Answers = Callable[[str, Any], list[Any]]
+Respond = Callable[[str, Any], list[Any]]
 
 
 @contextmanager
-def fake_server(answers: Answers) -> Iterator[str]:
-    """`answers` makes the messages of an answer from the method's name and the request."""
+def fake_server(respond: Respond) -> Iterator[str]:
+    """`respond` returns the messages of the response to a method and request."""
     server = grpc.server(futures.ThreadPoolExecutor(4))
-    handlers = {name: _handler(name, answers) for name in methods.SERVICE.methods_by_name}
+    handlers = {name: _handler(name, respond) for name in methods.SERVICE.methods_by_name}
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler(methods.SERVICE.full_name, handlers),)
     )
@@ -34,25 +34,25 @@ def fake_server(answers: Answers) -> Iterator[str]:
         server.stop(None).wait()
 
 
-def _handler(name: str, answers: Answers) -> Any:
-    described = methods.SERVICE.methods_by_name[name]
-    request_class = methods.message_factory.GetMessageClass(described.input_type)
+def _handler(name: str, respond: Respond) -> Any:
+    descriptor = methods.SERVICE.methods_by_name[name]
+    request_class = methods.message_factory.GetMessageClass(descriptor.input_type)
 
     def unary(request: Any, _: Any) -> Any:
-        return answers(name, request)[0]
+        return respond(name, request)[0]
 
     def stream(request: Any, _: Any) -> Iterator[Any]:
-        yield from answers(name, request)
+        yield from respond(name, request)
 
-    def of_stream(requests: Iterator[Any], _: Any) -> Any:
-        return answers(name, list(requests))[0]
+    def client_stream(requests: Iterator[Any], _: Any) -> Any:
+        return respond(name, list(requests))[0]
 
     serializers = {
         "request_deserializer": request_class.FromString,
         "response_serializer": lambda message: message.SerializeToString(),
     }
-    if described.server_streaming:
+    if descriptor.server_streaming:
         return grpc.unary_stream_rpc_method_handler(stream, **serializers)
-    if described.client_streaming:
-        return grpc.stream_unary_rpc_method_handler(of_stream, **serializers)
+    if descriptor.client_streaming:
+        return grpc.stream_unary_rpc_method_handler(client_stream, **serializers)
     return grpc.unary_unary_rpc_method_handler(unary, **serializers)

@@ -1,4 +1,4 @@
-"""The client before a server that lies: it raises, and leaves no file."""
+"""The client with a hostile server: it raises an error and leaves no file."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from world import client_at
 
 from tara_export import CallError, TaraExportError, methods
 
-#: Methods that this client has no call of.
-_NOT_CALLED = ("CreateDownloadLink",)
-ANSWERS = [row for row in HOSTILE["answers"] if row["method"] not in _NOT_CALLED]
+#: Methods that this client does not implement.
+_NOT_IMPLEMENTED = ("CreateDownloadLink",)
+RESPONSES = [row for row in HOSTILE["cases"] if row["method"] not in _NOT_IMPLEMENTED]
 
 
 def call(client: Any, method: str, folder: Path) -> None:
@@ -40,44 +40,44 @@ def call(client: Any, method: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["grpc", "asyncio"])
-@pytest.mark.parametrize("row", ANSWERS, ids=lambda row: f"{row['method']}: {row['about']}")
-def test_lies_are_refused(row: dict[str, Any], mode: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("row", RESPONSES, ids=lambda row: f"{row['method']}: {row['about']}")
+def test_hostile_responses_are_rejected(row: dict[str, Any], mode: str, tmp_path: Path) -> None:
     message_class = GetMessageClass(methods.SERVICE.methods_by_name[row["method"]].output_type)
-    answers = [json_format.ParseDict(answer, message_class()) for answer in row["answers"]]
+    responses = [json_format.ParseDict(response, message_class()) for response in row["responses"]]
     folder = tmp_path / "folder"
     folder.mkdir()
     with (
-        fake_server(lambda method, _: answers if method == row["method"] else []) as server,
+        fake_server(lambda method, _: responses if method == row["method"] else []) as server,
         client_at(mode, server) as client,
         pytest.raises(TaraExportError) as raised,
     ):
         call(client, row["method"], folder)
-    for text in row["says"]:
+    for text in row["error_contains"]:
         assert text in str(raised.value)
     assert str(raised.value).isprintable()
     assert list(folder.iterdir()) == []
 
 
-def test_a_link_at_the_target_is_replaced_and_not_followed(tmp_path: Path) -> None:
+def test_link_at_the_target_is_replaced_and_not_followed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.write_text("untouched")
     target = tmp_path / "file"
     target.symlink_to(outside)
-    with fake_server(lambda *_: honest_artifact()) as server, client_at("grpc", server) as client:
+    with fake_server(lambda *_: valid_artifact()) as server, client_at("grpc", server) as client:
         client.download_artifact(HOSTILE["export"], HOSTILE["path"], target)
     assert not target.is_symlink() and target.read_text() == "abc"
     assert outside.read_text() == "untouched"
 
 
-def honest_artifact() -> list[Any]:
+def valid_artifact() -> list[Any]:
     message_class = GetMessageClass(methods.SERVICE.methods_by_name["DownloadArtifact"].output_type)
     sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    described = {"artifact": {"path": HOSTILE["path"], "sizeBytes": 3, "sha256": sha256}}
-    return [json_format.ParseDict(part, message_class()) for part in (described, {"data": "YWJj"})]
+    metadata = {"artifact": {"path": HOSTILE["path"], "sizeBytes": 3, "sha256": sha256}}
+    return [json_format.ParseDict(part, message_class()) for part in (metadata, {"data": "YWJj"})]
 
 
 @pytest.mark.parametrize("mode", ["grpc", "asyncio"])
-def test_a_traceback_has_no_control_characters_of_the_server(mode: str) -> None:
+def test_traceback_contains_no_control_characters_of_the_server(mode: str) -> None:
     def fail(*_: Any) -> list[Any]:
         raise ValueError("\x1b[2J\x9b31m\u202e")
 

@@ -1,4 +1,4 @@
-"""The README's snippets and the example program, word for word but for the port."""
+"""Runs the README's snippets, unchanged except for the port, and the example program."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def run(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         exec(code.replace("127.0.0.1:8080", world.addresses["server"]), {"__name__": "snippet"})
 
 
-def test_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_snippet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(SNIPPETS[0], tmp_path, monkeypatch)
     assert "incident report.docx" in (tmp_path / "report.txt").read_text()
 
 
-def test_grpc_web_and_progress(
+def test_grpc_web_snippet_with_progress(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(SNIPPETS[1], tmp_path, monkeypatch)
@@ -38,7 +38,7 @@ def test_grpc_web_and_progress(
     assert "large.docx: 100%" in bars and "export: 100%" in bars
 
 
-def test_asyncio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_asyncio_snippet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(SNIPPETS[2], tmp_path, monkeypatch)
     assert "minutes.docx" in (tmp_path / "report.txt").read_text()
 
@@ -52,7 +52,7 @@ def test_example(transport: str) -> None:
         "PYTHONPATH": str(ROOT / "clients/python/src"),
     }
     with started() as world:
-        ran = subprocess.run(
+        completed = subprocess.run(
             [
                 sys.executable,
                 program,
@@ -66,5 +66,5 @@ def test_example(transport: str) -> None:
             env=environment,
             timeout=120,
         )
-    assert ran.returncode == 0, ran.stderr
-    assert "files in s3://" in ran.stdout
+    assert completed.returncode == 0, completed.stderr
+    assert "files in s3://" in completed.stdout

@@ -1,4 +1,4 @@
-"""Interprets clients/scenarios.json in every mode of the client."""
+"""Runs clients/scenarios.json in every mode of the client."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class Run:
         review = step.get("review", FILE["request"]["review"])
         json_format.ParseDict(reviewable(review), request.review)
         for document in step.get("documents", FILE["request"]["documents"]):
-            made = request.documents.add(
+            converted = request.documents.add(
                 kind=review_pb2.Document.Kind.Value(document["kind"]), file_name=document["file_name"]
             )
             if "size_bytes" in document:
                 path = self.folder / document["file_name"]
                 path.write_bytes(content(document["size_bytes"]))
-                made.upload = self.client.upload_file(path).name
+                converted.upload = self.client.upload_file(path).name
             else:
-                made.content = document["text"].encode()
+                converted.content = document["text"].encode()
         seen: dict[str, Any] = {}
         last: dict[str, int] = {}
         for event in self.client.export(request):
@@ -50,7 +50,7 @@ class Run:
                 last[event.run_id] = event.sequence
             if kind == "accepted" and not event.accepted.resumed:
                 for command in step.get("when_accepted", []):
-                    self.world.tell(command)
+                    self.world.run(command)
             if kind == "fell_back":
                 seen["fell_back"] = event.fell_back.reason
             if kind == "completed":
@@ -79,11 +79,11 @@ class Run:
 
     def step(self, step: dict[str, Any]) -> None:
         if "world" in step:
-            return self.world.tell(step["world"])
+            return self.world.run(step["world"])
         verb = next(key for key in step if key not in ("expect", "until"))
         if "until" in step:
             deadline = time.monotonic() + 60
-            while not self.holds(getattr(self, verb)(step[verb]), step["until"]):
+            while not self.matches(getattr(self, verb)(step[verb]), step["until"]):
                 assert time.monotonic() < deadline, step
                 time.sleep(0.1)
             return None
@@ -93,29 +93,29 @@ class Run:
             found = {"code": error.code.name, "reason": error.reason}
             found["fields"] = [violation.field for violation in error.field_violations]
             assert "code" in step["expect"], error
-        assert self.holds(found, step["expect"]), (found, step)
+        assert self.matches(found, step["expect"]), (found, step)
         return None
 
-    def holds(self, found: dict[str, Any], expected: dict[str, Any]) -> bool:
-        wanted = dict(expected)
-        if "same_as" in wanted:
-            other = self.exports[wanted.pop("same_as")]
-            wanted.update(name=other.name, manifest_sha256=other.manifest_sha256)
-        if "sha256_of_size_bytes" in wanted:
-            wanted["sha256"] = hashlib.sha256(content(wanted.pop("sha256_of_size_bytes"))).hexdigest()
-        return all(found.get(key) == value for key, value in wanted.items())
+    def matches(self, found: dict[str, Any], expected: dict[str, Any]) -> bool:
+        required = dict(expected)
+        if "same_as" in required:
+            other = self.exports[required.pop("same_as")]
+            required.update(name=other.name, manifest_sha256=other.manifest_sha256)
+        if "sha256_of_size_bytes" in required:
+            required["sha256"] = hashlib.sha256(content(required.pop("sha256_of_size_bytes"))).hexdigest()
+        return all(found.get(key) == value for key, value in required.items())
 
 
 def reviewable(review: dict[str, Any]) -> dict[str, Any]:
-    """`text` is no field of an item: as for every such key, it is a free one."""
+    """Moves keys that are not fields of an item, such as `text`, to the free-form fields."""
     known = {field.name for field in review_pb2.FeedbackItem.DESCRIPTOR.fields}
-    made = json.loads(json.dumps(review))
-    for section in made.get("suggestions", []):
+    converted = json.loads(json.dumps(review))
+    for section in converted.get("suggestions", []):
         for item in section["items"]:
-            free = {key: item.pop(key) for key in list(item) if key not in known}
-            if free:
-                item["additional_fields"] = free
-    return made
+            additional = {key: item.pop(key) for key in list(item) if key not in known}
+            if additional:
+                item["additional_fields"] = additional
+    return converted
 
 
 def values(export: export_pb2.Export) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""TLS in front of the real server, by a certificate that this machine does not know unless it is told."""
+"""TLS in front of the real server, with a certificate that is not trusted by default."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from world import MODES, ROOT, client_at, started
 
 from tara_export import CallError
 
-#: In a process of its own, for grpcio reads the certificates it trusts once.
+#: Runs in its own process, because grpcio reads the trusted certificates only once.
 LIST = """
 import sys
 from world import client_at
@@ -28,7 +28,7 @@ with client_at(sys.argv[1], sys.argv[2]) as client:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate of 127.0.0.1, with its key in the same file."""
+    """A certificate for 127.0.0.1, with its key in the same file."""
     path = tmp_path_factory.mktemp("tls") / "certificate.pem"
     names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
     kind = ["-x509", "-days", "1", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
@@ -44,8 +44,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def tls_in_front_of(address: str, certificate: Path) -> Iterator[str]:
-    """A way by TLS to `address`; gives its own."""
+def tls_proxy(address: str, certificate: Path) -> Iterator[str]:
+    """Starts a TLS proxy to `address` and yields its URL."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     context.set_alpn_protocols(["h2", "http/1.1"])
@@ -79,13 +79,13 @@ async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_trusted_certificate(mode: str, certificate: Path) -> None:
+def test_trusted_certificate_is_required(mode: str, certificate: Path) -> None:
     paths = [str(ROOT / "clients/python" / folder) for folder in ("src", "tests")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     trusted = {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(certificate), "SSL_CERT_FILE": str(certificate)}
     with started() as world:
         address = world.addresses["http1" if mode == "grpc-web" else "grpc"]
-        with tls_in_front_of(address, certificate) as server:
+        with tls_proxy(address, certificate) as server:
             program = [sys.executable, "-c", LIST, mode, server]
             listed = subprocess.run(
                 program, env={**environment, **trusted}, capture_output=True, text=True, timeout=60
@@ -96,7 +96,7 @@ def test_a_trusted_certificate(mode: str, certificate: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_server_without_tls_is_not_spoken_to_in_plain_text(mode: str) -> None:
+def test_https_url_is_never_used_without_tls(mode: str) -> None:
     with started() as world:
         address = world.addresses["http1" if mode == "grpc-web" else "grpc"]
         with client_at(mode, f"https://{address}") as client, pytest.raises(CallError):
@@ -105,6 +105,6 @@ def test_a_server_without_tls_is_not_spoken_to_in_plain_text(mode: str) -> None:
 
 @pytest.mark.parametrize("server", ["ftp://127.0.0.1:1", "https://127.0.0.1:1/below", "https://", ""])
 @pytest.mark.parametrize("mode", ["grpc", "asyncio"])
-def test_what_is_no_server_is_refused(mode: str, server: str) -> None:
+def test_invalid_server_is_rejected(mode: str, server: str) -> None:
     with pytest.raises(ValueError), client_at(mode, server):
         pass

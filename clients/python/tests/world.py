@@ -1,4 +1,4 @@
-"""A world for one test, and a client of each mode in it, all to be used in the same way."""
+"""A world for one test, and clients of every mode with the same interface."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _PROGRAM = os.environ.get("TEST_WORLD_BINARY", str(ROOT / "target/debug/test-wor
 
 
 def content(size_bytes: int) -> bytes:
-    """The bytes of a document of which scenarios.json tells the size only."""
+    """The bytes of a document that scenarios.json specifies by its size."""
     period = bytes(i * 31 % 251 for i in range(251))
     return (period * (size_bytes // 251 + 1))[:size_bytes]
 
 
 class World:
-    """The program test-world: clients/README.md tells its commands."""
+    """The program test-world; clients/README.md documents its commands."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         assert process.stdin and process.stdout
         self._stdin, self._stdout = process.stdin, process.stdout
         self.addresses: dict[str, str] = json.loads(self._stdout.readline())
 
-    def tell(self, command: str) -> None:
+    def run(self, command: str) -> None:
         self._stdin.write(command + "\n")
         self._stdin.flush()
         assert self._stdout.readline().strip() == "ok", command
@@ -70,7 +70,7 @@ def client_at(mode: str, server: str) -> Iterator[Any]:
 
 
 class Blocking:
-    """The client for asyncio, its methods called and its iterators read from outside of a loop."""
+    """The client for asyncio with blocking methods and iterators."""
 
     def __init__(self, server: str) -> None:
         self._server = server
@@ -92,11 +92,11 @@ class Blocking:
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
 
-        def call(*given: Any, **named: Any) -> Any:
-            answer = method(*given, **named)
-            if hasattr(answer, "__anext__"):
-                return self._read(answer)
-            return self._loop.run_until_complete(answer)
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            result = method(*arguments, **keywords)
+            if hasattr(result, "__anext__"):
+                return self._read(result)
+            return self._loop.run_until_complete(result)
 
         return call
 

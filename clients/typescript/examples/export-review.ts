@@ -1,4 +1,4 @@
-// Exports a review that is kept as proto3 JSON, shows how it goes, and reads the report:
+// Exports a review from a proto3 JSON file, shows the progress, and reads the report:
 //   node build/examples/export-review.js http://127.0.0.1:8080 examples/request.json [DOCUMENT]
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
@@ -20,28 +20,28 @@ const [server = "http://127.0.0.1:8080", requestPath = "examples/request.json", 
 const protocol = process.env.TARA_EXPORT_PROTOCOL === "grpc-web" ? "grpc-web" : "grpc";
 const client = connect(server, { protocol });
 
-// A StartExportRequest in proto3 JSON, as a back end would keep it; a new id makes a new bundle.
-const kept = fromJson(StartExportRequestSchema, JSON.parse(await readFile(requestPath, "utf8")));
-const request = { ...kept, requestId: crypto.randomUUID() };
+// A StartExportRequest in proto3 JSON. The new id creates a new bundle on each run.
+const saved = fromJson(StartExportRequestSchema, JSON.parse(await readFile(requestPath, "utf8")));
+const request = { ...saved, requestId: crypto.randomUUID() };
 
-/** The document after the review, of any size, where one is named on the command line. */
-async function documents(): Promise<readonly (DocumentInput | (typeof kept.documents)[number])[]> {
-  if (!documentPath) return kept.documents;
+/** The documents of the request. A document named on the command line replaces the one after the review. */
+async function documents(): Promise<readonly (DocumentInput | (typeof saved.documents)[number])[]> {
+  if (!documentPath) return saved.documents;
   const content = await fileContent(documentPath);
   const after = { kind: Document_Kind.AFTER, fileName: basename(documentPath), content };
-  return [...kept.documents.filter(({ kind }) => kind !== Document_Kind.AFTER), after];
+  return [...saved.documents.filter(({ kind }) => kind !== Document_Kind.AFTER), after];
 }
 
 function show(update: ExportUpdate): void {
   if (update.type === "upload") {
-    console.log(`sending ${update.fileName}: ${update.doneBytes} of ${update.sizeBytes} bytes`);
+    console.log(`uploading ${update.fileName}: ${update.doneBytes} of ${update.sizeBytes} bytes`);
     return;
   }
   const { event, progress } = update.event;
   if (event.case === "artifactStored") {
     console.log(`stored ${printable(event.value.path)} (${progress?.artifactsDone} of ${progress?.artifactsTotal})`);
   } else if (event.case === "fellBack") {
-    console.log(`S3 could not take it: ${printable(event.value.message)}`);
+    console.log(`fell back to the server's disk: ${printable(event.value.message)}`);
   }
 }
 

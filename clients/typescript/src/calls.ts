@@ -5,30 +5,30 @@ import { ExportService } from "./gen/tara/export/v1/service_pb.js";
 import { Backoff, defaultPolicy, type Policy, sleep } from "./policy.js";
 import { type Hasher, portableSha256 } from "./source.js";
 
-/** How documents travel: in one stream, or, where there are no client streams (gRPC-Web), in chunks. */
-export type UploadWay = "stream" | "chunks";
+/** How documents are uploaded: in one stream, or in chunks where client streams are not available (gRPC-Web). */
+export type UploadMode = "stream" | "chunks";
 
-/** What a client is made of. */
+/** Options of a client. */
 export interface ClientOptions {
-  /** How documents travel. Default: in chunks, which works everywhere. */
-  uploads?: UploadWay;
-  /** How patiently calls are made. */
+  /** How documents are uploaded. Default: in chunks, which works with every transport. */
+  uploads?: UploadMode;
+  /** Timeouts and retries. */
   policy?: Partial<Policy>;
-  /** Makes SHA-256 digests. Default: one in JavaScript. */
+  /** Creates SHA-256 hashers. Default: an implementation in JavaScript. */
   sha256?: () => Hasher;
 }
 
-/** What a caller can say of a single call. */
+/** Options of a single call. */
 export interface CallSettings {
-  /** Gives the call up. An export that was accepted goes on all the same. */
+  /** Aborts the call. An accepted export continues. */
   signal?: AbortSignal;
 }
 
-/** The service behind a transport, with deadlines, retries and this library's errors. */
+/** The service over a transport, with deadlines, retries and this library's errors. */
 export class Calls {
   readonly service: Client<typeof ExportService>;
   readonly policy: Readonly<Policy>;
-  readonly uploads: UploadWay;
+  readonly uploads: UploadMode;
   readonly sha256: () => Hasher;
 
   constructor(transport: Transport, options: ClientOptions) {
@@ -39,8 +39,8 @@ export class Calls {
   }
 
   /**
-   * Makes a call that gives one answer. It is sent again only where the server is away (UNAVAILABLE);
-   * every such call of this service can be repeated.
+   * Makes a unary call and retries it only if the server is UNAVAILABLE. All unary calls of this service
+   * are safe to repeat.
    */
   async unary<T>(
     call: (service: Client<typeof ExportService>, options: CallOptions) => Promise<T>,

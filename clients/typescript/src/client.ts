@@ -22,43 +22,43 @@ import { ExportRun } from "./run.js";
 import type { Content } from "./source.js";
 import { type UploadedDocument, type UploadProgress, uploadContent } from "./upload.js";
 
-/** A call's settings, and who is told how far a transfer is. */
+/** Settings of a transfer. */
 export interface TransferSettings extends CallSettings {
-  /** Told how many bytes are there. */
+  /** Called with the number of bytes transferred so far. */
   onProgress?: (doneBytes: number) => void;
 }
 
-/** Which exports to list. */
+/** Selects the exports to list. */
 export interface ListSettings extends CallSettings {
-  /** Conditions as ListExports takes them, such as `state = STATE_FELL_BACK`. */
+  /** A filter in the syntax of ListExports, such as `state = STATE_FELL_BACK`. */
   filter?: string;
-  /** Exports a page; more are fetched as they are asked for. */
+  /** Exports per page. Further pages are fetched on demand. */
   pageSize?: number;
 }
 
-/** A tara-export server. Make one with `connect` of `tara-export/node` or `tara-export/web`. */
+/** A client of a tara-export server, created by `connect` of `tara-export/node` or `tara-export/web`. */
 export class Client {
   protected readonly calls: Calls;
 
-  /** A client over a transport of the caller's making. */
+  /** Creates a client over a custom transport. */
   constructor(transport: Transport, options: ClientOptions = {}) {
     this.calls = new Calls(transport, options);
   }
 
   /**
-   * Exports a review and follows it to its end. Large documents go ahead of the request by themselves.
-   * Nothing is sent before the run is iterated over or its result is waited for.
+   * Exports a review and follows the export until it ends. Large documents are uploaded automatically
+   * before the request. Nothing is sent until the caller iterates over the run or awaits its result.
    */
   export(request: ExportRequest, settings: CallSettings = {}): ExportRun {
     return ExportRun.start(this.calls, request, settings);
   }
 
-  /** Follows an export that was started before: `name` is exports/{export_id}. */
+  /** Follows an export that was started earlier: `name` is exports/{export_id}. */
   watch(name: string, settings: CallSettings = {}): ExportRun {
     return ExportRun.watch(this.calls, name, settings);
   }
 
-  /** Says what an export would write and what a person can choose, and writes nothing. */
+  /** Returns the files that an export would write and the options for the user, without writing anything. */
   preview(
     request: MessageInitShape<typeof PreviewExportRequestSchema>,
     settings: CallSettings = {},
@@ -68,13 +68,13 @@ export class Client {
 
   /** Reads one export with its artifacts. */
   async getExport(name: string, settings: CallSettings = {}): Promise<Export> {
-    const answer = await this.calls.unary((service, options) => service.getExport({ name }, options), settings);
-    if (!answer.export) throw protocolError("an answer to GetExport without an export");
-    checkExport(answer.export, name);
-    return answer.export;
+    const response = await this.calls.unary((service, options) => service.getExport({ name }, options), settings);
+    if (!response.export) throw protocolError("GetExport response without an export");
+    checkExport(response.export, name);
+    return response.export;
   }
 
-  /** Lists exports, newest first, page by page as they are asked for. */
+  /** Lists exports, newest first. Pages are fetched on demand. */
   async *listExports({ filter = "", pageSize = 0, ...settings }: ListSettings = {}): AsyncGenerator<Export> {
     let pageToken = "";
     do {
@@ -93,13 +93,13 @@ export class Client {
     return this.calls.unary((service, options) => service.getReport({ name, view }, options), settings);
   }
 
-  /** Checks the server's stores: a row for each check, with a hint where one failed. */
+  /** Checks the server's stores. Returns one row per check, with a hint for each failure. */
   async checkStorage(settings: CallSettings = {}): Promise<StorageCheck[]> {
-    const answer = await this.calls.unary((service, options) => service.checkStorage({}, options), settings);
-    return answer.checks;
+    const response = await this.calls.unary((service, options) => service.checkStorage({}, options), settings);
+    return response.checks;
   }
 
-  /** Sends a document ahead of the request that names it, and takes up an upload that was cut. */
+  /** Uploads a document before the request that names it. Resumes an interrupted upload. */
   async upload(content: Content, { onProgress, ...settings }: TransferSettings = {}): Promise<UploadedDocument> {
     const sending: AsyncGenerator<UploadProgress, UploadedDocument> = uploadContent(this.calls, content, settings);
     let step = await sending.next();
@@ -107,17 +107,17 @@ export class Client {
     return step.value;
   }
 
-  /** Begins to read one file of a bundle; `path` is the path within the bundle's folder. */
+  /** Starts to download one file of a bundle; `path` is relative to the bundle's folder. */
   openArtifact(name: string, path: string, settings: CallSettings = {}): Promise<ArtifactDownload> {
     return openArtifact(this.calls, name, path, settings);
   }
 
-  /** Begins to read a whole bundle as a ZIP file. */
+  /** Starts to download a whole bundle as a ZIP file. */
   openBundle(name: string, settings: CallSettings = {}): Promise<BundleDownload> {
     return openBundle(this.calls, name, settings);
   }
 
-  /** One file of a bundle, held against the manifest's digest. It is in memory as a whole. */
+  /** Downloads one file of a bundle into memory and verifies it against the manifest's digest. */
   async artifactBlob(
     name: string,
     path: string,
@@ -128,7 +128,7 @@ export class Client {
     return { artifact: download.artifact, blob };
   }
 
-  /** A whole bundle as a ZIP file. It is in memory as a whole. */
+  /** Downloads a whole bundle as a ZIP file into memory. */
   async bundleBlob(
     name: string,
     { onProgress, ...settings }: TransferSettings = {},
@@ -139,8 +139,8 @@ export class Client {
   }
 
   /**
-   * Makes a link by which anybody can download one file of a bundle in S3, for a time. The answer tells
-   * when it really dies.
+   * Creates a link with which anyone can download one file of a bundle in S3 until the link expires. The
+   * response contains the actual expiry time.
    */
   async createDownloadLink(
     name: string,

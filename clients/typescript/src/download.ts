@@ -1,7 +1,7 @@
 import { Code } from "@connectrpc/connect";
 
 import type { CallSettings, Calls } from "./calls.js";
-import { ClientReason, lost, protocolError, TaraExportError } from "./error.js";
+import { ClientReason, connectionLost, protocolError, TaraExportError } from "./error.js";
 import type { Artifact } from "./gen/tara/export/v1/export_pb.js";
 import type {
   BundleArchive,
@@ -9,20 +9,20 @@ import type {
   DownloadBundleResponse,
 } from "./gen/tara/export/v1/service_pb.js";
 import { checkArchive, checkArtifact } from "./names.js";
-import { Patience } from "./patience.js";
-import { within } from "./policy.js";
+import { withTimeout } from "./policy.js";
+import { RetryTimer } from "./retry-timer.js";
 
-/** A file of a bundle on its way here: iterate over its bytes. They end well only once all were checked. */
+/** A download of one file. Iterate over its bytes; the iteration completes only if size and digest match. */
 export interface ArtifactDownload extends AsyncIterable<Uint8Array<ArrayBuffer>> {
   readonly artifact: Artifact;
 }
 
-/** A bundle's ZIP file on its way here: iterate over its bytes. The server checks each file in it. */
+/** A download of a bundle as a ZIP file. Iterate over its bytes; the server verifies each file in it. */
 export interface BundleDownload extends AsyncIterable<Uint8Array<ArrayBuffer>> {
   readonly archive: BundleArchive;
 }
 
-/** Begins to read one file of a bundle. A stream that is cut is taken up where it was. */
+/** Starts to download one file of a bundle. An interrupted stream is resumed at the next byte. */
 export async function openArtifact(
   calls: Calls,
   name: string,
@@ -34,11 +34,11 @@ export async function openArtifact(
       calls.service.downloadArtifact({ name, path, offset: BigInt(offset) }, options),
     );
     const first = await stream.next();
-    if (first?.case !== "artifact") throw protocolError("a download that doesn't begin with its artifact");
+    if (first?.case !== "artifact") throw protocolError("download does not start with its artifact");
     checkArtifact(first.value, name, path);
     return { artifact: first.value, stream };
   };
-  const first = await patiently(new Patience(calls.policy, settings.signal), settings, path, () => open(0));
+  const first = await withRetries(new RetryTimer(calls.policy, settings.signal), settings, path, () => open(0));
   const { artifact } = first;
   return { artifact, [Symbol.asyncIterator]: () => checkedBytes(calls, settings, artifact, first, open) };
 }
@@ -56,7 +56,7 @@ async function* checkedBytes(
   open: (offset: number) => Promise<OpenArtifact>,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   const hasher = calls.sha256();
-  const patience = new Patience(calls.policy, settings.signal);
+  const retryTimer = new RetryTimer(calls.policy, settings.signal);
   let receivedBytes = 0;
   let attempts = 0;
   let { stream } = first;
@@ -65,51 +65,51 @@ async function* checkedBytes(
       try {
         const part = await stream.next();
         if (!part) break;
-        if (part.case !== "data") throw protocolError("a download with something else than bytes");
+        if (part.case !== "data") throw protocolError("download contains a part without data");
         receivedBytes += part.value.byteLength;
         if (BigInt(receivedBytes) > artifact.sizeBytes) {
-          throw damaged(artifact, `more bytes came than the ${artifact.sizeBytes} that it has`);
+          throw damaged(artifact, `received more than its ${artifact.sizeBytes} bytes`);
         }
         hasher.update(part.value);
-        patience.progressed();
+        retryTimer.recordProgress();
         yield part.value as Uint8Array<ArrayBuffer>;
         attempts = 0;
       } catch (failure) {
         const error = unavailable(failure, settings);
         attempts += 1;
-        // A store that breaks off at the same place each time will not do better.
+        // Stop if the store fails at the same offset each time.
         if (attempts >= calls.policy.maxAttempts) throw error;
-        await patience.wait(error, artifact.path);
-        ({ stream } = await patiently(patience, settings, artifact.path, () => open(receivedBytes)));
+        await retryTimer.wait(error, artifact.path);
+        ({ stream } = await withRetries(retryTimer, settings, artifact.path, () => open(receivedBytes)));
       }
     }
   } finally {
     stream.close();
   }
   if (BigInt(receivedBytes) !== artifact.sizeBytes) {
-    throw damaged(artifact, `${receivedBytes} bytes came instead of ${artifact.sizeBytes}`);
+    throw damaged(artifact, `received ${receivedBytes} bytes instead of ${artifact.sizeBytes}`);
   }
   const digest = hasher.hex();
-  if (digest !== artifact.sha256) throw damaged(artifact, `its SHA-256 is ${digest} instead of ${artifact.sha256}`);
+  if (digest !== artifact.sha256) throw damaged(artifact, `SHA-256 is ${digest} instead of ${artifact.sha256}`);
 }
 
-/** Begins to read a whole bundle as a ZIP file. A stream that is cut has to be begun again. */
+/** Starts to download a whole bundle as a ZIP file. An interrupted download cannot be resumed. */
 export async function openBundle(calls: Calls, name: string, settings: CallSettings): Promise<BundleDownload> {
   const open = async () => {
     const stream = new Parts(calls, settings, (options) => calls.service.downloadBundle({ name }, options));
     const first = await stream.next();
-    if (first?.case !== "archive") throw protocolError("a download that doesn't begin with its archive");
+    if (first?.case !== "archive") throw protocolError("download does not start with its archive");
     checkArchive(first.value, name);
     return { archive: first.value, stream };
   };
-  const { archive, stream } = await patiently(new Patience(calls.policy, settings.signal), settings, name, open);
+  const { archive, stream } = await withRetries(new RetryTimer(calls.policy, settings.signal), settings, name, open);
   return { archive, [Symbol.asyncIterator]: () => bytesOf(stream) };
 }
 
 async function* bytesOf(stream: Parts<DownloadBundleResponse>): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   try {
     for (let part = await stream.next(); part; part = await stream.next()) {
-      if (part.case !== "data") throw protocolError("a download with something else than bytes");
+      if (part.case !== "data") throw protocolError("download contains a part without data");
       yield part.value as Uint8Array<ArrayBuffer>;
     }
   } finally {
@@ -117,23 +117,23 @@ async function* bytesOf(stream: Parts<DownloadBundleResponse>): AsyncGenerator<U
   }
 }
 
-/** Tries again while the server is away, until patience ends. */
-async function patiently<T>(
-  patience: Patience,
+/** Retries while the server is unavailable, until the progress timeout. */
+async function withRetries<T>(
+  retryTimer: RetryTimer,
   settings: CallSettings,
-  of: string,
+  subject: string,
   attempt: () => Promise<T>,
 ): Promise<T> {
   for (;;) {
     try {
       return await attempt();
     } catch (failure) {
-      await patience.wait(unavailable(failure, settings), of);
+      await retryTimer.wait(unavailable(failure, settings), subject);
     }
   }
 }
 
-/** The failure if trying again may help; otherwise throws it. */
+/** Returns the failure if a retry may help, otherwise throws it. */
 function unavailable(failure: unknown, { signal }: CallSettings): TaraExportError {
   signal?.throwIfAborted();
   const error = TaraExportError.from(failure);
@@ -143,7 +143,7 @@ function unavailable(failure: unknown, { signal }: CallSettings): TaraExportErro
 
 type DownloadResponse = DownloadArtifactResponse | DownloadBundleResponse;
 
-/** A stream of parts that is taken for lost when it is silent for too long. */
+/** A stream of parts with an idle timeout. */
 class Parts<Response extends DownloadResponse> {
   private readonly cancel = new AbortController();
   private readonly responses: AsyncIterator<Response>;
@@ -158,9 +158,9 @@ class Parts<Response extends DownloadResponse> {
   }
 
   async next(): Promise<Response["part"] | undefined> {
-    const silent = () => lost("the server said nothing for too long");
+    const expired = () => connectionLost("no message from the server within the idle timeout");
     try {
-      const item = await within(this.calls.policy.silenceMs, this.responses.next(), silent);
+      const item = await withTimeout(this.calls.policy.idleTimeoutMs, this.responses.next(), expired);
       return item.done ? undefined : item.value.part;
     } catch (failure) {
       this.close();
@@ -175,5 +175,5 @@ class Parts<Response extends DownloadResponse> {
 
 function damaged({ path }: Artifact, message: string): TaraExportError {
   const reason = ClientReason.DAMAGED;
-  return new TaraExportError(Code.DataLoss, `${path} arrived damaged: ${message}`, { reason, metadata: { path } });
+  return new TaraExportError(Code.DataLoss, `${path} is damaged: ${message}`, { reason, metadata: { path } });
 }

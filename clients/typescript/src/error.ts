@@ -7,7 +7,7 @@ import { printable } from "./printable.js";
 export interface FieldViolation {
   /** The field's path in the request. */
   field: string;
-  /** What is wrong with it, for a person. */
+  /** Human-readable description of the problem. */
   description: string;
 }
 
@@ -16,39 +16,37 @@ interface ErrorFields {
   metadata?: Readonly<Record<string, string>>;
   fieldViolations?: readonly FieldViolation[];
   retryDelayMs?: number | undefined;
-  isAnswer?: boolean;
+  isFromServer?: boolean;
   cause?: unknown;
 }
 
-/** Reasons that this client gives itself; the server's are in the README of the project. */
+/** Reasons of errors that this client detects. The project's README lists the server's reasons. */
 export const ClientReason = {
-  /** Nothing was heard for so long that the export is no longer followed. It may go on. */
+  /** No progress within the timeout, so the client stopped following. The export may continue. */
   LOST_CONTACT: "LOST_CONTACT",
-  /** Other bytes arrived than the server says the file has. */
+  /** The received bytes do not match the size or digest that the server reported. */
   DAMAGED: "DAMAGED",
-  /** An answer that no tara-export server gives, such as a path that leads out of its folder. Nothing of it was used. */
-  UNTRUSTED_ANSWER: "UNTRUSTED_ANSWER",
-  /** The request has a number that can't be sent without rounding it. */
-  NOT_EXACT: "NOT_EXACT",
-  /** A document's content can't be read. */
+  /** A response that no tara-export server sends, such as a path outside of its folder. It was discarded. */
+  UNTRUSTED_RESPONSE: "UNTRUSTED_RESPONSE",
+  /** A document's content cannot be read. */
   UNREADABLE: "UNREADABLE",
 } as const;
 
-/** Why a call failed: the gRPC status with its `google.rpc` details. */
+/** A failed call: the gRPC status with its `google.rpc` details. */
 export class TaraExportError extends Error {
   override readonly name = "TaraExportError";
-  /** The gRPC code. A connection that was cut has UNAVAILABLE, as in other gRPC clients. */
+  /** The gRPC code. It is UNAVAILABLE for a lost connection, as in other gRPC clients. */
   readonly code: Code;
   /** The UPPER_SNAKE reason of `google.rpc.ErrorInfo`, such as `REQUEST_ID_REUSED`, or a {@link ClientReason}. */
   readonly reason: string | undefined;
-  /** What `google.rpc.ErrorInfo` says besides, such as `export`, the name of the first export. */
+  /** Metadata of `google.rpc.ErrorInfo`, such as `export`, the name of the first export. */
   readonly metadata: Readonly<Record<string, string>>;
-  /** Every violated field of `google.rpc.BadRequest`. */
+  /** All violated fields of `google.rpc.BadRequest`. */
   readonly fieldViolations: readonly FieldViolation[];
-  /** How long to wait before trying again, of `google.rpc.RetryInfo`. */
+  /** The delay before a retry, from `google.rpc.RetryInfo`. */
   readonly retryDelayMs: number | undefined;
-  /** Whether the server gave this answer; otherwise the call was lost on its way or refused here. */
-  readonly isAnswer: boolean;
+  /** Whether the server sent this error. Otherwise the connection failed or the client rejected the call. */
+  readonly isFromServer: boolean;
 
   constructor(code: Code, message: string, fields: ErrorFields = {}) {
     super(printable(message), fields.cause === undefined ? undefined : { cause: fields.cause });
@@ -57,7 +55,7 @@ export class TaraExportError extends Error {
     this.metadata = fields.metadata ?? {};
     this.fieldViolations = fields.fieldViolations ?? [];
     this.retryDelayMs = fields.retryDelayMs;
-    this.isAnswer = fields.isAnswer ?? false;
+    this.isFromServer = fields.isFromServer ?? false;
   }
 
   /** The code's name, such as `NOT_FOUND`. */
@@ -65,19 +63,19 @@ export class TaraExportError extends Error {
     return Code[this.code].replace(/(?<=[a-z])(?=[A-Z])/g, "_").toUpperCase();
   }
 
-  /** Any failure of a call as this class. */
+  /** Converts any failure of a call to this class. */
   static from(failure: unknown): TaraExportError {
-    // connect wraps what a request's own source throws.
+    // connect wraps errors that a request's source throws.
     for (let error = failure; error instanceof Error; error = error.cause) {
       if (error instanceof TaraExportError) return error;
     }
     const error = ConnectError.from(failure);
-    // Only a status that came over the wire has it; connect makes its own errors without.
-    const isAnswer = error.metadata.has("grpc-status");
+    // Only a status from the wire has this metadata; errors that connect creates do not.
+    const isFromServer = error.metadata.has("grpc-status");
     const info = error.findDetails(ErrorInfoSchema)[0];
     const retry = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
-    const isCut = !isAnswer && lostCodes.has(error.code) && !isAbort(failure);
-    return new TaraExportError(isCut ? Code.Unavailable : error.code, error.rawMessage, {
+    const isLost = !isFromServer && connectionLostCodes.has(error.code) && !isAbort(failure);
+    return new TaraExportError(isLost ? Code.Unavailable : error.code, error.rawMessage, {
       reason: info?.reason,
       metadata: info?.metadata ?? {},
       fieldViolations: error
@@ -85,17 +83,17 @@ export class TaraExportError extends Error {
         .flatMap((bad) => bad.fieldViolations)
         .map(({ field, description }) => ({ field, description })),
       retryDelayMs: retry && Number(retry.seconds) * 1000 + retry.nanos / 1_000_000,
-      isAnswer,
-      // It has the server's text as it came, which Node prints with the error.
+      isFromServer,
+      // The cause contains the server's unescaped text, and Node prints it with the error.
       cause: printable(error.rawMessage) === error.rawMessage ? failure : undefined,
     });
   }
 }
 
-/** What connect calls a connection that ended, was reset, or brought something cut short. */
-const lostCodes = new Set([Code.Aborted, Code.Canceled, Code.Internal, Code.Unknown, Code.InvalidArgument]);
+/** Codes that connect uses if a connection ended, was reset, or delivered a truncated message. */
+const connectionLostCodes = new Set([Code.Aborted, Code.Canceled, Code.Internal, Code.Unknown, Code.InvalidArgument]);
 
-/** Whether the caller gave the call up. */
+/** Whether the caller aborted the call. */
 function isAbort(failure: unknown): boolean {
   for (let error = failure; error instanceof Error; error = error.cause) {
     if (error.name === "AbortError") return true;
@@ -103,19 +101,19 @@ function isAbort(failure: unknown): boolean {
   return false;
 }
 
-/** A call that was cut without a status. */
-export function lost(message: string): TaraExportError {
+/** An error for a call that ended without a status. */
+export function connectionLost(message: string): TaraExportError {
   return new TaraExportError(Code.Unavailable, message);
 }
 
-/** An answer that no right server gives to a request for `name`. */
+/** An error for a response that no tara-export server sends to a request for `name`. */
 export function untrusted(name: string, problem: string): TaraExportError {
-  const advice = "check the server's address, and that no other program answers there";
-  const message = `cannot use the server's answer for ${name}: ${problem}; ${advice}`;
-  return new TaraExportError(Code.Internal, message, { reason: ClientReason.UNTRUSTED_ANSWER });
+  const advice = "check the server's address, and that no other program is listening there";
+  const message = `cannot use the server's response for ${name}: ${problem}; ${advice}`;
+  return new TaraExportError(Code.Internal, message, { reason: ClientReason.UNTRUSTED_RESPONSE });
 }
 
-/** An answer that the protocol does not allow. */
+/** An error for a response that violates the protocol. */
 export function protocolError(message: string): TaraExportError {
-  return new TaraExportError(Code.Internal, `the server sent an answer that makes no sense: ${message}`);
+  return new TaraExportError(Code.Internal, `invalid response from the server: ${message}`);
 }

@@ -2,33 +2,33 @@ import { toBinary } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 
 import type { Calls } from "./calls.js";
-import { lost, TaraExportError } from "./error.js";
+import { connectionLost, TaraExportError } from "./error.js";
 import type { ExportEvent } from "./gen/tara/export/v1/export_pb.js";
 import { type StartExportRequest, StartExportRequestSchema } from "./gen/tara/export/v1/service_pb.js";
 import { checkEvent } from "./names.js";
-import { Patience } from "./patience.js";
-import { sendingTimeMs, within } from "./policy.js";
-import { isOfARun, SeenEvents } from "./seen.js";
+import { sendingTimeMs, withTimeout } from "./policy.js";
+import { RetryTimer } from "./retry-timer.js";
+import { isRunEvent, SeenEvents } from "./seen.js";
 
-/** A stream of the server that is read until it ends or is given up. */
+/** An open stream of events. */
 interface OpenStream {
   events: AsyncIterator<ExportEvent>;
-  /** How long the first event may take. */
-  firstWithinMs: number;
+  /** Timeout of the first event. */
+  firstTimeoutMs: number;
   cancel: AbortController;
 }
 
-/** Follows one export to its end, over as many streams as that takes. */
+/** Follows one export until it ends, over one or more streams. */
 export class Follower {
   private stream: OpenStream | undefined;
   private isStarting: boolean;
   private readonly seen = new SeenEvents();
-  /** Headway is a new event of a run. */
-  private readonly patience: Patience;
-  /** Whether the request was sent again because nobody seemed to work on it. Once is enough. */
+  /** Progress is a new event of a run. */
+  private readonly retryTimer: RetryTimer;
+  /** Whether the request was already sent again because the export seemed abandoned. This happens once. */
   private hasStartedAgain = false;
 
-  /** `request` is what to send where nothing is known of the export; absent when only watching. */
+  /** `request` is sent if the server does not know the export; absent when only watching. */
   constructor(
     private readonly calls: Calls,
     private readonly name: string,
@@ -36,10 +36,10 @@ export class Follower {
     private readonly signal: AbortSignal | undefined,
   ) {
     this.isStarting = request !== undefined;
-    this.patience = new Patience(calls.policy, signal);
+    this.retryTimer = new RetryTimer(calls.policy, signal);
   }
 
-  /** The next event that was not seen before. */
+  /** Returns the next new event. */
   async next(): Promise<ExportEvent> {
     for (;;) {
       this.signal?.throwIfAborted();
@@ -54,8 +54,8 @@ export class Follower {
       }
       checkEvent(event, this.name);
       if (!this.seen.isNew(event)) continue;
-      if (isOfARun(event)) {
-        this.patience.progressed();
+      if (isRunEvent(event)) {
+        this.retryTimer.recordProgress();
       } else {
         this.startAgainIfAbandoned();
       }
@@ -63,73 +63,75 @@ export class Follower {
     }
   }
 
-  /** Ends the open stream. A later call of `next` attaches again. */
+  /** Closes the open stream. The next call of `next` opens another. */
   close(): void {
     this.stream?.cancel.abort();
     this.stream = undefined;
   }
 
-  /** The code of the status that ends the stream after `failed`. */
-  async endingCode(): Promise<Code | undefined> {
+  /** Returns the code of the status that ends the stream after `failed`. */
+  async finalCode(): Promise<Code | undefined> {
     try {
       await this.stream?.events.next();
       return undefined;
     } catch (failure) {
       const error = TaraExportError.from(failure);
-      return error.isAnswer ? error.code : undefined;
+      return error.isFromServer ? error.code : undefined;
     }
   }
 
   private async read(): Promise<ExportEvent> {
-    const { silenceMs } = this.calls.policy;
+    const { idleTimeoutMs } = this.calls.policy;
     const isFirst = this.stream === undefined;
     this.stream ??= this.open();
-    const limitMs = isFirst ? this.stream.firstWithinMs : silenceMs;
-    const item = await within(limitMs, this.stream.events.next(), () => lost("the server said nothing for too long"));
-    if (item.done) throw lost("the stream ended before the export did");
-    // From now on the server knows the export.
+    const limitMs = isFirst ? this.stream.firstTimeoutMs : idleTimeoutMs;
+    const item = await withTimeout(limitMs, this.stream.events.next(), () =>
+      connectionLost("no message from the server within the idle timeout"),
+    );
+    if (item.done) throw connectionLost("the stream ended before the export");
+    // The server knows the export now.
     this.isStarting = false;
     return item.value;
   }
 
   private open(): OpenStream {
-    const { silenceMs, patienceMs } = this.calls.policy;
+    const { idleTimeoutMs, progressTimeoutMs } = this.calls.policy;
     const cancel = new AbortController();
     const signal = this.signal ? AbortSignal.any([cancel.signal, this.signal]) : cancel.signal;
-    // 0: no deadline of the whole stream, whatever the transport's default is.
+    // 0: no deadline for the stream, regardless of the transport's default.
     const options = { signal, timeoutMs: 0 };
     if (this.isStarting && this.request) {
       const sizeBytes = toBinary(StartExportRequestSchema, this.request).byteLength;
       const events = this.calls.service.startExport(this.request, options)[Symbol.asyncIterator]();
-      return { events, cancel, firstWithinMs: Math.max(patienceMs, silenceMs) + sendingTimeMs(sizeBytes) };
+      return { events, cancel, firstTimeoutMs: Math.max(progressTimeoutMs, idleTimeoutMs) + sendingTimeMs(sizeBytes) };
     }
     const watch = { name: this.name, ...this.seen.position() };
     const events = this.calls.service.watchExport(watch, options)[Symbol.asyncIterator]();
-    return { events, cancel, firstWithinMs: silenceMs };
+    return { events, cancel, firstTimeoutMs: idleTimeoutMs };
   }
 
-  /** Makes ready for the next attempt, or throws where none would help. */
+  /** Prepares the next attempt, or throws if a retry cannot help. */
   private async recover(error: TaraExportError): Promise<void> {
     if (this.request && !this.isStarting && error.reason === "EXPORT_NOT_HERE") {
       this.isStarting = true;
       return;
     }
-    // Not accepted: the store is down, and the caller did not want another.
-    const isRefused = this.isStarting && error.reason === "STORE_UNAVAILABLE";
-    if (error.code !== Code.Unavailable || isRefused) throw error;
-    await this.patience.wait(error, this.name);
+    // Not accepted: the store is down, and the caller allowed no fallback.
+    const isRejected = this.isStarting && error.reason === "STORE_UNAVAILABLE";
+    if (error.code !== Code.Unavailable || isRejected) throw error;
+    await this.retryTimer.wait(error, this.name);
     this.isStarting = false;
   }
 
   /**
-   * The server follows the export through the store and can't see whether anybody works on it. When
-   * nobody finishes it for so long, sending the request again lets this server finish it.
+   * The server follows the export through the store and cannot see whether another replica is working on
+   * it. Sends the request again after the progress timeout, so that this server finishes the export.
    */
   private startAgainIfAbandoned(): void {
-    const isAbandoned = this.patience.waitedMs > this.calls.policy.patienceMs;
+    const isAbandoned = this.retryTimer.sinceProgressMs > this.calls.policy.progressTimeoutMs;
     if (isAbandoned && this.request && !this.hasStartedAgain) {
       this.hasStartedAgain = true;
-      this.patience.progressed();
+      this.retryTimer.recordProgress();
       this.close();
       this.isStarting = true;
     }

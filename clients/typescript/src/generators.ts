@@ -1,16 +1,16 @@
-/** The same generator with each thing that it yields turned into another. */
+/** Maps the yielded values of a generator. */
 export async function* mapYielded<T, U, R>(
   generator: AsyncGenerator<T, R>,
-  turn: (yielded: T) => U,
+  map: (yielded: T) => U,
 ): AsyncGenerator<U, R> {
   let isDone = false;
   try {
     let step = await generator.next();
-    for (; !step.done; step = await generator.next()) yield turn(step.value);
+    for (; !step.done; step = await generator.next()) yield map(step.value);
     isDone = true;
     return step.value;
   } finally {
-    // Whoever leaves early lets the source clean up too.
+    // Let the source clean up if the consumer stops early.
     if (!isDone) await generator.return(undefined as never);
   }
 }

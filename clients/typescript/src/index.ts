@@ -1,10 +1,9 @@
 /**
- * The client over any transport of connect-es; see `tara-export/node` and `tara-export/web` for those
- * that come with it.
+ * The client over any connect-es transport. `tara-export/node` and `tara-export/web` include a transport.
  */
 export { create, fromJson, isMessage, type JsonValue, toJson } from "@bufbuild/protobuf";
 export { Code } from "@connectrpc/connect";
-export type { CallSettings, ClientOptions, UploadWay } from "./calls.js";
+export type { CallSettings, ClientOptions, UploadMode } from "./calls.js";
 export { Client, type ListSettings, type TransferSettings } from "./client.js";
 export type { ArtifactDownload, BundleDownload } from "./download.js";
 export { ClientReason, type FieldViolation, TaraExportError } from "./error.js";
@@ -18,6 +17,7 @@ export { fileNameViolation } from "./names.js";
 export type { Policy } from "./policy.js";
 export { previewRequestOf } from "./preview.js";
 export { printable } from "./printable.js";
+export { describeReplacement, type ReplacementReason, sendableReview } from "./replaced.js";
 export type { DocumentInput, DocumentProgress, ExportRequest } from "./request.js";
 export { type ExportResult, ExportRun, type ExportUpdate, failureOf, resultOf } from "./run.js";
 export { type ByteSource, type Content, type Hasher, portableSha256 } from "./source.js";

@@ -1,6 +1,6 @@
 /**
- * Checks of what a server names: exports, uploads, folders, files and links. `clients/README.md` has the rules,
- * and `clients/hostile-server.json` names that every client accepts or refuses.
+ * Checks of names in responses: exports, uploads, folders, files and links. `clients/README.md` defines the rules;
+ * `clients/hostile-server.json` has examples that every client accepts or rejects.
  */
 import { untrusted } from "./error.js";
 import type { Artifact, Export, ExportEvent } from "./gen/tara/export/v1/export_pb.js";
@@ -8,10 +8,10 @@ import type { BundleArchive } from "./gen/tara/export/v1/service_pb.js";
 import type { Upload } from "./gen/tara/export/v1/upload_pb.js";
 import { misleading, quoted, unprintable } from "./printable.js";
 
-const MAX_PART_BYTES = 255;
+const MAX_SEGMENT_BYTES = 255;
 const MAX_FOLDER_BYTES = 227;
 const MAX_PATH_BYTES = 600;
-/** The file that no manifest lists. */
+/** The only file of a bundle that the manifest does not list. */
 const MANIFEST = "manifest.json";
 
 const exportName = /^exports\/[0-9A-Za-z-]{1,64}$/;
@@ -20,48 +20,48 @@ const device = /^(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9¹²³])$/i;
 const separatorOrControl = /[/\\\p{Cc}]/u;
 
 /**
- * Why a server's text can't be the name of a file or folder on some system; `undefined` if it can.
+ * Returns why a text from the server is not a valid file or folder name on every system; `undefined` if it is valid.
  *
- * Check this before a server's text becomes the name of a file: names in adopted bundles may mean something else
- * on this system.
+ * Check a text with this before using it as a file name: names in adopted bundles may have a special meaning on this
+ * system.
  */
 export function fileNameViolation(name: string): string | undefined {
-  const violation = partViolation(name);
+  const violation = segmentViolation(name);
   if (violation) return violation;
   if (/[. ]$/.test(name)) return "ends with a dot or a space";
-  if (/[<>:"|?*]/.test(name)) return 'has one of the characters < > : " | ? *';
-  if (device.test(name.split(".", 1)[0]?.replace(/ +$/, "") ?? "")) return "is the name of a device on Windows";
-  if (misleading.test(name)) return "has a character that is invisible or changes the order of the others";
+  if (/[<>:"|?*]/.test(name)) return 'contains one of the characters < > : " | ? *';
+  if (device.test(name.split(".", 1)[0]?.replace(/ +$/, "") ?? "")) return "is a Windows device name";
+  if (misleading.test(name)) return "contains a character that is invisible or reorders text";
   return undefined;
 }
 
-/** Why no server sends the text as one part of a path; `undefined` if one can. */
-export function partViolation(part: string, maxBytes = MAX_PART_BYTES): string | undefined {
-  if (part === "") return "is empty";
-  if (byteLength(part) > maxBytes) return `is longer than ${maxBytes} bytes`;
-  if (part.startsWith(".")) return "starts with a dot";
-  if (separatorOrControl.test(part)) return "has a slash, a backslash or a control character";
+/** Returns why the text is not a valid path segment; `undefined` if it is valid. */
+export function segmentViolation(segment: string, maxBytes = MAX_SEGMENT_BYTES): string | undefined {
+  if (segment === "") return "is empty";
+  if (byteLength(segment) > maxBytes) return `is longer than ${maxBytes} bytes`;
+  if (segment.startsWith(".")) return "starts with a dot";
+  if (separatorOrControl.test(segment)) return "contains a slash, a backslash or a control character";
   return undefined;
 }
 
-/** Why no server sends the text as the name of a bundle's folder; `undefined` if one can. */
+/** Returns why the text is not a valid bundle folder name; `undefined` if it is valid. */
 export function folderViolation(name: string): string | undefined {
-  return partViolation(name, MAX_FOLDER_BYTES);
+  return segmentViolation(name, MAX_FOLDER_BYTES);
 }
 
-/** Why no server sends the text as the path of a file in a bundle; `undefined` if one can. */
+/** Returns why the text is not a valid path of a file in a bundle; `undefined` if it is valid. */
 export function pathViolation(path: string): string | undefined {
   if (byteLength(path) > MAX_PATH_BYTES) return `is longer than ${MAX_PATH_BYTES} bytes`;
-  for (const part of path.split("/")) {
-    const violation = partViolation(part);
+  for (const segment of path.split("/")) {
+    const violation = segmentViolation(segment);
     if (violation) return violation;
   }
   return undefined;
 }
 
-/** Why the text can't be a link to a file of a bundle; `undefined` if it can. */
+/** Returns why the text is not a valid download link; `undefined` if it is valid. */
 export function linkViolation(uri: string): string | undefined {
-  if (uri.includes(" ") || unprintable.test(uri)) return "has a space or a control character";
+  if (uri.includes(" ") || unprintable.test(uri)) return "contains a space or a control character";
   return /^https?:\/\/[^/?#]/.test(uri) && isUrl(uri) ? undefined : "is not an http or https URL";
 }
 
@@ -78,21 +78,22 @@ function byteLength(text: string): number {
   return new TextEncoder().encode(text).byteLength;
 }
 
-function checkSameExport(askedName: string, name: string): void {
-  // Servers answer in lower case, whatever case a request has.
-  if (name !== askedName.toLowerCase()) throw untrusted(askedName, `name ${quoted(name)} is of another export`);
+function checkSameExport(requestedName: string, name: string): void {
+  // Servers return names in lower case, regardless of the case in the request.
+  if (name !== requestedName.toLowerCase())
+    throw untrusted(requestedName, `name ${quoted(name)} belongs to another export`);
 }
 
-/** Throws unless this can be the requested export. */
-export function checkExport(exported: Export, askedName: string): void {
-  checkSameExport(askedName, exported.name);
+/** Throws unless the export is a valid response to a request for `requestedName`. */
+export function checkExport(exported: Export, requestedName: string): void {
+  checkSameExport(requestedName, exported.name);
   checkContents(exported);
 }
 
-/** Throws unless this can be an export of a list. */
+/** Throws unless the export is valid in a list. */
 export function checkListed(exported: Export): void {
   if (!exportName.test(exported.name)) {
-    throw untrusted("a list of exports", `name ${quoted(exported.name)} is not the name of an export`);
+    throw untrusted("a list of exports", `name ${quoted(exported.name)} is not an export name`);
   }
   checkContents(exported);
 }
@@ -102,46 +103,46 @@ function checkContents({ name, folderName, artifacts }: Export): void {
   if (folder) throw untrusted(name, `folder_name ${quoted(folderName)} ${folder}`);
   const paths = new Set([MANIFEST]);
   for (const { path, sizeBytes } of artifacts) {
-    const isTwice = paths.has(path) ? "is there twice" : undefined;
-    const violation = pathViolation(path) ?? isTwice ?? (sizeBytes < 0n ? "has a size below 0" : undefined);
+    const duplicate = paths.has(path) ? "occurs twice" : undefined;
+    const violation = pathViolation(path) ?? duplicate ?? (sizeBytes < 0n ? "has a negative size" : undefined);
     if (violation) throw untrusted(name, `path ${quoted(path)} in artifacts ${violation}`);
     paths.add(path);
   }
 }
 
-/** Throws unless this can be an event of the requested export. */
-export function checkEvent({ name, event }: ExportEvent, askedName: string): void {
-  checkSameExport(askedName, name);
-  if (event.case === "completed" && event.value.export) checkExport(event.value.export, askedName);
-  const keptAs = event.case === "failed" ? event.value.keptAs : "";
-  if (keptAs !== "" && !exportName.test(keptAs)) {
-    throw untrusted(askedName, `kept_as ${quoted(keptAs)} is not the name of an export`);
+/** Throws unless the event is a valid event of the requested export. */
+export function checkEvent({ name, event }: ExportEvent, requestedName: string): void {
+  checkSameExport(requestedName, name);
+  if (event.case === "completed" && event.value.export) checkExport(event.value.export, requestedName);
+  const storedUnder = event.case === "failed" ? event.value.storedUnder : "";
+  if (storedUnder !== "" && !exportName.test(storedUnder)) {
+    throw untrusted(requestedName, `stored_under ${quoted(storedUnder)} is not an export name`);
   }
 }
 
-/** Throws unless this can describe the requested file. */
-export function checkArtifact({ path, sizeBytes }: Artifact, exportName: string, askedPath: string): void {
-  if (path !== askedPath) {
-    throw untrusted(exportName, `path ${quoted(path)} is not the requested ${quoted(askedPath)}`);
+/** Throws unless the artifact describes the requested file. */
+export function checkArtifact({ path, sizeBytes }: Artifact, exportName: string, requestedPath: string): void {
+  if (path !== requestedPath) {
+    throw untrusted(exportName, `path ${quoted(path)} is not the requested ${quoted(requestedPath)}`);
   }
-  if (sizeBytes < 0n) throw untrusted(exportName, `size_bytes ${sizeBytes} of ${quoted(path)} is below 0`);
+  if (sizeBytes < 0n) throw untrusted(exportName, `size_bytes ${sizeBytes} of ${quoted(path)} is negative`);
 }
 
-/** Throws unless the ZIP file is named as a folder. */
+/** Throws unless the archive has a folder name with the extension `.zip`. */
 export function checkArchive({ fileName }: BundleArchive, exportName: string): void {
   const isArchive = fileName.endsWith(".zip");
-  const violation = isArchive ? folderViolation(fileName.slice(0, -4)) : "is not the name of a ZIP file";
+  const violation = isArchive ? folderViolation(fileName.slice(0, -4)) : "is not a ZIP file name";
   if (violation) throw untrusted(exportName, `file_name ${quoted(fileName)} ${violation}`);
 }
 
-/** Throws unless this can be the requested upload, or any if `askedName` is empty, of a document of this size. */
-export function checkUpload(upload: Upload, askedName: string, sizeBytes: number): void {
+/** Throws unless this is a valid upload of this size, with the requested name unless `requestedName` is empty. */
+export function checkUpload(upload: Upload, requestedName: string, sizeBytes: number): void {
   const { name, committedSizeBytes, chunkSizeBytes } = upload;
-  const fail = (problem: string) => untrusted(askedName || "a new upload", problem);
-  if (!uploadName.test(name)) throw fail(`name ${quoted(name)} is not the name of an upload`);
-  if (askedName !== "" && name !== askedName) throw fail(`name ${quoted(name)} is of another upload`);
+  const fail = (problem: string) => untrusted(requestedName || "a new upload", problem);
+  if (!uploadName.test(name)) throw fail(`name ${quoted(name)} is not an upload name`);
+  if (requestedName !== "" && name !== requestedName) throw fail(`name ${quoted(name)} belongs to another upload`);
   if (committedSizeBytes < 0n || committedSizeBytes > BigInt(sizeBytes)) {
     throw fail(`committed_size_bytes ${committedSizeBytes} is not between 0 and ${sizeBytes}`);
   }
-  if (chunkSizeBytes < 0) throw fail(`chunk_size_bytes ${chunkSizeBytes} is below 0`);
+  if (chunkSizeBytes < 0) throw fail(`chunk_size_bytes ${chunkSizeBytes} is negative`);
 }

@@ -1,37 +1,37 @@
-/** How patiently calls are made, and lost ones taken up again. Times are in milliseconds. */
+/** Timeouts and retries. All times are in milliseconds. */
 export interface Policy {
-  /** Give up after this long without news of an export or headway of an upload. Default: 2 minutes. */
-  patienceMs: number;
-  /** Take a stream for lost when it says nothing for this long; servers send a heartbeat at least every 15 s. Default: 45 s. */
-  silenceMs: number;
-  /** The first wait before trying again; each further one is about twice as long. Default: 200 ms. */
+  /** How long to retry without a new event of an export or progress of a transfer. Default: 2 minutes. */
+  progressTimeoutMs: number;
+  /** How long a stream may be idle before it counts as lost; servers send a heartbeat at least every 15 s. Default: 45 s. */
+  idleTimeoutMs: number;
+  /** The first retry delay. It doubles with each attempt. Default: 200 ms. */
   minDelayMs: number;
-  /** The longest such wait. Default: 10 s. */
+  /** The longest retry delay. Default: 10 s. */
   maxDelayMs: number;
-  /** How long a call that gives one answer may take. Default: 30 s. */
+  /** Deadline of a unary call, including retries. Default: 30 s. */
   deadlineMs: number;
-  /** How often such a call is sent at most, while the answer is UNAVAILABLE. Default: 4. */
+  /** Maximum number of attempts of a unary call while the server is UNAVAILABLE. Default: 4. */
   maxAttempts: number;
 }
 
 export const defaultPolicy: Readonly<Policy> = {
-  patienceMs: 120_000,
-  silenceMs: 45_000,
+  progressTimeoutMs: 120_000,
+  idleTimeoutMs: 45_000,
   minDelayMs: 200,
   maxDelayMs: 10_000,
   deadlineMs: 30_000,
   maxAttempts: 4,
 };
 
-/** The slowest line that is waited for: what is sent may take a second more for each of these bytes. */
+/** The slowest supported connection. Deadlines are extended by the time that it needs for the sent bytes. */
 const SLOWEST_BYTES_PER_SECOND = 32 * 1024;
 
-/** How much longer than usual a call may take that sends so many bytes. */
+/** Returns the deadline extension of a call that sends this many bytes. */
 export function sendingTimeMs(sizeBytes: number): number {
   return (sizeBytes / SLOWEST_BYTES_PER_SECOND) * 1000;
 }
 
-/** Growing waits, each somewhere between its length and twice that, so that clients don't come back all at once. */
+/** Exponential backoff with jitter: each delay is multiplied by a random factor between 1 and 2. */
 export class Backoff {
   private nextMs: number;
 
@@ -39,20 +39,20 @@ export class Backoff {
     this.nextMs = policy.minDelayMs;
   }
 
-  /** The next wait. */
+  /** Returns the next delay. */
   delayMs(): number {
     const delayMs = this.nextMs * (1 + Math.random());
     this.nextMs = Math.min(this.nextMs * 2, this.policy.maxDelayMs);
     return Math.min(delayMs, this.policy.maxDelayMs);
   }
 
-  /** Begins with the shortest wait again. */
+  /** Restarts with the shortest delay. */
   reset(): void {
     this.nextMs = this.policy.minDelayMs;
   }
 }
 
-/** Waits, unless the signal ends the wait. */
+/** Waits. Rejects if the signal is aborted. */
 export function sleep(delayMs: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
@@ -68,14 +68,14 @@ export function sleep(delayMs: number, signal: AbortSignal | undefined): Promise
   });
 }
 
-/** The promise's value, or what `expired` throws when that takes too long. */
-export async function within<T>(limitMs: number, promise: Promise<T>, expired: () => Error): Promise<T> {
+/** Returns the promise's value, or rejects with the error of `expired` after the timeout. */
+export async function withTimeout<T>(timeoutMs: number, promise: Promise<T>, expired: () => Error): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const limit = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(expired()), limitMs);
+  const timeout = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(expired()), timeoutMs);
   });
   try {
-    return await Promise.race([promise, limit]);
+    return await Promise.race([promise, timeout]);
   } finally {
     clearTimeout(timer);
   }

@@ -1,66 +1,67 @@
-import { create, type JsonObject, type JsonValue, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import { Code } from "@connectrpc/connect";
+import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 
 import type { CallSettings, Calls } from "./calls.js";
-import { ClientReason, TaraExportError } from "./error.js";
 import type { Destination, Fallback } from "./gen/tara/export/v1/export_pb.js";
 import {
   type Document,
   type Document_Kind,
   DocumentSchema,
-  type Review,
-  ReviewSchema,
+  type ReviewSchema,
 } from "./gen/tara/export/v1/review_pb.js";
 import { type StartExportRequest, StartExportRequestSchema } from "./gen/tara/export/v1/service_pb.js";
 import { mapYielded } from "./generators.js";
+import { sendable } from "./replaced.js";
 import { type ByteSource, type Content, digestOf, sourceOf } from "./source.js";
 import { type UploadProgress, uploadContent } from "./upload.js";
 
-/** A document with where its bytes come from: exactly one of `content`, `upload` and `s3`. */
+/** A document and the source of its bytes: exactly one of `content`, `upload` and `s3`. */
 export interface DocumentInput {
   kind: Document_Kind;
-  /** The caller's own file name, which gives the extension. */
+  /** The caller's file name. Its extension is kept. */
   fileName?: string;
   mediaType?: string;
-  /** The bytes. What is large goes ahead of the request by itself. */
+  /** The bytes. Large content is uploaded automatically before the request. */
   content?: Content;
-  /** uploads/{upload_id} of an upload that is finished. */
+  /** uploads/{upload_id} of a finished upload. */
   upload?: string;
-  /** An object in S3, in a place that the server's operator allows. */
+  /** An S3 object, in a location that the server's operator allows. */
   s3?: { uri: string; versionId?: string };
 }
 
-/** What is to be exported: a StartExportRequest, whose documents may also be given as {@link DocumentInput}. */
+/** The content to export: a StartExportRequest whose documents may also be {@link DocumentInput}s. */
 export interface ExportRequest {
-  /** A UUID, sent again when in doubt: the same one never makes a second bundle. Made here when absent. */
+  /** A UUID. Retrying with the same id never creates a second bundle. Generated if absent. */
   requestId?: string | undefined;
+  /** Values that a request cannot have are replaced and listed: see {@link sendableReview}. */
   review?: MessageInitShape<typeof ReviewSchema> | undefined;
   documents?: readonly (DocumentInput | MessageInitShape<typeof DocumentSchema>)[] | undefined;
   destination?: Destination | undefined;
   fallback?: Fallback | undefined;
 }
 
-/** How far a document is that goes ahead of the request. */
+/** Progress of a document that is uploaded before the request. */
 export interface DocumentProgress extends UploadProgress {
   kind: Document_Kind;
   fileName: string;
 }
 
-/** What is larger is uploaded before the request: three documents and a review fit into what servers take by default. */
-const LARGEST_INLINE_BYTES = 8 * 1024 * 1024;
+/** Larger documents are uploaded before the request. Three such documents and a review fit into the default limit. */
+const MAX_INLINE_BYTES = 8 * 1024 * 1024;
 
-/** Makes the message that is sent, and uploads what is too large for it. */
+/** Builds the request message, and uploads documents that are too large for it. */
 export async function* prepare(
   calls: Calls,
   request: ExportRequest & { requestId: string },
   settings: CallSettings,
 ): AsyncGenerator<DocumentProgress, StartExportRequest> {
-  const review = request.review && create(ReviewSchema, request.review);
-  if (review) refuseRounded(review);
+  const inputs = (request.documents ?? []).map(documentInput);
+  const path = (index: number) => `documents[${index}].file_name`;
+  const fileNames = new Map(inputs.map(({ fileName = "" }, index) => [path(index), fileName]));
+  const { review, texts } = sendable(request.review, fileNames);
   const documents: Document[] = [];
-  for (const given of request.documents ?? []) {
-    const input = documentInput(given);
-    documents.push(yield* prepareDocument(calls, input, settings));
+  for (const [index, input] of inputs.entries()) {
+    const fileName = texts.get(path(index)) ?? "";
+    documents.push(yield* prepareDocument(calls, { ...input, fileName }, settings));
   }
   const message = create(StartExportRequestSchema, {
     requestId: request.requestId,
@@ -69,7 +70,7 @@ export async function* prepare(
     ...(request.destination !== undefined && { destination: request.destination }),
     ...(request.fallback !== undefined && { fallback: request.fallback }),
   });
-  // What can't be encoded is the caller's mistake; later it would look like a lost connection.
+  // Report an encoding error to the caller now; later it would look like a lost connection.
   toBinary(StartExportRequestSchema, message);
   return message;
 }
@@ -82,7 +83,7 @@ async function* prepareDocument(
   const described = { kind, fileName, mediaType, sha256 };
   if (content !== undefined) {
     const source = sourceOf(content);
-    if (source.sizeBytes <= LARGEST_INLINE_BYTES) return await inline(calls, described, source);
+    if (source.sizeBytes <= MAX_INLINE_BYTES) return await inline(calls, described, source);
     const sending = uploadContent(calls, source, settings);
     const uploaded = yield* mapYielded(sending, (progress) => ({ kind, fileName, ...progress }));
     const named = { case: "upload", value: uploaded.name } as const;
@@ -90,7 +91,7 @@ async function* prepareDocument(
   }
   if (upload !== undefined) return create(DocumentSchema, { ...described, source: { case: "upload", value: upload } });
   if (s3 !== undefined) return create(DocumentSchema, { ...described, source: { case: "s3", value: s3 } });
-  // The server says what is missing.
+  // The server reports the missing source.
   return create(DocumentSchema, described);
 }
 
@@ -100,12 +101,12 @@ async function inline(
   source: ByteSource,
 ): Promise<Document> {
   const value = await source.read(0, source.sizeBytes);
-  // Lets the server notice what was damaged on the way.
+  // Lets the server detect corruption in transit.
   const sha256 = described.sha256 || (await digestOf(sourceOf(value), calls.sha256()));
   return create(DocumentSchema, { ...described, sha256, source: { case: "content", value } });
 }
 
-/** A document message with its source as a document that was given as input has it. */
+/** Converts a document message to the form of a document input. */
 export function documentInput(
   given: DocumentInput | MessageInitShape<typeof DocumentSchema>,
 ): DocumentInput & { sha256?: string } {
@@ -125,54 +126,4 @@ export function documentInput(
     default:
       return described;
   }
-}
-
-/**
- * Refuses whole numbers beyond ±2^53 in free fields: JavaScript has rounded them, or the wire would.
- * From 1e21 on they are written with an exponent, and nobody takes them for exact.
- */
-function refuseRounded(review: Review): void {
-  const lists = ["activityLog", "chatHistory", "auditLogs", "activityTimeline"] as const;
-  for (const list of lists) {
-    review[list].forEach((entry, index) => {
-      checkObject(entry, `review.${snake(list)}[${index}]`);
-    });
-  }
-  checkObject(review.performanceMetrics ?? {}, "review.performance_metrics");
-  for (const list of ["suggestions", "accepted", "rejected", "userCreated"] as const) {
-    review[list].forEach((section, sectionIndex) => {
-      section.items.forEach((item, index) => {
-        const path = `review.${snake(list)}[${sectionIndex}].items[${index}].additional_fields`;
-        checkObject(item.additionalFields ?? {}, path);
-      });
-    });
-  }
-}
-
-function snake(name: string): string {
-  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-}
-
-function checkObject(value: JsonObject, path: string): void {
-  for (const [key, member] of Object.entries(value)) checkValue(member, `${path}.${key}`);
-}
-
-function checkValue(value: JsonValue, path: string): void {
-  if (Array.isArray(value)) {
-    value.forEach((member, index) => {
-      checkValue(member, `${path}[${index}]`);
-    });
-  } else if (typeof value === "object" && value !== null) {
-    checkObject(value, path);
-  } else if (typeof value === "bigint" || (Number.isInteger(value) && isRounded(value as number))) {
-    const description = `${value} can't be sent without rounding it: make it a string`;
-    throw new TaraExportError(Code.InvalidArgument, `${path}: ${description}`, {
-      reason: ClientReason.NOT_EXACT,
-      fieldViolations: [{ field: path, description }],
-    });
-  }
-}
-
-function isRounded(value: number): boolean {
-  return !Number.isSafeInteger(value) && Math.abs(value) < 1e21;
 }

@@ -16,41 +16,41 @@ import { newUuid } from "./ids.js";
 import { type DocumentProgress, type ExportRequest, prepare } from "./request.js";
 import { isTerminal } from "./seen.js";
 
-/** News of an export. */
+/** An update about an export. */
 export type ExportUpdate =
-  /** A large document goes ahead of the request. */
+  /** Progress of a large document that is uploaded before the request. */
   | ({ type: "upload" } & DocumentProgress)
-  /** The server says something; the last event of an export is `completed` or `failed`. */
+  /** An event from the server. The last event of an export is `completed` or `failed`. */
   | { type: "event"; event: ExportEvent };
 
-/** A bundle that is whole. */
+/** A complete bundle. */
 export interface ExportResult {
   /** exports/{export_id}. */
   name: string;
   /** s3://bucket/base/folder/, or a path on the server's disk. */
   location: string;
   folderName: string;
-  /** Where the bundle is now. */
+  /** The store that contains the bundle now. */
   storedIn: Destination;
-  /** Whether S3 was asked for and could not take it: it is on the server's disk, and goes to S3 by itself. */
+  /** Whether the bundle fell back to the server's disk because S3 failed. The server syncs it to S3 later. */
   fellBack: boolean;
   artifactCount: number;
   sizeBytes: number;
-  /** SHA-256 of manifest.json: who keeps it can prove the bundle later. */
+  /** SHA-256 of manifest.json. Keep it to prove later that the bundle is unchanged. */
   manifestSha256: string;
-  /** Everything the server says, with the artifacts. */
+  /** The complete message of the server, with the artifacts. */
   export: Export;
 }
 
 /**
- * An export that is followed: iterate over its updates, or wait for its result, or both. It survives
- * lost connections and restarted servers; no event of one run comes twice. Leaving the loop leaves the
- * export alone: it goes on, and iterating again attaches again.
+ * An export that is being followed. Iterate over its updates, await its result, or both. It reconnects after
+ * lost connections and server restarts, and yields no event of a run twice. If you leave the loop, the export
+ * continues; iterating again reconnects to it.
  */
 export class ExportRun implements AsyncIterable<ExportUpdate> {
   private follower: Follower | undefined;
-  private ending: ExportEvent | undefined;
-  private endingCode: Code | undefined;
+  private terminalEvent: ExportEvent | undefined;
+  private finalCode: Code | undefined;
 
   private constructor(
     private readonly calls: Calls,
@@ -77,11 +77,11 @@ export class ExportRun implements AsyncIterable<ExportUpdate> {
       this.follower = new Follower(this.calls, this.name, request, this.settings.signal);
     }
     try {
-      while (!this.ending) {
+      while (!this.terminalEvent) {
         const event = await this.follower.next();
         if (isTerminal(event)) {
-          this.ending = event;
-          if (event.event.case === "failed") this.endingCode = await this.follower.endingCode();
+          this.terminalEvent = event;
+          if (event.event.case === "failed") this.finalCode = await this.follower.finalCode();
         }
         yield { type: "event", event };
       }
@@ -91,16 +91,16 @@ export class ExportRun implements AsyncIterable<ExportUpdate> {
   }
 
   /**
-   * Waits for the end and returns the bundle, also one that fell back to the server's disk.
+   * Waits until the export ends and returns the bundle, even if it fell back to the server's disk.
    *
-   * Throws a {@link TaraExportError} where there is none.
+   * Throws a {@link TaraExportError} if there is no bundle.
    */
   async result(): Promise<ExportResult> {
     for await (const _ of this);
-    const ending = this.ending?.event;
-    if (ending?.case === "completed" && ending.value.export) return resultOf(ending.value.export);
-    if (ending?.case === "failed") throw failureOf(ending.value, this.endingCode);
-    throw new TaraExportError(Code.Internal, "the export ended without saying how");
+    const terminal = this.terminalEvent?.event;
+    if (terminal?.case === "completed" && terminal.value.export) return resultOf(terminal.value.export);
+    if (terminal?.case === "failed") throw failureOf(terminal.value, this.finalCode);
+    throw new TaraExportError(Code.Internal, "the export ended without a result");
   }
 }
 
@@ -112,7 +112,7 @@ function prepared(
   return mapYielded(prepare(calls, request, settings), (progress) => ({ type: "upload" as const, ...progress }));
 }
 
-/** An export that completed, as a result. */
+/** Converts a completed export to a result. */
 export function resultOf(completed: Export): ExportResult {
   const { name, location, folderName, storedIn, artifactCount, manifestSha256 } = completed;
   const fellBack = completed.state === Export_State.FELL_BACK;
@@ -130,8 +130,12 @@ export function resultOf(completed: Export): ExportResult {
   };
 }
 
-/** An export that failed, as an error; `code` is that of the status that ended its stream. */
+/** Converts a failed export to an error. `code` is the code of the status that ended its stream. */
 export function failureOf(failed: Failed, code?: Code): TaraExportError {
-  const metadata: Record<string, string> = failed.keptAs ? { kept_as: failed.keptAs } : {};
-  return new TaraExportError(code ?? Code.Aborted, failed.message, { reason: failed.reason, metadata, isAnswer: true });
+  const metadata: Record<string, string> = failed.storedUnder ? { stored_under: failed.storedUnder } : {};
+  return new TaraExportError(code ?? Code.Aborted, failed.message, {
+    reason: failed.reason,
+    metadata,
+    isFromServer: true,
+  });
 }

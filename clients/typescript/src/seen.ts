@@ -1,32 +1,31 @@
 import type { ExportEvent } from "./gen/tara/export/v1/export_pb.js";
 
-/** Whether the event ends its export. */
+/** Whether the event is the last of its export. */
 export function isTerminal(event: ExportEvent): boolean {
   return event.event.case === "completed" || event.event.case === "failed";
 }
 
 /**
- * Whether a run sent the event, or ended. A heartbeat without a run only says that the server, which
- * looks for the bundle in the store, is alive.
+ * Whether the event belongs to a run or ends the export. A heartbeat without a run only shows that the
+ * server is alive and polls the store for the bundle.
  */
-export function isOfARun(event: ExportEvent): boolean {
+export function isRunEvent(event: ExportEvent): boolean {
   return event.runId !== "" || isTerminal(event);
 }
 
-/** Which events were seen, so that none is yielded twice. */
+/** Tracks the events that were seen, so that none is yielded twice. */
 export class SeenEvents {
   /** The run of the last numbered event. */
   private runId = "";
-  /** The highest number seen, by run: a server may go back to an older run. */
+  /** The highest sequence number per run: a server may return to an older run. */
   private readonly lastByRun = new Map<string, bigint>();
 
-  /** Whether the event was not seen before; from then on it was. */
+  /** Whether the event is new. Marks it as seen. */
   isNew(event: ExportEvent): boolean {
-    // Ends the stream, so it can't come twice. Of an export that had ended before the call it belongs
-    // to no run.
+    // It ends the stream, so it cannot repeat. If the export ended before the call, it belongs to no run.
     if (isTerminal(event)) return true;
     const last = this.lastByRun.get(event.runId) ?? 0n;
-    // These repeat the last number.
+    // These repeat the last sequence number.
     if (event.event.case === "artifactProgress" || event.event.case === "heartbeat") return event.sequence >= last;
     this.runId = event.runId;
     if (event.sequence <= last) return false;
@@ -34,7 +33,7 @@ export class SeenEvents {
     return true;
   }
 
-  /** The run to attach to, and its last event seen. */
+  /** The run to resume, and the last event that was seen of it. */
   position(): { runId: string; afterSequence: bigint } {
     return { runId: this.runId, afterSequence: this.lastByRun.get(this.runId) ?? 0n };
   }

@@ -4,33 +4,33 @@ import { bytesToHex } from "@noble/hashes/utils.js";
 
 import { ClientReason, TaraExportError } from "./error.js";
 
-/** Bytes that are somewhere else, read piece by piece. */
+/** Bytes of a known size that are read in pieces. */
 export interface ByteSource {
   readonly sizeBytes: number;
-  /** The bytes from `start` up to `end`, which is not beyond the size. */
+  /** Returns the bytes from `start` to `end` (exclusive), which is at most the size. */
   read(start: number, end: number): Promise<Uint8Array<ArrayBuffer>>;
 }
 
-/** What a document's content can be given as. */
+/** The supported types of document content. */
 export type Content = Uint8Array | Blob | ByteSource;
 
-/** A digest in the making. */
+/** An incremental hash. */
 export interface Hasher {
   update(data: Uint8Array): void;
   /** 64 lower-case hexadecimal digits. */
   hex(): string;
 }
 
-/** SHA-256 in JavaScript: browsers' own wants everything at once, and a secure page. */
+/** SHA-256 in JavaScript. Web Crypto is not incremental and needs a secure page. */
 export function portableSha256(): Hasher {
   const hash = sha256.create();
   return { update: (data) => void hash.update(data), hex: () => bytesToHex(hash.digest()) };
 }
 
-/** Any content as a source that says of its failures what they are. */
+/** Converts content to a source that throws a {@link TaraExportError} if it cannot be read. */
 export function sourceOf(content: Content): ByteSource {
   if (content instanceof Uint8Array) {
-    // A copy: the caller's array may be a view of memory that it uses again.
+    // Copy: the caller may reuse the memory of the array.
     const read = async (start: number, end: number) => new Uint8Array(content.subarray(start, end));
     return { sizeBytes: content.byteLength, read };
   }
@@ -42,7 +42,7 @@ export function sourceOf(content: Content): ByteSource {
     } catch (cause) {
       throw unreadable(cause instanceof Error ? cause.message : String(cause), cause);
     }
-    throw unreadable("it became shorter while it was read");
+    throw unreadable("it was truncated while being read");
   };
   return { sizeBytes: source.sizeBytes, read };
 }
@@ -54,20 +54,20 @@ function blobSource(blob: Blob): ByteSource {
 
 function unreadable(message: string, cause?: unknown): TaraExportError {
   const reason = ClientReason.UNREADABLE;
-  return new TaraExportError(Code.FailedPrecondition, `a document can't be read: ${message}`, { reason, cause });
+  return new TaraExportError(Code.FailedPrecondition, `cannot read document: ${message}`, { reason, cause });
 }
 
-/** Bytes of one read: a message of UploadDocument. */
+/** Size of one read, which becomes one message of UploadDocument. */
 export const PIECE_BYTES = 1024 * 1024;
 
-/** The source from an offset on, in pieces. */
+/** Yields the source in pieces, starting at an offset. */
 export async function* pieces(source: ByteSource, from = 0): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   for (let start = from; start < source.sizeBytes; start += PIECE_BYTES) {
     yield await source.read(start, Math.min(start + PIECE_BYTES, source.sizeBytes));
   }
 }
 
-/** The source's digest. */
+/** Computes the digest of the source. */
 export async function digestOf(source: ByteSource, hasher: Hasher): Promise<string> {
   for await (const piece of pieces(source)) hasher.update(piece);
   return hasher.hex();

@@ -2,25 +2,25 @@ import { create } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 
 import type { CallSettings, Calls } from "./calls.js";
-import { ClientReason, lost, protocolError, TaraExportError } from "./error.js";
+import { ClientReason, connectionLost, protocolError, TaraExportError } from "./error.js";
 import {
   type Upload,
   type UploadDocumentRequest,
   UploadDocumentRequestSchema,
 } from "./gen/tara/export/v1/upload_pb.js";
-import { newUuid } from "./ids.js";
+import { newUuid, uuidOf } from "./ids.js";
 import { checkUpload } from "./names.js";
-import { Patience } from "./patience.js";
-import { sendingTimeMs, within } from "./policy.js";
+import { sendingTimeMs, withTimeout } from "./policy.js";
+import { RetryTimer } from "./retry-timer.js";
 import { type ByteSource, type Content, digestOf, pieces, sourceOf } from "./source.js";
 
-/** How far a document is on its way. */
+/** Progress of an upload. */
 export interface UploadProgress {
   doneBytes: number;
   sizeBytes: number;
 }
 
-/** A document that is at the server. */
+/** An uploaded document. */
 export interface UploadedDocument {
   /** uploads/{upload_id}. */
   name: string;
@@ -30,9 +30,9 @@ export interface UploadedDocument {
 }
 
 /**
- * Sends a document and goes on where a lost connection left off, also that of an earlier process: the
- * same content is the same upload as long as the server keeps it. Yields how far it is, and returns
- * what StartExport is to name.
+ * Uploads a document and resumes after a lost connection, even in another process: the same content is the
+ * same upload for as long as the server keeps it. Yields the progress, and returns the upload that StartExport
+ * can name.
  */
 export async function* uploadContent(
   calls: Calls,
@@ -42,9 +42,9 @@ export async function* uploadContent(
   const source = sourceOf(content);
   const { sizeBytes } = source;
   const sha256 = await digestOf(source, calls.sha256());
-  const patience = new Patience(calls.policy, signal);
+  const retryTimer = new RetryTimer(calls.policy, signal);
   const attempt = new UploadAttempt(calls, source, sha256, signal);
-  let furthest = 0;
+  let maxCommittedBytes = 0;
   for (;;) {
     try {
       for await (const doneBytes of attempt.run()) yield { doneBytes, sizeBytes };
@@ -52,24 +52,25 @@ export async function* uploadContent(
     } catch (failure) {
       signal?.throwIfAborted();
       const error = TaraExportError.from(failure);
-      if (attempt.begunAnew(error)) continue;
-      if (!mayPass(error)) throw error;
-      if (attempt.committedBytes > furthest) {
-        furthest = attempt.committedBytes;
-        patience.progressed();
+      if (attempt.restartsWithNewId(error)) continue;
+      if (!isTransient(error)) throw error;
+      if (attempt.committedBytes > maxCommittedBytes) {
+        maxCommittedBytes = attempt.committedBytes;
+        retryTimer.recordProgress();
       }
-      await patience.wait(error, attempt.name || "an upload");
+      await retryTimer.wait(error, attempt.name || "an upload");
     }
   }
 }
 
-function mayPass(error: TaraExportError): boolean {
-  return error.code === Code.Unavailable || error.reason === "OVERLOADED" || error.reason === "UPLOAD_OFFSET";
+function isTransient(error: TaraExportError): boolean {
+  return error.code === Code.Unavailable || error.reason === "OVERLOADED" || error.reason === "UPLOAD_OFFSET_MISMATCH";
 }
 
-/** One document's way to the server, and what is known of it between attempts. */
+/** The upload of one document, with the state between attempts. */
 class UploadAttempt {
-  private requestId = newUuid();
+  /** Derived from the content, so that another process can resume the upload. */
+  private requestId: string;
   private upload: Upload | undefined;
   private hasSecondId = false;
 
@@ -78,7 +79,9 @@ class UploadAttempt {
     private readonly source: ByteSource,
     private readonly sha256: string,
     private readonly signal: AbortSignal | undefined,
-  ) {}
+  ) {
+    this.requestId = uuidOf(sha256);
+  }
 
   get name(): string {
     return this.upload?.name ?? "";
@@ -88,7 +91,7 @@ class UploadAttempt {
     return Number(this.upload?.committedSizeBytes ?? 0);
   }
 
-  /** Brings the rest, and yields how many bytes are there. */
+  /** Sends the remaining bytes, and yields the number of uploaded bytes. */
   async *run(): AsyncGenerator<number> {
     this.upload = await this.find();
     yield this.committedBytes;
@@ -96,18 +99,18 @@ class UploadAttempt {
       if (this.calls.uploads === "stream") yield* this.sendStream(this.upload);
       else yield* this.sendChunks(this.upload);
     }
-    if (this.upload.sha256 === "") throw lost("the upload ended before the document did");
+    if (this.upload.sha256 === "") throw connectionLost("the upload ended before the document");
     if (this.upload.sha256 !== this.sha256) {
-      const message = `the server has ${this.upload.sha256}, and the document is ${this.sha256}`;
+      const message = `SHA-256 of the upload is ${this.upload.sha256} instead of ${this.sha256}`;
       throw new TaraExportError(Code.DataLoss, message, { reason: ClientReason.DAMAGED });
     }
     yield this.source.sizeBytes;
   }
 
-  /** Takes another upload where this one is of an earlier process or too old; once. */
-  begunAnew(error: TaraExportError): boolean {
-    const isGivenUp = ["UPLOAD_ABORTED", "UPLOAD_NOT_FOUND", "UPLOAD_ID_REUSED"].includes(error.reason ?? "");
-    if (!isGivenUp || this.hasSecondId) return false;
+  /** Switches to a new upload, once, if the existing one can no longer be used. Returns whether it did. */
+  restartsWithNewId(error: TaraExportError): boolean {
+    const isUnusable = ["UPLOAD_ABORTED", "UPLOAD_NOT_FOUND", "UPLOAD_ID_REUSED"].includes(error.reason ?? "");
+    if (!isUnusable || this.hasSecondId) return false;
     this.hasSecondId = true;
     this.requestId = newUuid();
     this.upload = undefined;
@@ -122,11 +125,11 @@ class UploadAttempt {
       return this.checked(known.upload);
     }
     const request = { requestId: this.requestId, sizeBytes: BigInt(this.source.sizeBytes), sha256: this.sha256 };
-    const made = await this.calls.unary((service, options) => service.createUpload(request, options), settings);
-    return this.checked(made.upload);
+    const created = await this.calls.unary((service, options) => service.createUpload(request, options), settings);
+    return this.checked(created.upload);
   }
 
-  /** The fast way: one stream. The connection takes a message when it has room for it. */
+  /** Uploads in one stream, which is faster. The connection applies backpressure. */
   private async *sendStream(upload: Upload): AsyncGenerator<number> {
     const cancel = new AbortController();
     const signal = this.signal ? AbortSignal.any([cancel.signal, this.signal]) : cancel.signal;
@@ -137,17 +140,21 @@ class UploadAttempt {
       wake();
     });
     const call = this.calls.service.uploadDocument(messages, { signal, timeoutMs: 0 });
-    // It may fail while nobody asks for progress.
+    // It may fail while the consumer is not waiting for progress.
     call.catch(() => {});
     try {
       for (;;) {
-        const moved = new Promise<undefined>((resolve) => {
+        const progressed = new Promise<undefined>((resolve) => {
           wake = () => resolve(undefined);
         });
-        const stalled = () => lost("the upload makes no headway");
-        const answer = await within(this.calls.policy.patienceMs, Promise.race([call, moved]), stalled);
-        if (answer) {
-          this.upload = this.checked(answer.upload);
+        const stalled = () => connectionLost("no progress of the upload within the timeout");
+        const response = await withTimeout(
+          this.calls.policy.progressTimeoutMs,
+          Promise.race([call, progressed]),
+          stalled,
+        );
+        if (response) {
+          this.upload = this.checked(response.upload);
           return;
         }
         yield sentBytes;
@@ -161,7 +168,7 @@ class UploadAttempt {
     const { name } = upload;
     let start = Number(upload.committedSizeBytes);
     if (start === this.source.sizeBytes) {
-      // Everything is there, and the end was not said.
+      // All bytes are uploaded, but the upload is not finished.
       yield create(UploadDocumentRequestSchema, { name, offset: BigInt(start), finish: true });
     }
     for await (const data of pieces(this.source, start)) {
@@ -173,7 +180,7 @@ class UploadAttempt {
     }
   }
 
-  /** The way of gRPC-Web: one chunk after the other. */
+  /** Uploads in chunks, for gRPC-Web. */
   private async *sendChunks(upload: Upload): AsyncGenerator<number> {
     const size = this.source.sizeBytes;
     do {
@@ -188,13 +195,13 @@ class UploadAttempt {
         deadlineMs,
       );
       this.upload = this.checked((await send).upload);
-      if (this.committedBytes <= start && this.upload.sha256 === "") throw lost("a chunk brought no headway");
+      if (this.committedBytes <= start && this.upload.sha256 === "") throw connectionLost("a chunk made no progress");
       yield this.committedBytes;
     } while (this.upload.sha256 === "");
   }
 
   private checked(upload: Upload | undefined): Upload {
-    if (!upload) throw protocolError("an answer without an upload");
+    if (!upload) throw protocolError("response without an upload");
     checkUpload(upload, this.name, this.source.sizeBytes);
     return upload;
   }

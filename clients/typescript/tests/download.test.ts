@@ -1,4 +1,4 @@
-// What no honest server does: wrong bytes, and streams that end at a chosen byte.
+// Downloads from a fake server that sends wrong bytes or ends streams early.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
@@ -15,7 +15,7 @@ const artifact = {
   mediaType: "text/plain",
 };
 
-/** A client of a server that sends these bytes for a request, and then ends the call. */
+/** A client of a fake server that sends these bytes for a request and then ends the call. */
 function clientOf(bytesOf: (request: DownloadArtifactRequest) => Uint8Array, end: () => void = () => {}): Client {
   const transport = createRouterTransport(({ service }) => {
     service(ExportService, {
@@ -26,25 +26,25 @@ function clientOf(bytesOf: (request: DownloadArtifactRequest) => Uint8Array, end
       },
     });
   });
-  return new Client(transport, { policy: { minDelayMs: 1, patienceMs: 1000 } });
+  return new Client(transport, { policy: { minDelayMs: 1, progressTimeoutMs: 1000 } });
 }
 
 const download = (client: Client) => client.artifactBlob("exports/x", artifact.path);
 
-test("a file that comes as the manifest says is handed out", async () => {
+test("download that matches the manifest is returned", async () => {
   const { blob } = await download(clientOf(() => content));
   assert.equal(await blob.text(), "the whole file");
   assert.equal(blob.type, "text/plain");
 });
 
-test("other bytes are DAMAGED, and so are too few", async () => {
+test("wrong or missing bytes are DAMAGED", async () => {
   const wrong = clientOf(() => content.map((byte) => byte ^ 1));
   await assert.rejects(download(wrong), { codeName: "DATA_LOSS", reason: "DAMAGED" });
   const few = clientOf(() => content.subarray(1));
   await assert.rejects(download(few), { codeName: "DATA_LOSS", reason: "DAMAGED" });
 });
 
-test("a stream that is cut goes on at the next byte", async () => {
+test("cut download resumes at the next byte", async () => {
   const offsets: bigint[] = [];
   const client = clientOf(
     ({ offset }) => {

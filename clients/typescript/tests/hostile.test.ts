@@ -1,4 +1,4 @@
-// The client before a server that lies (clients/hostile-server.json): it throws, and leaves no file.
+// The client against a hostile server (clients/hostile-server.json): it throws and writes no file.
 import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { createServer } from "node:http2";
@@ -19,17 +19,17 @@ import {
   checkUpload,
   folderViolation,
   linkViolation,
-  partViolation,
   pathViolation,
+  segmentViolation,
 } from "../src/names.js";
 import { connect, fileNameViolation, type NodeClient, printable, TaraExportError } from "../src/node/index.js";
 import { root } from "./world.js";
 
-interface Lie {
+interface HostileCase {
   about: string;
   method: string;
-  answers: JsonValue[];
-  says: string[];
+  responses: JsonValue[];
+  error_contains: string[];
 }
 
 type Named = { name: string; accepted: boolean };
@@ -45,7 +45,7 @@ const shared = JSON.parse(readFileSync(join(root, "clients/hostile-server.json")
   uploads: Named[];
   links: { uri: string; accepted: boolean }[];
   texts: { text: string; printed: string }[];
-  answers: Lie[];
+  cases: HostileCase[];
 };
 
 function isAccepted(check: () => void): boolean {
@@ -53,14 +53,14 @@ function isAccepted(check: () => void): boolean {
     check();
     return true;
   } catch (error) {
-    assert.ok(error instanceof TaraExportError && error.reason === "UNTRUSTED_ANSWER");
+    assert.ok(error instanceof TaraExportError && error.reason === "UNTRUSTED_RESPONSE");
     return false;
   }
 }
 
-test("names of servers are accepted and refused", () => {
+test("server names are checked", () => {
   for (const { name, in_bundle, on_disk } of shared.names) {
-    assert.equal(partViolation(name) === undefined, in_bundle, JSON.stringify(name));
+    assert.equal(segmentViolation(name) === undefined, in_bundle, JSON.stringify(name));
     assert.equal(fileNameViolation(name) === undefined, on_disk, JSON.stringify(name));
   }
   for (const { name, accepted } of shared.folders) assert.equal(folderViolation(name) === undefined, accepted, name);
@@ -83,17 +83,17 @@ test("names of servers are accepted and refused", () => {
   }
 });
 
-/** A client of a server whose method gives these answers, and what ends both. */
-async function clientOf({ method, answers }: Pick<Lie, "method" | "answers">) {
+/** A client of a fake server whose method responds with these messages, and a function that stops both. */
+async function clientOf({ method, responses }: Pick<HostileCase, "method" | "responses">) {
   const described = ExportService.methods.find(({ name }) => name === method) as DescMethod;
-  const messages = answers.map((answer) => fromJson(described.output, answer));
-  const answer = async (): Promise<Message> => messages[0] as Message;
+  const messages = responses.map((response) => fromJson(described.output, response));
+  const unary = async (): Promise<Message> => messages[0] as Message;
   const stream = async function* () {
     yield* messages;
   };
   const routes = (router: ConnectRouter) => {
     const isStream = described.methodKind === "server_streaming";
-    router.service(ExportService, { [described.localName]: isStream ? stream : answer });
+    router.service(ExportService, { [described.localName]: isStream ? stream : unary });
   };
   const server = createServer(connectNodeAdapter({ routes }));
   const sessions = new Set<{ destroy(): void }>();
@@ -123,14 +123,15 @@ function newFolder(): string {
   return mkdtempSync(join(tmpdir(), "tara-export-hostile-"));
 }
 
-for (const lie of shared.answers) {
-  test(`a lie is refused: ${lie.method}, ${lie.about}`, async () => {
+for (const hostile of shared.cases) {
+  test(`hostile response is rejected: ${hostile.method}, ${hostile.about}`, async () => {
     const folder = newFolder();
-    const { client, stop } = await clientOf(lie);
+    const { client, stop } = await clientOf(hostile);
     try {
-      await assert.rejects(call(client, lie.method, join(folder, "file")), (error) => {
+      await assert.rejects(call(client, hostile.method, join(folder, "file")), (error) => {
         assert.ok(error instanceof TaraExportError, String(error));
-        for (const text of lie.says) assert.ok(error.message.includes(text), `${text} is missing in ${error.message}`);
+        for (const text of hostile.error_contains)
+          assert.ok(error.message.includes(text), `${text} is missing in ${error.message}`);
         assert.equal(printable(error.message), error.message);
         return true;
       });
@@ -142,20 +143,20 @@ for (const lie of shared.answers) {
   });
 }
 
-test("an error is printed without control characters of the server", () => {
+test("printed error contains no control characters of the server", () => {
   const error = TaraExportError.from(new ConnectError("\u001b[2J\u009b31m\u202e", Code.NotFound));
   const printed = inspect(error);
   assert.ok(printed.includes("\\u{1b}[2J\\u{9b}31m\\u{202e}"), printed);
   for (const raw of ["\u001b", "\u009b", "\u202e"]) assert.ok(!printed.includes(raw), JSON.stringify(printed));
 });
 
-test("a link at the target is replaced and not followed", async () => {
+test("link at the target is replaced, not followed", async () => {
   const folder = newFolder();
   const [outside, target] = [join(folder, "outside"), join(folder, "file")];
   symlinkSync(outside, target);
   const sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-  const answers = [{ artifact: { path: shared.path, sizeBytes: "3", sha256 } }, { data: "YWJj" }];
-  const { client, stop } = await clientOf({ method: "DownloadArtifact", answers });
+  const responses = [{ artifact: { path: shared.path, sizeBytes: "3", sha256 } }, { data: "YWJj" }];
+  const { client, stop } = await clientOf({ method: "DownloadArtifact", responses });
   try {
     await client.downloadArtifact(shared.export, shared.path, target);
     assert.equal(readFileSync(target, "utf8"), "abc");

@@ -1,4 +1,4 @@
-// The README's snippet and the example program, run as they stand.
+// Runs the README's snippet and the example program.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -15,10 +15,10 @@ before(async () => {
 });
 after(() => world?.stop());
 
-test("the README's snippet works", async () => {
+test("README snippet runs", async () => {
   const readme = await readFile("README.md", "utf8");
   const snippet = /<!-- run by .*-->\n```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? "";
-  assert.ok(snippet.includes('connect("http://127.0.0.1:8080")'), "the snippet is there");
+  assert.ok(snippet.includes('connect("http://127.0.0.1:8080")'), "the README contains the snippet");
   const program = snippet.replace("http://127.0.0.1:8080", world.serverUrl).replaceAll("/tmp/", `${world.folder}/`);
   await mkdir("build/readme", { recursive: true });
   await writeFile("build/readme/snippet.mjs", program);
@@ -31,7 +31,7 @@ test("the README's snippet works", async () => {
 });
 
 for (const protocol of ["grpc", "grpc-web"]) {
-  test(`the example exports a review over ${protocol}`, async () => {
+  test(`example exports a review over ${protocol}`, async () => {
     const program = join(process.cwd(), "build/examples/export-review.js");
     const args = [program, world.serverUrl, "examples/request.json", "README.md"];
     const env = { ...process.env, TARA_EXPORT_PROTOCOL: protocol };

@@ -1,4 +1,4 @@
-// Interprets clients/scenarios.json, which clients/README.md defines, over each protocol.
+// Runs clients/scenarios.json over each protocol. clients/README.md defines the format.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -75,9 +75,9 @@ for (const protocol of ["grpc", "grpc-web"] as const) {
       test(name, async () => {
         const world = await World.start();
         try {
-          const url = protocol === "grpc" ? world.networkUrl : world.http1Url;
-          const player = new Player(world, connect(url, { protocol }));
-          for (const step of steps) await player.play(step);
+          const url = protocol === "grpc" ? world.proxyUrl : world.http1Url;
+          const runner = new ScenarioRunner(world, connect(url, { protocol }));
+          for (const step of steps) await runner.run(step);
         } finally {
           await world.stop();
         }
@@ -86,9 +86,9 @@ for (const protocol of ["grpc", "grpc-web"] as const) {
   });
 }
 
-/** Plays the steps of one scenario. */
-class Player {
-  /** What the exports became that later steps name. */
+/** Runs the steps of one scenario. */
+class ScenarioRunner {
+  /** The exports by the name that later steps use. */
   private readonly exports = new Map<string, Export>();
 
   constructor(
@@ -96,7 +96,7 @@ class Player {
     private readonly client: NodeClient,
   ) {}
 
-  async play(step: Step): Promise<void> {
+  async run(step: Step): Promise<void> {
     if (step.world) return this.world.do(step.world);
     if (step.until) return this.until(step, step.until);
     const { code, reason, fields, ...expected } = step.expect ?? {};
@@ -125,7 +125,7 @@ class Player {
   private async export(step: NonNullable<Step["export"]>, expected: Expectation): Promise<void> {
     const request: ExportRequest = {
       requestId: step.request_id,
-      // An item's keys that are no fields are left out here.
+      // Keys of items that are not fields are ignored.
       review: fromJson(ReviewSchema, step.review ?? file.request.review, { ignoreUnknownFields: true }),
       documents: await Promise.all((step.documents ?? file.request.documents).map((one) => this.document(one))),
     };
@@ -136,7 +136,7 @@ class Player {
     for await (const update of run) {
       if (update.type !== "event") continue;
       const { event, runId, sequence } = update.event;
-      // Progress and heartbeats repeat a number of the run's; an end of an earlier run has none.
+      // Progress and heartbeats repeat a number of their run; the end of a previous run has none.
       const isNumbered = event.case !== "artifactProgress" && event.case !== "heartbeat" && runId !== "";
       if (isNumbered) {
         const last = lastByRun.get(runId) ?? 0n;
@@ -146,10 +146,10 @@ class Player {
       if (event.case === "fellBack") fellBack = event.value.reason;
       if (event.case === "accepted") for (const command of whenAccepted.splice(0)) await this.world.do(command);
     }
-    const { export: made } = await run.result();
+    const { export: completed } = await run.result();
     if (expected.fell_back) assert.equal(fellBack, expected.fell_back);
-    this.check(made, expected);
-    this.exports.set(step.as, made);
+    this.check(completed, expected);
+    this.exports.set(step.as, completed);
   }
 
   private async document({
@@ -179,19 +179,19 @@ class Player {
     const target = join(this.world.folder, "download");
     await this.client.downloadArtifact(this.named(of).name, path, target);
     const size = expected.sha256_of_size_bytes;
-    const wanted = size === undefined ? expected.sha256 : sha256(bytesOf(size));
-    assert.equal(sha256(await readFile(target)), wanted);
+    const wantedSha256 = size === undefined ? expected.sha256 : sha256(bytesOf(size));
+    assert.equal(sha256(await readFile(target)), wantedSha256);
   }
 
   private async bundle(of: string, expected: Expectation): Promise<void> {
     const target = join(this.world.folder, "bundle.zip");
     await this.client.downloadBundle(this.named(of).name, target);
     const { stdout } = await promisify(execFile)("python3", ["-m", "zipfile", "--list", target]);
-    // A heading, and a line for each file.
+    // One heading, then one line per file.
     assert.equal(stdout.trim().split("\n").length - 1, expected.files);
   }
 
-  /** Again and again until it is so; the test's own time limits it. */
+  /** Repeats the step until the expectation holds. */
   private async until(step: Step, expected: Expectation): Promise<void> {
     for (let tries = 0; ; tries++) {
       try {
@@ -203,28 +203,28 @@ class Player {
     }
   }
 
-  private check(made: Export, expected: Expectation): void {
+  private check(actual: Export, expected: Expectation): void {
     const { state, stored_in, artifact_count, document_name, reviewer, same_as } = expected;
-    if (state) assert.equal(`STATE_${Export_State[made.state]}`, state);
-    if (stored_in) assert.equal(`DESTINATION_${Destination[made.storedIn]}`, stored_in);
-    if (artifact_count) assert.equal(made.artifactCount, artifact_count);
-    if (document_name) assert.equal(made.documentName, document_name);
-    if (reviewer) assert.equal(made.reviewer, reviewer);
+    if (state) assert.equal(`STATE_${Export_State[actual.state]}`, state);
+    if (stored_in) assert.equal(`DESTINATION_${Destination[actual.storedIn]}`, stored_in);
+    if (artifact_count) assert.equal(actual.artifactCount, artifact_count);
+    if (document_name) assert.equal(actual.documentName, document_name);
+    if (reviewer) assert.equal(actual.reviewer, reviewer);
     if (!same_as) return;
     const other = this.named(same_as);
-    assert.deepEqual([made.name, made.manifestSha256], [other.name, other.manifestSha256]);
+    assert.deepEqual([actual.name, actual.manifestSha256], [other.name, other.manifestSha256]);
   }
 
   private named(as: string): Export {
-    const made = this.exports.get(as);
-    assert.ok(made, `no export is named ${as}`);
-    return made;
+    const found = this.exports.get(as);
+    assert.ok(found, `no export is named ${as}`);
+    return found;
   }
 }
 
-/** Bytes that every client's test makes alike. */
+/** Document content, the same in the tests of every client. */
 function bytesOf(sizeBytes: number): Uint8Array {
-  return Uint8Array.from({ length: sizeBytes }, (_, place) => (place * 31) % 251);
+  return Uint8Array.from({ length: sizeBytes }, (_, index) => (index * 31) % 251);
 }
 
 function sha256(data: Uint8Array): string {

@@ -4,18 +4,18 @@ import { test } from "node:test";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 
 import { ExportEventSchema } from "../src/gen/tara/export/v1/export_pb.js";
-import { isOfARun, SeenEvents } from "../src/seen.js";
+import { isRunEvent, SeenEvents } from "../src/seen.js";
 
 type Event = NonNullable<MessageInitShape<typeof ExportEventSchema>["event"]>;
 const accepted: Event = { case: "accepted", value: {} };
 const progress: Event = { case: "artifactProgress", value: {} };
 const completed: Event = { case: "completed", value: {} };
 
-function event(runId: string, sequence: bigint, what: Event = accepted) {
-  return create(ExportEventSchema, { runId, sequence, event: what });
+function event(runId: string, sequence: bigint, kind: Event = accepted) {
+  return create(ExportEventSchema, { runId, sequence, event: kind });
 }
 
-test("an event of a run is new once, also after another run", () => {
+test("event is new once, even after events of another run", () => {
   const seen = new SeenEvents();
   assert.ok(seen.isNew(event("a", 1n)));
   assert.ok(!seen.isNew(event("a", 1n)));
@@ -27,7 +27,7 @@ test("an event of a run is new once, also after another run", () => {
   assert.deepEqual(seen.position(), { runId: "a", afterSequence: 3n });
 });
 
-test("progress repeats the last number, and old progress is passed over", () => {
+test("progress repeats the last number, and old progress is skipped", () => {
   const seen = new SeenEvents();
   seen.isNew(event("a", 3n));
   assert.ok(seen.isNew(event("a", 3n, progress)));
@@ -35,9 +35,9 @@ test("progress repeats the last number, and old progress is passed over", () => 
   assert.ok(!seen.isNew(event("a", 2n, progress)));
 });
 
-test("an end is new whatever its number, and of a run whatever its name", () => {
+test("terminal event is always new and always a run event", () => {
   const end = event("", 0n, completed);
   assert.ok(new SeenEvents().isNew(end));
-  assert.ok(isOfARun(end));
-  assert.ok(!isOfARun(event("", 0n, { case: "heartbeat", value: {} })));
+  assert.ok(isRunEvent(end));
+  assert.ok(!isRunEvent(event("", 0n, { case: "heartbeat", value: {} })));
 });

@@ -1,4 +1,4 @@
-// What every client must do, against the real server, over both protocols.
+// The client against the real server, over both protocols.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
@@ -32,28 +32,29 @@ const example = fromJson(
   StartExportRequestSchema,
   JSON.parse(await readFile(join(root, "examples/request.json"), "utf8")),
 );
-const kept = example.review ?? create(ReviewSchema);
-const reviewOf = (more: { documentName: string; reviewer?: string }) => Object.assign(clone(ReviewSchema, kept), more);
+const exampleReview = example.review ?? create(ReviewSchema);
+const reviewOf = (more: { documentName: string; reviewer?: string }) =>
+  Object.assign(clone(ReviewSchema, exampleReview), more);
 
 for (const protocol of ["grpc", "grpc-web"] as const) {
   suite(`over ${protocol}`, () => {
     let world: World;
     let client: NodeClient;
-    /** The same server behind a network that can be cut. */
-    let cutOff: NodeClient;
+    /** A client that connects through a proxy which can cut connections. */
+    let proxied: NodeClient;
 
     before(async () => {
       world = await World.start();
       client = connect(protocol === "grpc" ? world.serverUrl : world.http1Url, { protocol });
-      cutOff = connect(networkUrl(), {
+      proxied = connect(proxyUrl(), {
         protocol,
         policy: { minDelayMs: 10 },
       });
     });
     after(() => world?.stop());
-    afterEach(() => world.heal());
+    afterEach(() => world.reset());
 
-    const networkUrl = () => (protocol === "grpc" ? world.networkUrl : world.http1Url);
+    const proxyUrl = () => (protocol === "grpc" ? world.proxyUrl : world.http1Url);
     const review = (more: ExportRequest = {}): ExportRequest => ({
       ...example,
       requestId: crypto.randomUUID(),
@@ -61,14 +62,14 @@ for (const protocol of ["grpc", "grpc-web"] as const) {
     });
     const file = (name: string) => join(world.folder, name);
 
-    test("an export ends in S3, and each file of it is heard of", async () => {
+    test("export is stored in S3 and reports each file", async () => {
       const run = client.export(review());
-      const heard: string[] = [];
-      for await (const update of run) if (update.type === "event") heard.push(update.event.event.case ?? "");
+      const eventCases: string[] = [];
+      for await (const update of run) if (update.type === "event") eventCases.push(update.event.event.case ?? "");
       const result = await run.result();
-      assert.equal(heard[0], "accepted");
-      assert.equal(heard.at(-1), "completed");
-      assert.equal(heard.filter((event) => event === "artifactStored").length, result.artifactCount + 1);
+      assert.equal(eventCases[0], "accepted");
+      assert.equal(eventCases.at(-1), "completed");
+      assert.equal(eventCases.filter((event) => event === "artifactStored").length, result.artifactCount + 1);
       assert.equal(result.storedIn, Destination.S3);
       assert.equal(result.fellBack, false);
       assert.match(result.location, /^s3:\/\/tara-test\/tara\//);
@@ -77,7 +78,7 @@ for (const protocol of ["grpc", "grpc-web"] as const) {
       assert.equal(manifestSha256, result.manifestSha256);
     });
 
-    test("a bundle that S3 can't take is on the server's disk", async () => {
+    test("bundle falls back to the server's disk when S3 is down", async () => {
       await world.do("s3 down");
       const run = client.export(review());
       const events = await collect(run);
@@ -88,13 +89,13 @@ for (const protocol of ["grpc", "grpc-web"] as const) {
       assert.equal(result.storedIn, Destination.LOCAL);
     });
 
-    test("an export that may not fall back fails with its reason", async () => {
+    test("export without fallback fails with the reason", async () => {
       await world.do("s3 down");
       const failing = client.export(review({ fallback: Fallback.NONE }));
-      await assert.rejects(failing.result(), { name: "TaraExportError", reason: "STORE_DENIED", isAnswer: true });
+      await assert.rejects(failing.result(), { name: "TaraExportError", reason: "STORE_DENIED", isFromServer: true });
     });
 
-    test("the same request id twice is the same export, and other content under it is refused", async () => {
+    test("repeated request id returns the same export, other content is rejected", async () => {
       const request = review();
       const [first, second] = await Promise.all([client.export(request).result(), client.export(request).result()]);
       assert.equal(first.manifestSha256, second.manifestSha256);
@@ -109,9 +110,9 @@ for (const protocol of ["grpc", "grpc-web"] as const) {
       });
     });
 
-    test("a stream that is cut in the middle is attached again, and nothing comes twice", async () => {
+    test("cut stream is resumed without repeated events", async () => {
       await world.do("hold");
-      const run = cutOff.export(review());
+      const run = proxied.export(review());
       const numbers: bigint[] = [];
       let isCut = false;
       for await (const update of run) {
@@ -131,9 +132,9 @@ for (const protocol of ["grpc", "grpc-web"] as const) {
       assert.equal((await run.result()).storedIn, Destination.S3);
     });
 
-    test("a server that is killed and started anew finishes what it accepted", async () => {
+    test("restarted server finishes an accepted export", async () => {
       await world.do("hold");
-      const run = cutOff.export(review());
+      const run = proxied.export(review());
       const accepted: boolean[] = [];
       for await (const update of run) {
         if (update.type !== "event" || update.event.event.case !== "accepted") continue;
@@ -146,7 +147,7 @@ for (const protocol of ["grpc", "grpc-web"] as const) {
       assert.equal((await run.result()).storedIn, Destination.S3);
     });
 
-    test("leaving the loop leaves the export alone, and it can be followed again", async () => {
+    test("export continues after the loop is left and can be followed again", async () => {
       await world.do("hold");
       const run = client.export(review());
       for await (const update of run) if (update.type === "event") break;
@@ -157,35 +158,35 @@ for (const protocol of ["grpc", "grpc-web"] as const) {
       assert.equal((await watched).location, (await run.result()).location);
     });
 
-    test("a large document gets there in spite of a cut, and comes back as it was", async () => {
+    test("large document is uploaded and downloaded despite cuts", async () => {
       const content = Buffer.alloc(24 * 1024 * 1024);
-      // Not the same over both protocols: what the server has is not sent again.
+      // Different for each protocol: the server already has an equal upload.
       content.fill(`${protocol} ${crypto.randomUUID()} `);
       await writeFile(file("large.docx"), content);
       const documents: DocumentInput[] = [
         { kind: Document_Kind.AFTER, fileName: "large.docx", content: await fileContent(file("large.docx")) },
       ];
-      const bystander = await connectTo(networkUrl());
+      const otherConnection = await connectTo(proxyUrl());
       await world.do(`cut requests ${17 * 1024 * 1024}`);
-      const run = cutOff.export(review({ documents }));
+      const run = proxied.export(review({ documents }));
       const steps: number[] = [];
       for await (const update of run) if (update.type === "upload") steps.push(update.doneBytes);
-      assert.ok(bystander.destroyed, "connections were cut");
+      assert.ok(otherConnection.destroyed, "connections were cut");
       assert.equal(steps.at(-1), content.byteLength);
       const result = await run.result();
       const stored = result.export.artifacts.find(({ path }) => path.startsWith("documents/after_"));
       assert.equal(stored?.sha256, createHash("sha256").update(content).digest("hex"));
-      // A download that is cut goes on where it was.
+      // A cut download is resumed.
       let received = 0;
       const onProgress = (doneBytes: number) => {
         if (received < content.byteLength / 2 && doneBytes >= content.byteLength / 2) void world.do("cut");
         received = doneBytes;
       };
-      await cutOff.downloadArtifact(result.name, stored?.path ?? "", file("back.docx"), { onProgress });
+      await proxied.downloadArtifact(result.name, stored?.path ?? "", file("back.docx"), { onProgress });
       assert.ok(content.equals(await readFile(file("back.docx"))));
     });
 
-    test("a bad request names every wrong field", async () => {
+    test("invalid request reports every wrong field", async () => {
       await assert.rejects(
         client.export({ requestId: "no uuid", documents: [{ kind: 0, fileName: "a" }] }).result(),
         (error) => {
@@ -200,22 +201,22 @@ for (const protocol of ["grpc", "grpc-web"] as const) {
       );
     });
 
-    test("lists come page by page to the end, newest first", async () => {
+    test("list returns all pages, newest first", async () => {
       const reviewer = `Ada ${crypto.randomUUID()}`;
-      const made = [];
+      const exported = [];
       for (const documentName of ["one.txt", "two.txt", "three.txt"]) {
         const run = client.export(
           review({ review: reviewOf({ documentName, reviewer }), destination: Destination.LOCAL }),
         );
-        made.push((await run.result()).name);
+        exported.push((await run.result()).name);
       }
       const listed = [];
       for await (const { name } of client.listExports({ filter: `reviewer = "${reviewer}"`, pageSize: 1 }))
         listed.push(name);
-      assert.deepEqual(listed, made.reverse());
+      assert.deepEqual(listed, exported.reverse());
     });
 
-    test("names of any script survive", async () => {
+    test("names in all scripts are preserved", async () => {
       const documentName = "Störungsbericht 事故報告 🚒.docx";
       const result = await client.export(review({ review: reviewOf({ documentName }) })).result();
       assert.match(result.folderName, /_Störungsbericht_事故報告/);
@@ -227,7 +228,7 @@ for (const protocol of ["grpc", "grpc-web"] as const) {
       assert.deepEqual((await readFile(file("bundle.zip"))).subarray(0, 4), Buffer.from("PK\x03\x04", "latin1"));
     });
 
-    test("storage is checked row by row", async () => {
+    test("checkStorage returns one row per check", async () => {
       const checks = await client.checkStorage();
       assert.ok(checks.some(({ check }) => check === "s3.conditional_put"));
     });
@@ -240,7 +241,7 @@ async function collect(updates: AsyncIterable<ExportUpdate>): Promise<(string | 
   return events;
 }
 
-/** A connection of its own, which ends when all are cut. */
+/** Opens a separate connection through the proxy, to observe cuts. */
 async function connectTo(url: string): Promise<Socket> {
   const { hostname, port } = new URL(url);
   const socket = createConnection(Number(port), hostname);

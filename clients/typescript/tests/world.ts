@@ -1,86 +1,80 @@
-// What the tests run against: S3 in memory, the built server, and networks before it that can be cut. One
-// program has all of it, tests/support/src/bin/test-world.
+// The test environment: an in-memory S3, the built server, and proxies that can cut connections. The program
+// tests/support/src/bin/test-world runs all of it.
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import { createInterface, type Interface } from "node:readline";
 
-/** The repository; tests run in their package's folder. */
+/** The repository root. Tests run in the folder of their package. */
 export const root = join(process.cwd(), "../..");
 
-/** The built programs. */
 export const serverProgram = process.env.TARA_EXPORT_BINARY ?? join(root, "target/debug/tara-export");
 const worldProgram = process.env.TEST_WORLD_BINARY ?? join(root, "target/debug/test-world");
 
-/** What a test can do to its world. */
+/** Commands of test-world, as documented in clients/README.md. */
 export type Command =
-  /** S3 refuses everything, for good, until it is up again. */
   | "s3 down"
   | "s3 up"
-  /** What is put below feedback/ waits until it is released. */
   | "hold"
   | "release"
-  /** All connections over the networks are cut: at once, or once so many bytes more went to the server. */
   | "cut"
   | `cut requests ${number}`
-  /** The stored files of this path in their bundle get other bytes. */
   | `damage ${string}`
-  /** The server is killed, and started anew. */
   | "restart";
 
 export class World {
-  private readonly answers: ((answer: string) => void)[] = [];
+  private readonly responses: ((response: string) => void)[] = [];
 
   private constructor(
     private readonly program: Program,
-    /** The server itself. */
+    /** Direct address of the server. */
     readonly serverUrl: string,
-    /** The server behind a network that can be cut. */
-    readonly networkUrl: string,
-    /** The same where nothing but HTTP/1.1 gets through. */
+    /** The server behind a proxy that can cut connections. */
+    readonly proxyUrl: string,
+    /** The same for HTTP/1.1 only. */
     readonly http1Url: string,
-    /** A folder that goes with the world. */
+    /** A temporary folder that is removed with the world. */
     readonly folder: string,
   ) {
-    program.lines.on("line", (line) => this.answers.shift()?.(line));
+    program.lines.on("line", (line) => this.responses.shift()?.(line));
   }
 
-  /** Starts a world; `settings` are the server's, as environment variables. */
+  /** Starts a world; `settings` are environment variables of the server. */
   static async start(settings: Record<string, string> = {}): Promise<World> {
     const program = await startProgram(worldProgram, ["--server", serverProgram], /^(\{.*\})$/, settings);
-    const ready: Record<"server" | "grpc" | "http1" | "folder", string> = JSON.parse(program.found);
+    const ready: Record<"server" | "grpc" | "http1" | "folder", string> = JSON.parse(program.readyValue);
     const url = (address: string) => `http://${address}`;
     return new World(program, url(ready.server), url(ready.grpc), url(ready.http1), ready.folder);
   }
 
   async do(command: Command): Promise<void> {
-    const answered = new Promise<string>((resolve) => this.answers.push(resolve));
+    const responded = new Promise<string>((resolve) => this.responses.push(resolve));
     this.program.child.stdin?.write(`${command}\n`);
-    const answer = await answered;
-    if (answer !== "ok") throw new Error(`${command}: ${answer}`);
+    const response = await responded;
+    if (response !== "ok") throw new Error(`${command}: ${response}`);
   }
 
-  /** Everything as at the start. */
-  async heal(): Promise<void> {
+  /** Ends an S3 outage and blocked uploads. */
+  async reset(): Promise<void> {
     await this.do("s3 up");
     await this.do("release");
   }
 
-  /** With its commands the world ends, its server and its folder too; killed, it would leave both. */
+  /** Closes standard input, so that test-world removes its server and folder. A kill would leave both. */
   async stop(): Promise<void> {
     const { child } = this.program;
     await whenEnded(child, () => child.stdin?.end());
   }
 }
 
-/** A program that runs, and what it said when it was ready. */
+/** A running program, and the value from its ready line. */
 export interface Program {
   child: ChildProcess;
   lines: Interface;
-  found: string;
+  readyValue: string;
   stop(): Promise<void>;
 }
 
-/** Starts a program and waits until it says the line that it is ready with. */
+/** Starts a program and waits for the line that matches `ready`. */
 export async function startProgram(
   command: string,
   args: string[],
@@ -90,21 +84,21 @@ export async function startProgram(
   const child = spawn(command, args, { env: { ...process.env, ...env } });
   const lines = createInterface(child.stdout);
   const errors = createInterface(child.stderr);
-  const found = await new Promise<string>((resolve, reject) => {
-    const said: string[] = [];
-    const listen = (line: string) => {
-      said.push(line);
+  const readyValue = await new Promise<string>((resolve, reject) => {
+    const output: string[] = [];
+    const onLine = (line: string) => {
+      output.push(line);
       const match = ready.exec(line)?.[1];
       if (match) resolve(match);
     };
-    for (const source of [lines, errors]) source.on("line", listen);
+    for (const source of [lines, errors]) source.on("line", onLine);
     child.once("error", reject);
-    child.once("exit", (code) => reject(new Error(`${command} ended with ${code}:\n${said.join("\n")}`)));
+    child.once("exit", (code) => reject(new Error(`${command} exited with ${code}:\n${output.join("\n")}`)));
   });
-  return { child, lines, found, stop: () => whenEnded(child, () => child.kill()) };
+  return { child, lines, readyValue, stop: () => whenEnded(child, () => child.kill()) };
 }
 
-/** Does what ends a program, and waits for it. */
+/** Ends a program and waits until it has exited. */
 async function whenEnded(child: ChildProcess, end: () => void): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const ended = new Promise((resolve) => child.once("exit", resolve));

@@ -1,16 +1,16 @@
-// The page of a review application: it gives the element its two functions and hears its events.
-import { connect, reviewFromJson, startedByBackEnd, straightToService } from "/complete-review.js";
+// The page of a review application: sets the two functions of the element and logs its events.
+import { connect, directToService, reviewFromJson, viaBackEnd } from "/complete-review.js";
 
 const element = document.querySelector("complete-review");
 const form = document.querySelector("#review");
 const { server } = await (await fetch("/settings.json")).json();
 const review = reviewFromJson(await (await fetch("/review.json")).json());
 
-/** The review with what the form says, as StartExport takes it. */
+/** Returns the export request: the review with the values of the form. */
 function request() {
   const field = (name) => form.elements.namedItem(name);
   const documents = [
-    // A file that was chosen, or a text in its place.
+    // The chosen file, or a sample text.
     { kind: 1, file: field("before").files[0] ?? new File(["At ten the database stopped.\n"], "report.txt") },
     { kind: 2, file: field("after").files[0] ?? new File(["At 10:00 UTC the database stopped.\n"], "report.txt") },
   ];
@@ -21,18 +21,18 @@ function request() {
   };
 }
 
-const ways = {
-  straight: () => straightToService(connect(server), request),
-  "back-end": () => startedByBackEnd({ preview: "/api/preview", start: "/api/start" }),
+const backends = {
+  direct: () => directToService(connect(server), request),
+  "back-end": () => viaBackEnd({ preview: "/api/preview", start: "/api/start" }),
 };
 
 function useMode() {
   const mode = new FormData(form).get("mode");
   element.setAttribute("document-name", form.elements.namedItem("document").value);
-  Object.assign(element, ways[mode]());
+  Object.assign(element, backends[mode]());
 }
 
-// The element's own calls, to follow and to download, go to the service.
+// The element follows exports and downloads bundles directly from the service.
 element.setAttribute("server", server);
 useMode();
 form.addEventListener("change", useMode);
@@ -44,11 +44,14 @@ form.addEventListener("submit", (event) => {
 const log = document.querySelector("#events");
 for (const type of ["started", "completed", "failed", "cancelled", "closed", "new-review"]) {
   element.addEventListener(type, ({ detail }) => {
-    const about = detail?.result?.location ?? detail?.name ?? detail?.error?.message ?? "";
+    const description = detail?.result?.location ?? detail?.name ?? detail?.error?.message ?? "";
     const item = document.createElement("li");
-    item.textContent = about ? `${type}: ${about}` : type;
+    item.textContent = description ? `${type}: ${description}` : type;
     item.dataset.type = type;
     log.append(item);
   });
 }
 element.addEventListener("new-review", () => form.reset());
+
+// The page is ready.
+form.querySelector("button").disabled = false;

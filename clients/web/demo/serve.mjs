@@ -1,4 +1,4 @@
-// Serves the demo page, and is the back end of a small review application:
+// Serves the demo page and acts as the back end of a small review application:
 //   npm run demo -- --server http://127.0.0.1:8080 --port 5173
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -26,13 +26,13 @@ const file = (path) => new URL(path, import.meta.url);
 const example = JSON.parse(await readFile(file("../../../examples/request.json"), "utf8"));
 const exampleRequest = fromJson(StartExportRequestSchema, example);
 
-/** What the page's back end does: it has the review, previews it and starts its export. */
+/** The endpoints of the back end: previews the review and starts its export. */
 const api = {
   "GET /api/preview": async () =>
     toJson(PreviewExportResponseSchema, await client.preview(previewRequestOf(exampleRequest))),
   "POST /api/start": async ({ request_id: requestId, destination }) => {
     const run = client.export({ ...exampleRequest, requestId, destination: Destination[destination.slice(12)] });
-    // The first event says that the export is safe: it goes on without this.
+    // After the first event, the export is accepted and continues without this process.
     for await (const update of run) if (update.type === "event") break;
     return { name: run.name };
   },
@@ -56,8 +56,8 @@ const http = createServer(async (request, response) => {
   const send = (status, type, body) =>
     response.writeHead(status, { "content-type": `${type}; charset=utf-8` }).end(body);
   try {
-    const answer = api[`${request.method} ${pathname}`];
-    if (answer) send(200, "application/json", JSON.stringify(await answer(await readBody(request))));
+    const handler = api[`${request.method} ${pathname}`];
+    if (handler) send(200, "application/json", JSON.stringify(await handler(await readBody(request))));
     else if (pathname in json) send(200, "application/json", JSON.stringify(json[pathname]));
     else if (pathname in pages) send(200, pages[pathname][1], await readFile(file(pages[pathname][0])));
     else send(404, "text/plain", "Not found\n");
@@ -75,17 +75,17 @@ async function readBody(request) {
   return body ? JSON.parse(body) : {};
 }
 
-/** Tells what is missing at the service before a person meets it in the page. */
+/** Logs a hint if the service is not reachable or does not allow the page. */
 async function checkService(origin) {
   const headers = { origin, "access-control-request-method": "POST", "access-control-request-headers": "content-type" };
   try {
     const url = `${server}/tara.export.v1.ExportService/PreviewExport`;
-    const answer = await fetch(url, { method: "OPTIONS", headers });
-    const allowed = answer.headers.get("access-control-allow-origin");
+    const response = await fetch(url, { method: "OPTIONS", headers });
+    const allowed = response.headers.get("access-control-allow-origin");
     if (allowed === "*" || allowed === origin) return;
     console.log(`The service at ${server} does not allow this page. Start it with\n  CORS_ALLOWED_ORIGINS=${origin}`);
   } catch {
-    console.log(`Nothing answers at ${server}. Start it with\n  CORS_ALLOWED_ORIGINS=${origin} tara-export serve`);
+    console.log(`Cannot reach ${server}. Start it with\n  CORS_ALLOWED_ORIGINS=${origin} tara-export serve`);
   }
 }
 

@@ -9,47 +9,44 @@ import {
   previewRequestOf,
   type Review,
   ReviewSchema,
+  sendableReview,
 } from "tara-export/web";
 
-/** What a person chose. */
+/** The destination that the user chose. */
 export type DestinationChoice = "s3" | "local";
 
-/** What `start` is told. */
+/** The argument of `start`. */
 export interface StartChoice {
   destination: DestinationChoice;
-  /** The request_id of StartExport. When it comes a second time, it is the same export. */
+  /** The request_id of StartExport. The same id always refers to the same export. */
   requestId: string;
-  /** Ends following, not the export: the element is gone, or follows another. */
+  /** Stops following, not the export. Aborted if the element is removed or follows another export. */
   signal: AbortSignal;
 }
 
-/** Answers PreviewExport, as a message or as its proto3 JSON. */
+/** Returns the PreviewExport response, as a message or as proto3 JSON. */
 export type PreviewFunction = () => Promise<PreviewExportResponse | JsonValue>;
 
 /**
- * Starts the export and says how to follow it: by name, `exports/{export_id}`, once somebody else started
- * it; or by the updates themselves.
+ * Starts the export. Returns its name, `exports/{export_id}`, if another program started it, or its updates.
  */
 export type StartFunction = (choice: StartChoice) => Promise<string | AsyncIterable<ExportUpdate>>;
 
-/** The two functions that a page gives the element. */
+/** The two functions that the page provides to the element. */
 export interface ReviewBackend {
   preview: PreviewFunction;
   start: StartFunction;
 }
 
-/** A review from its proto3 JSON, as back ends have it. */
+/** Parses a review from proto3 JSON. Values that a request cannot have are replaced and listed. */
 export function reviewFromJson(json: JsonValue): Review {
-  return fromJson(ReviewSchema, json);
+  return sendableReview(fromJson(ReviewSchema, json));
 }
 
 const destinations = { s3: Destination.S3, local: Destination.LOCAL } as const;
 
-/** The page has the review: it talks to the service itself, over gRPC-Web. */
-export function straightToService(
-  client: Client,
-  request: () => ExportRequest | Promise<ExportRequest>,
-): ReviewBackend {
+/** For pages that have the review: calls the service directly, over gRPC-Web. */
+export function directToService(client: Client, request: () => ExportRequest | Promise<ExportRequest>): ReviewBackend {
   return {
     preview: async () => client.preview(previewRequestOf(await request())),
     start: async ({ destination, requestId, signal }) =>
@@ -57,26 +54,26 @@ export function straightToService(
   };
 }
 
-/** Where the page's back end answers. */
+/** Endpoints of the page's back end. */
 export interface BackEndUrls {
-  /** GET: proto3 JSON of a PreviewExportResponse. */
+  /** GET, returns a PreviewExportResponse in proto3 JSON. */
   preview: string;
-  /** POST `{"request_id": …, "destination": "DESTINATION_S3" or "DESTINATION_LOCAL"}`: `{"name": "exports/…"}`. */
+  /** POST `{"request_id": …, "destination": "DESTINATION_S3" or "DESTINATION_LOCAL"}`, returns `{"name": "exports/…"}`. */
   start: string;
-  /** What `fetch` is to send besides, such as a token against forged requests. */
+  /** Additional request headers, such as a CSRF token. */
   headers?: Record<string, string>;
 }
 
-/** The page's back end has the review and starts the export; the page follows it by name. */
-export function startedByBackEnd({ preview, start, headers = {} }: BackEndUrls): ReviewBackend {
+/** For pages whose back end has the review: the back end starts the export, and the page follows it by name. */
+export function viaBackEnd({ preview, start, headers = {} }: BackEndUrls): ReviewBackend {
   return {
     preview: () => fetchJson(preview, { headers }),
     start: async ({ destination, requestId, signal }) => {
       const body = JSON.stringify({ request_id: requestId, destination: `DESTINATION_${destination.toUpperCase()}` });
       const withType = { ...headers, "content-type": "application/json" };
-      const answer = await fetchJson(start, { method: "POST", headers: withType, body, signal });
-      const name = typeof answer === "object" && answer !== null && "name" in answer ? answer.name : undefined;
-      if (typeof name !== "string") throw new Error("The page's server did not say which export it started.");
+      const response = await fetchJson(start, { method: "POST", headers: withType, body, signal });
+      const name = typeof response === "object" && response !== null && "name" in response ? response.name : undefined;
+      if (typeof name !== "string") throw new Error("The page’s server did not return the name of the export.");
       return name;
     },
   };
@@ -84,13 +81,13 @@ export function startedByBackEnd({ preview, start, headers = {} }: BackEndUrls):
 
 async function fetchJson(url: string, init: RequestInit): Promise<JsonValue> {
   const response = await fetch(url, init);
-  if (!response.ok) throw new Error(await refusal(response));
+  if (!response.ok) throw new Error(await failureText(response));
   return (await response.json()) as JsonValue;
 }
 
-/** What a back end says of its failure: its text if that is short enough for a person. */
-async function refusal(response: Response): Promise<string> {
+/** Returns the error text of the back end if it is short plain text, otherwise a generic message. */
+async function failureText(response: Response): Promise<string> {
   const isText = response.headers.get("content-type")?.startsWith("text/plain");
   const text = isText ? (await response.text()).trim() : "";
-  return text !== "" && text.length <= 500 ? text : `The page's server answered ${response.status}.`;
+  return text !== "" && text.length <= 500 ? text : `The page’s server returned status ${response.status}.`;
 }

@@ -1,7 +1,7 @@
 type Attributes = Record<string, string | boolean | undefined>;
 type Child = Node | string | undefined | false;
 
-/** An element with attributes and children; what is undefined or false is left out. */
+/** Creates an element. Attributes and children that are undefined or false are omitted. */
 export function h<Tag extends keyof HTMLElementTagNameMap>(
   tag: Tag,
   attributes: Attributes = {},
@@ -13,7 +13,7 @@ export function h<Tag extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-/** A button that does something. */
+/** Creates a button. */
 export function button(
   label: string,
   kind: "primary" | "secondary" | "quiet",
@@ -32,7 +32,7 @@ function setAttributes(element: Element, attributes: Attributes): void {
   }
 }
 
-/** Lines of 24 by 24 icons, drawn with the text's colour. */
+/** SVG paths of 24 × 24 line icons, drawn in the text colour. */
 const icons = {
   check: "M5 12.5l4.5 4.5L19 7.5",
   warning: "M12 4L2.8 20h18.4L12 4zM12 10v4.5M12 17.4v.1",
@@ -46,7 +46,7 @@ const icons = {
 
 export type IconName = keyof typeof icons;
 
-/** An icon that assistive technology passes over: the text beside it says the same. */
+/** Creates an icon that is hidden from assistive technology, because adjacent text has the same meaning. */
 export function icon(name: IconName): SVGSVGElement {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const path = document.createElementNS("http://www.w3.org/2000/svg", "path");

@@ -3,7 +3,7 @@ import { type Client, type ExportResult, fileNameViolation, printable, TaraExpor
 import { formatBytes, formatPercent } from "./format.js";
 import type { DoneView } from "./views/done.js";
 
-/** Saves one file of a bundle, held against the manifest. */
+/** Saves one file of a bundle after verifying it against the manifest. */
 export async function downloadArtifact(
   client: Client,
   result: ExportResult,
@@ -31,19 +31,19 @@ export async function downloadBundle(client: Client, result: ExportResult, view:
 
 async function download(
   view: DoneView,
-  what: string,
+  label: string,
   fetchBlob: () => Promise<{ blob: Blob; fileName: string }>,
 ): Promise<void> {
   view.isBusy = true;
-  view.downloading(`Downloading ${what}…`);
+  view.downloading(`Downloading ${label}…`);
   try {
     const { blob, fileName } = await fetchBlob();
     save(blob, fileName);
-    view.downloading(`${fileName} (${formatBytes(blob.size)}) was checked and handed to your browser.`);
+    view.downloading(`${fileName} (${formatBytes(blob.size)}) was verified and passed to your browser.`);
   } catch (error) {
     const reason = error instanceof TaraExportError && error.reason ? ` (${error.reason})` : "";
     const message = error instanceof Error ? error.message : String(error);
-    view.failed(`The download failed: ${message}${reason}. You can try it again.`);
+    view.failed(`The download failed: ${message}${reason}. You can try again.`);
   } finally {
     view.isBusy = false;
   }
@@ -51,11 +51,11 @@ async function download(
 
 function save(blob: Blob, fileName: string): void {
   const violation = fileNameViolation(fileName);
-  if (violation) throw new Error(`“${printable(fileName)}” can’t be the name of a file: it ${violation}`);
+  if (violation) throw new Error(`“${printable(fileName)}” is not a valid file name: it ${violation}`);
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
   link.download = fileName;
   link.click();
-  // Browsers take the address when they are clicked; a minute is more than any needs to begin.
+  // The browser reads the URL on click. One minute is enough for every browser to start the download.
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }

@@ -3,14 +3,14 @@ import { type Client, connect } from "tara-export/web";
 import type { PreviewFunction, ReviewBackend, StartFunction } from "./backend.js";
 import type { EventDetails } from "./events.js";
 import { Flow } from "./flow.js";
-import { Memory } from "./memory.js";
+import { SavedExportStore } from "./saved-export.js";
 import styles from "./styles.css";
 
 /**
- * `<complete-review>`: asks where the audit bundle of a completed review is to go, says what will happen,
- * shows how it goes, and hands out the result.
+ * `<complete-review>`: asks where to save the audit bundle of a completed review, explains what will happen,
+ * shows the progress, and offers the result for download.
  *
- * Attributes: `server` (the URL of the service), `review-id` (tells this page's reviews apart; default:
+ * Attributes: `server` (the URL of the service), `review-id` (distinguishes the reviews of this page; default:
  * the page's path), `document-name` (shown above the titles).
  */
 export class CompleteReview extends HTMLElement {
@@ -18,7 +18,7 @@ export class CompleteReview extends HTMLElement {
   private readonly flow: Flow;
   private previewFunction: PreviewFunction | undefined;
   private startFunction: StartFunction | undefined;
-  private givenClient: Client | undefined;
+  private customClient: Client | undefined;
   private serverClient: Client | undefined;
 
   constructor() {
@@ -31,8 +31,8 @@ export class CompleteReview extends HTMLElement {
       get client() {
         return element.client;
       },
-      get memory() {
-        return new Memory(element.getAttribute("review-id") ?? location.pathname);
+      get savedExport() {
+        return new SavedExportStore(element.getAttribute("review-id") ?? location.pathname);
       },
       get documentName() {
         return element.getAttribute("document-name") ?? "";
@@ -45,7 +45,7 @@ export class CompleteReview extends HTMLElement {
     root.append(sheet, this.flow.main.dialog, this.flow.confirm.dialog);
   }
 
-  /** Says what an export would be. */
+  /** Returns the preview of the export. */
   get preview(): PreviewFunction | undefined {
     return this.previewFunction;
   }
@@ -63,22 +63,22 @@ export class CompleteReview extends HTMLElement {
     this.resume();
   }
 
-  /** The service, where the attribute `server` is not enough. */
+  /** A client of the service. Set it if the attribute `server` is not sufficient. */
   get client(): Client | undefined {
-    return this.givenClient ?? this.serverClient;
+    return this.customClient ?? this.serverClient;
   }
   set client(client: Client | undefined) {
-    this.givenClient = client;
+    this.customClient = client;
     this.resume();
   }
 
-  /** Opens the dialog where it is: at the choice, at a running export, or at its end. */
+  /** Opens the dialog in its current state: the choice, a running export, or a finished one. */
   open(): void {
     this.flow.open();
   }
 
   connectedCallback(): void {
-    // What the page has set before this class was there hides the accessors.
+    // Properties that were set before this class was defined shadow the accessors.
     for (const name of ["preview", "start", "client"] as const) {
       if (!Object.hasOwn(this, name)) continue;
       const value = this[name];
@@ -102,7 +102,7 @@ export class CompleteReview extends HTMLElement {
     return preview && start && { preview, start };
   }
 
-  /** Once everything is there that it may need, an export of before the reload is taken up. */
+  /** Resumes an export from before a reload, once all required properties are set. */
   private resume(): void {
     if (this.isConnected && this.backend && this.client) this.flow.resume();
   }

@@ -1,19 +1,19 @@
 import type { ExportResult } from "tara-export/web";
 
-/** What the element tells its page: events of these types, with these details. */
+/** The events of the element and their details. */
 export interface EventDetails {
-  /** The export is safe at the server: from now on it is carried to its end. */
+  /** The server accepted the export and will finish it. */
   started: { name: string; requestId: string };
-  /** There is news of it. */
+  /** The progress of the export changed. */
   progress: { artifactsDone: number; artifactsTotal: number; bytesDone: number; bytesTotal: number };
-  /** The bundle is whole; also when it fell back to the server's disk (`result.fellBack`). */
+  /** The bundle is complete, possibly on the server's disk after a fallback (`result.fellBack`). */
   completed: { result: ExportResult };
-  /** There is no bundle, or it is not known. */
+  /** The export failed, or its state is unknown. */
   failed: { error: unknown };
-  /** The person chose not to export. */
+  /** The user chose not to export. */
   cancelled: undefined;
-  /** The person closed the dialog; a running export goes on. */
+  /** The user closed the dialog. A running export continues. */
   closed: undefined;
-  /** The person wants to begin a new review. */
+  /** The user chose to start a new review. */
   "new-review": { result: ExportResult };
 }

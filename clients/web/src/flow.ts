@@ -16,8 +16,8 @@ import type { DestinationChoice, PreviewFunction, ReviewBackend } from "./backen
 import { button, h, icon } from "./dom.js";
 import { downloadArtifact, downloadBundle } from "./download.js";
 import type { EventDetails } from "./events.js";
-import type { Memory, Remembered } from "./memory.js";
 import { ExportProgress } from "./progress.js";
+import type { SavedExport, SavedExportStore } from "./saved-export.js";
 import { DialogShell, type View } from "./shell.js";
 import { chooseView, suggestedDestination } from "./views/choose.js";
 import { confirmView } from "./views/confirm.js";
@@ -25,42 +25,42 @@ import { DoneView } from "./views/done.js";
 import { describeFailure, failedView } from "./views/failed.js";
 import { RunningView } from "./views/running.js";
 
-/** What the flow asks of the element that it belongs to. */
+/** The interface of the element to its flow. */
 export interface Host {
   readonly backend: ReviewBackend | undefined;
-  /** The server that exports are followed at and downloaded from. */
+  /** The client for following exports and downloading bundles. */
   readonly client: Client | undefined;
-  readonly memory: Memory;
+  readonly savedExport: SavedExportStore;
   readonly documentName: string;
   emit<Type extends keyof EventDetails>(type: Type, detail: EventDetails[Type]): void;
 }
 
-/** The way from the choice to the bundle, in two dialogs. */
+/** The steps from the choice to the bundle, in two dialogs. */
 export class Flow {
   readonly main = new DialogShell("main", () => this.onDismiss());
   readonly confirm = new DialogShell("confirm", () => this.confirm.close());
-  /** Where nothing is shown or done yet, or no more. */
+  /** Whether no step is shown or in progress. */
   private isIdle = true;
   private current = new AbortController();
   private onDismiss = () => {};
 
   constructor(private readonly host: Host) {}
 
-  /** Shows where the flow is; begins it where there is none. */
+  /** Shows the current step, or starts the flow. */
   open(): void {
-    const remembered = this.host.memory.read();
+    const saved = this.host.savedExport.read();
     if (!this.isIdle) this.main.open();
-    else if (remembered) void this.attach(remembered);
+    else if (saved) void this.attach(saved);
     else void this.load();
   }
 
-  /** Takes up what was going on when the page was loaded anew. */
+  /** Resumes the export that was in progress before the page was reloaded. */
   resume(): void {
-    const remembered = this.host.memory.read();
-    if (this.isIdle && remembered && !remembered.isSeen) void this.attach(remembered);
+    const saved = this.host.savedExport.read();
+    if (this.isIdle && saved && !saved.isSeen) void this.attach(saved);
   }
 
-  /** Closes the dialogs and stops following. An export goes on. */
+  /** Closes the dialogs and stops following. The export continues. */
   stop(): void {
     this.current.abort();
     this.confirm.close();
@@ -79,9 +79,9 @@ export class Flow {
       if (!signal.aborted) this.choose(preview);
     } catch (error) {
       if (signal.aborted) return;
-      const failure = describeFailure(error, "The review can’t be looked at");
+      const failure = describeFailure(error, "The preview could not be loaded");
       const close = () => this.cancel();
-      this.show(failedView(failure, { again: () => void this.load(), close }), close);
+      this.show(failedView(failure, { retry: () => void this.load(), close }), close);
     }
   }
 
@@ -91,8 +91,8 @@ export class Flow {
     const change = (destination: DestinationChoice) => {
       chosen = destination;
     };
-    const goOn = () => chosen && this.askToConfirm(preview, chosen);
-    this.show(chooseView(preview, chosen, { change, goOn, cancel }), cancel);
+    const onContinue = () => chosen && this.askToConfirm(preview, chosen);
+    this.show(chooseView(preview, chosen, { change, onContinue, cancel }), cancel);
   }
 
   private askToConfirm(preview: PreviewExportResponse, destination: DestinationChoice): void {
@@ -110,51 +110,51 @@ export class Flow {
   }
 
   private startNew(destination: DestinationChoice, preview?: PreviewExportResponse): void {
-    const remembered: Remembered = { requestId: newUuid(), destination };
-    // Before anything is sent, so that a reload finds it.
-    this.host.memory.write(remembered);
-    void this.start(remembered, preview);
+    const saved: SavedExport = { requestId: newUuid(), destination };
+    // Save first, so that the export can be resumed after a reload.
+    this.host.savedExport.write(saved);
+    void this.start(saved, preview);
   }
 
-  private async start(remembered: Remembered, preview?: PreviewExportResponse): Promise<void> {
+  private async start(saved: SavedExport, preview?: PreviewExportResponse): Promise<void> {
     const signal = this.begin();
     const running = this.showRunning("Saving the audit bundle", preview);
     let title = "The export could not be started";
     try {
-      const { requestId, destination } = remembered;
+      const { requestId, destination } = saved;
       const started = await this.backend().start({ requestId, destination, signal });
       if (signal.aborted) return;
       const name = typeof started === "string" ? started : `exports/${requestId}`;
-      title = CAN_NOT_FOLLOW;
-      this.host.memory.write({ ...remembered, name });
+      title = CANNOT_FOLLOW;
+      this.host.savedExport.write({ ...saved, name });
       const updates = typeof started === "string" ? this.client().watch(name, { signal }) : started;
       const onAccepted = () => this.host.emit("started", { name, requestId });
-      await this.follow(updates, running, { ...remembered, name }, signal, onAccepted);
+      await this.follow(updates, running, { ...saved, name }, signal, onAccepted);
     } catch (error) {
-      if (!signal.aborted) this.fail(error, remembered, title);
+      if (!signal.aborted) this.fail(error, saved, title);
     }
   }
 
-  /** Follows an export that was begun before; begins it where the server knows nothing of it. */
-  private async attach(remembered: Remembered): Promise<void> {
+  /** Follows an export that was started earlier, or starts it if the server does not know it. */
+  private async attach(saved: SavedExport): Promise<void> {
     const signal = this.begin();
-    const running = this.showRunning("Taking up the export again", undefined);
-    const name = remembered.name ?? `exports/${remembered.requestId}`;
+    const running = this.showRunning("Reconnecting to the export", undefined);
+    const name = saved.name ?? `exports/${saved.requestId}`;
     try {
-      await this.follow(this.client().watch(name, { signal }), running, remembered, signal);
+      await this.follow(this.client().watch(name, { signal }), running, saved, signal);
     } catch (error) {
       if (signal.aborted) return;
       const isUnknown = error instanceof TaraExportError && error.reason === "EXPORT_NOT_HERE";
-      // Starting again with the same id is always safe.
-      if (isUnknown) await this.start(remembered);
-      else this.fail(error, remembered, CAN_NOT_FOLLOW);
+      // Starting again with the same id is safe.
+      if (isUnknown) await this.start(saved);
+      else this.fail(error, saved, CANNOT_FOLLOW);
     }
   }
 
   private async follow(
     updates: AsyncIterable<ExportUpdate>,
     { view, progress }: { view: RunningView; progress: ExportProgress },
-    remembered: Remembered,
+    saved: SavedExport,
     signal: AbortSignal,
     onAccepted = () => {},
   ): Promise<void> {
@@ -171,21 +171,20 @@ export class Flow {
         isAccepted = true;
         onAccepted();
       }
-      if (event.case === "completed" && event.value.export)
-        return this.complete(resultOf(event.value.export), remembered);
-      if (event.case === "failed") throw new EndedError(failureOf(event.value));
+      if (event.case === "completed" && event.value.export) return this.complete(resultOf(event.value.export), saved);
+      if (event.case === "failed") throw new ExportFailedError(failureOf(event.value));
     }
-    if (!signal.aborted) throw new Error("The export’s news ended before the export did.");
+    if (!signal.aborted) throw new Error("The connection was closed before the export finished.");
   }
 
-  private complete(result: ExportResult, remembered: Remembered): void {
+  private complete(result: ExportResult, saved: SavedExport): void {
     const close = () => {
-      this.host.memory.write({ ...remembered, name: result.name, isSeen: true });
+      this.host.savedExport.write({ ...saved, name: result.name, isSeen: true });
       this.main.close();
       this.host.emit("closed", undefined);
     };
     const newReview = () => {
-      this.host.memory.forget();
+      this.host.savedExport.clear();
       this.stop();
       this.host.emit("new-review", { result });
     };
@@ -199,21 +198,21 @@ export class Flow {
     this.host.emit("completed", { result });
   }
 
-  private fail(error: unknown, remembered: Remembered, title: string): void {
-    const cause = error instanceof EndedError ? error.cause : error;
-    // Answers that may pass don't come here: the client waits for them.
-    const isRefused = cause instanceof TaraExportError && cause.isAnswer;
-    // An id that ended without a bundle, or is another's, gives nothing else any more.
-    const needsNewId = error instanceof EndedError || (isRefused && cause.reason === "REQUEST_ID_REUSED");
-    if (isRefused || needsNewId) this.host.memory.forget();
-    const again = () => (needsNewId ? this.startNew(remembered.destination) : void this.attach(remembered));
+  private fail(error: unknown, saved: SavedExport, title: string): void {
+    const cause = error instanceof ExportFailedError ? error.cause : error;
+    // The client retries transient errors, so they do not occur here.
+    const isRejected = cause instanceof TaraExportError && cause.isFromServer;
+    // An id whose export failed, or that belongs to other content, cannot be used again.
+    const needsNewId = error instanceof ExportFailedError || (isRejected && cause.reason === "REQUEST_ID_REUSED");
+    if (isRejected || needsNewId) this.host.savedExport.clear();
+    const retry = () => (needsNewId ? this.startNew(saved.destination) : void this.attach(saved));
     const close = () => {
       this.stop();
       this.host.emit("closed", undefined);
     };
-    const chooseAgain = isRefused || needsNewId ? () => void this.load() : undefined;
-    const failure = describeFailure(cause, isRefused || needsNewId ? "No bundle was made" : title);
-    this.change(failedView(failure, { again, close, chooseAgain }), close);
+    const chooseAgain = isRejected || needsNewId ? () => void this.load() : undefined;
+    const failure = describeFailure(cause, isRejected || needsNewId ? "No bundle was created" : title);
+    this.change(failedView(failure, { retry, close, chooseAgain }), close);
     this.host.emit("failed", { error: cause });
   }
 
@@ -229,7 +228,7 @@ export class Flow {
     return { view, progress };
   }
 
-  /** Ends what was going on, and says when the next is over. */
+  /** Aborts the current step, and returns the signal of the next. */
   private begin(): AbortSignal {
     this.current.abort();
     this.current = new AbortController();
@@ -242,7 +241,7 @@ export class Flow {
     this.main.open();
   }
 
-  /** Changes what is shown, and leaves a dialog closed that a person closed. */
+  /** Changes the content without opening a closed dialog. */
   private change(view: View, onDismiss: () => void): void {
     this.onDismiss = onDismiss;
     this.main.fill(view, this.host.documentName);
@@ -250,36 +249,36 @@ export class Flow {
 
   private backend(): ReviewBackend {
     const { backend } = this.host;
-    if (!backend) throw new Error("<complete-review> needs its functions preview and start.");
+    if (!backend) throw new Error("<complete-review> requires the properties preview and start.");
     return backend;
   }
 
   private client(): Client {
     const { client } = this.host;
-    if (!client) throw new Error("<complete-review> needs its attribute server, or its property client.");
+    if (!client) throw new Error("<complete-review> requires the attribute server or the property client.");
     return client;
   }
 }
 
-const CAN_NOT_FOLLOW = "The export can’t be followed";
+const CANNOT_FOLLOW = "The status of the export is unknown";
 
-/** An export that ended without a bundle. */
-class EndedError extends Error {
+/** The failure of an export, as reported by the server. */
+class ExportFailedError extends Error {
   constructor(override readonly cause: TaraExportError) {
     super(cause.message);
   }
 }
 
 async function readPreview(preview: PreviewFunction): Promise<PreviewExportResponse> {
-  const answer = await preview();
-  if (isMessage(answer, PreviewExportResponseSchema)) return answer;
-  return fromJson(PreviewExportResponseSchema, answer, { ignoreUnknownFields: true });
+  const response = await preview();
+  if (isMessage(response, PreviewExportResponseSchema)) return response;
+  return fromJson(PreviewExportResponseSchema, response, { ignoreUnknownFields: true });
 }
 
 function loadingView(cancel: () => void): View {
   return {
-    title: "Looking at the review",
-    body: [h("p", { class: "loading" }, icon("busy"), "One moment: the server says what would be exported.")],
+    title: "Loading the preview",
+    body: [h("p", { class: "loading" }, icon("busy"), "Checking which files will be exported…")],
     footer: [button("Cancel", "secondary", cancel)],
   };
 }

@@ -1,11 +1,11 @@
 const units = ["bytes", "KB", "MB", "GB", "TB"] as const;
 
-/** A size for a person: `1 byte`, `258 KB`, `1.4 GB`; a KB has 1000 bytes, as in file managers. */
+/** Formats a size: `1 byte`, `258 KB`, `1.4 GB`. A KB has 1000 bytes, as in file managers. */
 export function formatBytes(sizeBytes: number | bigint): string {
   let size = Number(sizeBytes);
   if (size === 1) return "1 byte";
   let unit = 0;
-  // What would be rounded up to 1000 is one of the next unit.
+  // A value that would be rounded to 1000 uses the next unit.
   while (size >= (unit === 0 ? 1000 : 999.5) && unit < units.length - 1) {
     size /= 1000;
     unit += 1;
@@ -14,12 +14,12 @@ export function formatBytes(sizeBytes: number | bigint): string {
   return `${size.toFixed(digits)} ${units[unit]}`;
 }
 
-/** `1 file`, `12 files`. */
+/** Formats a number of files: `1 file`, `12 files`. */
 export function formatFiles(count: number): string {
   return count === 1 ? "1 file" : `${count} files`;
 }
 
-/** A share for a person, never 100 before all is there. */
+/** Formats a percentage, rounded down so that 100 % means complete. */
 export function formatPercent(done: number, total: number): string {
   if (total <= 0) return "0 %";
   return `${Math.floor((Math.min(done, total) / total) * 100)} %`;

@@ -1,4 +1,4 @@
-/** Defines `<complete-review>`, and brings the ready-made ways to its functions. */
+/** Defines `<complete-review>` and exports its ready-made back ends. */
 import { CompleteReview } from "./element.js";
 
 export { connect, TaraExportError } from "tara-export/web";

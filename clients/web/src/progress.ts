@@ -1,40 +1,40 @@
 import type { ExportEvent, ExportUpdate, PreviewExportResponse } from "tara-export/web";
 
-/** How far one file of the bundle is. */
+/** Progress of one file of the bundle. */
 export interface ArtifactProgress {
   path: string;
   sizeBytes: number;
   doneBytes: number;
   status: "waiting" | "sending" | "retrying" | "stored";
-  /** Why it is sent again, for a person. */
+  /** Human-readable reason for a retry. */
   reason: string;
 }
 
-/** What a large document's own way to the server looks like. */
+/** Progress of the upload of a large document. */
 export interface UploadingDocument {
   fileName: string;
   doneBytes: number;
   sizeBytes: number;
 }
 
-/** Everything that is known of a running export, built from its updates. */
+/** The state of a running export, built from its updates. */
 export class ExportProgress {
   readonly artifacts = new Map<string, ArtifactProgress>();
   uploading: UploadingDocument | undefined;
-  /** Whether the request is safe at the server. */
+  /** Whether the server accepted the export. */
   isAccepted = false;
-  /** Why S3 could not take the bundle, once that happened. */
+  /** Why the bundle fell back to the server's disk, if it did. */
   fellBack: { reason: string; message: string } | undefined;
   artifactsDone = 0;
   artifactsTotal = 0;
   bytesDone = 0;
   bytesTotal = 0;
 
-  /** Begins with what the preview promised; without one, files show up as they begin. */
+  /** Starts with the files of the preview. Without a preview, files are added when they start. */
   constructor(preview?: PreviewExportResponse) {
     for (const { path, sizeBytes } of preview?.artifacts ?? []) this.artifact(path, Number(sizeBytes));
     if (!preview) return;
-    // The manifest, which no preview lists.
+    // The preview does not list the manifest.
     this.artifact("manifest.json", 0);
     this.artifactsTotal = this.artifacts.size;
     this.bytesTotal = Number(preview.sizeBytes);
@@ -52,7 +52,7 @@ export class ExportProgress {
   private applyEvent({ event, progress }: ExportEvent): void {
     switch (event.case) {
       case "accepted":
-        // A later run begins from the start, and repeats what is stored.
+        // A later run starts over and repeats the events of stored files.
         this.isAccepted = true;
         this.fellBack = undefined;
         this.startOver();
@@ -93,7 +93,7 @@ export class ExportProgress {
     reason: string,
   ): void {
     const artifact = this.artifact(path, Number(sizeBytes));
-    // News may be late: what is stored stays stored.
+    // Ignore late events: a stored file stays stored.
     if (artifact.status === "stored") return;
     Object.assign(artifact, { sizeBytes: Number(sizeBytes), doneBytes: Number(bytesDone), status, reason });
   }

@@ -1,16 +1,16 @@
 import { h } from "./dom.js";
 
-/** What a dialog shows. */
+/** The content of a dialog. */
 export interface View {
   title: string;
-  /** An icon beside the title. */
+  /** An icon next to the title. */
   mark?: Node;
   body: readonly Node[];
-  /** Buttons, the one that goes on last. */
+  /** Buttons, with the primary one last. */
   footer: readonly Node[];
 }
 
-/** A modal dialog whose content changes while it stays open. */
+/** A modal dialog whose content can change while it is open. */
 export class DialogShell {
   readonly dialog: HTMLDialogElement;
   private readonly eyebrow = h("p", { class: "eyebrow" });
@@ -21,10 +21,10 @@ export class DialogShell {
   private readonly status = h("p", { class: "visually-hidden", role: "status" });
   private opener: Element | null = null;
 
-  /** `onDismiss` is told of the Escape key and its like. */
+  /** `onDismiss` is called for the Escape key and other close requests. */
   constructor(name: string, onDismiss: () => void) {
     const titleId = `${name}-title`;
-    // Focus goes to the title when the content changes, so that it is read first.
+    // The title gets the focus when the content changes, so that screen readers read it first.
     this.title = h("h2", { id: titleId, tabindex: "-1" });
     const header = h("header", {}, this.mark, h("div", {}, this.eyebrow, this.title));
     this.dialog = h("dialog", { class: name, "aria-labelledby": titleId, part: "dialog" });
@@ -39,13 +39,13 @@ export class DialogShell {
     return this.dialog.open;
   }
 
-  /** Changes what the dialog shows, and opens it if it is closed. */
+  /** Changes the content, and opens the dialog if it is closed. */
   show(view: View, eyebrow: string): void {
     this.fill(view, eyebrow);
     this.open();
   }
 
-  /** Changes what the dialog shows, whether it is open or not. */
+  /** Changes the content without opening the dialog. */
   fill({ title, mark, body, footer }: View, eyebrow: string): void {
     this.eyebrow.textContent = eyebrow;
     this.eyebrow.hidden = eyebrow === "";
@@ -59,7 +59,7 @@ export class DialogShell {
     if (this.dialog.open) this.title.focus();
   }
 
-  /** Opens the dialog with what it shows. */
+  /** Opens the dialog with its current content. */
   open(): void {
     if (!this.dialog.open) {
       this.opener = deepActiveElement();
@@ -68,7 +68,7 @@ export class DialogShell {
     this.title.focus();
   }
 
-  /** Says something to people who don't see the screen, when they have heard the rest. */
+  /** Announces a text to screen readers after their current output. */
   announce(text: string): void {
     this.status.textContent = text;
   }

@@ -8,7 +8,7 @@ import { root } from "../../typescript/tests/world.js";
 
 const screenshots = join(root, "target/screenshots");
 
-/** Debian's Chromium, or the one that CHROMIUM names. */
+/** Starts Debian's Chromium, or the one at the path in `CHROMIUM`. */
 export function startBrowser(): Promise<Browser> {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
@@ -16,28 +16,28 @@ export function startBrowser(): Promise<Browser> {
   });
 }
 
-/** The demo page in a tab without a memory; what goes wrong in it goes wrong in the test. */
+/** Opens the demo page in a new browser context, and collects the page's uncaught errors. */
 export async function openPage(browser: Browser, url: string, scheme: "light" | "dark" = "light") {
   const context = await browser.newContext({ viewport: { width: 1000, height: 800 }, colorScheme: scheme });
   const page = await context.newPage();
-  const faults: string[] = [];
-  page.on("pageerror", (error) => faults.push(String(error)));
+  const errors: string[] = [];
+  page.on("pageerror", (error) => errors.push(String(error)));
   page.setDefaultTimeout(60_000);
   await page.goto(url);
-  await page.getByLabel("Document’s name").fill("Incident report 4711.docx");
-  return { page, faults, close: () => context.close() };
+  await page.getByLabel("Document name").fill("Incident report 4711.docx");
+  return { page, errors, close: () => context.close() };
 }
 
-/** Keeps a picture as CI's output. */
-export async function picture(page: Page, name: string): Promise<void> {
+/** Saves a screenshot, which CI keeps. */
+export async function saveScreenshot(page: Page, name: string): Promise<void> {
   await mkdir(screenshots, { recursive: true });
-  // Nothing is to look touched.
+  // Move the mouse away to remove hover styles.
   await page.mouse.move(0, 0);
   await page.screenshot({ path: join(screenshots, `${name}.png`), animations: "disabled" });
 }
 
-/** What axe-core finds wrong in what is shown, one line each. */
-export async function accessibilityFaults(page: Page): Promise<string[]> {
+/** Returns the accessibility violations that axe-core finds, one line each. */
+export async function accessibilityViolations(page: Page): Promise<string[]> {
   await page.addScriptTag({ path: createRequire(import.meta.url).resolve("axe-core/axe.min.js") });
   return page.evaluate(async () => {
     const { axe } = globalThis as unknown as { axe: typeof import("axe-core") };

@@ -1,17 +1,17 @@
-// The demo page before a server, as `npm run demo` serves it.
+// Starts the demo page with a server, as `npm run demo` does.
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 
 import { type Program, root, serverProgram, startProgram, World } from "../../typescript/tests/world.js";
 
-/** A page, and what is behind it. */
+/** A demo page and its test world. */
 export interface Demo {
   pageUrl: string;
   world: World;
   stop(): Promise<void>;
 }
 
-/** A page before a world whose server allows it. */
+/** Starts a page and a world whose server allows the page's origin. */
 export async function startDemo(): Promise<Demo> {
   const { port, pageUrl, settings } = await origin();
   const world = await World.start(settings);
@@ -23,13 +23,13 @@ export async function startDemo(): Promise<Demo> {
   return { pageUrl, world, stop };
 }
 
-/** A page before a server that has no bucket. */
+/** Starts a page and a server without a bucket. */
 export async function startDemoWithoutBucket(folder: string): Promise<Omit<Demo, "world">> {
   const { port, pageUrl, settings } = await origin();
   const args = ["serve", "--port", "0", "--data-dir", folder];
   const env = { ...settings, LOG_FORMAT: "json", S3_BUCKET_NAME: "" };
   const server = await startProgram(serverProgram, args, /"address":"([^"]+)"/, env);
-  const page = await startPage(port, `http://${server.found}`);
+  const page = await startPage(port, `http://${server.readyValue}`);
   const stop = async () => {
     await page.stop();
     await server.stop();
@@ -42,7 +42,7 @@ function startPage(port: string, serverUrl: string): Promise<Program> {
   return startProgram(process.execPath, args, /demo is at (\S+)/);
 }
 
-/** A free port: the server must know the page's origin before the page can know the server's. */
+/** Finds a free port for the page: the server needs the page's origin before the page can start. */
 async function origin() {
   const probe = createServer();
   await new Promise<void>((resolve) => probe.listen(0, "127.0.0.1", resolve));

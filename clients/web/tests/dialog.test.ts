@@ -8,12 +8,12 @@ import type { Browser, Page } from "playwright-core";
 import { connect, Export_State } from "tara-export/node";
 
 import type { World } from "../../typescript/tests/world.js";
-import { accessibilityFaults, openPage, picture, startBrowser } from "./browser.js";
+import { accessibilityViolations, openPage, saveScreenshot, startBrowser } from "./browser.js";
 import { type Demo, startDemo, startDemoWithoutBucket } from "./demo.js";
 
-const fellBack = "Saved on the server for now";
+const fellBackTitle = "Saved on the server for now";
 
-/** An answer to DownloadBundle over gRPC-Web: an archive of this name, and the status OK. */
+/** A gRPC-Web response to DownloadBundle: an archive with this name, and status OK. */
 function bundleNamed(fileName: string) {
   const field = (number: number, content: Buffer) =>
     Buffer.concat([Buffer.from([(number << 3) | 2, content.length]), content]);
@@ -31,7 +31,7 @@ suite("the dialog", () => {
   let browser: Browser;
   let page: Page;
   let closePage: () => Promise<void>;
-  let faults: string[];
+  let pageErrors: string[];
 
   before(async () => {
     demo = await startDemo();
@@ -43,12 +43,12 @@ suite("the dialog", () => {
     await demo?.stop();
   });
   beforeEach(async () => {
-    await world.heal();
-    ({ page, faults, close: closePage } = await openPage(browser, demo.pageUrl));
+    await world.reset();
+    ({ page, errors: pageErrors, close: closePage } = await openPage(browser, demo.pageUrl));
   });
   afterEach(async () => {
     await closePage();
-    assert.deepEqual(faults, []);
+    assert.deepEqual(pageErrors, []);
   });
 
   const press = (name: string) => page.getByRole("button", { name, exact: true }).click();
@@ -69,23 +69,42 @@ suite("the dialog", () => {
     const name = ((await event("started").last().textContent()) ?? "").replace("started: ", "");
     return connect(world.serverUrl, { protocol: "grpc-web" }).getExport(name);
   };
-  const isAccessible = async () => assert.deepEqual(await accessibilityFaults(page), []);
+  const assertAccessible = async () => assert.deepEqual(await accessibilityViolations(page), []);
 
-  test("saves to S3, and hands out the document and the bundle", async () => {
+  test("values that cannot be saved unchanged are shown before and after the export", async () => {
+    // Half of an emoji, as a page leaves it that cuts a text.
+    await page.evaluate(`document.querySelector("[name=document]").value = "report \\ud83d.docx"`);
+    await open();
+    await page.getByText("could not send one value of the review and replaced it").waitFor();
+    await save();
+    await title("Saved to S3");
+    await page.getByText("1 value was replaced").waitFor();
+    await page.getByText("Show the values").click();
+    await page.getByText("document_name: contains half of a surrogate pair").waitFor();
+    await assertAccessible();
+    const { documentName, replacements } = await exportOf();
+    assert.equal(documentName, "report \ufffd.docx");
+    assert.deepEqual(
+      replacements.map(({ path, reason }) => [path, reason]),
+      [["document_name", "NOT_UNICODE"]],
+    );
+  });
+
+  test("saves to S3 and downloads the document and the bundle", async () => {
     await open();
     assert.ok(await page.getByRole("radio", { name: "Save to S3" }).isChecked());
     await page.getByText("Recommended").waitFor();
     await page.getByText("names no guidelines").waitFor();
-    await picture(page, "choose");
-    await isAccessible();
-    await page.getByText("and a manifest with each file").click();
+    await saveScreenshot(page, "choose");
+    await assertAccessible();
+    await page.getByText("and a manifest with the digest").click();
     await page.getByRole("listitem").filter({ hasText: "readable_report.txt" }).waitFor();
 
     await press("Continue");
     await title("Save this review to S3?");
     await page.getByText("11 files").last().waitFor();
-    await picture(page, "confirm");
-    await isAccessible();
+    await saveScreenshot(page, "confirm");
+    await assertAccessible();
     await press("Back");
     await title("Where should the audit bundle go?");
     await save();
@@ -93,8 +112,8 @@ suite("the dialog", () => {
     await title("Saved to S3");
     assert.match(await fact("Location"), /^s3:\/\/tara-test\/tara\/\d{8}_\d{6}_Incident_report_4711(_\d+)?\/$/);
     assert.equal(await fact("Files"), "11 files and the manifest");
-    await picture(page, "done");
-    await isAccessible();
+    await saveScreenshot(page, "done");
+    await assertAccessible();
     const stored = await exportOf();
     assert.equal(stored.state, Export_State.COMMITTED);
     assert.ok((await fact("Proof")).startsWith(stored.manifestSha256));
@@ -102,22 +121,22 @@ suite("the dialog", () => {
     const [document] = await Promise.all([page.waitForEvent("download"), press("Download Final document")]);
     assert.equal(document.suggestedFilename(), "after_Incident_report_4711.txt");
     assert.equal(await readFile(await document.path(), "utf8"), "At 10:00 UTC the database stopped.\n");
-    await page.getByText("was checked and handed to your browser").waitFor();
-    const [bundle] = await Promise.all([page.waitForEvent("download"), press("Download Whole bundle (ZIP)")]);
+    await page.getByText("was verified and passed to your browser").waitFor();
+    const [bundle] = await Promise.all([page.waitForEvent("download"), press("Download Complete bundle (ZIP)")]);
     assert.equal(bundle.suggestedFilename(), `${stored.folderName}.zip`);
     assert.deepEqual((await readFile(await bundle.path())).subarray(0, 4), Buffer.from("PK\x03\x04", "latin1"));
 
     await press("Start a new review");
     await event("new-review").waitFor();
     await page.locator("dialog[open]").waitFor({ state: "detached" });
-    // The next review is another bundle.
+    // The next review creates another bundle.
     await open();
     await save();
     await title("Saved to S3");
     assert.notEqual((await exportOf()).name, stored.name);
   });
 
-  test("saves no file under a name that leads elsewhere", async () => {
+  test("does not save a file under an unsafe name", async () => {
     await open();
     await save();
     await title("Saved to S3");
@@ -125,27 +144,27 @@ suite("the dialog", () => {
     page.on("download", () => {
       downloads += 1;
     });
-    for (const [fileName, told] of [
-      ["../escaped.zip", "UNTRUSTED_ANSWER"],
-      ["nul.zip", "can’t be the name of a file"],
-      ["a\u202epiz.zip", "can’t be the name of a file"],
+    for (const [fileName, message] of [
+      ["../escaped.zip", "UNTRUSTED_RESPONSE"],
+      ["nul.zip", "is not a valid file name"],
+      ["a\u202epiz.zip", "is not a valid file name"],
     ] as const) {
       await page.route("**/DownloadBundle", (route) => route.fulfill(bundleNamed(fileName)));
-      await press("Download Whole bundle (ZIP)");
-      await page.getByText(told).waitFor();
+      await press("Download Complete bundle (ZIP)");
+      await page.getByText(message).waitFor();
       await page.unroute("**/DownloadBundle");
     }
     assert.equal(downloads, 0);
   });
 
-  test("saves on the server only, with the keyboard alone", async () => {
+  test("saves on the server, using only the keyboard", async () => {
     await page.getByRole("button", { name: "Complete review" }).focus();
     await page.keyboard.press("Enter");
     await title("Where should the audit bundle go?");
     await page.keyboard.press("Tab");
     await page.keyboard.press("ArrowDown");
     assert.ok(await page.getByRole("radio", { name: "Save on the server only" }).isChecked());
-    // Contents, Cancel, Continue.
+    // Tab order: contents, Cancel, Continue.
     for (const key of ["Tab", "Tab", "Tab", "Enter"]) await page.keyboard.press(key);
     await title("Save this review on the server only?");
     await page.keyboard.press("Escape");
@@ -158,39 +177,39 @@ suite("the dialog", () => {
     await page.keyboard.press("Escape");
     await event("closed").waitFor();
     assert.equal(await page.evaluate(() => document.activeElement?.textContent), "Complete review");
-    // It is the same review still: its end is shown again, and nothing is exported twice.
+    // The review is the same: its result is shown again, and it is not exported twice.
     await press("Complete review");
     await title("Saved on the server");
   });
 
-  test("says so in plain words when S3 can't take it", async () => {
+  test("explains the fallback when S3 is down", async () => {
     await open();
     await world.do("s3 down");
     await save();
-    await title(fellBack);
-    await page.getByText("S3 could not take the bundle.").waitFor();
+    await title(fellBackTitle);
+    await page.getByText("The bundle could not be saved to S3.").waitFor();
     await page.getByText("you don’t have to do anything").waitFor();
-    await picture(page, "fell-back");
-    await isAccessible();
+    await saveScreenshot(page, "fell-back");
+    await assertAccessible();
     assert.equal((await exportOf()).state, Export_State.FELL_BACK);
   });
 
-  test("tells a failure, and tries again", async () => {
-    await page.getByLabel("When S3 can’t take it").selectOption("none");
+  test("shows a failure and retries", async () => {
+    await page.getByLabel("If S3 is not available").selectOption("none");
     await open();
     await world.do("s3 down");
     await save();
-    await title("No bundle was made");
+    await title("No bundle was created");
     await page.getByText("STORE_DENIED").waitFor();
     await event("failed").waitFor();
-    await picture(page, "failed");
-    await isAccessible();
+    await saveScreenshot(page, "failed");
+    await assertAccessible();
     await world.do("s3 up");
     await press("Try again");
     await title("Saved to S3");
   });
 
-  test("nothing is exported when it is cancelled", async () => {
+  test("does not export when cancelled", async () => {
     const client = connect(world.serverUrl);
     const count = async () => {
       let exports = 0;
@@ -208,15 +227,15 @@ suite("the dialog", () => {
     assert.equal(await event("started").count(), 0);
   });
 
-  test("shows each file live, and goes on in the background", async () => {
+  test("shows the progress of each file and continues in the background", async () => {
     await open();
     await world.do("hold");
     await save();
     await page.getByText("7 of 12 files").first().waitFor();
     assert.equal(await page.locator("li.stored").count(), 7);
     await page.locator("li.sending").filter({ hasText: "accepted_feedback.json" }).waitFor();
-    await picture(page, "running");
-    await isAccessible();
+    await saveScreenshot(page, "running");
+    await assertAccessible();
     await press("Continue in background");
     await event("closed").waitFor();
     await world.do("release");
@@ -226,15 +245,15 @@ suite("the dialog", () => {
     await title("Saved to S3");
   });
 
-  test("takes an export up again after a reload in the middle", async () => {
+  test("resumes an export after a reload", async () => {
     await open();
     await world.do("hold");
     await save();
     await page.getByText("7 of 12 files").first().waitFor();
     const { name } = await exportOf();
     await page.reload();
-    await title("Taking up the export again");
-    // What happened before is told again.
+    await title("Reconnecting to the export");
+    // The previous progress is shown again.
     await page.getByText("7 of 12 files").first().waitFor();
     assert.equal(await page.locator("li.stored").count(), 7);
     await world.do("release");
@@ -243,24 +262,24 @@ suite("the dialog", () => {
     assert.equal(await fact("Location"), completed.location);
   });
 
-  test("starts again under the same id when the reload came before the request", async () => {
+  test("starts with the same id if reloaded before the request", async () => {
     await open();
-    // Nothing of the first page's request gets through.
-    let isLoadedAnew = false;
+    // Block the request of the first page.
+    let isReloaded = false;
     page.on("framenavigated", () => {
-      isLoadedAnew = true;
+      isReloaded = true;
     });
-    await page.route("**/StartExport", (route) => (isLoadedAnew ? route.continue() : route.abort()));
+    await page.route("**/StartExport", (route) => (isReloaded ? route.continue() : route.abort()));
     await save();
     await page.getByText("Sending the review to the server").waitFor();
-    const remembered = await page.evaluate(() => sessionStorage.getItem("complete-review:demo") ?? "");
+    const saved = await page.evaluate(() => sessionStorage.getItem("complete-review:demo") ?? "");
     await page.reload();
     await title("Saved to S3");
-    assert.equal((await exportOf()).name, `exports/${JSON.parse(remembered).requestId}`);
+    assert.equal((await exportOf()).name, `exports/${JSON.parse(saved).requestId}`);
   });
 
-  test("follows by name what the page's back end started", async () => {
-    await page.getByLabel("this page’s back end starts").check();
+  test("follows an export that the back end started", async () => {
+    await page.getByLabel("the back end of this page").check();
     await open();
     await save();
     await title("Saved to S3");
@@ -268,7 +287,7 @@ suite("the dialog", () => {
     assert.equal((await exportOf()).state, Export_State.COMMITTED);
   });
 
-  test("sends a large document in chunks, and says how far it is", async () => {
+  test("uploads a large document in chunks and shows the progress", async () => {
     const sizeBytes = 9 * 1024 * 1024;
     const file = join(world.folder, "large.docx");
     await writeFile(file, Buffer.alloc(sizeBytes, "large "));
@@ -276,8 +295,8 @@ suite("the dialog", () => {
     await open();
     const stages = await page.locator("dialog.main").evaluateHandle((dialog) => {
       const seen: string[] = [];
-      const look = () => seen.push(dialog.querySelector(".stage")?.textContent ?? "");
-      new MutationObserver(look).observe(dialog, { subtree: true, childList: true });
+      const record = () => seen.push(dialog.querySelector(".stage")?.textContent ?? "");
+      new MutationObserver(record).observe(dialog, { subtree: true, childList: true });
       return seen;
     });
     await save();
@@ -288,39 +307,39 @@ suite("the dialog", () => {
     assert.equal(document?.sizeBytes, BigInt(sizeBytes));
   });
 
-  test("is readable in the dark and on a phone", async () => {
+  test("is accessible in dark mode and on a phone", async () => {
     await page.emulateMedia({ colorScheme: "dark" });
     await open();
-    await picture(page, "choose-dark");
-    await isAccessible();
+    await saveScreenshot(page, "choose-dark");
+    await assertAccessible();
     await page.setViewportSize({ width: 390, height: 780 });
-    await picture(page, "choose-phone");
+    await saveScreenshot(page, "choose-phone");
     await save();
     await title("Saved to S3");
-    await picture(page, "done-dark-phone");
-    await isAccessible();
+    await saveScreenshot(page, "done-dark-phone");
+    await assertAccessible();
     const width = await page.locator("dialog.main").evaluate((dialog) => dialog.scrollWidth - dialog.clientWidth);
     assert.equal(width, 0);
   });
 });
 
-test("a server without a bucket suggests itself, and says why not S3", async () => {
+test("server without a bucket recommends local storage and explains why", async () => {
   const folder = await mkdtemp(join(tmpdir(), "complete-review-"));
   const demo = await startDemoWithoutBucket(folder);
   const browser = await startBrowser();
   try {
-    const { page, faults } = await openPage(browser, demo.pageUrl);
+    const { page, errors } = await openPage(browser, demo.pageUrl);
     await page.getByRole("button", { name: "Complete review" }).click();
     await page.getByRole("heading", { name: "Where should the audit bundle go?" }).waitFor();
     assert.ok(await page.getByRole("radio", { name: "Save on the server only" }).isChecked());
     assert.ok(await page.getByRole("radio", { name: "Save to S3" }).isDisabled());
     await page.getByText("This server has no S3 bucket.").waitFor();
-    await picture(page, "choose-without-bucket");
-    assert.deepEqual(await accessibilityFaults(page), []);
+    await saveScreenshot(page, "choose-without-bucket");
+    assert.deepEqual(await accessibilityViolations(page), []);
     await page.getByRole("button", { name: "Continue" }).click();
     await page.getByRole("button", { name: "Save on the server" }).click();
     await page.getByRole("heading", { name: "Saved on the server" }).waitFor();
-    assert.deepEqual(faults, []);
+    assert.deepEqual(errors, []);
   } finally {
     await browser.close();
     await demo.stop();
@@ -328,14 +347,14 @@ test("a server without a bucket suggests itself, and says why not S3", async () 
   }
 });
 
-test("a service that can't be reached is an error with a way on", async () => {
+test("unreachable service shows an error with a retry", async () => {
   const demo = await startDemo();
   const browser = await startBrowser();
   try {
     const { page } = await openPage(browser, demo.pageUrl);
     await page.route("**/PreviewExport", (route) => route.abort());
     await page.getByRole("button", { name: "Complete review" }).click();
-    await page.getByRole("heading", { name: "The review can’t be looked at" }).waitFor();
+    await page.getByRole("heading", { name: "The preview could not be loaded" }).waitFor();
     await page.getByText("The server can’t be reached.").waitFor();
     await page.unroute("**/PreviewExport");
     await page.getByRole("button", { name: "Try again" }).click();

@@ -25,13 +25,13 @@ function update(name: "artifactStarted" | "artifactRetrying" | "artifactStored",
   return event;
 }
 
-test("files that are promised wait, and the manifest is one of them", () => {
+test("files of the preview and the manifest are waiting", () => {
   const progress = new ExportProgress(preview);
   assert.deepEqual([...progress.artifacts.keys()], [path, "manifest.json"]);
   assert.equal(progress.artifactsTotal, 2);
 });
 
-test("a file is sent, sent again, and stays stored", () => {
+test("file is sent, retried and stays stored", () => {
   const progress = new ExportProgress(preview);
   const file = progress.artifacts.get(path);
   apply(progress, update("artifactStarted"));
@@ -42,7 +42,7 @@ test("a file is sent, sent again, and stays stored", () => {
   assert.deepEqual([file?.status, file?.doneBytes], ["stored", 10]);
 });
 
-test("a fallback and a later run begin from the start", () => {
+test("fallback and later run reset the progress", () => {
   const progress = new ExportProgress();
   const fellBack = create(ExportEventSchema, { event: { case: "fellBack", value: { message: "away" } } }).event;
   const accepted = create(ExportEventSchema, { event: { case: "accepted", value: {} } }).event;
@@ -54,7 +54,7 @@ test("a fallback and a later run begin from the start", () => {
   assert.equal(progress.artifacts.get(path)?.status, "waiting");
 });
 
-test("the recommended destination is suggested, if it can be had", () => {
+test("recommended destination is suggested if available", () => {
   const options = (available: boolean) =>
     create(PreviewExportResponseSchema, {
       options: [
@@ -68,7 +68,7 @@ test("the recommended destination is suggested, if it can be had", () => {
   assert.equal(suggestedDestination(create(PreviewExportResponseSchema)), undefined);
 });
 
-test("sizes and shares are for people", () => {
+test("sizes and percentages are human-readable", () => {
   assert.deepEqual([0, 1, 999, 1000, 9949, 9950, 999_499, 999_500].map(formatBytes), [
     "0 bytes",
     "1 byte",

@@ -1,27 +1,22 @@
-//! Documents that an entry names and does not hold: files beside it, which live as long as it does.
+//! Attachments: documents that an entry names instead of containing, stored as files until the entry is removed.
 //!
-//! An attachment is a second name of a file that an upload left on this disk, so that it costs no copy and
-//! outlives the upload.
+//! An attachment is a hard link to the file of an upload on this disk: it needs no copy and outlives the upload.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use super::{EntryName, Files, JournalError, entries::plain_files};
-use crate::{
-    bundle::DocumentKind,
-    disk::{DiskError, sync_directory},
-};
+use tara_export_bundle::DocumentKind;
+use tara_export_disk::{DiskError, Published};
+use tara_export_failpoint::failpoint;
+
+use super::{EntryName, Files, JournalError, entries::plain_names};
 
 impl Files {
-    /// Where an entry's document lies.
+    /// The path of an entry's document.
     pub(super) fn attachment_path(&self, name: EntryName, kind: DocumentKind) -> PathBuf {
         self.attachments.join(format!("{name}.{}", kind.as_str()))
     }
 
-    /// Gives a finished file a second name beside the entry that is to name it, durably. The same one
-    /// there already is as good.
+    /// Links a finished file durably as a document of an entry that will be recorded. Idempotent.
     pub(super) fn attach(
         &self,
         name: EntryName,
@@ -30,38 +25,52 @@ impl Files {
     ) -> Result<(), JournalError> {
         self.disk.ensure_directory(&self.attachments)?;
         let path = self.attachment_path(name, kind);
-        match failpoint!("disk.file.link", &path, fs::hard_link(file, &path)) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(DiskError::of_write("keep", &path, error).into()),
+        match self.disk.link(file, &path, "keep")? {
+            Published::Created(unsynced) => unsynced.sync()?,
+            Published::Taken => self.disk.sync_name(&path)?,
         }
-        sync_directory(&self.attachments)?;
         failpoint!("journal.attached");
         Ok(())
     }
 
-    /// Removes what an entry names, before the entry itself goes.
+    /// Removes the documents of an entry, before the entry itself is removed. If a power cut restores them, the next
+    /// start removes them.
     pub(super) fn remove_attachments(&self, name: EntryName) -> Result<(), DiskError> {
         for kind in DocumentKind::ALL {
-            self.disk.remove(&self.attachment_path(name, kind))?;
+            self.disk.remove(&self.attachment_path(name, kind))?.leave_unsynced();
         }
         Ok(())
     }
 
-    /// Removes attachments that no entry names: whoever put them there died before the entry came, or
-    /// after it went. Those of entries in quarantine stay with them.
-    pub(super) fn remove_stray_attachments(&self) -> Result<(), JournalError> {
-        for file in plain_files(&self.attachments)? {
-            let file = file?;
-            let text = file.name.to_string_lossy();
-            let Some((entry, _)) = text.rsplit_once('.') else { continue };
-            if entry.parse::<EntryName>().is_err() {
-                continue;
+    /// Removes the documents of an entry, unless the entry was recorded.
+    pub(super) fn detach(&self, name: EntryName) -> Result<(), DiskError> {
+        if self.has_entry(name)? { Ok(()) } else { self.remove_attachments(name) }
+    }
+
+    /// Whether an entry is in the journal, in quarantine or to be retried.
+    ///
+    /// # Errors
+    /// If a folder cannot be read.
+    pub(super) fn has_entry(&self, name: EntryName) -> Result<bool, DiskError> {
+        let name = name.to_string();
+        for folder in [&self.journal, &self.quarantine, &self.retry] {
+            if self.disk.has_name(&folder.join(&name))? {
+                return Ok(true);
             }
-            let folders = [&self.journal, &self.quarantine, &self.retry];
-            let is_named = folders.iter().any(|folder| folder.join(entry).exists());
-            if !is_named {
-                self.disk.remove(&file.path)?;
+        }
+        Ok(false)
+    }
+
+    /// Removes attachments without an entry, which a crash before the entry was recorded or after it was removed
+    /// leaves. Attachments of quarantined entries stay.
+    pub(super) fn remove_orphaned_attachments(&self) -> Result<(), JournalError> {
+        for name in plain_names(&self.attachments)? {
+            let name = name?;
+            let text = name.to_string_lossy();
+            let entry = text.rsplit_once('.').and_then(|(entry, _)| entry.parse().ok());
+            let Some(entry) = entry else { continue };
+            if !self.has_entry(entry)? {
+                self.disk.remove(&self.attachments.join(&name))?.leave_unsynced();
             }
         }
         Ok(())

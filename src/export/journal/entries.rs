@@ -1,23 +1,22 @@
-//! Listing entries by their headers.
+//! Journal entries, and reading their headers.
 
 use std::{
-    collections::BinaryHeap,
     ffi::OsString,
-    fs::{self, File, Metadata},
+    fs::{self, DirEntry, File, Metadata},
     io::{self, Read},
     path::{Path, PathBuf},
 };
 
-use super::{EntryName, Files, JournalError, Quarantined, names::leading_export_id};
-use crate::{
-    bundle::{
-        AcceptedHeader, AcceptedTime, ExportId, UndecodableExport,
-        encoding::{EncodedHeader, header_end},
-    },
-    disk::DiskError,
+use tara_export_bundle::{
+    AcceptedHeader, AcceptedTime, ExportId, UndecodableExport,
+    encoding::{EncodedHeader, header_end},
 };
+use tara_export_disk::DiskError;
+use tara_export_failpoint::failpoint;
 
-/// Read of each entry at first: more than most headers have.
+use super::{EntryName, Files, JournalError, Quarantined, names::export_id_of};
+
+/// Size of the first read of an entry: covers most headers.
 const FIRST_READ_BYTES: u64 = 4096;
 
 /// An accepted export in the journal.
@@ -25,9 +24,9 @@ const FIRST_READ_BYTES: u64 = 4096;
 pub struct JournalEntry {
     /// The export.
     pub header: AcceptedHeader,
-    /// Bytes of the whole entry.
+    /// Size of the entry's file.
     pub size_bytes: u64,
-    /// Bytes of memory to reserve before it is loaded.
+    /// Memory to reserve before loading it.
     pub memory_bytes: u64,
 }
 
@@ -36,99 +35,129 @@ impl JournalEntry {
         EntryName { export_id: self.header.export_id, content_digest: self.header.content_digest }
     }
 
-    fn age(&self) -> (AcceptedTime, ExportId) {
-        (self.header.accepted_time, self.header.export_id)
+    /// The id and the content digest in the entry's file name.
+    pub fn key(&self) -> EntryKey {
+        EntryKey { accepted_time: self.header.accepted_time, name: self.name() }
     }
 }
 
-/// What a look through the journal found. Each list has at most as many as were asked for.
+/// Identifies an entry without its header, in about 64 bytes. Ordered by acceptance time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EntryKey {
+    /// Acceptance time of the export.
+    pub accepted_time: AcceptedTime,
+    pub(super) name: EntryName,
+}
+
+/// Files of the journal, classified.
 #[derive(Debug, Default)]
 pub struct JournalListing {
-    /// What can be carried on, oldest acceptance first.
+    /// Entries that can be processed, in the order of the requested keys.
     pub entries: Vec<JournalEntry>,
-    /// Whether there are younger ones beyond the limit.
-    pub more: bool,
-    /// What could not be read, and was moved to quarantine just now.
+    /// All other files.
+    pub others: OtherFiles,
+}
+
+/// Files of the journal that cannot be processed now. Each list has at most [`MAX_OTHER_FILES_LISTED`].
+#[derive(Debug, Default)]
+pub struct OtherFiles {
+    /// Damaged files that were just moved to quarantine.
     pub quarantined: Vec<Quarantined>,
-    /// What a later release wrote, and stays for it.
+    /// Entries of a later release, which stay in the journal.
     pub later: Vec<LaterEntry>,
-    /// What the disk did not let us read, or move to quarantine: it stays, to be tried again.
+    /// Files that could not be read or moved to quarantine. They stay in the journal and are retried.
     pub unread: Vec<UnreadEntry>,
 }
+
+/// Maximum number of files per list in [`OtherFiles`]: each of them is logged.
+pub const MAX_OTHER_FILES_LISTED: usize = 1_000;
 
 /// An entry of a later release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaterEntry {
     /// The file's name.
     pub name: String,
-    /// The export, as far as the name tells.
+    /// The export, if the name starts with an id.
     pub export_id: Option<ExportId>,
-    /// What this release does not know.
+    /// The part that this release does not support.
     pub unknown: UndecodableExport,
 }
 
-/// An entry that the disk keeps back.
+/// An entry that could not be read because the disk failed.
 #[derive(Debug)]
 pub struct UnreadEntry {
     /// The file's name.
     pub name: String,
-    /// The export, as far as the name tells.
+    /// The export, if the name starts with an id.
     pub export_id: Option<ExportId>,
-    /// What the disk said.
+    /// The disk error.
     pub error: DiskError,
 }
 
-/// What a file of the journal turned out to be.
+/// The classification of a file in the journal.
 pub(super) enum Found {
     Entry(JournalEntry),
     Damaged(String),
     Later(UndecodableExport),
     Unread(DiskError),
-    /// Removed meanwhile.
+    /// The file was removed in the meantime.
     Gone,
 }
 
 impl Files {
-    pub(super) fn entries(&self, limit: usize) -> Result<JournalListing, JournalError> {
-        self.recount()?;
-        let mut listing = JournalListing {
-            quarantined: self.attempts.take_quarantined(),
-            ..JournalListing::default()
-        };
-        let mut oldest = Oldest { limit, heap: BinaryHeap::new(), more: false };
-        for file in plain_files(&self.journal)? {
-            let PlainFile { path, name, .. } = file?;
-            let name = name.to_string_lossy().into_owned();
-            let export_id = leading_export_id(&name);
-            match examine(&path) {
-                Found::Entry(entry) => oldest.push(entry),
-                Found::Gone => {}
-                Found::Later(unknown) => {
-                    push(&mut listing.later, limit, LaterEntry { name, export_id, unknown });
-                }
-                Found::Unread(error) => {
-                    push(&mut listing.unread, limit, UnreadEntry { name, export_id, error });
-                }
-                Found::Damaged(reason) => match self.quarantine(&path, &reason) {
-                    Ok(quarantined) => push(&mut listing.quarantined, limit, quarantined),
-                    Err(error) => {
-                        push(&mut listing.unread, limit, UnreadEntry { name, export_id, error });
-                    }
-                },
+    /// Reads these entries' headers.
+    pub(super) fn read_headers(&self, keys: &[EntryKey], listing: &mut JournalListing) {
+        for key in keys {
+            let path = self.journal.join(key.name.to_string());
+            listing.entries.extend(self.classify(&path, examine(&path), &mut listing.others));
+        }
+    }
+
+    pub(super) fn find(&self, export_id: ExportId) -> Result<JournalListing, JournalError> {
+        let mut listing = JournalListing::default();
+        for name in plain_names(&self.journal)? {
+            let path = self.journal.join(name?);
+            if export_id_of(&path) == Some(export_id) {
+                listing.entries.extend(self.classify(&path, examine(&path), &mut listing.others));
             }
         }
-        (listing.entries, listing.more) = (oldest.heap.into_sorted_vec(), oldest.more);
         Ok(listing)
+    }
+
+    /// Returns the entry if the file can be processed. Otherwise adds the file to `others`, and moves it to quarantine
+    /// if it is damaged.
+    pub(super) fn classify(
+        &self,
+        path: &Path,
+        found: Found,
+        others: &mut OtherFiles,
+    ) -> Option<JournalEntry> {
+        let name = || path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let export_id = export_id_of(path);
+        let unread = |error| UnreadEntry { name: name(), export_id, error };
+        match found {
+            Found::Entry(entry) => return Some(entry),
+            Found::Gone => {}
+            Found::Later(unknown) => {
+                push(&mut others.later, LaterEntry { name: name(), export_id, unknown });
+            }
+            Found::Unread(error) => push(&mut others.unread, unread(error)),
+            Found::Damaged(reason) => match self.quarantine(path, &reason) {
+                Ok(quarantined) => push(&mut others.quarantined, quarantined),
+                Err(error) => push(&mut others.unread, unread(error)),
+            },
+        }
+        None
     }
 }
 
-fn push<T>(list: &mut Vec<T>, limit: usize, value: T) {
-    if list.len() < limit {
+fn push<T>(list: &mut Vec<T>, value: T) {
+    if list.len() < MAX_OTHER_FILES_LISTED {
         list.push(value);
     }
 }
 
-/// Looks at a file's header and size.
+/// Reads a file's header and size.
 pub(super) fn examine(path: &Path) -> Found {
     let unread = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => Found::Gone,
@@ -136,23 +165,25 @@ pub(super) fn examine(path: &Path) -> Found {
     };
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_file() => {}
-        Ok(_) => return Found::Damaged("it is no plain file".to_owned()),
+        Ok(_) => return Found::Damaged("it is not a regular file".to_owned()),
         Err(error) => return unread(error),
     }
-    let read = File::open(path).and_then(|mut file| {
+    let read_file = || {
+        let mut file = File::open(path)?;
         let size_bytes = file.metadata()?.len();
         Ok((read_header(&mut file, size_bytes)?, size_bytes))
-    });
+    };
+    let read = failpoint!("disk.file.read", path, read_file());
     let (header, size_bytes) = match read {
         Ok((Ok(encoded), size_bytes)) => (encoded, size_bytes),
         Ok((Err(UndecodableExport::Damaged { reason }), _)) => return Found::Damaged(reason),
-        // A header alone has no budget.
+        // `OverBudget` cannot occur: reading a header has no budget.
         Ok((Err(later), _)) => return Found::Later(later),
         Err(error) => return unread(error),
     };
     if header.size_bytes != size_bytes {
-        let should = header.size_bytes;
-        return Found::Damaged(format!("it has {size_bytes} bytes and should have {should}"));
+        let expected = header.size_bytes;
+        return Found::Damaged(format!("it has {size_bytes} bytes and should have {expected}"));
     }
     let memory_bytes = header.memory_bytes;
     let entry = JournalEntry { header: header.header, size_bytes, memory_bytes };
@@ -163,8 +194,8 @@ pub(super) fn examine(path: &Path) -> Found {
     Found::Entry(entry)
 }
 
-/// Reads a header and no more than a little beyond. An error is the disk's, and says nothing about
-/// the entry.
+/// Reads a header, and at most a few bytes after it. The outer error is a disk error and does not mean that the entry
+/// is damaged.
 pub(super) fn read_header(
     file: &mut impl Read,
     size_bytes: u64,
@@ -181,48 +212,23 @@ pub(super) fn read_header(
     }
 }
 
-/// Keeps the entries that were accepted first.
-struct Oldest {
-    limit: usize,
-    heap: BinaryHeap<JournalEntry>,
-    more: bool,
+/// Whether a directory entry can be a file of this service. Opening a pipe would block.
+fn is_plain(file_type: fs::FileType) -> bool {
+    file_type.is_file() || file_type.is_symlink()
 }
 
-impl Oldest {
-    fn push(&mut self, entry: JournalEntry) {
-        self.heap.push(entry);
-        if self.heap.len() > self.limit {
-            self.heap.pop();
-            self.more = true;
-        }
-    }
-}
-
-impl Ord for JournalEntry {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let digests = || self.header.content_digest.cmp(&other.header.content_digest);
-        self.age().cmp(&other.age()).then_with(digests)
-    }
-}
-
-impl PartialOrd for JournalEntry {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// A file of a folder, or whatever is there that is no folder.
+/// A directory entry that is not a folder.
 pub(super) struct PlainFile {
     pub path: PathBuf,
     pub name: OsString,
     pub metadata: Metadata,
 }
 
-/// What lies in a folder, its folders aside. A missing folder is empty. A failure ends it.
+/// The files in a folder, without its subfolders. A missing folder is empty. The iterator ends after an error.
 pub(super) fn plain_files(
     folder: &Path,
 ) -> Result<impl Iterator<Item = Result<PlainFile, DiskError>> + '_, DiskError> {
-    let failed = move |error| DiskError::of_read("look through", folder, error);
+    let failed = move |error| DiskError::of_read("list", folder, error);
     let entries = match fs::read_dir(folder) {
         Ok(entries) => Some(entries),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -234,7 +240,7 @@ pub(super) fn plain_files(
             Err(error) => return Some(Err(failed(error))),
         };
         match entry.metadata() {
-            Ok(metadata) if metadata.is_dir() => None,
+            Ok(metadata) if !is_plain(metadata.file_type()) => None,
             Ok(metadata) => {
                 Some(Ok(PlainFile { path: entry.path(), name: entry.file_name(), metadata }))
             }
@@ -242,4 +248,33 @@ pub(super) fn plain_files(
             Err(error) => Some(Err(failed(error))),
         }
     }))
+}
+
+/// The names of the files in a folder, without its subfolders. Does not read file metadata, which is expensive in a
+/// large folder. A missing folder is empty. The iterator ends after an error.
+pub(super) fn plain_names(
+    folder: &Path,
+) -> Result<impl Iterator<Item = Result<OsString, DiskError>> + '_, DiskError> {
+    let failed = move |error| DiskError::of_read("list", folder, error);
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => Some(entries),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(failed(error)),
+    };
+    Ok(entries
+        .into_iter()
+        .flatten()
+        .filter_map(move |entry| plain_name(entry).map_err(failed).transpose()))
+}
+
+/// The name of a directory entry, unless it is a folder.
+pub(super) fn plain_name(entry: io::Result<DirEntry>) -> io::Result<Option<OsString>> {
+    let entry = entry?;
+    match entry.file_type() {
+        Ok(file_type) if !is_plain(file_type) => Ok(None),
+        Ok(_) => Ok(Some(entry.file_name())),
+        // The listing did not include its type, and the file was removed since.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }

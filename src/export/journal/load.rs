@@ -1,4 +1,4 @@
-//! Reading an entry whole.
+//! Loads complete entries.
 
 use std::{
     fs::File,
@@ -7,18 +7,17 @@ use std::{
 };
 
 use bytes::Bytes;
+use tara_export_bundle::{AcceptedExport, UndecodableExport};
+use tara_export_disk::DiskError;
+use tara_export_failpoint::failpoint;
 
 use super::{
     EntryName, Files, JournalEntry, LoadError,
     entries::{Found, examine},
 };
-use crate::{
-    bundle::{AcceptedExport, UndecodableExport},
-    disk::DiskError,
-};
 
 impl Files {
-    /// Reads an entry within a memory budget, whatever the entry says of itself.
+    /// Loads an entry within a memory budget. Does not trust the sizes that the entry states.
     pub(super) fn load(
         &self,
         name: EntryName,
@@ -35,7 +34,7 @@ impl Files {
         if entry.size_bytes > budget_bytes {
             return Err(LoadError::OverBudget { budget_bytes });
         }
-        let bytes = match read_whole(&path, &entry) {
+        let bytes = match read_bytes(&path, &entry) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(LoadError::Gone),
             Err(error) => return Err(DiskError::of_read("read", &path, error).into()),
@@ -54,18 +53,18 @@ impl Files {
 
     fn damaged(&self, path: &Path, reason: String) -> LoadError {
         if let Err(error) = self.quarantine(path, &reason) {
-            tracing::error!(%error, reason, "a damaged entry of the journal can't be moved aside");
+            tracing::error!(%error, reason, "cannot move a damaged journal entry to quarantine");
         }
         LoadError::Damaged { reason }
     }
 }
 
-/// The bytes of an entry, no more than it had when it was examined.
-fn read_whole(path: &Path, entry: &JournalEntry) -> io::Result<Bytes> {
+/// Reads an entry, but not more bytes than it had when it was examined.
+fn read_bytes(path: &Path, entry: &JournalEntry) -> io::Result<Bytes> {
     let size = usize::try_from(entry.size_bytes).map_err(io::Error::other)?;
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(size).map_err(io::Error::other)?;
     let file = failpoint!("journal.load", path, File::open(path))?;
-    file.take(entry.size_bytes).read_to_end(&mut bytes)?;
+    failpoint!("disk.file.read", path, file.take(entry.size_bytes).read_to_end(&mut bytes))?;
     Ok(bytes.into())
 }

@@ -1,35 +1,42 @@
-//! The journal: every accepted export on this machine's disk until its bundle is committed.
+//! The journal: stores every accepted export on this machine's disk until its bundle is committed.
 //!
-//! | below `.tara-export/` | holds |
+//! | path below `.tara-export/` | content |
 //! |---|---|
-//! | `journal/<export_id>-<content_digest>.export` | an accepted export, whole |
-//! | `journal/documents/` | documents that entries name and do not hold |
-//! | `journal/quarantine/` | entries that this machine can't work on, each with its reason beside it |
+//! | `journal/<export_id>-<content_digest>.export` | journal entry: an accepted export with its whole request |
+//! | `journal/documents/` | attachments: documents that entries name |
+//! | `journal/quarantine/` | entries that this machine cannot process, each with its reason |
 //! | `journal/retry/` | entries that `tara-export journal retry` took out of quarantine |
 //! | `journal/attempts/`, `journal/suspects/` | which entries were in progress when a process died |
 //! | `journal/tmp/` | files being written |
-//! | `failed/<export_id>.json` | an export that ended without a bundle |
-//! | `receipts/<export_id>.json` | a short note of an export whose entry is gone |
+//! | `failed/<export_id>.json` | failure record of an export that ended without a bundle |
+//! | `stores.json` | the identities of the stores that this machine was configured for |
+//! | `receipts/<export_id>.json` | receipt of an export whose entry was removed |
 //!
-//! Invariant: nothing of an accepted export is ever deleted here but by [`Journal::remove`] and
-//! [`Journal::set_failed`]. What can't be read is moved aside; what a later release wrote, and what
-//! the disk does not let us read, stays where it is.
+//! Invariant: only [`Journal::remove`] and [`Journal::set_failed`] delete an accepted export, and only
+//! [`Journal::remove_expired`] deletes receipts and failure records. Damaged files are moved to quarantine. Entries of
+//! later releases, and files that the disk fails to read, stay in the journal.
 //!
-//! Times come from the caller. Each step that a crash can come between is a function of its own.
+//! Callers pass the current time. Steps that a crash can separate are separate functions.
 
 mod attachments;
 mod attempts;
 mod entries;
 mod error;
 mod failed;
+mod ids;
 mod load;
 mod names;
-mod notes;
 mod quarantine;
 mod receipts;
 mod record;
+mod retention;
+mod retention_index;
 mod retry;
+mod scan;
+mod state_file;
+mod stores;
 mod summary;
+mod unprocessable;
 mod usage;
 mod writable;
 
@@ -39,54 +46,73 @@ mod tests;
 use std::{
     path::PathBuf,
     sync::{Arc, atomic::AtomicU64},
-    time::Duration,
 };
 
-use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
+use tara_export_bundle::{AcceptedExport, DocumentKind, ExportId};
+use tara_export_digest::Sha256;
+use tara_export_disk::{Disk, DiskError};
+use tara_export_limits::{Pool, WorkFailed};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use self::{attempts::Attempts, names::EntryName, usage::Usage};
+use self::{
+    attempts::Attempts, names::EntryName, retention::Retained, unprocessable::Unprocessable,
+    usage::Usage,
+};
 pub use self::{
     attempts::{Attempt, Suspect},
-    entries::{JournalEntry, JournalListing, LaterEntry, UnreadEntry},
+    entries::{
+        EntryKey, JournalEntry, JournalListing, LaterEntry, MAX_OTHER_FILES_LISTED, OtherFiles,
+        UnreadEntry,
+    },
     error::{JournalError, JournalErrorKind, LoadError},
     failed::{FailedExport, Failures, MAX_FAILURES_LISTED},
     quarantine::{MAX_QUARANTINED_LISTED, Quarantine, Quarantined},
     receipts::Receipt,
+    retention::{JournalRetention, RemovedFiles},
     retry::{Retried, RetryError, retry},
+    scan::{IsKnown, Scan, Scanned},
+    stores::KnownStores,
+    unprocessable::{UnprocessableEntries, UnprocessableEntry},
     usage::JournalSize,
 };
-use crate::{
-    bundle::{AcceptedExport, DocumentKind, ExportId},
-    digest::Sha256,
-    disk::{Disk, DiskError},
-    limits::{Pool, WorkFailed},
-};
 
-/// Threads for the journal. Most of its work waits for an fsync, of which a disk does a few at once; a
-/// listing or a large entry occupies one for longer.
+/// Threads of the journal. Most of the work waits for an fsync, and a disk runs only a few of them in parallel; a
+/// listing or a large entry occupies a thread for longer.
 const THREADS: usize = 8;
+/// Headers that are read before the thread is released for other work.
+const HEADERS_AT_ONCE: usize = 500;
 
-/// How much the journal may hold.
+/// The limits of the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JournalLimits {
-    /// Bytes of all entries together; the setting `MAX_JOURNAL_BYTES`. What lies in quarantine does
-    /// not count.
+    /// Maximum total size of all entries; the setting `MAX_JOURNAL_BYTES`. Quarantined entries do not count.
     pub max_bytes: u64,
+    /// Maximum number of receipts; the setting `MAX_RECEIPTS`.
+    pub max_receipts: usize,
+    /// Maximum number of failure records of each kind; the setting `MAX_FAILURE_RECORDS`.
+    pub max_failures: usize,
 }
 
-/// The journal in a data directory. Cheap to clone. Work goes on to its end even where the caller's
-/// future is dropped.
+impl JournalLimits {
+    /// Limited only by the disk.
+    pub const NONE: Self =
+        Self { max_bytes: u64::MAX, max_receipts: usize::MAX, max_failures: usize::MAX };
+}
+
+/// The journal in a data directory. Cheap to clone. Operations complete even if the caller's future is dropped.
 #[derive(Debug, Clone)]
 pub struct Journal {
     files: Arc<Files>,
-    /// What is being done, also for callers that are gone.
+    /// Operations in progress, including those whose future was dropped.
     work: TaskTracker,
     pool: Pool,
+    /// Limits [`Journal::find`] to one call at a time.
+    finding: Arc<Semaphore>,
 }
 
-/// The journal's files; everything here blocks.
+/// The journal's files. All methods block.
 #[derive(Debug)]
 struct Files {
     disk: Disk,
@@ -98,18 +124,20 @@ struct Files {
     receipts: PathBuf,
     limits: JournalLimits,
     usage: Usage,
+    retained: Retained,
     attempts: Attempts,
-    /// Bytes of the entry that was refused for want of room since one was last recorded; 0: none was.
+    unprocessable: Unprocessable,
+    /// Size of the last entry that was refused for lack of space; 0 after an entry was recorded.
     refused_bytes: AtomicU64,
 }
 
 impl Journal {
-    /// The journal below `data_dir/.tara-export`. Finishes what a crash left half done: removes
-    /// unfinished files, and entries of exports that have failed. Makes nothing; folders come with
-    /// the first write. Only for the process that holds the data directory's lock.
+    /// Opens the journal below `data_dir/.tara-export`. Cleans up after a crash: removes unfinished files, and entries
+    /// of failed exports. Creates no folders; the first write does. Only the process that holds the lock of the data
+    /// directory may call this.
     ///
     /// # Errors
-    /// Where the folder can't be looked through, so that what was accepted before is not known.
+    /// If the journal folder cannot be listed, so that the accepted exports are not known.
     pub async fn open(data_dir: PathBuf, limits: JournalLimits) -> Result<Self, JournalError> {
         let pool = Pool::new("journal", THREADS)
             .map_err(|error| DiskError::of_read("start threads for", &data_dir, error))?;
@@ -118,29 +146,28 @@ impl Journal {
             files.finish_crashed_work()?;
             Ok(files)
         });
-        let files = Arc::new(opened.await.unwrap_or(Err(JournalError::BrokeOff))?);
-        Ok(Self { files, work: TaskTracker::new(), pool })
+        let files = Arc::new(opened.await.unwrap_or(Err(JournalError::Interrupted))?);
+        let finding = Arc::new(Semaphore::new(1));
+        Ok(Self { files, work: TaskTracker::new(), pool, finding })
     }
 
-    /// The threads that do its work.
+    /// The threads of the journal.
     pub fn pool(&self) -> &Pool {
         &self.pool
     }
 
-    /// Keeps an accepted export. It survives a power cut when this returns: one fsync of a file and
-    /// one of its folder. The same entry there already is as good.
+    /// Records an accepted export durably: one fsync of a file and one of its folder. Idempotent.
     ///
     /// # Errors
-    /// [`JournalError::RecordedBefore`] where this content was accepted before at another time: go
-    /// on with that one. After any other error the export is not in the journal, as far as the disk
-    /// still does anything.
+    /// [`JournalError::RecordedBefore`] if this content was accepted before at another time: continue with that entry.
+    /// After any other error, the export is not in the journal, unless the disk no longer allows its removal.
     pub async fn record(&self, export: &AcceptedExport) -> Result<JournalEntry, JournalError> {
         let export = export.clone();
-        self.run(move |files| files.record_and_note(&export)).await
+        self.run(move |files| files.record_and_track_refusal(&export)).await
     }
 
-    /// Keeps a finished file of this disk as a document of an entry that is to be recorded. It survives a
-    /// power cut when this returns, and goes with the entry.
+    /// Attaches a finished file on this disk durably as a document of an entry that will be recorded. The attachment is
+    /// removed together with the entry.
     pub async fn attach(
         &self,
         export_id: ExportId,
@@ -152,7 +179,17 @@ impl Journal {
         self.run(move |files| files.attach(name, kind, &file)).await
     }
 
-    /// Where a document of an entry lies that was kept by [`Self::attach`].
+    /// Removes the attachments of an entry, unless the entry was recorded.
+    pub async fn detach(
+        &self,
+        export_id: ExportId,
+        content_digest: Sha256,
+    ) -> Result<(), JournalError> {
+        let name = EntryName { export_id, content_digest };
+        self.run(move |files| Ok(files.detach(name)?)).await
+    }
+
+    /// The path of a document that was attached by [`Self::attach`].
     pub fn attachment(
         &self,
         export_id: ExportId,
@@ -162,7 +199,14 @@ impl Journal {
         self.files.attachment_path(EntryName { export_id, content_digest }, kind)
     }
 
-    /// Forgets an export, durably. One that isn't there is as good.
+    /// Replaces the entry of an export durably by the same export for another store. No other task may work on the
+    /// entry.
+    pub async fn replace(&self, export: &AcceptedExport) -> Result<(), JournalError> {
+        let export = export.clone();
+        self.run(move |files| files.replace(&export)).await
+    }
+
+    /// Removes the entry of an export durably. Idempotent.
     pub async fn remove(
         &self,
         export_id: ExportId,
@@ -171,21 +215,62 @@ impl Journal {
         self.run(move |files| files.remove(EntryName { export_id, content_digest })).await
     }
 
-    /// The `limit` entries that were accepted first, oldest first. Reads headers only, and holds no
-    /// more of them in memory. What can't be read is moved to quarantine, reported, and does not
-    /// keep the others back.
-    ///
-    /// # Errors
-    /// Where the folder itself can't be looked through.
-    pub async fn entries(&self, limit: usize) -> Result<JournalListing, JournalError> {
-        self.run(move |files| files.entries(limit)).await
+    /// Takes the entries that were quarantined when the journal was opened.
+    pub fn quarantined_at_start(&self) -> Vec<Quarantined> {
+        self.files.attempts.take_quarantined()
     }
 
-    /// Reads an entry whole. The export takes at most `budget_bytes` of memory, whatever its entry
-    /// says; the caller has reserved them, usually [`JournalEntry::memory_bytes`].
+    /// Reads the headers of entries. Damaged entries are moved to quarantine and reported without affecting the others.
+    /// Removed entries are skipped.
     ///
     /// # Errors
-    /// [`LoadError`]; [`LoadError::OverBudget`] before more memory is taken.
+    /// If the service is shutting down.
+    pub async fn read(&self, keys: Vec<EntryKey>) -> Result<JournalListing, JournalError> {
+        let mut listing = JournalListing::default();
+        for chunk in keys.chunks(HEADERS_AT_ONCE) {
+            let chunk = chunk.to_vec();
+            let reading = self.run(move |files| {
+                files.read_headers(&chunk, &mut listing);
+                Ok(listing)
+            });
+            listing = reading.await?;
+        }
+        Ok(listing)
+    }
+
+    /// Whether there may be an entry of this export. Does not access the disk. Rare false positives, no false
+    /// negatives.
+    pub fn may_have(&self, export_id: ExportId) -> bool {
+        self.files.usage.may_have(export_id)
+    }
+
+    /// Finds the entries of an export: several if its id was used for different contents. Lists the whole folder if
+    /// there may be any, one call at a time.
+    ///
+    /// # Errors
+    /// If the folder cannot be listed.
+    pub async fn find(&self, export_id: ExportId) -> Result<JournalListing, JournalError> {
+        if !self.may_have(export_id) {
+            return Ok(JournalListing::default());
+        }
+        // Keeps the threads free for other work. The semaphore is never closed.
+        let _turn = self.finding.acquire().await;
+        self.run(move |files| files.find(export_id)).await
+    }
+
+    /// Counts the entries again, since an operator may have changed the folder.
+    ///
+    /// # Errors
+    /// If the folder cannot be listed.
+    pub async fn recount(&self) -> Result<(), JournalError> {
+        self.run(Files::recount).await
+    }
+
+    /// Loads a complete entry. The export takes at most `budget_bytes` of memory, even if its header states a smaller
+    /// size. The caller must have reserved them; usually [`JournalEntry::memory_bytes`].
+    ///
+    /// # Errors
+    /// [`LoadError`]; [`LoadError::OverBudget`] before the budget is exceeded.
     pub async fn load(
         &self,
         entry: &JournalEntry,
@@ -193,102 +278,110 @@ impl Journal {
     ) -> Result<AcceptedExport, LoadError> {
         let name = entry.name();
         let loaded = self.begin(move |files| files.load(name, budget_bytes)).await;
-        loaded.unwrap_or(Err(LoadError::BrokeOff))
+        loaded.unwrap_or(Err(LoadError::Interrupted))
     }
 
-    /// Moves an entry to quarantine that this machine can't work on, with this reason.
+    /// Moves an entry that this machine cannot process to quarantine.
     ///
     /// # Errors
-    /// [`LoadError::Disk`] if it can't be moved, and [`LoadError::Gone`] if it is not there.
-    pub async fn set_aside(&self, entry: &JournalEntry, reason: String) -> Result<(), LoadError> {
+    /// [`LoadError::Disk`] if it cannot be moved, and [`LoadError::Gone`] if it does not exist.
+    pub async fn quarantine_entry(
+        &self,
+        entry: &JournalEntry,
+        reason: String,
+    ) -> Result<(), LoadError> {
         let name = entry.name();
-        let moved = self.begin(move |files| files.set_aside(name, &reason)).await;
-        moved.unwrap_or(Err(LoadError::BrokeOff))
+        let moved = self.begin(move |files| files.quarantine_entry(name, &reason)).await;
+        moved.unwrap_or(Err(LoadError::Interrupted))
     }
 
-    /// Takes back the entries that `tara-export journal retry` took out of quarantine. Called every few
-    /// seconds, it also removes the notes of attempts that the disk did not let go before.
+    /// Moves the entries that `tara-export journal retry` took out of quarantine back into the journal. Called every
+    /// few seconds; also retries failed removals of attempt markers.
     ///
     /// # Errors
-    /// Where the folder can't be looked through.
+    /// If the folder cannot be listed.
     pub async fn take_retried(&self) -> Result<Vec<JournalEntry>, JournalError> {
         self.run(|files| {
-            files.remove_stale_notes();
+            files.remove_stale_markers();
             files.take_retried()
         })
         .await
     }
 
-    /// What lies in quarantine: how much, and the first [`MAX_QUARANTINED_LISTED`] by name.
+    /// The number of files in quarantine, and the first [`MAX_QUARANTINED_LISTED`] by name.
     pub async fn quarantined(&self) -> Result<Quarantine, JournalError> {
         self.run(Files::quarantined).await
     }
 
-    /// How much the journal holds, without asking the disk. Counted when it is opened and at every
-    /// listing, and kept in step in between.
+    /// Number and total size of the entries. Does not access the disk: counted by [`Self::open`] and [`Self::recount`],
+    /// and updated in between.
     pub fn size(&self) -> JournalSize {
         self.files.usage.size()
     }
 
-    /// What it may hold.
+    /// The limits that the journal was opened with.
     pub fn limits(&self) -> JournalLimits {
         self.files.limits
     }
 
-    /// Notes that an export ended without a bundle, durably, and then removes its entry. Doing it
-    /// again is harmless: the first failure stays, for it may have been told.
+    /// Writes a failure record durably and then removes the entry. Idempotent: the first failure stays, because it may
+    /// have been published.
     ///
     /// # Errors
-    /// [`JournalError::FailedBefore`] where other content failed under the id.
+    /// [`JournalError::FailedBefore`] if other content failed under the id.
     pub async fn set_failed(&self, failed: &FailedExport) -> Result<(), JournalError> {
         let failed = failed.clone();
         self.run(move |files| files.set_failed(&failed)).await
     }
 
-    /// How an export failed, if it did.
+    /// The failure record of an export, if there is one.
     ///
     /// # Errors
-    /// [`JournalError::UnreadableFailure`] where the note of it is damaged. Taken for absent, the
-    /// export could be started again and get a bundle after its caller was told that it has none.
+    /// [`JournalError::UnreadableFailure`] if the record is damaged. If a damaged record were ignored, the export could
+    /// be started again and get a bundle after its failure was reported.
     pub async fn failure(&self, export_id: ExportId) -> Result<Option<FailedExport>, JournalError> {
         self.run(move |files| files.failure(export_id)).await
     }
 
-    /// The exports that failed last, at most [`MAX_FAILURES_LISTED`], newest first. Reads every note
-    /// there is.
+    /// The most recent failures, at most [`MAX_FAILURES_LISTED`], newest first. Reads all failure records.
     pub async fn failures(&self) -> Result<Failures, JournalError> {
         self.run(|files| files.failures(MAX_FAILURES_LISTED)).await
     }
 
-    /// Keeps a receipt, durably, in place of an earlier one.
+    /// Writes a receipt durably and replaces a previous one.
     pub async fn write_receipt(&self, receipt: &Receipt) -> Result<(), JournalError> {
         let receipt = receipt.clone();
         self.run(move |files| files.write_receipt(&receipt)).await
     }
 
-    /// The receipt of an export, if there is one. A damaged one is none, and the log says so: it
-    /// only saves a way to the store, which has the record and the manifest.
+    /// The receipt of an export, if there is one. A damaged receipt is logged and ignored: it only saves a request to
+    /// the store, which has the record and the manifest.
     pub async fn receipt(&self, export_id: ExportId) -> Result<Option<Receipt>, JournalError> {
         self.run(move |files| files.receipt(export_id)).await
     }
 
-    /// Removes the receipts written more than `keep` before `now`, and damaged ones. How many.
-    pub async fn expire_receipts(
-        &self,
-        keep: Duration,
-        now: DateTime<Utc>,
-    ) -> Result<u64, JournalError> {
-        self.run(move |files| files.expire_receipts(keep, now)).await
+    /// The stores that this machine was configured for; `None` if the file does not exist.
+    ///
+    /// # Errors
+    /// [`JournalError::UnreadableStores`] if a later release wrote the file.
+    pub async fn known_stores(&self) -> Result<Option<KnownStores>, JournalError> {
+        self.run(Files::known_stores).await
     }
 
-    /// Whether an export could be recorded now: the disk takes a small write, and there is room. Room is
-    /// what the smallest entry takes, or the one that was last refused for want of it.
+    /// Writes the known stores durably and replaces the previous file.
+    pub async fn write_known_stores(&self, stores: &KnownStores) -> Result<(), JournalError> {
+        let stores = stores.clone();
+        self.run(move |files| files.write_known_stores(&stores)).await
+    }
+
+    /// Checks whether an export could be recorded now: a small write succeeds, and there is space for the entry that
+    /// was last refused for lack of space, or else for the smallest entry.
     pub async fn check_writable(&self) -> Result<(), JournalError> {
         self.run(Files::check_writable).await
     }
 
-    /// Waits until everything is done that was begun, whoever waited for it: afterwards another process
-    /// can have the journal.
+    /// Waits until all operations are complete, even those whose future was dropped. Afterwards, another process can
+    /// use the journal.
     pub async fn finish(&self) {
         self.work.close();
         self.work.wait().await;
@@ -298,18 +391,18 @@ impl Journal {
         &self,
         work: impl FnOnce(&Files) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {
-        self.begin(work).await.unwrap_or(Err(JournalError::BrokeOff))
+        self.begin(work).await.unwrap_or(Err(JournalError::Interrupted))
     }
 
-    /// Begins work that is done to its end, also if the returned future is dropped.
+    /// Starts work that completes even if the returned future is dropped.
     fn begin<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Files) -> T + Send + 'static,
     ) -> BoxFuture<'static, Result<T, WorkFailed>> {
         let files = self.files.clone();
-        let under_way = self.work.token();
+        let token = self.work.token();
         self.pool.run(move || {
-            let _under_way = under_way;
+            let _token = token;
             work(&files)
         })
     }
@@ -331,27 +424,30 @@ impl Files {
             receipts: own.join("receipts"),
             limits,
             usage: Usage::default(),
+            retained: Retained::default(),
             attempts: Attempts::default(),
+            unprocessable: Unprocessable::default(),
             refused_bytes: AtomicU64::new(0),
         })
     }
 
-    /// Done once, before anything else.
+    /// Called once, before anything else. Opens only entries to be retried.
     fn finish_crashed_work(&self) -> Result<(), JournalError> {
         if let Err(error) = self.disk.clean_temporary_files() {
-            // They are in nobody's way. The disk may be read-only, and entries can be read still.
-            tracing::warn!(%error, "unfinished files of the journal stay");
+            // They do no harm. On a read-only disk, entries can still be read.
+            tracing::warn!(%error, "cannot remove unfinished files of the journal");
         }
+        self.count()?;
         self.remove_entries_of_failed()?;
         if let Err(error) = self.take_retried() {
-            tracing::warn!(%error, "entries that are to be retried stay where they are for now");
+            tracing::warn!(%error, "cannot move entries to be retried into the journal");
         }
-        if let Err(error) = self.judge_attempts() {
-            tracing::warn!(%error, "the journal's notes of attempts can't be read");
+        if let Err(error) = self.evaluate_attempts() {
+            tracing::warn!(%error, "cannot evaluate the attempt markers of the journal");
         }
-        if let Err(error) = self.remove_stray_attachments() {
-            tracing::warn!(%error, "documents stay that no entry of the journal names");
+        if let Err(error) = self.remove_orphaned_attachments() {
+            tracing::warn!(%error, "cannot remove attachments without a journal entry");
         }
-        self.recount()
+        Ok(())
     }
 }

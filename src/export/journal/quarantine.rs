@@ -1,4 +1,4 @@
-//! Entries that can't be read: moved aside, with the reason, and never deleted.
+//! Quarantine: entries that cannot be processed, each with its reason, which are never deleted.
 
 use std::{
     collections::BTreeSet,
@@ -7,78 +7,106 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tara_export_bundle::ExportId;
+use tara_export_disk::DiskError;
+use tara_export_failpoint::failpoint;
+
 use super::{
-    EntryName, Files, JournalError, LoadError, entries::plain_files, names::leading_export_id,
-};
-use crate::{
-    bundle::ExportId,
-    disk::{DiskError, sync_directory, sync_file, write_bytes},
+    EntryName, Files, JournalError, LoadError,
+    entries::plain_files,
+    names::{Subject, leading_export_id},
 };
 
-/// The most files of the quarantine that are listed.
+/// Maximum number of listed files in quarantine.
 pub const MAX_QUARANTINED_LISTED: usize = 1_000;
 
 const REASON_SUFFIX: &str = ".reason.txt";
-/// A reason has some hundred bytes; more is not read.
+/// Maximum number of bytes to read of a reason, which has a few hundred bytes.
 const REASON_LIMIT_BYTES: u64 = 4096;
-/// Longest name taken over; leaves room for a number and the reason's ending within 255 bytes.
+/// Maximum length of a file name in quarantine; leaves space for a number and the reason's suffix within 255 bytes.
 const NAME_LIMIT_BYTES: usize = 200;
 
-/// What lies in quarantine.
+/// The content of the quarantine.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Quarantine {
-    /// How many files there are.
+    /// Number of files.
     pub count: u64,
-    /// The first of them, by name.
+    /// The first files by name.
     pub files: Vec<Quarantined>,
 }
 
 /// A file in quarantine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quarantined {
-    /// Its name there.
+    /// File name in quarantine.
     pub name: String,
-    /// Why it is there.
+    /// Why it was quarantined.
     pub reason: String,
-    /// The export, as far as its name tells.
+    /// The export, if the name starts with an id.
     pub export_id: Option<ExportId>,
-    /// Its bytes.
+    /// Size of the file.
     pub size_bytes: u64,
 }
 
 impl Files {
-    /// Moves a file of the journal aside. The reason goes first, so that no file is there without
-    /// one; without it, on a full disk say, the file is moved all the same.
+    /// Moves a file of the journal to quarantine. Writes the reason first, so that every file has one. If the reason
+    /// cannot be written, for example on a full disk, the file is moved without it.
     pub(super) fn quarantine(&self, path: &Path, reason: &str) -> Result<Quarantined, DiskError> {
         self.disk.ensure_directory(&self.quarantine)?;
-        // One process moves files here, and one at a time: a name that is free stays free.
-        let mut numbers = self.usage.lock();
+        // Only this process moves files here, one at a time: a free name stays free.
+        let mut counters = self.usage.lock();
         let original = path.file_name().unwrap_or_default().to_string_lossy();
-        let (name, target) = self.free_name(&original);
+        let (name, target) = self.free_name(&original)?;
         if let Err(error) = self.write_reason(&target, &original, reason) {
-            tracing::warn!(%error, name, reason, "the reason of a quarantine can't be written");
+            tracing::warn!(%error, name, reason, "cannot write the reason of a quarantined entry");
         }
         failpoint!("quarantine.reason");
         let failed = |error| DiskError::of_write("move to quarantine", path, error);
         let size_bytes = fs::symlink_metadata(path).map_err(failed)?.len();
-        failpoint!("disk.file.move", path, fs::rename(path, &target)).map_err(failed)?;
+        let moved = self.disk.rename(path, &target, "move to quarantine")?;
         failpoint!("quarantine.moved");
-        numbers.subtract(size_bytes);
-        drop(numbers);
-        sync_directory(&self.quarantine)?;
-        sync_directory(&self.journal)?;
+        counters.subtract(leading_export_id(&original), size_bytes);
+        drop(counters);
+        moved.sync()?;
         tracing::error!(
             name,
             reason,
             folder = %self.quarantine.display(),
-            "an entry of the journal was moved to quarantine: an accepted export is lost without it"
+            "a journal entry was moved to quarantine: its export does not continue until an operator acts"
         );
         let export_id = leading_export_id(&name);
         Ok(Quarantined { name, reason: reason.to_owned(), export_id, size_bytes })
     }
 
-    /// Moves an entry aside by its name.
-    pub(super) fn set_aside(&self, name: EntryName, reason: &str) -> Result<(), LoadError> {
+    /// Quarantines the takeover of an entry of the store's journal: creates an empty file with its reason, so that this
+    /// machine does not take the entry over.
+    pub(super) fn quarantine_takeover(
+        &self,
+        takeover: Subject,
+        reason: &str,
+    ) -> Result<Quarantined, DiskError> {
+        self.disk.ensure_directory(&self.quarantine)?;
+        let name = takeover.to_string();
+        let target = self.quarantine.join(&name);
+        self.write_reason(&target, &name, reason)?;
+        let failed = |error| DiskError::of_write("write", &target, error);
+        File::create(&target).map_err(failed)?;
+        self.disk.sync_name(&target)?;
+        tracing::error!(
+            name,
+            reason,
+            "this machine no longer takes over an entry of the store's journal"
+        );
+        let export_id = leading_export_id(&name);
+        Ok(Quarantined { name, reason: reason.to_owned(), export_id, size_bytes: 0 })
+    }
+
+    pub(super) fn is_quarantined(&self, takeover: Subject) -> bool {
+        self.quarantine.join(takeover.to_string()).exists()
+    }
+
+    /// Moves an entry to quarantine by its name.
+    pub(super) fn quarantine_entry(&self, name: EntryName, reason: &str) -> Result<(), LoadError> {
         match self.quarantine(&self.journal.join(name.to_string()), reason) {
             Ok(_) => Ok(()),
             Err(error) if error.is_not_found() => Err(LoadError::Gone),
@@ -86,30 +114,34 @@ impl Files {
         }
     }
 
-    /// A name in quarantine that nothing has, as like the file's own as can be.
-    fn free_name(&self, original: &str) -> (String, PathBuf) {
+    /// A free name in quarantine, as similar to the original as possible.
+    ///
+    /// # Errors
+    /// If it cannot be determined whether a name is free: moving the file could then overwrite another one.
+    fn free_name(&self, original: &str) -> Result<(String, PathBuf), DiskError> {
         let mut name: String =
             original.chars().map(|c| if c.is_control() { '_' } else { c }).collect();
         name.truncate(name.floor_char_boundary(NAME_LIMIT_BYTES));
         if name.ends_with(REASON_SUFFIX) {
             name.push_str(".file");
         }
-        let names = std::iter::once(name.clone()).chain((2_u64..).map(|n| format!("{name}.{n}")));
-        let free = names
-            .map(|name| (self.quarantine.join(&name), name))
-            .find(|(path, _)| fs::symlink_metadata(path).is_err());
-        // There are more numbers than files.
-        let (path, name) = free.unwrap_or_else(|| (self.quarantine.join(&name), name));
-        (name, path)
+        let mut free = name.clone();
+        let mut number = 2_u64;
+        // Terminates: there are more numbers than files.
+        while self.disk.has_name(&self.quarantine.join(&free))? {
+            free = format!("{name}.{number}");
+            number += 1;
+        }
+        let path = self.quarantine.join(&free);
+        Ok((free, path))
     }
 
+    /// Writes a reason. It becomes durable when the folder is synced for the quarantined file.
     fn write_reason(&self, target: &Path, original: &str, reason: &str) -> Result<(), DiskError> {
         let path = reason_path(target);
-        let file = self.disk.create_unnamed()?;
         let text = format!("{reason}\n\nThe file was {original:?} in the journal.\n");
-        write_bytes(file.as_file(), text.as_bytes(), &path)?;
-        sync_file(file.as_file(), &path)?;
-        self.disk.replace(file, &path)
+        self.disk.write(&path, [text])?.leave_unsynced();
+        Ok(())
     }
 
     pub(super) fn quarantined(&self) -> Result<Quarantine, JournalError> {
@@ -148,13 +180,13 @@ pub(super) fn reason_path(file: &Path) -> PathBuf {
     path.into()
 }
 
-/// The first line beside a file.
+/// The first line of a quarantined file's reason.
 pub(super) fn read_reason(file: &Path) -> String {
     let mut text = Vec::new();
     let read = File::open(reason_path(file))
         .and_then(|reason| reason.take(REASON_LIMIT_BYTES).read_to_end(&mut text));
     match read {
         Ok(_) => String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned(),
-        Err(error) => format!("its reason can't be read ({error})"),
+        Err(error) => format!("cannot read its reason: {error}"),
     }
 }

@@ -1,134 +1,168 @@
-//! Short notes of exports whose entries are gone, so that a retry in a later outage re-attaches
-//! instead of starting again.
+//! Receipts of exports whose entries were removed: a retry during an outage finds its export instead of starting again.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use tara_export_bundle::{ContentDigest, ExportId, FormatVersion, StoreId};
+use tara_export_catalog::{Export, ExportState};
+use tara_export_digest::Sha256;
+use tara_export_disk::{Batch, DiskError};
 
 use super::{
     Files, JournalError,
-    entries::plain_files,
-    notes::{NoteError, read_note},
+    state_file::{StateFileError, read_state_file},
     summary::{SummaryV1, TimeV1},
-};
-use crate::{
-    bundle::{ContentDigest, Destination, ExportId, FormatVersion},
-    catalog::{Export, ExportState},
-    digest::Sha256,
-    disk::sync_directory,
-    store::StoreKind,
 };
 
 const SCHEMA: &str = "tara-export/receipt/v1";
 
-/// What became of an export whose bundle is committed.
+/// The outcome of an export whose bundle is committed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Receipt {
     export: Export,
     content_digest: ContentDigest,
+    store_id: Option<StoreId>,
     written_time: DateTime<Utc>,
 }
 
 impl Receipt {
-    /// The receipt of a committed export, written at this time. Its state is told by where it is
-    /// stored.
+    /// Creates the receipt of a committed export. Its state is derived from the store that has the bundle.
     pub fn new(
         mut export: Export,
         content_digest: ContentDigest,
         written_time: DateTime<Utc>,
     ) -> Self {
-        export.state = match (export.requested_destination, export.stored_in) {
-            (Destination::S3, Some(StoreKind::Local)) => ExportState::FellBack,
-            _ => ExportState::Committed,
-        };
+        export.state = export.stored_in.map_or(ExportState::Committed, |stored_in| {
+            ExportState::of_bundle(export.requested_destination, stored_in)
+        });
         export.state_reason.clear();
-        Self { export, content_digest, written_time }
+        Self { export, content_digest, store_id: None, written_time }
     }
 
-    /// The export.
+    /// Sets the store that the export was accepted for.
+    #[must_use]
+    pub fn with_store_id(mut self, store_id: Option<StoreId>) -> Self {
+        self.store_id = store_id;
+        self
+    }
+
+    /// The store that the export was accepted for; `None` in receipts of previous releases.
+    pub fn store_id(&self) -> Option<StoreId> {
+        self.store_id
+    }
+
+    /// The export as it was when its journal entry was removed.
     pub fn export(&self) -> &Export {
         &self.export
     }
 
-    /// The digest of what was asked for.
+    /// The content digest of the request.
     pub fn content_digest(&self) -> ContentDigest {
         self.content_digest
     }
 
-    /// When the receipt was written.
+    /// When the receipt was written, by this server's clock.
     pub fn written_time(&self) -> DateTime<Utc> {
         self.written_time
     }
 }
 
 #[derive(Serialize, Deserialize)]
-struct NoteV1 {
+struct ReceiptV1 {
     export: SummaryV1,
     content_digest: Sha256,
     format_version: FormatVersion,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    store_id: Option<StoreId>,
     written_time: TimeV1,
 }
 
 impl Files {
     pub(super) fn write_receipt(&self, receipt: &Receipt) -> Result<(), JournalError> {
-        let note = NoteV1 {
+        let content = ReceiptV1 {
             export: SummaryV1::from(&receipt.export),
             content_digest: receipt.content_digest.sha256,
             format_version: receipt.content_digest.format_version,
+            store_id: receipt.store_id,
             written_time: TimeV1(receipt.written_time),
         };
-        Ok(self.write_note(&self.receipt_path(receipt.export.export_id), SCHEMA, &note)?)
+        let export_id = receipt.export.export_id;
+        {
+            let _writing = self.retained.lock(export_id);
+            self.write_state_file(&self.receipt_path(export_id), SCHEMA, &content)?;
+            let caller = &receipt.export.requested_by;
+            self.retained.receipts.add(export_id, receipt.written_time, caller);
+        }
+        let mut removals = Batch::default();
+        if let Err(error) = self.remove_surplus_receipts(1, &mut removals) {
+            tracing::warn!(%error, "cannot remove a surplus receipt; the removal is retried");
+        }
+        // A receipt that a crash restores is removed again.
+        removals.leave_unsynced();
+        Ok(())
     }
 
     pub(super) fn receipt(&self, export_id: ExportId) -> Result<Option<Receipt>, JournalError> {
         match read_receipt(&self.receipt_path(export_id), export_id) {
             Ok(receipt) => Ok(receipt),
-            Err(NoteError::Disk(error)) => Err(error.into()),
+            Err(StateFileError::Disk(error)) => Err(error.into()),
             Err(error) => {
-                tracing::warn!(%error, %export_id, "the receipt of an export can't be read");
+                tracing::warn!(%error, %export_id, "cannot read a receipt");
                 Ok(None)
             }
         }
     }
 
-    pub(super) fn expire_receipts(
+    /// Adds an existing receipt to the index. A damaged receipt is removed, because it has no use and no time. Returns
+    /// whether it was removed.
+    pub(super) fn count_receipt(
         &self,
-        keep: Duration,
-        now: DateTime<Utc>,
-    ) -> Result<u64, JournalError> {
-        // A time too long to count is never over.
-        let keep = TimeDelta::from_std(keep).unwrap_or(TimeDelta::MAX);
-        let mut removed = 0;
-        for file in plain_files(&self.receipts)? {
-            let file = file?;
-            let name = file.name.to_string_lossy();
-            let Some(export_id) = name.strip_suffix(".json").and_then(|id| id.parse().ok()) else {
-                continue;
-            };
-            let is_over = match read_receipt(&file.path, export_id) {
-                Ok(Some(receipt)) => now.signed_duration_since(receipt.written_time) > keep,
-                // Of no use to anybody, and without a time.
-                Err(NoteError::Damaged(reason)) => {
-                    tracing::warn!(reason, %export_id, "a damaged receipt is removed");
-                    true
-                }
-                Err(error @ (NoteError::Disk(_) | NoteError::LaterRelease)) => {
-                    tracing::warn!(%error, %export_id, "the receipt of an export can't be read");
-                    false
-                }
-                Ok(None) => false,
-            };
-            if is_over && self.disk.remove(&file.path)? {
-                removed += 1;
+        export_id: ExportId,
+        removals: &mut Batch,
+    ) -> Result<bool, DiskError> {
+        let path = self.receipt_path(export_id);
+        let _removing = self.retained.lock(export_id);
+        match read_receipt(&path, export_id) {
+            Ok(None) => Ok(false),
+            Ok(Some(receipt)) => {
+                let caller = &receipt.export.requested_by;
+                self.retained.receipts.add_found(export_id, receipt.written_time, caller);
+                Ok(false)
+            }
+            Err(StateFileError::Damaged(reason)) => {
+                tracing::warn!(reason, %export_id, "removing a damaged receipt");
+                Ok(removals.add(self.disk.remove(&path)?))
+            }
+            Err(error @ (StateFileError::Disk(_) | StateFileError::LaterRelease)) => {
+                tracing::warn!(%error, %export_id, "cannot read a receipt");
+                Ok(false)
             }
         }
-        if removed > 0 {
-            sync_directory(&self.receipts)?;
+    }
+
+    /// Removes a receipt if it was written before this time. Returns whether it was removed.
+    pub(super) fn remove_receipt(
+        &self,
+        export_id: ExportId,
+        before: Option<DateTime<Utc>>,
+        removals: &mut Batch,
+    ) -> Result<bool, DiskError> {
+        let path = self.receipt_path(export_id);
+        let _removing = self.retained.lock(export_id);
+        match read_receipt(&path, export_id) {
+            Ok(Some(receipt)) if before.is_some_and(|before| receipt.written_time >= before) => {
+                return Ok(false);
+            }
+            Ok(Some(_)) | Err(StateFileError::Damaged(_)) => {}
+            // An operator removed it, or a later release or the next start must handle it.
+            Ok(None) | Err(StateFileError::Disk(_) | StateFileError::LaterRelease) => {
+                self.retained.receipts.remove(export_id);
+                return Ok(false);
+            }
         }
+        let removed = removals.add(self.disk.remove(&path)?);
+        self.retained.receipts.remove(export_id);
         Ok(removed)
     }
 
@@ -137,16 +171,16 @@ impl Files {
     }
 }
 
-fn read_receipt(path: &Path, export_id: ExportId) -> Result<Option<Receipt>, NoteError> {
-    let Some(NoteV1 { export, content_digest, format_version, written_time }) =
-        read_note(path, SCHEMA)?
+fn read_receipt(path: &Path, export_id: ExportId) -> Result<Option<Receipt>, StateFileError> {
+    let Some(ReceiptV1 { export, content_digest, format_version, store_id, written_time }) =
+        read_state_file(path, SCHEMA)?
     else {
         return Ok(None);
     };
     if export.export_id != export_id {
-        return Err(NoteError::Damaged("it is another export's"));
+        return Err(StateFileError::Damaged("it belongs to another export"));
     }
     let export = export.into_export(ExportState::Committed, String::new());
     let digest = ContentDigest { format_version, sha256: content_digest };
-    Ok(Some(Receipt::new(export, digest, written_time.0)))
+    Ok(Some(Receipt::new(export, digest, written_time.0).with_store_id(store_id)))
 }

@@ -1,4 +1,4 @@
-//! Keeping an entry, and forgetting it.
+//! Records, replaces and removes entries: step 2 of docs/design/commit-protocol.md.
 
 use std::{
     fs::{self, File},
@@ -7,17 +7,17 @@ use std::{
 };
 
 use bytes::Bytes;
+use tara_export_bundle::{AcceptedExport, ExportId};
+use tara_export_digest::Sha256Hasher;
+use tara_export_disk::{DiskError, Published, Unsynced, sync_file, write_bytes};
+use tara_export_failpoint::failpoint;
 use tempfile::NamedTempFile;
 
 use super::{
     EntryName, Files, JournalEntry, JournalError,
     entries::{Found, examine, read_header},
+    names::export_id_of,
     usage::Reservation,
-};
-use crate::{
-    bundle::AcceptedExport,
-    digest::Sha256Hasher,
-    disk::{DiskError, Published, sync_directory, sync_file, write_bytes},
 };
 
 impl Files {
@@ -40,29 +40,32 @@ impl Files {
         failpoint!("journal.written");
         sync_file(file.as_file(), &path)?;
         failpoint!("journal.synced");
-        match self.publish(file, &path, &reservation)? {
-            Published::Created => {
+        let unsynced = match self.publish(file, &path, name.export_id, &reservation)? {
+            Published::Created(unsynced) => {
                 failpoint!("journal.published");
+                unsynced
             }
-            // Two at once: the other was first.
+            // A concurrent call recorded the same entry first.
             Published::Taken if self.is_recorded(&path, name, &pieces)? => return Ok(entry),
             Published::Taken => {
-                let error = io::Error::other("something was in the way and is gone");
+                let error =
+                    io::Error::other("a conflicting file existed and was removed meanwhile");
                 return Err(DiskError::of_write("publish", &path, error).into());
             }
-        }
-        if let Err(error) = sync_directory(&self.journal) {
-            // The caller is told that nothing was accepted, so nothing must come of it later.
-            if let Err(error) = self.unlink(&path) {
-                tracing::warn!(%error, "an export that was not accepted stays in the journal");
+        };
+        if let Err(error) = unsynced.sync() {
+            // The request is refused, so the entry must not be processed later. The removal stays unsynced, because the
+            // folder cannot be synced.
+            if let Err(error) = self.unlink(&path).map(Unsynced::leave_unsynced) {
+                tracing::warn!(%error, "cannot remove the journal entry of a refused request");
             }
             return Err(error.into());
         }
         Ok(entry)
     }
 
-    /// Whether the journal has this very entry, durably. What is damaged there is moved aside. Neither
-    /// is read whole into memory.
+    /// Whether the journal already has this exact entry, durably. A damaged entry is moved to quarantine. Does not read
+    /// the entry into memory.
     fn is_recorded(
         &self,
         path: &Path,
@@ -73,16 +76,16 @@ impl Files {
             return Ok(false);
         }
         let failed = |error: io::Error| DiskError::of_read("read", path, error);
-        match has_pieces(path, pieces) {
+        match failpoint!("disk.file.read", path, has_pieces(path, pieces)) {
             Ok(true) => return Ok(true),
             Ok(false) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(failed(error).into()),
         }
         let reason = match examine(path) {
-            Found::Entry(entry) => match has_its_body(path).map_err(failed)? {
+            Found::Entry(entry) => match has_valid_body(path).map_err(failed)? {
                 true => return Err(JournalError::RecordedBefore(Box::new(entry))),
-                false => "its body hasn't the digest it should have".to_owned(),
+                false => "its body does not match its digest".to_owned(),
             },
             Found::Later(source) => {
                 return Err(JournalError::LaterRelease { export_id: name.export_id, source });
@@ -95,58 +98,62 @@ impl Files {
         Ok(false)
     }
 
-    /// Gives an entry its name. Its reserved bytes become held ones in the same step.
+    /// Publishes an entry under its name, and converts its reservation to used bytes in the same step.
     fn publish(
         &self,
         file: NamedTempFile,
         path: &Path,
+        export_id: ExportId,
         reservation: &Reservation<'_>,
     ) -> Result<Published, DiskError> {
-        let mut numbers = self.usage.lock();
+        let mut counters = self.usage.lock();
         let published = self.disk.publish(file, path)?;
-        if published == Published::Created {
-            numbers.add(reservation.size_bytes());
+        if matches!(published, Published::Created(_)) {
+            counters.add(Some(export_id), reservation.size_bytes());
         }
         Ok(published)
     }
 
+    /// Replaces an entry by the same export with other document locations or another store. A crash leaves one of the
+    /// two complete entries.
+    pub(super) fn replace(&self, export: &AcceptedExport) -> Result<(), JournalError> {
+        let name = EntryName { export_id: export.export_id, content_digest: export.content_digest };
+        let path = self.journal.join(name.to_string());
+        self.disk.write(&path, export.encode())?.sync()?;
+        self.recount()
+    }
+
     pub(super) fn remove(&self, name: EntryName) -> Result<(), JournalError> {
         self.remove_attachments(name)?;
-        self.unlink(&self.journal.join(name.to_string()))?;
+        let removal = self.unlink(&self.journal.join(name.to_string()))?;
         failpoint!("journal.unlinked");
-        // Also where it was gone: whoever unlinked it may have died before this.
-        self.sync_journal()?;
+        // Also if the entry was already removed: the previous removal may have crashed before the sync.
+        removal.sync()?;
         self.forget_suspect(name);
         Ok(())
     }
 
-    /// Takes an entry's name away, if it has one.
-    pub(super) fn unlink(&self, path: &Path) -> Result<(), DiskError> {
-        let mut numbers = self.usage.lock();
+    /// Removes an entry's file, if it exists.
+    pub(super) fn unlink(&self, path: &Path) -> Result<Unsynced<bool>, DiskError> {
+        let mut counters = self.usage.lock();
         let size_bytes = match fs::symlink_metadata(path) {
             Ok(metadata) => metadata.len(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(self.disk.already_removed(path));
+            }
             Err(error) => return Err(DiskError::of_write("remove", path, error)),
         };
-        if self.disk.remove(path)? {
-            numbers.subtract(size_bytes);
+        let removal = self.disk.remove(path)?;
+        if *removal.value() {
+            counters.subtract(export_id_of(path), size_bytes);
         }
-        Ok(())
-    }
-
-    /// Makes removals durable. A folder that isn't there has none.
-    pub(super) fn sync_journal(&self) -> Result<(), DiskError> {
-        match fs::symlink_metadata(&self.journal) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            _ => sync_directory(&self.journal),
-        }
+        Ok(removal)
     }
 }
 
-/// Read of a file at once.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Whether a file consists of these pieces.
+/// Whether a file consists of exactly these pieces.
 fn has_pieces(path: &Path, pieces: &[Bytes]) -> io::Result<bool> {
     let mut file = File::open(path)?;
     let size_bytes: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
@@ -168,8 +175,8 @@ fn has_pieces(path: &Path, pieces: &[Bytes]) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Whether an entry's body has the digest that its header has of it.
-fn has_its_body(path: &Path) -> io::Result<bool> {
+/// Whether an entry's body matches the digest in its header.
+fn has_valid_body(path: &Path) -> io::Result<bool> {
     let mut file = File::open(path)?;
     let size_bytes = file.metadata()?.len();
     let Ok(header) = read_header(&mut file, size_bytes)? else { return Ok(false) };

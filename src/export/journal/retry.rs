@@ -1,21 +1,22 @@
-//! Entries that come back from quarantine: `tara-export journal retry`.
+//! `tara-export journal retry`: moves entries out of quarantine.
 //!
-//! The command only moves a file, from `quarantine/` to `retry/`, so that it works beside a server
-//! and without one. The process that holds the data directory takes it from there.
+//! The command only moves a file from `quarantine/` to `retry/`, so that it works with and without a running server.
+//! The process that uses the data directory then moves the file into the journal.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
+use tara_export_bundle::ExportId;
+use tara_export_disk::{DiskError, Published};
+use tara_export_failpoint::failpoint;
+
 use super::{
     EntryName, Files, JournalEntry, JournalError, JournalLimits, MAX_QUARANTINED_LISTED,
-    entries::{Found, examine, plain_files},
+    entries::{Found, examine, plain_files, plain_names},
+    names::{TAKEOVER_EXTENSION, export_id_of},
     quarantine::reason_path,
-};
-use crate::{
-    bundle::ExportId,
-    disk::{DiskError, sync_directory},
 };
 
 /// An entry that was taken out of quarantine.
@@ -27,16 +28,16 @@ pub struct Retried {
     pub reason: String,
 }
 
-/// Why an entry can't be retried. Nothing was moved.
+/// Why an entry cannot be retried. No file was moved.
 #[derive(Debug, thiserror::Error)]
 pub enum RetryError {
-    /// The export has no file in quarantine, nor anywhere else in the journal.
+    /// The export is neither in quarantine nor in the journal.
     #[error("exports/{0} is not in the journal of this data directory: check the id and DATA_DIR")]
     Unknown(ExportId),
     /// The export is in the journal and not in quarantine.
-    #[error("exports/{0} is not in quarantine: the server works on it without a retry")]
+    #[error("exports/{0} is not in quarantine: the server processes it without a retry")]
     NotQuarantined(ExportId),
-    /// Files of several contents.
+    /// The export has several files in quarantine.
     #[error(
         "exports/{export_id} has several files in quarantine: {}; move all but one of them out of {}",
         names.join(", "), folder.display()
@@ -49,8 +50,8 @@ pub enum RetryError {
         /// The folder.
         folder: PathBuf,
     },
-    /// The file has no entry's name.
-    #[error("{name} in quarantine is no entry of the journal: restore it from a backup")]
+    /// The file does not have the name of an entry.
+    #[error("{name} in quarantine is not a journal entry: restore it from a backup")]
     NoEntry {
         /// The file's name.
         name: String,
@@ -60,14 +61,13 @@ pub enum RetryError {
     Journal(#[from] JournalError),
 }
 
-/// Takes an export's entry out of quarantine, durably. A server that runs takes it within seconds,
-/// another one when it starts. Blocks; needs no lock.
+/// Moves an export's entry out of quarantine durably. A running server processes it within seconds, otherwise the next
+/// start does. Blocks; needs no lock.
 ///
 /// # Errors
 /// [`RetryError`].
 pub fn retry(data_dir: &Path, export_id: ExportId) -> Result<Retried, RetryError> {
-    let files = Files::new(data_dir.to_owned(), JournalLimits { max_bytes: u64::MAX })
-        .map_err(JournalError::from)?;
+    let files = Files::new(data_dir.to_owned(), JournalLimits::NONE).map_err(JournalError::from)?;
     files.retry(export_id)
 }
 
@@ -86,21 +86,31 @@ impl Files {
                 return Err(RetryError::Several { export_id, names, folder });
             }
         };
+        if name.ends_with(TAKEOVER_EXTENSION) {
+            let reason = super::quarantine::read_reason(path);
+            self.release_takeover(path).map_err(JournalError::from)?;
+            return Ok(Retried { name: name.clone(), reason });
+        }
         let entry = entry_name(name).ok_or_else(|| RetryError::NoEntry { name: name.clone() })?;
         let reason = super::quarantine::read_reason(path);
         let target = self.retry.join(entry.to_string());
-        self.move_back(path, &target).map_err(JournalError::from)?;
+        self.move_out(path, &target).map_err(JournalError::from)?;
         Ok(Retried { name: entry.to_string(), reason })
     }
 
-    /// Moves a file of the quarantine, durably, and then its reason away.
-    fn move_back(&self, path: &Path, target: &Path) -> Result<(), DiskError> {
+    /// Allows this machine to take over an entry of the store's journal again. A running server does so with its next
+    /// scan of that journal.
+    fn release_takeover(&self, path: &Path) -> Result<(), DiskError> {
+        self.disk.remove(path)?.sync()?;
+        self.disk.remove(&reason_path(path))?.leave_unsynced();
+        Ok(())
+    }
+
+    /// Moves a file out of quarantine durably, and then removes its reason.
+    fn move_out(&self, path: &Path, target: &Path) -> Result<(), DiskError> {
         self.disk.ensure_directory(&self.retry)?;
-        let failed = |error| DiskError::of_write("move out of quarantine", path, error);
-        fs::rename(path, target).map_err(failed)?;
-        sync_directory(&self.retry)?;
-        sync_directory(&self.quarantine)?;
-        self.disk.remove(&reason_path(path))?;
+        self.disk.rename(path, target, "move out of quarantine")?.sync()?;
+        self.disk.remove(&reason_path(path))?.leave_unsynced();
         Ok(())
     }
 
@@ -109,8 +119,8 @@ impl Files {
         for file in plain_files(&self.quarantine)? {
             let file = file?;
             let name = file.name.to_string_lossy().into_owned();
-            let is_meant = super::names::leading_export_id(&name) == Some(export_id);
-            if is_meant && !super::quarantine::is_reason(&name) {
+            let has_id = super::names::leading_export_id(&name) == Some(export_id);
+            if has_id && !super::quarantine::is_reason(&name) {
                 found.push((name, file.path));
             }
             if found.len() == MAX_QUARANTINED_LISTED {
@@ -123,8 +133,8 @@ impl Files {
 
     fn has_entry_of(&self, export_id: ExportId) -> Result<bool, JournalError> {
         for folder in [&self.journal, &self.retry] {
-            for file in plain_files(folder)? {
-                let name = file?.name;
+            for name in plain_names(folder)? {
+                let name = name?;
                 if super::names::leading_export_id(&name.to_string_lossy()) == Some(export_id) {
                     return Ok(true);
                 }
@@ -133,8 +143,8 @@ impl Files {
         Ok(false)
     }
 
-    /// Moves what is in `retry/` back into the journal. An entry that is damaged, and one whose name
-    /// the journal has again, goes back to quarantine.
+    /// Moves the files in `retry/` back into the journal. A damaged entry, or one whose name is taken in the journal,
+    /// is quarantined again.
     pub(super) fn take_retried(&self) -> Result<Vec<JournalEntry>, JournalError> {
         let mut entries = Vec::new();
         for file in plain_files(&self.retry)? {
@@ -144,7 +154,9 @@ impl Files {
                 Found::Damaged(reason) => Err(reason),
                 Found::Gone => continue,
                 Found::Later(error) => {
-                    tracing::warn!(file = %file.path.display(), %error, "an entry is not retried by this release");
+                    tracing::warn!(
+                        file = %file.path.display(), %error, "this release cannot retry a journal entry"
+                    );
                     continue;
                 }
                 Found::Unread(error) => return Err(error.into()),
@@ -152,7 +164,7 @@ impl Files {
             let moved = match found {
                 Ok(entry) => self.publish_retried(&file.path, &entry)?.then_some(entry),
                 Err(reason) => {
-                    self.quarantine_of_retry(&file.path, &reason)?;
+                    self.quarantine_retried(&file.path, &reason)?;
                     None
                 }
             };
@@ -161,44 +173,41 @@ impl Files {
         Ok(entries)
     }
 
-    /// Gives a retried entry its name in the journal. Whether it was free.
+    /// Publishes a retried entry under its name in the journal. Returns whether the name was free.
     fn publish_retried(&self, path: &Path, entry: &JournalEntry) -> Result<bool, JournalError> {
         let name = entry.name();
         let target = self.journal.join(name.to_string());
-        let failed = |error| DiskError::of_write("move into the journal", path, error);
-        {
-            let mut numbers = self.usage.lock();
-            match fs::hard_link(path, &target) {
-                Ok(()) => numbers.add(entry.size_bytes),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    drop(numbers);
-                    let reason =
-                        "the journal has an entry of this name: the export was accepted again";
-                    self.quarantine_of_retry(path, reason)?;
-                    return Ok(false);
-                }
-                Err(error) => return Err(failed(error).into()),
+        let published = {
+            let mut counters = self.usage.lock();
+            let published = self.disk.link(path, &target, "move into the journal")?;
+            if matches!(published, Published::Created(_)) {
+                counters.add(Some(name.export_id), entry.size_bytes);
             }
-        }
-        sync_directory(&self.journal)?;
+            published
+        };
+        let Published::Created(unsynced) = published else {
+            let reason =
+                "the journal already has an entry of this name: the export was accepted again";
+            self.quarantine_retried(path, reason)?;
+            return Ok(false);
+        };
+        unsynced.sync()?;
         failpoint!("retry.published");
-        self.disk.remove(path)?;
-        sync_directory(&self.retry)?;
+        self.disk.remove(path)?.sync()?;
         self.forget_suspect(name);
-        tracing::info!(export_id = %name.export_id, "an entry of the journal is retried");
+        tracing::info!(export_id = %name.export_id, "retrying a quarantined journal entry");
         Ok(true)
     }
 
-    fn quarantine_of_retry(&self, path: &Path, reason: &str) -> Result<(), DiskError> {
+    fn quarantine_retried(&self, path: &Path, reason: &str) -> Result<(), DiskError> {
         let size_bytes = fs::symlink_metadata(path).map_or(0, |metadata| metadata.len());
-        // It does not count as held while it is not in the journal; a quarantine subtracts it.
-        self.usage.lock().add(size_bytes);
-        self.quarantine(path, reason)?;
-        sync_directory(&self.retry)
+        // Files in `retry/` are not counted, but quarantining a file subtracts its size.
+        self.usage.lock().add(export_id_of(path), size_bytes);
+        self.quarantine(path, reason).map(drop)
     }
 }
 
-/// The name that a file in quarantine had in the journal: without the number that made it free there.
+/// The name that a quarantined file had in the journal, without the number that made it unique in quarantine.
 fn entry_name(name: &str) -> Option<EntryName> {
     let end = name.find(EXTENSION)? + EXTENSION.len();
     let number = name[end..].strip_prefix('.');

@@ -1,16 +1,15 @@
-//! What a failure's note and a receipt say of an export.
+//! The description of an export in failure records and receipts.
+
+use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tara_export_bundle::{AcceptedTime, Destination, ExportId, FolderName};
+use tara_export_catalog::{Export, ExportArtifact, ExportState};
+use tara_export_digest::Sha256;
+use tara_export_store::StoreKind;
 
-use crate::{
-    bundle::{AcceptedTime, Destination, ExportId, FolderName},
-    catalog::{Export, ExportArtifact, ExportState},
-    digest::Sha256,
-    store::StoreKind,
-};
-
-/// An export without its state, which the note itself tells.
+/// An export without its state, which follows from the kind of file.
 #[derive(Serialize, Deserialize)]
 pub(super) struct SummaryV1 {
     pub export_id: ExportId,
@@ -43,7 +42,7 @@ enum StoredInV1 {
     Local,
 }
 
-/// A time as RFC 3339, with all its digits.
+/// A time in RFC 3339 with full precision.
 #[derive(Clone, Copy)]
 pub(super) struct TimeV1(pub DateTime<Utc>);
 
@@ -63,9 +62,11 @@ impl<'de> Deserialize<'de> for TimeV1 {
 
 impl From<&Export> for SummaryV1 {
     fn from(export: &Export) -> Self {
-        // Every field by name: a field that is added has to be decided upon here.
+        // Destructured without `..`, so that a new field must be handled here.
         let Export {
             export_id,
+            // Only of bundles that cannot be read, which are never in a journal.
+            is_id_unknown: _,
             state: _,
             state_reason: _,
             document_name,
@@ -80,8 +81,10 @@ impl From<&Export> for SummaryV1 {
             manifest_sha256,
             accepted_time,
             committed_time,
-            // What has a journal entry is this service's own.
+            // Adopted bundles never have a journal entry.
             adopted: _,
+            // The manifest has them. Here, they would multiply the size of a receipt.
+            replacements: _,
         } = export;
         let artifacts = artifacts.iter().map(|artifact| ArtifactV1 {
             path: artifact.path.clone(),
@@ -120,6 +123,7 @@ impl SummaryV1 {
         });
         Export {
             export_id: self.export_id,
+            is_id_unknown: false,
             state,
             state_reason,
             document_name: self.document_name,
@@ -138,6 +142,7 @@ impl SummaryV1 {
             accepted_time: self.accepted_time,
             committed_time: self.committed_time.map(|time| time.0),
             adopted: false,
+            replacements: Arc::default(),
         }
     }
 }

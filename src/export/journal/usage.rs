@@ -1,85 +1,109 @@
-//! How much the journal holds, kept in memory.
+//! In-memory accounting of the journal's entries.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Files, JournalError, entries::plain_files};
+use tara_export_bundle::ExportId;
 
-/// How many entries there are, and their bytes together. Quarantine does not count.
+use super::{Files, JournalError, entries::plain_files, ids::Ids, names::leading_export_id};
+
+/// Number and total size of the entries. Quarantined entries do not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct JournalSize {
-    /// Entries, those of later releases too.
+    /// Number of entries, including those of later releases.
     pub count: u64,
-    /// Their bytes.
+    /// Their total size.
     pub size_bytes: u64,
 }
 
-/// The lock is held while an entry gets or loses its name, so that the numbers and a count of the
-/// folder never disagree. No fsync happens under it but those of a quarantine.
+/// The lock is held while an entry's file is published or removed, so that the counters always match the folder. Only
+/// quarantining runs an fsync under it.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
-    numbers: Mutex<Numbers>,
+    counters: Mutex<Counters>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Numbers {
+pub(super) struct Counters {
     size: JournalSize,
-    /// Bytes of entries that have no name yet.
+    /// Bytes of entries that are not published yet.
     reserved_bytes: u64,
+    ids: Ids,
+    /// Number of changes of the folder, to discard a count that overlaps with a change.
+    changes: u64,
 }
 
-impl Numbers {
-    fn require_room(&self, wanted_bytes: u64, max_bytes: u64) -> Result<(), JournalError> {
+impl Counters {
+    fn require_space(&self, requested_bytes: u64, max_bytes: u64) -> Result<(), JournalError> {
         let held_bytes = self.size.size_bytes.saturating_add(self.reserved_bytes);
-        if held_bytes.saturating_add(wanted_bytes) > max_bytes {
-            return Err(JournalError::Full { held_bytes, wanted_bytes, max_bytes });
+        if held_bytes.saturating_add(requested_bytes) > max_bytes {
+            return Err(JournalError::Full { held_bytes, requested_bytes, max_bytes });
         }
         Ok(())
     }
 
-    pub(super) fn add(&mut self, size_bytes: u64) {
+    /// Counts a published entry.
+    pub(super) fn add(&mut self, export_id: Option<ExportId>, size_bytes: u64) {
+        self.changes += 1;
         self.size.count += 1;
         self.size.size_bytes += size_bytes;
+        if let Some(export_id) = export_id {
+            self.ids.add(export_id);
+        }
     }
 
-    pub(super) fn subtract(&mut self, size_bytes: u64) {
+    /// Uncounts a removed entry.
+    pub(super) fn subtract(&mut self, export_id: Option<ExportId>, size_bytes: u64) {
+        self.changes += 1;
         self.size.count = self.size.count.saturating_sub(1);
         self.size.size_bytes = self.size.size_bytes.saturating_sub(size_bytes);
+        if let Some(export_id) = export_id {
+            self.ids.remove(export_id);
+        }
+    }
+
+    /// Adds the id of an entry that a scan found.
+    pub(super) fn found(&mut self, export_id: ExportId) {
+        self.ids.found(export_id);
     }
 }
 
 impl Usage {
-    /// Whether there is room for as many bytes now.
-    pub(super) fn require_room(
+    /// Fails if `requested_bytes` more would exceed the limit.
+    pub(super) fn require_space(
         &self,
-        wanted_bytes: u64,
+        requested_bytes: u64,
         max_bytes: u64,
     ) -> Result<(), JournalError> {
-        self.lock().require_room(wanted_bytes, max_bytes)
+        self.lock().require_space(requested_bytes, max_bytes)
     }
 
     pub(super) fn size(&self) -> JournalSize {
         self.lock().size
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Numbers> {
-        // A panic while it was held leaves numbers that the next count corrects.
-        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn may_have(&self, export_id: ExportId) -> bool {
+        self.lock().ids.may_have(export_id)
     }
 
-    /// Sets bytes aside until the reservation is dropped.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Counters> {
+        // The next count corrects the counters after a panic while the lock was held.
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reserves space until the reservation is dropped.
     pub(super) fn reserve(
         &self,
-        wanted_bytes: u64,
+        size_bytes: u64,
         max_bytes: u64,
     ) -> Result<Reservation<'_>, JournalError> {
-        let mut numbers = self.lock();
-        numbers.require_room(wanted_bytes, max_bytes)?;
-        numbers.reserved_bytes += wanted_bytes;
-        Ok(Reservation { usage: self, size_bytes: wanted_bytes })
+        let mut counters = self.lock();
+        counters.require_space(size_bytes, max_bytes)?;
+        counters.reserved_bytes += size_bytes;
+        Ok(Reservation { usage: self, size_bytes })
     }
 }
 
-/// Bytes that are set aside for an entry being written.
+/// Space that is reserved for an entry being written.
 #[derive(Debug)]
 pub(super) struct Reservation<'a> {
     usage: &'a Usage,
@@ -94,21 +118,37 @@ impl Reservation<'_> {
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        let mut numbers = self.usage.lock();
-        numbers.reserved_bytes = numbers.reserved_bytes.saturating_sub(self.size_bytes);
+        let mut counters = self.usage.lock();
+        counters.reserved_bytes = counters.reserved_bytes.saturating_sub(self.size_bytes);
     }
 }
 
 impl Files {
-    /// Counts the folder anew: somebody may have changed it by hand.
+    /// Counts the entries at startup. Reads the metadata of each file, but opens none.
+    pub(super) fn count(&self) -> Result<(), JournalError> {
+        let mut counters = self.usage.lock();
+        *counters = Counters::default();
+        for file in plain_files(&self.journal)? {
+            let file = file?;
+            let export_id = leading_export_id(&file.name.to_string_lossy());
+            counters.add(export_id, file.metadata.len());
+        }
+        Ok(())
+    }
+
+    /// Counts the entries again, since an operator may have changed the folder. A count that overlaps with a change is
+    /// discarded, so that changes do not have to wait for it.
     pub(super) fn recount(&self) -> Result<(), JournalError> {
-        let mut numbers = self.usage.lock();
+        let changes_before = self.usage.lock().changes;
         let mut size = JournalSize::default();
         for file in plain_files(&self.journal)? {
             size.count += 1;
             size.size_bytes += file?.metadata.len();
         }
-        numbers.size = size;
+        let mut counters = self.usage.lock();
+        if counters.changes == changes_before {
+            counters.size = size;
+        }
         Ok(())
     }
 }

@@ -1,17 +1,19 @@
-//! Whether the journal takes entries.
+//! Checks whether the journal can record entries.
 
 use std::{io, sync::atomic::Ordering};
 
-use super::{Files, JournalEntry, JournalError, JournalErrorKind};
-use crate::{bundle::AcceptedExport, disk::DiskError};
+use tara_export_bundle::AcceptedExport;
+use tara_export_disk::DiskError;
 
-/// What the smallest entry takes: its header, in one block.
+use super::{Files, JournalEntry, JournalError, JournalErrorKind};
+
+/// Size of the smallest entry: its header, in one block.
 const SMALLEST_ENTRY_BYTES: u64 = 4096;
 
 impl Files {
-    /// Records an entry, and notes its size where there was no room for it: until one is recorded, or
-    /// there is room for as many bytes, a check must not say that all is well.
-    pub(super) fn record_and_note(
+    /// Records an entry. If there is no space for it, remembers its size: checks fail until an entry is recorded or
+    /// that much space is available.
+    pub(super) fn record_and_track_refusal(
         &self,
         export: &AcceptedExport,
     ) -> Result<JournalEntry, JournalError> {
@@ -29,7 +31,7 @@ impl Files {
 
     pub(super) fn check_writable(&self) -> Result<(), JournalError> {
         let needed_bytes = self.refused_bytes.load(Ordering::Relaxed).max(SMALLEST_ENTRY_BYTES);
-        self.usage.require_room(needed_bytes, self.limits.max_bytes)?;
+        self.usage.require_space(needed_bytes, self.limits.max_bytes)?;
         self.disk.check_writable()?;
         let existing = self.journal.ancestors().find(|folder| folder.exists());
         let space = existing.and_then(|folder| rustix::fs::statvfs(folder).ok());

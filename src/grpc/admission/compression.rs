@@ -1,4 +1,4 @@
-//! Compressed messages (gRPC, "Compression"): one buffer of a known size, whatever they decompress to.
+//! Decompresses messages (gRPC, "Compression") into one buffer of a known size.
 
 use std::io::{self, Read};
 
@@ -6,39 +6,39 @@ use http::HeaderMap;
 
 /// The header that names a request's encoding.
 pub(super) const ENCODING_HEADER: &str = "grpc-encoding";
-/// The header that lists the encodings that this server reads.
+/// The header that lists the supported encodings.
 pub(super) const ACCEPT_HEADER: &str = "grpc-accept-encoding";
-/// What that header says.
+/// The value of that header.
 pub(super) const ACCEPTED: &str = "identity,gzip,deflate,zstd";
-/// Largest window of a zstd frame: what decoders must support at least (RFC 8878, section 3.1.1.1.2).
+/// The largest window of a zstd frame, which decoders should at least support (RFC 8878, section 3.1.1.1.2).
 const WINDOW_LIMIT_BYTES: u64 = 8 * 1024 * 1024;
 
-/// How a request's messages are compressed.
+/// The compression of a request's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
     Gzip,
-    /// In the zlib format, as HTTP and gRPC mean it.
+    /// The zlib format, as in HTTP and gRPC.
     Deflate,
     Zstd,
 }
 
-/// The request names an encoding that this server does not read.
+/// The request names an unsupported encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct UnknownEncoding;
 
-/// Why a message can't be decompressed.
+/// A message cannot be decompressed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum DecompressError {
-    /// It has more bytes than the buffer.
+    /// The message is larger than the buffer.
     TooLarge,
-    /// Its window is larger than this server takes.
+    /// The window is larger than the limit.
     WindowTooLarge,
-    /// It is not what its encoding says.
+    /// The message is not valid in its encoding.
     Malformed,
 }
 
 impl Encoding {
-    /// The encoding that a request's headers name. `None` if its messages are not compressed.
+    /// The encoding in a request's headers. `None` if its messages are not compressed.
     pub(super) fn of(headers: &HeaderMap) -> Result<Option<Self>, UnknownEncoding> {
         let Some(name) = headers.get(ENCODING_HEADER) else { return Ok(None) };
         match name.as_bytes() {
@@ -50,7 +50,8 @@ impl Encoding {
         }
     }
 
-    /// The message that was compressed, of at most `limit` bytes. How large it is shows only when it fits.
+    /// Decompresses a message of at most `limit` bytes. Its size is unknown in advance, so the buffer grows until the
+    /// message fits.
     pub(super) fn decompress_within(
         self,
         compressed: &[u8],
@@ -67,8 +68,8 @@ impl Encoding {
         }
     }
 
-    /// The message that was compressed, in a buffer of `capacity` bytes. Beside it, this takes less than
-    /// 256 KiB: zstd writes into the one buffer, so that its window needs no memory of its own.
+    /// Decompresses a message into a buffer of `capacity` bytes. Needs less than 256 KiB of additional memory: zstd
+    /// uses the buffer as its window.
     pub(super) fn decompress(
         self,
         compressed: &[u8],
@@ -79,7 +80,7 @@ impl Encoding {
             Self::Deflate => {
                 let mut decoder = flate2::bufread::ZlibDecoder::new(compressed);
                 let message = read_all(&mut decoder, capacity)?;
-                // One stream is one message.
+                // A message is exactly one stream.
                 if decoder.into_inner().is_empty() {
                     Ok(message)
                 } else {
@@ -91,18 +92,18 @@ impl Encoding {
     }
 }
 
-/// The size of the buffer that a message of this size is decompressed into first.
+/// The size of the first buffer for a compressed message of this size.
 pub(super) fn first_capacity(compressed_bytes: usize, limit: usize) -> usize {
-    const LEAST_BYTES: usize = 16 * 1024;
-    compressed_bytes.saturating_mul(4).max(LEAST_BYTES).min(limit)
+    const MIN_BYTES: usize = 16 * 1024;
+    compressed_bytes.saturating_mul(4).max(MIN_BYTES).min(limit)
 }
 
-/// The size of the next buffer, where this one was too small.
+/// The size of the next buffer after one that was too small.
 pub(super) fn next_capacity(capacity: usize, limit: usize) -> usize {
     capacity.saturating_mul(4).min(limit)
 }
 
-/// Reads to the end into a buffer of this many bytes.
+/// Reads to the end into a buffer of `capacity` bytes.
 fn read_all(mut decoder: impl Read, capacity: usize) -> Result<Vec<u8>, DecompressError> {
     let mut message = vec![0; capacity];
     let mut filled = 0;
@@ -142,8 +143,8 @@ fn decompress_zstd(compressed: &[u8], capacity: usize) -> Result<Vec<u8>, Decomp
     }
 }
 
-/// The window that a frame's header names (RFC 8878, section 3.1.1.1). `None` for what is no frame, and for
-/// a frame of one segment, whose window is its content.
+/// The window size in a frame's header (RFC 8878, section 3.1.1.1). `None` if the bytes are not a frame, and for a
+/// single-segment frame, whose window is its content.
 fn zstd_window_bytes(frame: &[u8]) -> Option<u64> {
     const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
     const SINGLE_SEGMENT: u8 = 0x20;
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn message_is_read_back_if_it_fits() {
+    fn message_is_decompressed_if_it_fits() {
         for encoding in ALL {
             for message in [b"".as_slice(), b"x", &[7; 10_000]] {
                 let compressed = compress(encoding, message);
@@ -199,12 +200,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_compressed_whole_is_refused() {
+    fn malformed_message_is_refused() {
         for encoding in ALL {
-            let whole = compress(encoding, &[7; 1000]);
-            let cut = &whole[..whole.len() - 1];
-            let longer = [&whole, b"x".as_slice()].concat();
-            for bytes in [b"\x12\x00".as_slice(), cut, &longer] {
+            let complete = compress(encoding, &[7; 1000]);
+            let truncated = &complete[..complete.len() - 1];
+            let longer = [&complete, b"x".as_slice()].concat();
+            for bytes in [b"\x12\x00".as_slice(), truncated, &longer] {
                 let refused = encoding.decompress(bytes, 10_000);
                 assert_eq!(refused, Err(DecompressError::Malformed), "{encoding:?} {bytes:?}");
             }
@@ -213,14 +214,14 @@ mod tests {
 
     #[test]
     fn large_window_is_refused() {
-        for (window_log, is_taken) in [(23, true), (24, false), (27, false)] {
+        for (window_log, is_accepted) in [(23, true), (24, false), (27, false)] {
             let mut encoder = zstd::stream::Encoder::new(Vec::new(), 3).unwrap();
             encoder.window_log(window_log).unwrap();
             encoder.include_contentsize(false).unwrap();
             encoder.write_all(&[7; 100]).unwrap();
             let compressed = encoder.finish().unwrap();
             let read = Encoding::Zstd.decompress(&compressed, 100);
-            if is_taken {
+            if is_accepted {
                 assert_eq!(read, Ok(vec![7; 100]));
             } else {
                 assert_eq!(read, Err(DecompressError::WindowTooLarge));

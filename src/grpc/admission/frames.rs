@@ -1,4 +1,4 @@
-//! Messages of a request's body, frame by frame (gRPC, "gRPC over HTTP2"), read no further than admitted.
+//! Reads the messages of a request's body frame by frame (gRPC, "gRPC over HTTP2"), and only as far as admitted.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,15 +16,15 @@ use super::{
 };
 use crate::grpc::status::status;
 
-/// Bytes in front of a message.
+/// The size of a message's header.
 pub(super) const HEADER_BYTES: usize = 5;
 
-/// What is in front of a message.
+/// The header of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
-    /// How the message is compressed.
+    /// The message's compression.
     pub(super) encoding: Option<Encoding>,
-    /// Its bytes as they travel.
+    /// Its size as sent.
     pub(super) length: usize,
 }
 
@@ -32,23 +32,23 @@ pub(super) struct Header {
 #[derive(Debug)]
 pub(super) struct Frames {
     body: Body,
-    /// What arrived and was not read.
-    rest: Bytes,
+    /// Bytes that arrived and were not read yet.
+    buffered: Bytes,
     encoding: Option<Encoding>,
 }
 
 impl Frames {
     pub(super) fn new(body: Body, encoding: Option<Encoding>) -> Self {
-        Self { body, rest: Bytes::new(), encoding }
+        Self { body, buffered: Bytes::new(), encoding }
     }
 
-    /// The next message's header. `None` at the body's end.
+    /// Reads the next message's header. `None` at the end of the body.
     pub(super) async fn header(&mut self) -> Result<Option<Header>, Status> {
         let mut header = [0; HEADER_BYTES];
         let mut filled = 0;
         while filled < HEADER_BYTES {
             let Some(piece) = self.piece(HEADER_BYTES - filled).await? else {
-                return if filled == 0 { Ok(None) } else { Err(cut()) };
+                return if filled == 0 { Ok(None) } else { Err(truncated()) };
             };
             header[filled..filled + piece.len()].copy_from_slice(&piece);
             filled += piece.len();
@@ -63,44 +63,45 @@ impl Frames {
         Ok(Some(Header { encoding, length: u32::from_be_bytes(length) as usize }))
     }
 
-    /// The next bytes of a message, at most this many and at least one. `None` at the body's end.
+    /// Reads the next bytes of a message: at least one, and at most `limit`. `None` at the end of the body.
     pub(super) async fn piece(&mut self, limit: usize) -> Result<Option<Bytes>, Status> {
-        while self.rest.is_empty() {
+        while self.buffered.is_empty() {
             match self.body.frame().await {
-                // Trailers of a request mean nothing.
-                Some(Ok(frame)) => self.rest = frame.into_data().unwrap_or_default(),
+                // Trailers of a request are ignored.
+                Some(Ok(frame)) => self.buffered = frame.into_data().unwrap_or_default(),
                 Some(Err(error)) => return Err(Status::from_error(error.into())),
                 None => return Ok(None),
             }
         }
-        let length = limit.min(self.rest.len());
-        Ok(Some(self.rest.split_to(length)))
+        let length = limit.min(self.buffered.len());
+        Ok(Some(self.buffered.split_to(length)))
     }
 
-    /// Sees to it that nothing follows.
+    /// Fails if more bytes follow.
     pub(super) async fn end(&mut self) -> Result<(), Status> {
         match self.piece(1).await? {
             None => Ok(()),
-            Some(_) => Err(more_than_one()),
+            Some(_) => Err(bytes_after_message()),
         }
     }
 }
 
-/// The same messages, uncompressed, each within the limit; one alone, or any number. What arrives is passed
-/// on at once, so that nothing but a compressed message is ever held.
-pub(super) fn checked(frames: Frames, limit: usize, is_one: bool) -> Body {
-    let checked = Checked { frames, limit, is_one, has_begun: false, left: 0 };
+/// Returns the same messages, uncompressed and each within the limit: a single one, or any number. Bytes are passed on
+/// as they arrive; only a compressed message is buffered.
+pub(super) fn checked(frames: Frames, limit: usize, is_single: bool) -> Body {
+    let checked = Checked { frames, limit, is_single, has_started: false, remaining_bytes: 0 };
     Body::from_stream(checked.stream())
 }
 
-/// The same for a service that ends its answer as if nothing was wrong where its requests end with an error:
-/// what that was goes into the slot.
-pub(super) fn checked_noting(frames: Frames, limit: usize, slot: RequestError) -> Body {
-    let checked = Checked { frames, limit, is_one: false, has_begun: false, left: 0 };
+/// Like [`checked`], for a service that reports success even if its stream of requests ends with an error: stores
+/// the error in the slot.
+pub(super) fn checked_with_error(frames: Frames, limit: usize, slot: RequestError) -> Body {
+    let checked =
+        Checked { frames, limit, is_single: false, has_started: false, remaining_bytes: 0 };
     Body::from_stream(checked.stream().inspect_err(move |status| slot.set(status)))
 }
 
-/// Why a stream of requests ended early, if it did.
+/// The error that ended a stream of requests, if any.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RequestError(Arc<Mutex<Option<Status>>>);
 
@@ -109,7 +110,7 @@ impl RequestError {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(status.clone());
     }
 
-    /// The answer, which ends with this error if there is one.
+    /// Makes the response end with this error, if there is one.
     pub(super) fn end(self, response: Response) -> Response {
         response.map(|body| {
             Body::new(body.map_frame(move |frame| match frame.into_trailers() {
@@ -123,7 +124,7 @@ impl RequestError {
         let error = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(error) = error else { return ended };
         let mut trailers = HeaderMap::new();
-        // Fails on texts that are no headers only, and these are ours.
+        // Fails only for texts that are not valid in headers, and these texts are constants.
         if error.add_header(&mut trailers).is_ok() { trailers } else { ended }
     }
 }
@@ -131,10 +132,10 @@ impl RequestError {
 struct Checked {
     frames: Frames,
     limit: usize,
-    is_one: bool,
-    has_begun: bool,
-    /// Bytes of the message that were not read yet.
-    left: usize,
+    is_single: bool,
+    has_started: bool,
+    /// Bytes of the message that are not read yet.
+    remaining_bytes: usize,
 }
 
 impl Checked {
@@ -146,16 +147,16 @@ impl Checked {
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, Status> {
-        if self.left > 0 {
-            let piece = self.frames.piece(self.left).await?.ok_or_else(cut)?;
-            self.left -= piece.len();
+        if self.remaining_bytes > 0 {
+            let piece = self.frames.piece(self.remaining_bytes).await?.ok_or_else(truncated)?;
+            self.remaining_bytes -= piece.len();
             return Ok(Some(piece));
         }
-        if self.is_one && self.has_begun {
+        if self.is_single && self.has_started {
             self.frames.end().await?;
             return Ok(None);
         }
-        self.has_begun = true;
+        self.has_started = true;
         let Some(Header { encoding, length }) = self.frames.header().await? else {
             return Ok(None);
         };
@@ -163,12 +164,13 @@ impl Checked {
             return Err(message_too_large(self.limit));
         }
         let Some(encoding) = encoding else {
-            self.left = length;
+            self.remaining_bytes = length;
             return Ok(Some(header_of(length)));
         };
         let mut compressed = BytesMut::new();
         while compressed.len() < length {
-            let piece = self.frames.piece(length - compressed.len()).await?.ok_or_else(cut)?;
+            let piece =
+                self.frames.piece(length - compressed.len()).await?.ok_or_else(truncated)?;
             compressed.extend_from_slice(&piece);
         }
         let message = match encoding.decompress_within(&compressed, self.limit) {
@@ -195,18 +197,18 @@ pub(super) fn empty_message() -> Body {
 }
 
 /// The body ended within a message.
-pub(super) fn cut() -> Status {
+pub(super) fn truncated() -> Status {
     status(Code::InvalidArgument, "INVALID_REQUEST", "the request ends within a message")
 }
 
-fn more_than_one() -> Status {
-    let message = "this method takes one message, and bytes follow it";
+fn bytes_after_message() -> Status {
+    let message = "this method accepts one message, but more bytes follow it";
     status(Code::InvalidArgument, "INVALID_REQUEST", message)
 }
 
-/// gRPC's specification of compression asks for INTERNAL; here that code is for the server's own faults.
+/// gRPC's specification of compression requires INTERNAL; this service reserves that code for its own errors.
 fn compressed_without_encoding() -> Status {
     let message =
-        "a message is marked as compressed, and the header grpc-encoding does not say how";
+        "a message is marked as compressed, but the header grpc-encoding names no compression";
     status(Code::InvalidArgument, "INVALID_REQUEST", message)
 }

@@ -1,25 +1,25 @@
-//! What requests of each method may have: the one table.
+//! The table of limits for the requests of each method.
 
 use crate::upload::CHUNK_BYTES;
 
-/// Bytes of a message of any method without a row of its own, and of a chunk beyond its data.
+/// The largest message of methods without a row in the table, and the allowance for the other fields of a chunk.
 pub(super) const SMALL_MESSAGE_BYTES: usize = 64 * 1024;
-/// Bytes of data in one message of an upload's stream at most.
+/// The most data in one message of an upload's stream.
 const UPLOAD_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// How a method's requests are admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rule {
-    /// One message with a review, of this type: read and scanned before it is decoded.
+    /// One message of this type with a review: read and scanned before it is decoded.
     Review(&'static str),
-    /// One message of at most so many bytes.
+    /// One message of at most this many bytes.
     One(usize),
-    /// Any number of messages of at most so many bytes each.
+    /// Any number of messages of at most this many bytes each.
     Many(usize),
-    /// One chunk of a document, which needs a turn among uploads.
+    /// One chunk of a document, which needs an upload permit.
     Chunk(usize),
-    /// A document in a stream of messages, which needs a turn among uploads. Its own handler ends it when
-    /// it makes no headway.
+    /// A document in a stream of messages, which needs an upload permit. The handler ends it if it makes no
+    /// progress.
     Document(usize),
 }
 
@@ -47,7 +47,7 @@ const TABLE: &[(&str, Rule)] = &[
     ),
 ];
 
-/// How requests to this path are admitted. Whatever has no row has one small message.
+/// How requests to this path are admitted. A path without a row accepts one small message.
 pub(super) fn rule(path: &str) -> Rule {
     let row = TABLE.iter().find(|(method, _)| *method == path);
     row.map_or(Rule::One(SMALL_MESSAGE_BYTES), |(_, rule)| *rule)
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn streams_and_only_streams_have_many_messages() {
+    fn only_streaming_methods_accept_many_messages() {
         let sets = [
             crate::proto::FILE_DESCRIPTOR_SET,
             tonic_health::pb::FILE_DESCRIPTOR_SET,
@@ -83,6 +83,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(rows, TABLE.len(), "a row is for no method that is served");
+        assert_eq!(rows, TABLE.len(), "a row belongs to a method that is not served");
     }
 }

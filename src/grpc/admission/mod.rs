@@ -1,15 +1,14 @@
-//! Admits the requests of every method, in whatever protocol they come: their sizes, how they are compressed,
-//! the time that they take to arrive, and the memory that they become.
+//! Admits the requests of every method and protocol: checks their size, compression, arrival time and memory.
 //!
-//! A request with a review is read here, piece by piece as memory is taken for it. It is scanned before it
-//! is decoded ([`wire_scan`](super::wire_scan)), takes the memory that the scan says, and goes to its handler
-//! as bytes, so that its documents are never copied and no decoding holds up a thread that serves others.
-//! Messages of other methods are small, and are passed on as they arrive.
+//! A request with a review is read here in pieces, and memory is reserved for each piece. It is scanned before it is
+//! decoded ([`wire_scan`](super::wire_scan)), reserves the memory that the scan returns, and is passed to its handler
+//! as bytes, so that its documents are never copied and decoding does not block other calls. Messages of other methods
+//! are small, and are passed on as they arrive.
 
 mod compression;
 mod frames;
 mod methods;
-mod refusals;
+pub(super) mod refusals;
 
 use std::{
     sync::{Arc, Weak},
@@ -23,74 +22,63 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
+use tara_export_limits::{CallerKey, Revocation};
 use tokio::time;
 use tonic::{Status, body::Body as GrpcBody};
 
-pub(super) use self::refusals::{too_slow, undecodable};
 use self::{
     compression::{DecompressError, ENCODING_HEADER, Encoding, first_capacity, next_capacity},
-    frames::{Frames, Header, RequestError, checked, checked_noting, cut, empty_message},
+    frames::{Frames, Header, RequestError, checked, checked_with_error, empty_message, truncated},
     methods::{Rule, rule},
-    refusals::{not_decompressed, request_too_large, unknown_encoding},
+    refusals::{not_decompressed, request_too_large, too_slow, undecodable, unknown_encoding},
 };
 use super::{
-    admitted::Admitted,
+    admitted::{Admitted, AdmittedReview},
     caller,
-    request_body::{in_time, revocable},
-    service::{ExportApi, in_background},
+    decoding::in_background,
+    failures::upload_failed,
+    request_body::{revocable, with_timeout},
     wire_scan::scan,
 };
-use crate::{
-    export::{Engine, Permit, Room},
-    limits::{CallerKey, Revocation},
-};
+use crate::export::{Engine, RequestMemory};
 
-/// Memory that is taken for a message whose first bytes arrived; it doubles as more arrive, so that a length
-/// that is announced and never sent costs nothing.
+/// Memory that is reserved when the first bytes of a message arrive. It doubles as more arrive, so that bytes that
+/// are announced and never sent cost nothing.
 const FIRST_STEP_BYTES: usize = 64 * 1024;
-/// Messages that are scanned where they are read: longer ones take a while.
-const SCANNED_AT_ONCE_BYTES: usize = 64 * 1024;
+/// Messages up to this size are scanned inline; larger ones are scanned in the background.
+const INLINE_SCAN_BYTES: usize = 64 * 1024;
 
-/// Admits what this API's engine has room for. Cheap to clone.
+/// Admits requests within the limits. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct RequestAdmission {
     engine: Engine,
     limits: RequestLimits,
 }
 
-/// Bounds of one request.
+/// Limits of one request.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestLimits {
-    /// Bytes of the largest (`MAX_REQUEST_SIZE`).
+    /// The largest size (`MAX_REQUEST_SIZE`).
     pub size_bytes: u64,
-    /// How long one may take to arrive whole (`REQUEST_TIMEOUT`).
+    /// How long a request may take to arrive completely (`REQUEST_TIMEOUT`).
     pub timeout: Duration,
 }
 
-/// A request with a review, read and scanned, with what it needs.
-#[derive(Debug)]
-pub(super) struct AdmittedReview {
-    /// The message, to be decoded.
-    pub(super) message: Bytes,
-    /// Its place among the exports, and its memory.
-    pub(super) permit: Permit,
-}
-
 impl RequestAdmission {
-    /// Admits what this API's engine has room for.
-    pub fn new(api: &ExportApi, limits: RequestLimits) -> Self {
-        Self { engine: api.engine().clone(), limits }
+    /// Admits requests to this engine within these limits.
+    pub fn new(engine: Engine, limits: RequestLimits) -> Self {
+        Self { engine, limits }
     }
 }
 
-/// A layer for [`axum::middleware::from_fn_with_state`], around the services alone.
+/// A layer for [`axum::middleware::from_fn_with_state`], directly around the services.
 pub async fn admit(
     State(admission): State<RequestAdmission>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let Ok(encoding) = Encoding::of(request.headers()) else { return unknown_encoding() };
-    // What is passed on is not compressed.
+    // Messages are passed on uncompressed.
     request.headers_mut().remove(ENCODING_HEADER);
     let request_error = RequestError::default();
     match admission.admitted(request, encoding, &request_error).await {
@@ -110,7 +98,8 @@ fn refuse(status: Status) -> Response {
     status.into_http::<GrpcBody>().into_response()
 }
 
-/// tonic's answer to bytes that are no such message. This service's own statuses have details.
+/// Whether this is tonic's response to bytes that it cannot decode. Unlike it, this service's own statuses have
+/// details.
 fn is_undecodable(response: &Response) -> bool {
     let headers = response.headers();
     headers.get(Status::GRPC_STATUS).is_some_and(|code| code == "13")
@@ -118,7 +107,7 @@ fn is_undecodable(response: &Response) -> bool {
 }
 
 impl RequestAdmission {
-    /// The request as its service gets it.
+    /// Returns the request to pass to its service.
     async fn admitted(
         &self,
         mut request: Request,
@@ -129,102 +118,104 @@ impl RequestAdmission {
         let caller = caller::key(request.extensions());
         let body = std::mem::take(request.body_mut());
         let frames = |body| Frames::new(body, encoding);
-        let timed = |body| Body::new(in_time(GrpcBody::new(body), self.limits.timeout));
+        let timed = |body| Body::new(with_timeout(GrpcBody::new(body), self.limits.timeout));
         *request.body_mut() = match rule {
             Rule::Review(message_type) => {
                 let revocation = Arc::new(Revocation::default());
-                let reading = self.read_review(&caller, frames(body), &revocation);
-                let (message, room) = tokio::select! {
-                    read = time::timeout(self.limits.timeout, reading) => {
+                let read_request = self.read_review(&caller, frames(body), &revocation);
+                let (message, memory) = tokio::select! {
+                    read = time::timeout(self.limits.timeout, read_request) => {
                         read.map_err(|_| too_slow(self.limits.timeout))??
                     }
-                    // Its sender takes its time, and others need what it holds.
+                    // The sender is slow, and another caller needs the memory.
                     () = revocation.clone().revoked() => {
                         return Err(self.engine.admission().revoked().into());
                     }
                 };
-                let review = self.scanned(message_type, message, room).await?;
+                let review = self.scanned(message_type, message, memory).await?;
                 request.extensions_mut().insert(Admitted::new(review));
                 empty_message()
             }
             Rule::One(limit) => checked(frames(timed(body)), limit, true),
-            Rule::Many(limit) => checked_noting(frames(body), limit, request_error.clone()),
+            Rule::Many(limit) => checked_with_error(frames(body), limit, request_error.clone()),
             Rule::Chunk(limit) | Rule::Document(limit) => {
                 let is_chunk = matches!(rule, Rule::Chunk(_));
-                let turn = self.engine.uploads().turn(&caller, is_chunk).await?;
+                let permit =
+                    self.engine.uploads().permit(&caller, is_chunk).await.map_err(upload_failed)?;
                 let body = if is_chunk { timed(body) } else { body };
-                let body = Body::new(revocable(GrpcBody::new(body), &turn));
-                request.extensions_mut().insert(Admitted::new(turn));
+                let body = Body::new(revocable(GrpcBody::new(body), &permit));
+                request.extensions_mut().insert(Admitted::new(permit));
                 checked(frames(body), limit, is_chunk)
             }
         };
         Ok(request)
     }
 
-    /// Reads the one message of a request, uncompressed, and takes memory for it as it arrives.
+    /// Reads the single message of a request, reserves memory for it as it arrives, and decompresses it.
     async fn read_review(
         &self,
         caller: &CallerKey,
         mut frames: Frames,
         revocation: &Arc<Revocation>,
-    ) -> Result<(Bytes, Room), Status> {
+    ) -> Result<(Bytes, RequestMemory), Status> {
         let limit = usize::try_from(self.limits.size_bytes).unwrap_or(usize::MAX);
         let Header { encoding, length } = frames.header().await?.ok_or_else(undecodable)?;
         if length > limit {
             return Err(request_too_large(self.limits.size_bytes));
         }
-        let mut room = self.engine.admission().room(caller);
+        let mut memory = self.engine.admission().request_memory(caller);
         let holder: Weak<Revocation> = Arc::downgrade(revocation);
-        room.make_revocable(holder);
+        memory.make_revocable(holder);
         let mut message = Vec::new();
         while message.len() < length {
-            let piece = frames.piece(length - message.len()).await?.ok_or_else(cut)?;
+            let piece = frames.piece(length - message.len()).await?.ok_or_else(truncated)?;
             let needed = message.len() + piece.len();
             if needed > message.capacity() {
                 let doubled = (2 * message.capacity()).max(FIRST_STEP_BYTES);
                 let step = doubled.max(needed).min(length);
-                room.grow_to(step as u64).await?;
+                memory.grow_to(step as u64).await?;
                 message.reserve_exact(step - message.len());
             }
             message.extend_from_slice(&piece);
         }
         frames.end().await?;
-        room.make_irrevocable()?;
+        memory.make_irrevocable()?;
         let message = match encoding {
             None => message,
             Some(encoding) => {
-                decompressed(&self.engine, encoding, Bytes::from(message), limit, &mut room).await?
+                decompressed(&self.engine, encoding, Bytes::from(message), limit, &mut memory)
+                    .await?
             }
         };
-        Ok((Bytes::from(message), room))
+        Ok((Bytes::from(message), memory))
     }
 
-    /// Takes the memory that a message becomes, and its place among the exports.
+    /// Reserves the memory for the decoded message, and a permit to export.
     async fn scanned(
         &self,
         message_type: &'static str,
         message: Bytes,
-        mut room: Room,
+        mut memory: RequestMemory,
     ) -> Result<AdmittedReview, Status> {
-        let bytes = if message.len() <= SCANNED_AT_ONCE_BYTES {
+        let bytes = if message.len() <= INLINE_SCAN_BYTES {
             request_memory_bytes(message_type, &message)?
         } else {
             let message = message.clone();
             in_background(&self.engine, move || request_memory_bytes(message_type, &message))
                 .await?
         };
-        room.grow_to(bytes).await?;
-        room.shrink_to(bytes);
-        let permit = room.into_permit().await?;
+        memory.grow_to(bytes).await?;
+        memory.shrink_to(bytes);
+        let permit = memory.into_permit().await?;
         Ok(AdmittedReview { message, permit })
     }
 }
 
-/// Memory that a message of this type (its full name in the proto) takes until its request is answered: its
-/// own bytes, what they are decoded to, and what is made of that.
+/// The memory that a message of this type (its full name in the proto) needs until the response: its bytes, the
+/// decoded message, and what is rendered from it.
 ///
 /// # Errors
-/// INVALID_ARGUMENT where it is no such message, or has more of something than the limits allow.
+/// INVALID_ARGUMENT if the bytes are not such a message, or exceed a limit.
 pub fn request_memory_bytes(message_type: &str, message: &[u8]) -> Result<u64, Status> {
     let scan = scan(message_type, message)?;
     Ok((message.len() as u64)
@@ -232,18 +223,18 @@ pub fn request_memory_bytes(message_type: &str, message: &[u8]) -> Result<u64, S
         .saturating_add(scan.rendered_bytes))
 }
 
-/// A message decompressed. How large it becomes shows only then, so the buffer grows until it fits, and
-/// memory is taken for each.
+/// Decompresses a message. Its size is unknown in advance, so the buffer grows until the message fits, and memory is
+/// reserved for each size.
 async fn decompressed(
     engine: &Engine,
     encoding: Encoding,
     compressed: Bytes,
     limit: usize,
-    room: &mut Room,
+    memory: &mut RequestMemory,
 ) -> Result<Vec<u8>, Status> {
     let mut capacity = first_capacity(compressed.len(), limit);
     loop {
-        room.grow_to((compressed.len() + capacity) as u64).await?;
+        memory.grow_to((compressed.len() + capacity) as u64).await?;
         let input = compressed.clone();
         let output =
             in_background(engine, move || Ok(encoding.decompress(&input, capacity))).await?;

@@ -1,4 +1,4 @@
-//! Why a request is not admitted, as statuses.
+//! Statuses of requests that are not admitted.
 
 use axum::response::{IntoResponse as _, Response};
 use http::HeaderValue;
@@ -7,28 +7,29 @@ use tonic::{Code, Status, body::Body};
 use super::compression::{ACCEPT_HEADER, ACCEPTED, DecompressError};
 use crate::grpc::{
     status::{REQUEST_TOO_LARGE, REQUEST_TOO_SLOW, invalid, status},
-    wire_scan::Refused,
+    wire_scan::ScanError,
 };
 
-/// The bytes are no message of their method.
+/// The bytes are not a message of their method.
 pub(in crate::grpc) fn undecodable() -> Status {
-    let message = "the request can't be decoded: it is no message of this method, or its free fields are nested \
+    let message = "cannot decode the request: it is not a message of this method, or its free fields are nested \
                    deeper than 30 levels";
     status(Code::InvalidArgument, "INVALID_REQUEST", message)
 }
 
-/// A request with a review is above `MAX_REQUEST_SIZE`.
+/// A request with a review is larger than `MAX_REQUEST_SIZE`.
 pub(super) fn request_too_large(limit_bytes: u64) -> Status {
     let message = format!(
-        "the request is larger than the {limit_bytes} bytes this server takes (MAX_REQUEST_SIZE): \
-         upload its large documents first (CreateUpload), or raise the setting"
+        "the request is larger than the limit of {limit_bytes} bytes (MAX_REQUEST_SIZE): upload its large documents \
+         first (CreateUpload), or raise the setting"
     );
     status(Code::ResourceExhausted, REQUEST_TOO_LARGE, message)
 }
 
-/// A message of any other method is above its limit.
+/// A message of another method is larger than its limit.
 pub(super) fn message_too_large(limit_bytes: usize) -> Status {
-    let message = format!("requests of this method have at most {limit_bytes} bytes");
+    let message =
+        format!("the message is larger than the limit of this method, {limit_bytes} bytes");
     status(Code::ResourceExhausted, REQUEST_TOO_LARGE, message)
 }
 
@@ -44,27 +45,27 @@ pub(in crate::grpc) fn too_slow(timeout: std::time::Duration) -> Status {
 pub(super) fn not_decompressed(error: &DecompressError) -> Status {
     let message = match error {
         DecompressError::WindowTooLarge => {
-            "the message is compressed with a window of more than 8 MiB: use a smaller one"
+            "the message is compressed with a window larger than 8 MiB: use a smaller window"
         }
         DecompressError::TooLarge | DecompressError::Malformed => {
-            "the message can't be decompressed: it is not in the encoding that grpc-encoding names"
+            "cannot decompress the message: it does not have the encoding in the header grpc-encoding"
         }
     };
     status(Code::InvalidArgument, "INVALID_REQUEST", message)
 }
 
-impl From<Refused> for Status {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Malformed => undecodable(),
-            Refused::Limit { field, description } => invalid(&field, description),
+impl From<ScanError> for Status {
+    fn from(error: ScanError) -> Self {
+        match error {
+            ScanError::Malformed => undecodable(),
+            ScanError::Limit { field, description } => invalid(&field, description),
         }
     }
 }
 
-/// UNIMPLEMENTED with the encodings that this server reads, as gRPC's specification of compression asks.
+/// UNIMPLEMENTED with the supported encodings, as gRPC's specification of compression requires.
 pub(super) fn unknown_encoding() -> Response {
-    let message = format!("the request's grpc-encoding is none of {ACCEPTED}");
+    let message = format!("the request's grpc-encoding is not supported: use one of {ACCEPTED}");
     let status = status(Code::Unimplemented, "ENCODING_NOT_SUPPORTED", message);
     let mut response = status.into_http::<Body>();
     response.headers_mut().insert(ACCEPT_HEADER, HeaderValue::from_static(ACCEPTED));

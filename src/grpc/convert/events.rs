@@ -1,17 +1,17 @@
-//! Events as messages.
+//! Converts events to messages.
 
 use chrono::{DateTime, Utc};
+use tara_export_bundle::ExportId;
+use tara_export_catalog::Export;
 use uuid::Uuid;
 
 use super::export::{export_message, signed, timestamp};
 use crate::{
-    bundle::ExportId,
-    catalog::Export,
     export::{ArtifactUpdate, Durability, Event, EventKind, Progress, journal::FailedExport},
     proto::{self, export_event::Event as Kind},
 };
 
-/// An event of a run.
+/// The message of a run's event.
 pub(in crate::grpc) fn event_message(
     export_id: ExportId,
     run_id: Uuid,
@@ -28,7 +28,7 @@ pub(in crate::grpc) fn event_message(
     }
 }
 
-/// The terminal event of a bundle that was committed before anybody here listened.
+/// The terminal event of a bundle that was committed before the call.
 pub(in crate::grpc) fn completed_event(
     export: &Export,
     now: DateTime<Utc>,
@@ -52,20 +52,19 @@ pub(in crate::grpc) fn completed_event(
     }
 }
 
-/// The terminal event of an export that failed before anybody here listened.
-pub(in crate::grpc) fn failed_event(failure: &FailedExport, replica: &str) -> proto::ExportEvent {
-    let failed = EventKind::Failed {
-        reason: failure.reason(),
-        message: failure.message().to_owned(),
-        kept_as: failure.kept(),
+/// The terminal event of an export that failed before the call.
+pub(in crate::grpc) fn failed_event(failed: &FailedExport, replica: &str) -> proto::ExportEvent {
+    let event = EventKind::Failed {
+        failure: failed.failure().clone(),
+        stored_under: failed.stored_under_id(),
     };
     proto::ExportEvent {
-        name: format!("exports/{}", failure.export().export_id),
+        name: format!("exports/{}", failed.export().export_id),
         run_id: String::new(),
         sequence: 1,
-        event_time: Some(timestamp(failure.failed_time())),
+        event_time: Some(timestamp(failed.failed_time())),
         progress: None,
-        event: Some(kind(&failed, replica)),
+        event: Some(kind(&event, replica)),
     }
 }
 
@@ -86,17 +85,20 @@ fn kind(kind: &EventKind, replica: &str) -> Kind {
         EventKind::ArtifactProgress(update) => Kind::ArtifactProgress(update_message(update)),
         EventKind::ArtifactRetrying(update) => Kind::ArtifactRetrying(update_message(update)),
         EventKind::ArtifactStored(update) => Kind::ArtifactStored(update_message(update)),
-        EventKind::FellBack { reason, message } => {
-            Kind::FellBack(proto::FellBack { reason: reason.to_string(), message: message.clone() })
-        }
+        EventKind::FellBack(failure) => Kind::FellBack(proto::FellBack {
+            reason: failure.reason.to_string(),
+            message: failure.message.clone(),
+        }),
         EventKind::Heartbeat => Kind::Heartbeat(proto::Heartbeat {}),
         EventKind::Completed(export) => Kind::Completed(proto::Completed {
             export: Some(export_message(export, replica, true)),
         }),
-        EventKind::Failed { reason, message, kept_as } => Kind::Failed(proto::Failed {
-            reason: reason.to_string(),
-            message: message.clone(),
-            kept_as: kept_as.map(|export_id| format!("exports/{export_id}")).unwrap_or_default(),
+        EventKind::Failed { failure, stored_under } => Kind::Failed(proto::Failed {
+            reason: failure.reason.to_string(),
+            message: failure.message.clone(),
+            stored_under: stored_under
+                .map(|export_id| format!("exports/{export_id}"))
+                .unwrap_or_default(),
         }),
     }
 }

@@ -1,15 +1,13 @@
-//! Exports, artifacts and checks as messages.
+//! Converts exports, artifacts and checks to messages.
 
 use chrono::{DateTime, Utc};
+use tara_export_bundle::{Destination, Replacement};
+use tara_export_catalog::{Export, ExportArtifact, ExportState, destination_of};
+use tara_export_store::{ProbeResult, ProbeStatus};
 
-use crate::{
-    bundle::Destination,
-    catalog::{Export, ExportArtifact, ExportState},
-    proto,
-    store::{ProbeResult, ProbeStatus, StoreKind},
-};
+use crate::proto;
 
-/// An export as a message; its artifacts are listed only where one export is shown.
+/// The message of an export. Lists its artifacts and replacements only if `with_artifacts` is set.
 pub(in crate::grpc) fn export_message(
     export: &Export,
     replica: &str,
@@ -20,25 +18,28 @@ pub(in crate::grpc) fn export_message(
     } else {
         Vec::new()
     };
+    let replacements = if with_artifacts {
+        export.replacements.iter().map(replacement_message).collect()
+    } else {
+        Vec::new()
+    };
+    let name = match export.is_id_unknown {
+        true => String::new(),
+        false => format!("exports/{}", export.export_id),
+    };
     proto::Export {
-        name: format!("exports/{}", export.export_id),
+        name,
         state: state(export.state).into(),
         state_reason: export.state_reason.clone(),
         document_name: export.document_name.clone(),
         session_id: export.session_id.clone(),
         reviewer: export.reviewer.clone(),
         requested_by: export.requested_by.clone(),
-        requested_destination: match export.requested_destination {
-            Destination::S3 => proto::Destination::S3,
-            Destination::Local => proto::Destination::Local,
-        }
-        .into(),
-        stored_in: match export.stored_in {
-            Some(StoreKind::S3) => proto::Destination::S3,
-            Some(StoreKind::Local) => proto::Destination::Local,
-            None => proto::Destination::Unspecified,
-        }
-        .into(),
+        requested_destination: destination(export.requested_destination).into(),
+        stored_in: export
+            .stored_in
+            .map_or(proto::Destination::Unspecified, |kind| destination(destination_of(kind)))
+            .into(),
         folder_name: export.folder_name.as_ref().map(ToString::to_string).unwrap_or_default(),
         location: export.location.clone(),
         replica: replica.to_owned(),
@@ -52,10 +53,11 @@ pub(in crate::grpc) fn export_message(
         committed_time: export.committed_time.map(timestamp),
         artifacts,
         adopted: export.adopted,
+        replacements,
     }
 }
 
-/// One file of a bundle as a message.
+/// The message of an artifact.
 pub(in crate::grpc) fn artifact_message(artifact: &ExportArtifact) -> proto::Artifact {
     proto::Artifact {
         path: artifact.path.clone(),
@@ -65,7 +67,11 @@ pub(in crate::grpc) fn artifact_message(artifact: &ExportArtifact) -> proto::Art
     }
 }
 
-/// One check of a store as a message.
+fn replacement_message(replacement: &Replacement) -> proto::Replacement {
+    proto::Replacement { path: replacement.path.clone(), reason: replacement.reason.clone() }
+}
+
+/// The message of a check.
 pub(in crate::grpc) fn check_message(result: ProbeResult) -> proto::StorageCheck {
     use proto::storage_check::Status;
 
@@ -80,8 +86,15 @@ pub(in crate::grpc) fn check_message(result: ProbeResult) -> proto::StorageCheck
         status: status.into(),
         message: result.message,
         hint: result.hint,
-        // Some seconds; the conversion fails beyond 292 billion years.
+        // Fails only beyond 292 billion years.
         duration: result.duration.try_into().ok(),
+    }
+}
+
+fn destination(destination: Destination) -> proto::Destination {
+    match destination {
+        Destination::S3 => proto::Destination::S3,
+        Destination::Local => proto::Destination::Local,
     }
 }
 
@@ -96,16 +109,16 @@ fn state(state: ExportState) -> proto::export::State {
     }
 }
 
-/// A time as a message.
+/// The message of a time.
 pub(in crate::grpc) fn timestamp(time: DateTime<Utc>) -> prost_types::Timestamp {
     prost_types::Timestamp {
         seconds: time.timestamp(),
-        // Below 2 * 10^9, also in a leap second.
+        // Chrono returns up to 2 * 10^9 in a leap second.
         nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or(i32::MAX).min(999_999_999),
     }
 }
 
-/// Protobuf's sizes are signed.
+/// Converts a size to the signed type of the proto.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

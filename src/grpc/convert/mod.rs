@@ -1,9 +1,10 @@
-//! Proto messages to domain types and back.
+//! Converts between proto messages and domain types.
 
 mod events;
 mod export;
 mod names;
 mod path;
+mod preview;
 mod report;
 mod request;
 mod review;
@@ -16,6 +17,7 @@ pub(super) use self::{
     names::{
         artifact_path, export_id, optional_sha256, page_size, request_id, time_to_live, upload_id,
     },
+    preview::preview_message,
     report::report_message,
     request::{PreviewRequest, StartRequest, preview_request, start_request},
 };

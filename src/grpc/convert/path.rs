@@ -1,9 +1,9 @@
-//! Where in a request a value is. Written out only for a fault, so that a request without faults costs no
-//! text for each of its items.
+//! The path of a value in a request. Formatted only for an invalid value, so that a valid request allocates no text
+//! for its items.
 
 use std::fmt;
 
-/// A field's path, as in the proto. Each step refers to the one before it.
+/// A field's path, as in the proto. Each step refers to its parent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Path<'a> {
     parent: Option<&'a Path<'a>>,
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn path_is_written_as_in_the_proto() {
+    fn path_is_formatted_as_in_the_proto() {
         let review = Path::root("review");
         let (list, free) = (review.name("suggestions"), "a.b");
         let item = list.index(3);

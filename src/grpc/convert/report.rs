@@ -1,12 +1,11 @@
-//! The structured report as a message.
+//! Converts a report to a structured message.
+
+use tara_export_bundle::{ComprehensiveReport, InvalidReport};
 
 use super::export::signed;
-use crate::{
-    bundle::{ComprehensiveReport, InvalidReport},
-    proto,
-};
+use crate::proto;
 
-/// The message of a comprehensive_report.json.
+/// The message of a `comprehensive_report.json`.
 pub(in crate::grpc) fn report_message(json: &[u8]) -> Result<proto::Report, InvalidReport> {
     let report = ComprehensiveReport::parse(json)?;
     let counts = |counts: Vec<(String, u64)>| {

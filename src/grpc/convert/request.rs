@@ -1,5 +1,9 @@
-//! Requests that carry a review, checked whole: every fault is named at once.
+//! Validates and converts requests with a review. Reports all invalid fields at once.
 
+use tara_export_bundle::{
+    Destination, Document, DocumentKind, Fallback, FeedbackSection, PreviewDocument, Review,
+};
+use tara_export_store::SourceLocation;
 use tonic::Status;
 use uuid::Uuid;
 
@@ -9,37 +13,33 @@ use super::{
     review::{name_limit, review},
 };
 use crate::{
-    bundle::{
-        Destination, Document, DocumentKind, Fallback, FeedbackSection, PreviewDocument, Review,
-    },
-    export::{NamedDocument, NamedPlace, RequestedContent, RequestedDocument},
+    export::{DocumentLocation, NamedDocument, RequestedContent, RequestedDocument},
     grpc::status::Violations,
     proto::{self, document::Source},
-    store::SourceLocation,
 };
 
-/// Longest media type in bytes: RFC 6838 allows 127 for each half.
+/// The longest media type: RFC 6838 allows 127 bytes for each half.
 const MEDIA_TYPE_LIMIT_BYTES: usize = 255;
 
-/// Longest key of an object (Amazon S3 User Guide, "Naming objects").
+/// The longest key of an object (Amazon S3 User Guide, "Naming objects").
 const KEY_LIMIT_BYTES: usize = 1024;
 
-/// StartExport's request in domain types.
+/// A StartExport request in domain types.
 #[derive(Debug)]
 pub(in crate::grpc) struct StartRequest {
     pub request_id: Option<Uuid>,
     pub content: RequestedContent,
 }
 
-/// PreviewExport's request in domain types.
+/// A PreviewExport request in domain types.
 #[derive(Debug)]
 pub(in crate::grpc) struct PreviewRequest {
     pub review: Review,
     pub documents: Vec<PreviewDocument>,
 }
 
-/// Checks and converts a request to start an export. Digests its documents: takes a while for
-/// large ones.
+/// Validates and converts a StartExport request. Computes digests of inline documents, which takes long for large
+/// ones.
 pub(in crate::grpc) fn start_request(
     request: proto::StartExportRequest,
 ) -> Result<StartRequest, Status> {
@@ -65,7 +65,8 @@ pub(in crate::grpc) fn start_request(
         Ok(proto::Destination::S3) => Some(Destination::S3),
         Ok(proto::Destination::Local) => Some(Destination::Local),
         Err(_) => {
-            violations.add("destination", "DESTINATION_S3, DESTINATION_LOCAL or unspecified");
+            violations
+                .add("destination", "must be DESTINATION_S3, DESTINATION_LOCAL or unspecified");
             None
         }
     };
@@ -73,21 +74,18 @@ pub(in crate::grpc) fn start_request(
         Ok(proto::Fallback::Unspecified | proto::Fallback::Local) => Fallback::Local,
         Ok(proto::Fallback::None) => Fallback::None,
         Err(_) => {
-            violations.add("fallback", "FALLBACK_LOCAL, FALLBACK_NONE or unspecified");
+            violations.add("fallback", "must be FALLBACK_LOCAL, FALLBACK_NONE or unspecified");
             Fallback::Local
         }
     };
     if documents.is_empty() && !has_feedback(&review) {
-        violations.add(
-            "documents",
-            "a request needs a document or some feedback: this one has nothing to export",
-        );
+        violations.add("documents", "nothing to export: the request needs a document or feedback");
     }
     let content = RequestedContent { review, documents, destination, fallback };
     violations.into_result(StartRequest { request_id: id, content })
 }
 
-/// Checks and converts a request for a preview.
+/// Validates and converts a PreviewExport request.
 pub(in crate::grpc) fn preview_request(
     request: proto::PreviewExportRequest,
 ) -> Result<PreviewRequest, Status> {
@@ -100,7 +98,7 @@ pub(in crate::grpc) fn preview_request(
         name_limit(path.name("file_name"), &document.file_name, &mut violations);
         let kind = document_kind(document.kind, path, &mut violations);
         let Ok(size_bytes) = u64::try_from(document.size_bytes) else {
-            violations.add(path.name("size_bytes"), "0 or more");
+            violations.add(path.name("size_bytes"), "must be 0 or greater");
             continue;
         };
         documents.extend(kind.map(|kind| PreviewDocument {
@@ -118,7 +116,7 @@ fn required_review(message: Option<proto::Review>, violations: &mut Violations) 
     if let Some(message) = message {
         review(message, violations)
     } else {
-        violations.add("review", "required");
+        violations.add("review", "is required");
         Review::default()
     }
 }
@@ -141,53 +139,55 @@ fn convert_document(
         || !media_type.bytes().all(|byte| (b' '..=b'~').contains(&byte))
     {
         let rule = format!(
-            "a media type (RFC 6838) of at most {MEDIA_TYPE_LIMIT_BYTES} printable ASCII characters"
+            "must be a media type (RFC 6838) of at most {MEDIA_TYPE_LIMIT_BYTES} printable ASCII characters"
         );
         violations.add(path.name("media_type"), rule);
     }
     let kind = document_kind(document.kind, path, violations);
-    let claimed = optional_sha256(path.name("sha256"), &document.sha256, violations);
+    let expected_sha256 = optional_sha256(path.name("sha256"), &document.sha256, violations);
     let proto::Document { file_name, media_type, source, .. } = document;
-    let place = match source {
+    let location = match source {
         Some(Source::Content(content)) => {
             let document = Document::inline(kind?, file_name, media_type, content);
-            if let (Some(claimed), Some(sha256)) = (claimed, document.sha256)
-                && claimed != sha256
+            if let (Some(expected_sha256), Some(sha256)) = (expected_sha256, document.sha256)
+                && expected_sha256 != sha256
             {
-                let description = format!("the content that arrived has {sha256}");
+                let description =
+                    format!("does not match the received content, which has {sha256}");
                 violations.add(path.name("sha256"), description);
             }
-            return Some(RequestedDocument::Here(document));
+            return Some(RequestedDocument::Inline(document));
         }
         Some(Source::Upload(name)) => parse_upload_id(&name)
-            .map(NamedPlace::Upload)
+            .map(DocumentLocation::Upload)
             .map_err(|description| violations.add(path.name("upload"), description)),
         Some(Source::S3(source)) => source_location(source)
-            .map(NamedPlace::Object)
+            .map(DocumentLocation::Object)
             .map_err(|description| violations.add(path.name("s3.uri"), description)),
         None => {
-            let description = "required, and may be empty: the document's bytes; or the name of an upload, or \
-                               of an object in S3";
+            let description = "is required: the document's bytes (may be empty), the name of an upload, or an object \
+                               in S3";
             violations.add(path.name("content"), description);
             Err(())
         }
     };
-    let (kind, place) = (kind?, place.ok()?);
-    let named = NamedDocument { number, kind, file_name, media_type, claimed, place };
-    Some(RequestedDocument::Elsewhere(named))
+    let (kind, location) = (kind?, location.ok()?);
+    let named =
+        NamedDocument { number, kind, file_name, media_type, claimed: expected_sha256, location };
+    Some(RequestedDocument::Named(named))
 }
 
 fn source_location(source: proto::S3Source) -> Result<SourceLocation, String> {
     let proto::S3Source { uri, version_id } = source;
-    let place = uri.strip_prefix("s3://").and_then(|place| place.split_once('/'));
-    match place {
+    let location = uri.strip_prefix("s3://").and_then(|location| location.split_once('/'));
+    match location {
         Some((bucket, key))
             if !bucket.is_empty() && !key.is_empty() && key.len() <= KEY_LIMIT_BYTES =>
         {
             let version_id = Some(version_id).filter(|version_id| !version_id.is_empty());
             Ok(SourceLocation { bucket: bucket.to_owned(), key: key.to_owned(), version_id })
         }
-        _ => Err("an object of S3, such as s3://bucket/reports/before.docx".to_owned()),
+        _ => Err("must be an object in S3, such as s3://bucket/reports/before.docx".to_owned()),
     }
 }
 
@@ -197,7 +197,7 @@ fn document_kind(kind: i32, path: Path<'_>, violations: &mut Violations) -> Opti
         Ok(proto::document::Kind::After) => Some(DocumentKind::After),
         Ok(proto::document::Kind::Guidelines) => Some(DocumentKind::Guidelines),
         Ok(proto::document::Kind::Unspecified) | Err(_) => {
-            violations.add(path.name("kind"), "KIND_BEFORE, KIND_AFTER or KIND_GUIDELINES");
+            violations.add(path.name("kind"), "must be KIND_BEFORE, KIND_AFTER or KIND_GUIDELINES");
             None
         }
     }
@@ -207,8 +207,10 @@ fn unique_kinds(kinds: impl Iterator<Item = DocumentKind>, violations: &mut Viol
     let mut seen = [false; 3];
     for kind in kinds {
         if std::mem::replace(&mut seen[kind as usize], true) {
-            violations
-                .add("documents", format!("two documents of the kind {}: send one", kind.as_str()));
+            violations.add(
+                "documents",
+                format!("has two documents of the kind {}: send one", kind.as_str()),
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A review as it came, checked field by field.
+//! Validates and converts a review field by field.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -6,22 +6,30 @@ use std::{
 };
 
 use prost_types::{ListValue, Struct, Value, value::Kind};
+use tara_export_bundle::{
+    FeedbackItem, FeedbackSection, FiniteNumber, Json, JsonObject, Replacement, Review,
+};
 
 use super::path::Path;
 use crate::{
-    bundle::{FeedbackItem, FeedbackSection, FiniteNumber, Json, JsonObject, Review},
     grpc::{status::Violations, wire_scan::DEPTH_LIMIT},
     proto,
 };
 
-/// Longest name of a document, person, session or file, in bytes.
+/// The longest name of a document, person, session or file.
 pub(super) const NAME_LIMIT_BYTES: usize = 2048;
 
-/// The review, with every fault noted; with faults the result is not to be used.
+/// Longest path and longest reason of a replacement, in bytes.
+const REPLACEMENT_LIMIT_BYTES: usize = 1024;
+/// Bytes of the paths and reasons of all replacements, so that a manifest with their escaped texts stays
+/// below `MANIFEST_LIMIT_BYTES`.
+const REPLACEMENTS_LIMIT_BYTES: usize = 128 * 1024;
+
+/// Converts a review and adds all violations. If there are any, the result must not be used.
 pub(in crate::grpc) fn review(review: proto::Review, violations: &mut Violations) -> Review {
     let path = Path::root("review");
     if review.document_name.is_empty() {
-        violations.add(path.name("document_name"), "required: 1 to 2048 bytes");
+        violations.add(path.name("document_name"), "is required: 1 to 2048 bytes");
     }
     for (field, text) in [
         ("document_name", &review.document_name),
@@ -38,6 +46,7 @@ pub(in crate::grpc) fn review(review: proto::Review, violations: &mut Violations
     let accepted = lists(review.accepted, "accepted");
     let rejected = lists(review.rejected, "rejected");
     let user_created = lists(review.user_created, "user_created");
+    let replacements = replacements(review.replacements, path.name("replacements"), violations);
     let mut logs = |log, name| entries(log, path.name(name), violations);
     Review {
         document_name: review.document_name,
@@ -55,13 +64,46 @@ pub(in crate::grpc) fn review(review: proto::Review, violations: &mut Violations
         audit_logs: logs(review.audit_logs, "audit_logs"),
         activity_timeline: logs(review.activity_timeline, "activity_timeline"),
         performance_metrics: object(metrics, path.name("performance_metrics"), violations),
+        replacements,
     }
+}
+
+fn replacements(
+    list: Vec<proto::Replacement>,
+    path: Path<'_>,
+    violations: &mut Violations,
+) -> Vec<Replacement> {
+    let all_bytes: usize = list.iter().map(|entry| entry.path.len() + entry.reason.len()).sum();
+    if all_bytes > REPLACEMENTS_LIMIT_BYTES {
+        violations.add(
+            path,
+            format_args!(
+                "at most {REPLACEMENTS_LIMIT_BYTES} bytes of paths and reasons, these are {all_bytes}"
+            ),
+        );
+    }
+    let convert = |(number, entry): (usize, proto::Replacement)| {
+        let path = path.index(number);
+        for (field, text) in [("path", &entry.path), ("reason", &entry.reason)] {
+            if text.is_empty() || text.len() > REPLACEMENT_LIMIT_BYTES {
+                violations.add(
+                    path.name(field),
+                    format_args!(
+                        "required: 1 to {REPLACEMENT_LIMIT_BYTES} bytes, these are {}",
+                        text.len()
+                    ),
+                );
+            }
+        }
+        Replacement { path: entry.path, reason: entry.reason }
+    };
+    list.into_iter().enumerate().map(convert).collect()
 }
 
 pub(super) fn name_limit(field: impl Display, text: &str, violations: &mut Violations) {
     if text.len() > NAME_LIMIT_BYTES {
         violations
-            .add(field, format!("at most {NAME_LIMIT_BYTES} bytes, these are {}", text.len()));
+            .add(field, format!("must have at most {NAME_LIMIT_BYTES} bytes, has {}", text.len()));
     }
 }
 
@@ -77,7 +119,7 @@ fn sections(
         if let Some(first) = first_of_name.get(&section.name) {
             violations.add(
                 path.name("name"),
-                format_args!("the section at {first} has this name already"),
+                format_args!("is also the name of the section at index {first}"),
             );
         } else {
             first_of_name.insert(section.name.clone(), number);
@@ -96,7 +138,7 @@ fn feedback_item(
     violations: &mut Violations,
 ) -> FeedbackItem {
     if item.confidence.is_some_and(|confidence| !confidence.is_finite()) {
-        violations.add(path.name("confidence"), "a finite number: JSON has no other");
+        violations.add(path.name("confidence"), "must be a finite number: JSON has no others");
     }
     let free_path = path.name("additional_fields");
     let additional_fields =
@@ -121,13 +163,13 @@ fn feedback_item(
     for key in typed_keys(&item).filter(|key| item.additional_fields.0.contains_key(*key)) {
         violations.add(
             free_path.name(key),
-            format_args!("stands in {} too: send it once", path.name(key)),
+            format_args!("is also set in {}: send it once", path.name(key)),
         );
     }
     item
 }
 
-/// The keys of an item that are set as typed fields.
+/// The keys of an item's typed fields that are set.
 fn typed_keys(item: &FeedbackItem) -> impl Iterator<Item = &'static str> {
     let is_set = [
         item.id.is_some(),
@@ -157,7 +199,7 @@ fn object(value: Struct, path: Path<'_>, violations: &mut Violations) -> JsonObj
     JsonObject(fields(value, path, 0, violations))
 }
 
-/// The fields of an object that is so many levels below a free field.
+/// Converts the fields of an object that is `depth` levels below a free field.
 fn fields(
     value: Struct,
     path: Path<'_>,
@@ -173,7 +215,7 @@ fn fields(
 
 fn json(value: Value, path: Path<'_>, depth: usize, violations: &mut Violations) -> Json {
     if depth > DEPTH_LIMIT {
-        violations.add(path, format_args!("nested deeper than {DEPTH_LIMIT} levels"));
+        violations.add(path, format_args!("is nested deeper than {DEPTH_LIMIT} levels"));
         return Json::Null;
     }
     match value.kind {
@@ -182,7 +224,7 @@ fn json(value: Value, path: Path<'_>, depth: usize, violations: &mut Violations)
         Some(Kind::NumberValue(number)) => match FiniteNumber::new(number) {
             Some(number) => Json::Number(number),
             None => {
-                violations.add(path, "a finite number: JSON has no other");
+                violations.add(path, "must be a finite number: JSON has no others");
                 Json::Null
             }
         },
@@ -196,7 +238,7 @@ fn json(value: Value, path: Path<'_>, depth: usize, violations: &mut Violations)
             Json::Object(JsonObject(fields(value, path, depth, violations)))
         }
         None => {
-            violations.add(path, "a Value without a kind: send null_value for null");
+            violations.add(path, "has no kind: send null_value for null");
             Json::Null
         }
     }

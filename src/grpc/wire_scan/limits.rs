@@ -1,7 +1,6 @@
-//! How many of everything a request may have (docs/limits.md), and what each field costs beyond its own
-//! bytes.
+//! Limits of a request (docs/limits.md), and the memory that each field costs in addition to its decoded value.
 
-/// Sections in one list. A book has hundreds.
+/// Sections in one list.
 pub(crate) const SECTIONS: u64 = 20_000;
 /// Names of analyzed sections.
 pub(crate) const SECTION_NAMES: u64 = 20_000;
@@ -10,11 +9,13 @@ pub(crate) const ITEMS: u64 = 100_000;
 /// Entries in one log.
 pub(crate) const LOG_ENTRIES: u64 = 100_000;
 /// Questions, and references to checklist points, of one item.
-pub(crate) const LIST_OF_ITEM: u64 = 1_000;
+pub(crate) const ITEM_LIST_VALUES: u64 = 1_000;
 /// Values in all free fields together: keys of objects and elements of lists.
 pub(crate) const FREE_VALUES: u64 = 1_000_000;
 /// Keys of one object.
 pub(crate) const KEYS: u64 = 10_000;
+/// Values that a client replaced.
+pub(crate) const REPLACEMENTS: u64 = 1_000;
 /// Nesting of free fields.
 pub(crate) const DEPTH: usize = 30;
 /// Documents: one of each kind.
@@ -22,37 +23,37 @@ pub(crate) const DOCUMENTS: u64 = 3;
 /// Bytes of one text or key.
 pub(crate) const TEXT_BYTES: usize = 1024 * 1024;
 
-/// What is counted over the whole request.
+/// The scope of a count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Counter {
     /// The elements of one list.
     List,
-    /// The elements of this field in the whole request.
+    /// All elements of this field in the request.
     Field,
-    /// Items of all lists.
+    /// The items of all lists.
     Items,
 }
 
-/// The most elements of a repeated field.
+/// The limit of a repeated field.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CountLimit {
     pub(super) counter: Counter,
-    pub(super) most: u64,
-    /// What the limit's message calls them.
-    pub(super) what: &'static str,
+    pub(super) max: u64,
+    /// The name of the elements in the error message.
+    pub(super) noun: &'static str,
 }
 
-/// What a field's value costs beyond the decoded value itself: bytes in the bundle's files, in encodings and
-/// in the tables that reports are made from.
+/// The memory that a field's value costs in addition to the decoded value: bytes in the bundle's files, in encodings,
+/// and in the tables for reports.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Cost {
     /// For each value.
     pub(super) each: u64,
-    /// For each byte of a text as JSON writes it.
+    /// For each byte of a text escaped in JSON.
     pub(super) escaped: u64,
-    /// For each byte of a text as the readable report shows it.
+    /// For each byte of a text in the readable report.
     pub(super) visible: u64,
-    /// For each byte of a text as it is.
+    /// For each byte of the original text.
     pub(super) copies: u64,
 }
 
@@ -60,12 +61,12 @@ const fn cost(each: u64, escaped: u64, visible: u64, copies: u64) -> Cost {
     Cost { each, escaped, visible, copies }
 }
 
-const fn limit(counter: Counter, most: u64, what: &'static str) -> Option<CountLimit> {
-    Some(CountLimit { counter, most, what })
+const fn limit(counter: Counter, max: u64, noun: &'static str) -> Option<CountLimit> {
+    Some(CountLimit { counter, max, noun })
 }
 
-/// The rules of a field, by its full name in the proto. Fields without a row are in no file: they cost what
-/// their decoded value takes.
+/// The limit and the cost of a field, by its full name in the proto. Fields without a row are not in any file, and
+/// cost only their decoded value.
 pub(super) fn rules(full_name: &str) -> (Option<CountLimit>, Cost) {
     let name = full_name.strip_prefix("tara.export.v1.").unwrap_or(full_name);
     match name {
@@ -79,7 +80,7 @@ pub(super) fn rules(full_name: &str) -> (Option<CountLimit>, Cost) {
             (limit(Counter::Field, SECTION_NAMES, "section names"), cost(24, 1, 0, 2))
         }
         "Review.suggestions" | "Review.accepted" | "Review.rejected" | "Review.user_created" => {
-            // Its own file, two reports, and the tables that these are made from.
+            // In its own file, two reports, and the tables for them.
             (limit(Counter::Field, SECTIONS, "sections in a list"), cost(1400, 0, 0, 0))
         }
         "Review.activity_log"
@@ -88,13 +89,18 @@ pub(super) fn rules(full_name: &str) -> (Option<CountLimit>, Cost) {
         | "Review.activity_timeline" => {
             (limit(Counter::Field, LOG_ENTRIES, "entries"), cost(48, 0, 0, 0))
         }
+        // In the manifest, the readable report, the export and its messages.
+        "Review.replacements" => {
+            (limit(Counter::Field, REPLACEMENTS, "replacements"), cost(1024, 0, 0, 0))
+        }
+        "Replacement.path" | "Replacement.reason" => (None, cost(256, 3, 3, 12)),
         "FeedbackSection.name" => (None, cost(0, 3, 2, 6)),
         "FeedbackSection.items" => {
             (limit(Counter::Items, ITEMS, "items in all lists"), cost(80, 0, 0, 0))
         }
-        // Reports count by these: each name may differ from the others.
+        // Reports count by these fields, and each value may be different.
         "FeedbackItem.category" | "FeedbackItem.risk_level" => (None, cost(560, 4, 2, 6)),
-        // A preview looks for the ids of accepted items among the others.
+        // A preview compares the ids of accepted items with the other items.
         "FeedbackItem.id" => (None, cost(224, 2, 0, 4)),
         "FeedbackItem.type"
         | "FeedbackItem.description"
@@ -104,10 +110,10 @@ pub(super) fn rules(full_name: &str) -> (Option<CountLimit>, Cost) {
         | "FeedbackItem.ai_reference"
         | "FeedbackItem.ai_id" => (None, cost(96, 2, 0, 2)),
         "FeedbackItem.questions" => {
-            (limit(Counter::List, LIST_OF_ITEM, "questions of one item"), cost(64, 2, 0, 2))
+            (limit(Counter::List, ITEM_LIST_VALUES, "questions of one item"), cost(64, 2, 0, 2))
         }
         "FeedbackItem.hawkeye_refs" => {
-            (limit(Counter::List, LIST_OF_ITEM, "references of one item"), cost(80, 0, 0, 0))
+            (limit(Counter::List, ITEM_LIST_VALUES, "references of one item"), cost(80, 0, 0, 0))
         }
         "FeedbackItem.confidence" => (None, cost(128, 0, 0, 0)),
         "FeedbackItem.user_created" => (None, cost(96, 0, 0, 0)),

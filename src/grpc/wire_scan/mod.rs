@@ -1,9 +1,9 @@
-//! What a message becomes, read from its wire format before anything is decoded: how many of everything it
-//! has, and how much memory it takes.
+//! Scans the wire format of a message before it is decoded: counts its elements, and estimates the memory that it
+//! needs.
 //!
-//! The scan allocates nothing in proportion to the message. It follows the decoder (prost): fields that come
-//! again are merged, lists come packed and not, unknown fields are skipped, and what the decoder refuses the
-//! scan refuses, too, or leaves to it.
+//! The scan does not allocate in proportion to the message. It follows the decoder (prost): repeated occurrences of a
+//! field are merged, lists can be packed, and unknown fields are skipped. The scan does not refuse messages that the
+//! decoder accepts and that are within the limits.
 
 mod limits;
 mod plan;
@@ -18,27 +18,27 @@ use self::{
     wire::{Malformed, Reader, Value},
 };
 
-/// What an export takes whatever its content: the run, its events, the fixed lines of reports.
+/// The constant memory of an export: the run, its events, the fixed lines of reports.
 const CONSTANT_BYTES: u64 = 96 * 1024;
-/// Messages within messages that the decoder takes.
+/// The decoder's limit of nested messages.
 const RECURSION_LIMIT: usize = 100;
-/// Entries of a full node of a `BTreeMap`, and what a node has beside them.
+/// The entries of a full node of a `BTreeMap`, and the overhead of a node.
 const NODE_ENTRIES: u64 = 11;
 const NODE_OVERHEAD_BYTES: u64 = 112;
-/// Braces of an item and of an entry of a log, where free fields begin.
+/// The indentation of free fields in an item and in an entry of a log.
 const FREE_INDENT: u64 = 4;
-/// How often free values are written that a report counts by their JSON: that text is escaped again, shown in
-/// the readable report, and kept in the tables that reports are made from.
+/// The factor of free values that a report counts by their JSON: this text is escaped again, shown in the readable
+/// report, and stored in the tables for reports.
 const COUNTED_FACTOR: u64 = 12;
-/// The same of ids, which a preview compares.
+/// The factor of ids, which a preview compares.
 const ID_FACTOR: u64 = 6;
 
-/// What a message becomes.
+/// The result of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Scan {
-    /// Memory of the decoded message and of what it is converted to, both at once, at most.
+    /// Upper bound of the memory of the decoded and the converted message together.
     pub(super) decoded_bytes: u64,
-    /// Memory of the files, encodings and tables made of it, at most.
+    /// Upper bound of the memory of the files, encodings and tables that are rendered.
     pub(super) rendered_bytes: u64,
     /// Items in all lists.
     pub(super) items: u64,
@@ -46,33 +46,33 @@ pub(super) struct Scan {
     pub(super) free_values: u64,
 }
 
-/// Why a message is not decoded.
+/// A message that must not be decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Refused {
-    /// It is no such message.
+pub(super) enum ScanError {
+    /// The bytes are not a message of this type.
     Malformed,
-    /// A field has more than its limit.
+    /// A field exceeds its limit.
     Limit {
         /// The field, as in the proto.
         field: String,
-        /// What is allowed.
+        /// Names the limit.
         description: String,
     },
 }
 
-impl From<Malformed> for Refused {
+impl From<Malformed> for ScanError {
     fn from(_: Malformed) -> Self {
         Self::Malformed
     }
 }
 
 /// Scans a message of the type with this full name.
-pub(super) fn scan(full_name: &str, message: &[u8]) -> Result<Scan, Refused> {
+pub(super) fn scan(full_name: &str, message: &[u8]) -> Result<Scan, ScanError> {
     let plan = &*PLAN;
-    let place = plan.place(full_name).ok_or(Refused::Malformed)?;
+    let message_index = plan.index_of(full_name).ok_or(ScanError::Malformed)?;
     let mut scanner = Scanner {
         plan,
-        counts: vec![0; plan.counters()],
+        counts: vec![0; plan.field_count()],
         scan: Scan { decoded_bytes: CONSTANT_BYTES, ..Scan::default() },
         path: Vec::with_capacity(RECURSION_LIMIT),
         depth: 0,
@@ -80,7 +80,7 @@ pub(super) fn scan(full_name: &str, message: &[u8]) -> Result<Scan, Refused> {
         free_factor: 1,
         is_suggestion: false,
     };
-    scanner.message(place, message, 0)?;
+    scanner.message(message_index, message, 0)?;
     Ok(scanner.scan)
 }
 
@@ -90,13 +90,13 @@ struct Scanner<'a> {
     counts: Vec<u64>,
     scan: Scan,
     path: Vec<Step<'a>>,
-    /// Messages around this one.
+    /// The depth of the current message.
     depth: usize,
-    /// Levels of a free field around the value.
+    /// The depth of the current value in a free field.
     free_depth: usize,
-    /// How often a free value is written.
+    /// The cost factor of the current free value.
     free_factor: u64,
-    /// Whether this is within `Review.suggestions`.
+    /// Whether the current message is in `Review.suggestions`.
     is_suggestion: bool,
 }
 
@@ -109,24 +109,29 @@ enum Step<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    /// Scans one message, of which this many elements came before (fields that come again are merged).
-    /// Returns how many it has altogether.
-    fn message(&mut self, place: usize, message: &'a [u8], before: u64) -> Result<u64, Refused> {
+    /// Scans one occurrence of a message. `previous` is the number of elements in previous occurrences, which the
+    /// decoder merges. Returns the total number of elements.
+    fn message(
+        &mut self,
+        message_index: usize,
+        message: &'a [u8],
+        previous: u64,
+    ) -> Result<u64, ScanError> {
         self.depth += 1;
         if self.depth > RECURSION_LIMIT {
-            return Err(Refused::Malformed);
+            return Err(ScanError::Malformed);
         }
         let plan = self.plan;
-        let planned = &plan.messages[place];
+        let planned = &plan.messages[message_index];
         let mut elements = [0_u64; FIELDS_LIMIT];
         let mut merged = [0_u64; FIELDS_LIMIT];
-        let mut count = before;
+        let mut count = previous;
         let mut reader = Reader::new(message);
         while let Some((number, value)) = reader.field()? {
             let Some((index, field)) = planned.field(number) else { continue };
             if field.is_repeated {
-                let within = &mut elements[index];
-                let added = self.elements(field, value, before, within)?;
+                let counted_here = &mut elements[index];
+                let added = self.elements(field, value, previous, counted_here)?;
                 count += added;
                 continue;
             }
@@ -147,21 +152,21 @@ impl<'a> Scanner<'a> {
                 | (FieldKind::Fixed64, Value::Fixed64) => {
                     self.add_rendered(self.cost_of(field).each);
                 }
-                _ => return Err(Refused::Malformed),
+                _ => return Err(ScanError::Malformed),
             }
         }
         self.depth -= 1;
         Ok(count)
     }
 
-    /// Elements of a repeated field: one, or a packed list of numbers. Returns how many.
+    /// Scans one element or a packed list of a repeated field. Returns the number of elements.
     fn elements(
         &mut self,
         field: &'a FieldPlan,
         value: Value<'a>,
-        before: u64,
-        within: &mut u64,
-    ) -> Result<u64, Refused> {
+        previous: u64,
+        counted_here: &mut u64,
+    ) -> Result<u64, ScanError> {
         let (size_bytes, added) = match (field.kind, value) {
             (FieldKind::Message(inner), Value::Delimited(_)) => {
                 (self.plan.messages[inner].size_bytes, 1)
@@ -174,27 +179,27 @@ impl<'a> Scanner<'a> {
             (FieldKind::Varint, Value::Delimited(packed)) => (8, count_varints(packed)?),
             (FieldKind::Fixed64, Value::Delimited(packed)) => (8, fixed(packed, 8)?),
             (FieldKind::Fixed32, Value::Delimited(packed)) => (8, fixed(packed, 4)?),
-            _ => return Err(Refused::Malformed),
+            _ => return Err(ScanError::Malformed),
         };
         if added == 0 {
             return Ok(0);
         }
-        let first = *within + before;
-        *within += added;
-        let count = *within + before;
+        let first = *counted_here + previous;
+        *counted_here += added;
+        let count = *counted_here + previous;
         self.check_count(field, added, count)?;
-        // A list that grows has up to twice the room that it needs, and room for four at least.
+        // A growing list allocates up to twice the capacity that it needs, and at least four elements.
         self.scan.decoded_bytes += match field.kind {
             FieldKind::Map(entry) => map_bytes(&self.plan.messages[entry].fields, first, self.plan),
             _ => {
-                let places = match (first, added) {
+                let capacity = match (first, added) {
                     (0, 1) => 4,
                     (1, 1) => 0,
                     _ => 2 * added,
                 };
-                // Decoded and converted; numbers and texts are moved.
+                // Messages exist both decoded and converted; numbers and texts are moved.
                 let converted = if matches!(field.kind, FieldKind::Message(_)) { added } else { 0 };
-                (places + converted) * size_bytes
+                (capacity + converted) * size_bytes
             }
         };
         self.add_rendered(self.cost_of(field).each * added);
@@ -208,7 +213,7 @@ impl<'a> Scanner<'a> {
         Ok(added)
     }
 
-    fn check_count(&mut self, field: &FieldPlan, added: u64, count: u64) -> Result<(), Refused> {
+    fn check_count(&mut self, field: &FieldPlan, added: u64, count: u64) -> Result<(), ScanError> {
         let is_free = match field.kind {
             FieldKind::Map(_) => true,
             FieldKind::Message(inner) => self.plan.messages[inner].role == Role::FreeValue,
@@ -235,25 +240,25 @@ impl<'a> Scanner<'a> {
                 self.counts[field.counter]
             }
         };
-        if counted > limit.most {
-            return Err(self.limit(Some(&field.name), at_most(limit.most, limit.what)));
+        if counted > limit.max {
+            return Err(self.limit(Some(&field.name), at_most(limit.max, limit.noun)));
         }
         Ok(())
     }
 
-    /// One message of a list.
+    /// Scans one message of a list.
     fn element(
         &mut self,
         field: &'a FieldPlan,
         inner: usize,
         bytes: &'a [u8],
         index: u64,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), ScanError> {
         let is_value = self.plan.messages[inner].role == Role::FreeValue;
         let was_suggestion = self.is_suggestion;
         self.is_suggestion |= field.name == "suggestions";
         if is_value {
-            // The element of a list has no name of its own.
+            // An element of a list has no name.
             self.path.push(Step::Index(index));
             self.value(inner, bytes)?;
             self.path.pop();
@@ -266,8 +271,8 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// An entry of a map: its key, and its value below the key.
-    fn entry(&mut self, entry: usize, bytes: &'a [u8]) -> Result<(), Refused> {
+    /// Scans an entry of a map.
+    fn entry(&mut self, entry: usize, bytes: &'a [u8]) -> Result<(), ScanError> {
         let plan = self.plan;
         let planned = &plan.messages[entry];
         let mut key: &'a [u8] = &[];
@@ -296,7 +301,7 @@ impl<'a> Scanner<'a> {
                     has_value = true;
                     self.value(inner, bytes)?;
                 }
-                (FieldKind::Text | FieldKind::Message(_), _) => return Err(Refused::Malformed),
+                (FieldKind::Text | FieldKind::Message(_), _) => return Err(ScanError::Malformed),
                 _ => {}
             }
         }
@@ -308,19 +313,19 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// A JSON value, one level below what contains it.
-    fn value(&mut self, place: usize, bytes: &'a [u8]) -> Result<(), Refused> {
+    /// Scans a JSON value, one level below its container.
+    fn value(&mut self, message_index: usize, bytes: &'a [u8]) -> Result<(), ScanError> {
         self.free_depth += 1;
         if self.free_depth > DEPTH {
-            return Err(self.limit(None, format!("nested deeper than {DEPTH} levels")));
+            return Err(self.limit(None, format!("is nested deeper than {DEPTH} levels")));
         }
         self.add_rendered(self.line_bytes());
-        self.message(place, bytes, 0)?;
+        self.message(message_index, bytes, 0)?;
         self.free_depth -= 1;
         Ok(())
     }
 
-    fn text(&mut self, field: &'a FieldPlan, text: &'a [u8]) -> Result<(), Refused> {
+    fn text(&mut self, field: &'a FieldPlan, text: &'a [u8]) -> Result<(), ScanError> {
         self.add_rendered(self.cost_of(field).each);
         self.text_bytes(field, text, None)
     }
@@ -330,14 +335,14 @@ impl<'a> Scanner<'a> {
         field: &'a FieldPlan,
         text: &'a [u8],
         index: Option<u64>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), ScanError> {
         if text.len() > TEXT_BYTES {
             if let Some(index) = index {
                 self.path.extend([Step::Name(&field.name), Step::Index(index)]);
             }
             let is_named = index.is_none() && self.free_depth == 0 && field.name != "key";
             let name = is_named.then_some(field.name.as_str());
-            let description = format!("at most {TEXT_BYTES} bytes, these are {}", text.len());
+            let description = format!("must have at most {TEXT_BYTES} bytes, has {}", text.len());
             return Err(self.limit(name, description));
         }
         self.scan.decoded_bytes += heap_bytes(text.len() as u64);
@@ -351,7 +356,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// What a field costs here: only suggestions are counted by category and risk level.
+    /// The cost of a field here: only suggestions are counted by category and risk level.
     fn cost_of(&self, field: &FieldPlan) -> Cost {
         if !self.is_suggestion && matches!(field.name.as_str(), "category" | "risk_level") {
             return Cost { each: 96, escaped: 2, visible: 0, copies: 2 };
@@ -364,19 +369,19 @@ impl<'a> Scanner<'a> {
             self.scan.rendered_bytes.saturating_add(bytes.saturating_mul(self.free_factor));
     }
 
-    /// A line of JSON without what is on it: break, indent, comma, quotes and brackets.
+    /// The bytes of a JSON line in addition to its value: line break, indentation, comma, quotes and brackets.
     fn line_bytes(&self) -> u64 {
         2 * (FREE_INDENT + self.free_depth as u64) + 8
     }
 
-    fn limit(&self, name: Option<&str>, description: String) -> Refused {
+    fn limit(&self, name: Option<&str>, description: String) -> ScanError {
         let mut field = String::new();
         let steps = self.path.iter().copied().chain(name.map(Step::Name));
         let mut is_free = false;
         for step in steps {
             match step {
-                // Within free fields, the wire's own names are not the caller's.
-                Step::Name(name) if is_free && is_of_values(name) => {}
+                // Within free fields, names of the wire format are not part of the caller's path.
+                Step::Name(name) if is_free && is_value_field(name) => {}
                 Step::Name(name) => push(&mut field, name),
                 Step::Index(index) => field.push_str(&format!("[{index}]")),
                 Step::Key(key) => {
@@ -385,7 +390,7 @@ impl<'a> Scanner<'a> {
                 }
             }
         }
-        Refused::Limit { field, description }
+        ScanError::Limit { field, description }
     }
 }
 
@@ -396,25 +401,25 @@ fn push(field: &mut String, name: &str) {
     field.push_str(name);
 }
 
-fn is_of_values(name: &str) -> bool {
+fn is_value_field(name: &str) -> bool {
     matches!(name, "list_value" | "struct_value" | "fields" | "values")
 }
 
-fn at_most(most: u64, what: &str) -> String {
-    format!("at most {most} {what}")
+fn at_most(max: u64, noun: &str) -> String {
+    format!("must have at most {max} {noun}")
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for ScanError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Malformed => formatter.write_str("no such message"),
+            Self::Malformed => formatter.write_str("malformed message"),
             Self::Limit { field, description } => write!(formatter, "{field}: {description}"),
         }
     }
 }
 
-/// What one more entry of an ordered map takes, of which it has this many: the first allocates a node. Maps
-/// of more than one node are converted as a whole, so that both are there at once.
+/// The memory of one more entry of an ordered map that has `entries`: the first allocates a node. Maps of more than one
+/// node exist both decoded and converted at the same time.
 fn map_bytes(entry: &[FieldPlan], entries: u64, plan: &Plan) -> u64 {
     let entry_bytes: u64 = entry
         .iter()
@@ -425,7 +430,7 @@ fn map_bytes(entry: &[FieldPlan], entries: u64, plan: &Plan) -> u64 {
         .sum();
     let node = NODE_ENTRIES * entry_bytes + NODE_OVERHEAD_BYTES;
     match entries {
-        // Its entries are in a list while it is converted.
+        // The entries are in a list during the conversion.
         0 => node + 4 * entry_bytes,
         entries if entries < NODE_ENTRIES => entry_bytes,
         NODE_ENTRIES => 3 * node,
@@ -433,7 +438,7 @@ fn map_bytes(entry: &[FieldPlan], entries: u64, plan: &Plan) -> u64 {
     }
 }
 
-/// A text on the heap, with the allocator's own part.
+/// The memory of a text on the heap, including the allocator's overhead.
 fn heap_bytes(length: u64) -> u64 {
     if length == 0 { 0 } else { (length + 8).next_multiple_of(16).max(32) }
 }
@@ -456,7 +461,7 @@ fn fixed(packed: &[u8], size: usize) -> Result<u64, Malformed> {
     }
 }
 
-/// Bytes of a text as JSON writes it, and as the readable report shows it, at most.
+/// Upper bounds of a text's bytes in JSON and in the readable report.
 fn written_bytes(text: &[u8]) -> (u64, u64) {
     let (mut escaped, mut visible) = (2, 2);
     for byte in text {
@@ -464,7 +469,7 @@ fn written_bytes(text: &[u8]) -> (u64, u64) {
             0..=0x1f => (escaped + 6, visible + 8),
             b'"' | b'\\' => (escaped + 2, visible + 1),
             0x7f => (escaped + 1, visible + 8),
-            // A character that is shown as its code point takes up to nine bytes, and has two at least.
+            // A character that is shown as its code point has at least two bytes, and is shown with up to nine.
             0x80.. => (escaped + 1, visible + 5),
             _ => (escaped + 1, visible + 1),
         };

@@ -1,4 +1,4 @@
-//! What the scan must know of each message type, made from the descriptors once.
+//! The scan's information on each message type, built once from the descriptors.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -7,7 +7,7 @@ use prost_reflect::{Cardinality, DescriptorPool, FieldDescriptor, Kind, MessageD
 use super::limits::{Cost, CountLimit, rules};
 use crate::proto::FILE_DESCRIPTOR_SET;
 
-/// Fields of one message type at most.
+/// The most fields of one message type.
 pub(super) const FIELDS_LIMIT: usize = 32;
 
 /// Every message type of the API.
@@ -20,13 +20,13 @@ pub(super) struct Plan {
 #[derive(Debug)]
 pub(super) struct MessagePlan {
     pub(super) full_name: String,
-    /// Bytes of its struct at most.
+    /// Upper bound of the size of its struct.
     pub(super) size_bytes: u64,
     pub(super) fields: Vec<FieldPlan>,
     pub(super) role: Role,
 }
 
-/// Messages that free fields consist of.
+/// The role of a message type in free fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// A JSON value.
@@ -47,28 +47,28 @@ pub(super) struct FieldPlan {
     pub(super) is_repeated: bool,
     pub(super) limit: Option<CountLimit>,
     pub(super) cost: Cost,
-    /// A number of its own for the counts over the whole request.
+    /// The index of its count over the whole request.
     pub(super) counter: usize,
 }
 
-/// What a field's values are.
+/// The type of a field's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FieldKind {
     Varint,
     Fixed32,
     Fixed64,
     Text,
-    /// Shared with the message's own buffer.
+    /// Shares the message's buffer.
     Bytes,
-    /// A message, by its place in the plan.
+    /// A message, by its index in the plan.
     Message(usize),
     /// Entries of an ordered map.
     Map(usize),
 }
 
-/// The plan of this API.
+/// The plan for this API.
 pub(super) static PLAN: LazyLock<Plan> = LazyLock::new(|| {
-    // The tests make the same plan of the same bytes, which are part of the program.
+    // Cannot fail: tests build the same plan from the same compiled descriptors.
     #[allow(clippy::expect_used, reason = "the descriptors are compiled in")]
     let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("the compiled descriptors");
     Plan::new(&pool)
@@ -77,16 +77,16 @@ pub(super) static PLAN: LazyLock<Plan> = LazyLock::new(|| {
 impl Plan {
     fn new(pool: &DescriptorPool) -> Self {
         let descriptors: Vec<MessageDescriptor> = pool.all_messages().collect();
-        let places: HashMap<String, usize> = descriptors
+        let indexes: HashMap<String, usize> = descriptors
             .iter()
             .enumerate()
-            .map(|(place, message)| (message.full_name().to_owned(), place))
+            .map(|(index, message)| (message.full_name().to_owned(), index))
             .collect();
-        let mut counters = 0;
+        let mut next_counter = 0;
         let messages = descriptors.iter().map(|message| {
             let fields = message.fields().take(FIELDS_LIMIT).map(|field| {
-                counters += 1;
-                FieldPlan::new(&field, &places, counters - 1)
+                next_counter += 1;
+                FieldPlan::new(&field, &indexes, next_counter - 1)
             });
             MessagePlan {
                 fields: fields.collect(),
@@ -98,19 +98,19 @@ impl Plan {
         Self { messages: messages.collect() }
     }
 
-    /// The place of a message type.
-    pub(super) fn place(&self, full_name: &str) -> Option<usize> {
+    /// The index of a message type.
+    pub(super) fn index_of(&self, full_name: &str) -> Option<usize> {
         self.messages.iter().position(|message| message.full_name == full_name)
     }
 
-    /// Numbers of fields altogether.
-    pub(super) fn counters(&self) -> usize {
+    /// The number of all fields.
+    pub(super) fn field_count(&self) -> usize {
         self.messages.iter().map(|message| message.fields.len()).sum()
     }
 }
 
 impl MessagePlan {
-    /// A field by its number, with its place.
+    /// The field with this number, and its index.
     pub(super) fn field(&self, number: u32) -> Option<(usize, &FieldPlan)> {
         self.fields.iter().enumerate().find(|(_, field)| field.number == number)
     }
@@ -128,13 +128,13 @@ impl Role {
 }
 
 impl FieldPlan {
-    fn new(field: &FieldDescriptor, places: &HashMap<String, usize>, counter: usize) -> Self {
-        let place = |message: &MessageDescriptor| places.get(message.full_name()).copied();
+    fn new(field: &FieldDescriptor, indexes: &HashMap<String, usize>, counter: usize) -> Self {
+        let index_of = |message: &MessageDescriptor| indexes.get(message.full_name()).copied();
         let kind = match field.kind() {
             Kind::Message(message) if field.is_map() => {
-                FieldKind::Map(place(&message).unwrap_or_default())
+                FieldKind::Map(index_of(&message).unwrap_or_default())
             }
-            Kind::Message(message) => FieldKind::Message(place(&message).unwrap_or_default()),
+            Kind::Message(message) => FieldKind::Message(index_of(&message).unwrap_or_default()),
             Kind::String => FieldKind::Text,
             Kind::Bytes => FieldKind::Bytes,
             Kind::Double | Kind::Fixed64 | Kind::Sfixed64 => FieldKind::Fixed64,
@@ -161,31 +161,32 @@ impl FieldPlan {
     }
 }
 
-/// Bytes that a repeated field or a text takes in its struct.
+/// The size of a repeated field or a text in a struct.
 const VEC_BYTES: u64 = 24;
-/// Bytes of a `Bytes` in its struct.
+/// The size of a `Bytes` in a struct.
 const BYTES_BYTES: u64 = 32;
-/// Structs within structs; messages that contain themselves are boxed.
+/// The depth of nested structs; recursive messages are boxed.
 const STRUCT_DEPTH_LIMIT: u32 = 16;
 
-/// Bytes of a message's generated struct, at most.
+/// Upper bound of the size of a message's generated struct.
 fn struct_bytes(message: &MessageDescriptor, depth: u32) -> u64 {
     if depth > STRUCT_DEPTH_LIMIT {
         return 8;
     }
     let field_bytes = |field: &FieldDescriptor| match field.kind() {
         _ if field.is_list() || field.is_map() => VEC_BYTES,
-        // A tag beside it.
+        // With a tag.
         Kind::Message(inner) => struct_bytes(&inner, depth + 1) + 8,
         Kind::String => VEC_BYTES,
         Kind::Bytes => BYTES_BYTES,
         _ if field.supports_presence() => 16,
         _ => 8,
     };
-    let in_no_oneof =
+    let outside_of_oneofs =
         |field: &FieldDescriptor| field.containing_oneof().is_none_or(|oneof| oneof.is_synthetic());
-    let plain: u64 = message.fields().filter(in_no_oneof).map(|field| field_bytes(&field)).sum();
-    // Of the members of a oneof there is one, with a tag.
+    let plain: u64 =
+        message.fields().filter(outside_of_oneofs).map(|field| field_bytes(&field)).sum();
+    // A oneof has one of its members, and a tag.
     let oneofs = message.oneofs().filter(|oneof| !oneof.is_synthetic());
     let largest = |oneof: prost_reflect::OneofDescriptor| {
         oneof.fields().map(|field| field_bytes(&field)).max().unwrap_or_default() + 8
@@ -196,14 +197,16 @@ fn struct_bytes(message: &MessageDescriptor, depth: u32) -> u64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use tara_export_bundle as bundle;
+
     use super::*;
-    use crate::{bundle, proto};
+    use crate::proto;
 
     #[test]
     fn every_type_and_field_is_in_the_plan() {
         let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
         for message in pool.all_messages() {
-            let planned = &PLAN.messages[PLAN.place(message.full_name()).unwrap()];
+            let planned = &PLAN.messages[PLAN.index_of(message.full_name()).unwrap()];
             let count = message.fields().len();
             assert!(count <= FIELDS_LIMIT, "{}: raise FIELDS_LIMIT", message.full_name());
             assert_eq!(planned.fields.len(), count);
@@ -224,11 +227,11 @@ mod tests {
     }
 
     #[test]
-    fn every_field_of_a_review_has_its_cost() {
+    fn every_field_of_a_review_has_a_cost() {
         for name in ["Review", "FeedbackSection", "FeedbackItem"] {
-            let message = &PLAN.messages[PLAN.place(&format!("tara.export.v1.{name}")).unwrap()];
+            let message = &PLAN.messages[PLAN.index_of(&format!("tara.export.v1.{name}")).unwrap()];
             for field in &message.fields {
-                // What is in it is counted by itself.
+                // The values of free fields have their own cost.
                 let is_free =
                     matches!(field.name.as_str(), "additional_fields" | "performance_metrics");
                 let cost = field.cost;
@@ -240,7 +243,7 @@ mod tests {
     #[test]
     fn structs_are_not_larger_than_planned() {
         let check = |name: &str, proto: usize, domain: usize| {
-            let planned = PLAN.messages[PLAN.place(name).unwrap()].size_bytes;
+            let planned = PLAN.messages[PLAN.index_of(name).unwrap()].size_bytes;
             assert!(planned >= proto as u64, "{name}: {planned} < {proto}");
             assert!(planned >= domain as u64, "{name}: {planned} < {domain} in the domain");
             assert!(planned <= 2 * proto as u64, "{name}: {planned} is far above {proto}");

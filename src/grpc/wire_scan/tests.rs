@@ -4,28 +4,28 @@ use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*};
 use prost::Message as _;
 use prost_types::{ListValue, Struct, Value, value::Kind};
+use tara_export_bundle::{Destination, Document, DocumentKind, ExportContent, Fallback};
 
 use super::*;
 use crate::{
-    bundle::{Destination, Document, DocumentKind, ExportContent, Fallback},
     grpc::{convert::start_request, status::Violations},
     proto::{
-        FeedbackItem, FeedbackSection, PreviewExportRequest, Review, StartExportRequest,
-        document::Source,
+        FeedbackItem, FeedbackSection, PreviewExportRequest, Replacement, Review,
+        StartExportRequest, document::Source,
     },
 };
 
 const START: &str = "tara.export.v1.StartExportRequest";
 
-fn scan_review(review: Review) -> Result<Scan, Refused> {
+fn scan_review(review: Review) -> Result<Scan, ScanError> {
     let request = StartExportRequest { review: Some(review), ..StartExportRequest::default() };
     scan(START, &request.encode_to_vec())
 }
 
-/// The one limit that a review is refused for.
+/// The field and the limit in the error of a review.
 fn limit_of(review: Review) -> (String, String) {
     match scan_review(review) {
-        Err(Refused::Limit { field, description }) => (field, description),
+        Err(ScanError::Limit { field, description }) => (field, description),
         other => panic!("{other:?}"),
     }
 }
@@ -47,7 +47,7 @@ fn text(text: &str) -> Value {
 }
 
 #[test]
-fn each_limit_names_its_field_and_itself() {
+fn error_names_field_and_limit() {
     let count = |count: u64| usize::try_from(count).unwrap();
     let sections = |number| vec![FeedbackSection::default(); number];
     let entries = |number| vec![Struct::default(); number];
@@ -97,6 +97,15 @@ fn each_limit_names_its_field_and_itself() {
             "100000",
         ),
         (
+            "replacements",
+            Review {
+                replacements: vec![Replacement::default(); over(limits::REPLACEMENTS)],
+                ..Default::default()
+            },
+            "review.replacements",
+            "1000",
+        ),
+        (
             "a chat",
             Review { chat_history: entries(over(limits::LOG_ENTRIES)), ..Default::default() },
             "review.chat_history",
@@ -106,7 +115,7 @@ fn each_limit_names_its_field_and_itself() {
             "questions",
             Review {
                 accepted: item(FeedbackItem {
-                    questions: vec![String::new(); over(limits::LIST_OF_ITEM)],
+                    questions: vec![String::new(); over(limits::ITEM_LIST_VALUES)],
                     ..Default::default()
                 }),
                 ..Default::default()
@@ -118,7 +127,7 @@ fn each_limit_names_its_field_and_itself() {
             "packed references",
             Review {
                 accepted: item(FeedbackItem {
-                    hawkeye_refs: vec![1; over(limits::LIST_OF_ITEM)],
+                    hawkeye_refs: vec![1; over(limits::ITEM_LIST_VALUES)],
                     ..Default::default()
                 }),
                 ..Default::default()
@@ -222,9 +231,9 @@ fn requests_at_the_limits_pass() {
     assert_eq!(scan_review(review).unwrap().items, limits::ITEMS);
 }
 
-/// The decoder merges a review that comes in two fields.
+/// The decoder merges a review that is sent in two fields.
 #[test]
-fn fields_that_come_again_count_together() {
+fn repeated_occurrences_of_a_field_count_together() {
     let half = |review: Review| {
         StartExportRequest { review: Some(review), ..Default::default() }.encode_to_vec()
     };
@@ -232,8 +241,8 @@ fn fields_that_come_again_count_together() {
         accepted: vec![FeedbackSection::default(); usize::try_from(number).unwrap()],
         ..Default::default()
     };
-    let twice = [half(lists(limits::SECTIONS)), half(lists(1))].concat();
-    let Err(Refused::Limit { field, .. }) = scan(START, &twice) else { panic!() };
+    let merged = [half(lists(limits::SECTIONS)), half(lists(1))].concat();
+    let Err(ScanError::Limit { field, .. }) = scan(START, &merged) else { panic!() };
     assert_eq!(field, "review.accepted");
     let keys = |from: u64, to: u64| Review {
         performance_metrics: Some(Struct {
@@ -241,13 +250,13 @@ fn fields_that_come_again_count_together() {
         }),
         ..Default::default()
     };
-    // Metrics that come again in one review.
+    // Metrics that occur twice in one review.
     let metrics = [keys(0, 9_999).encode_to_vec(), keys(9_999, 10_001).encode_to_vec()].concat();
     let mut message = vec![0x12];
     prost::encoding::encode_varint(metrics.len() as u64, &mut message);
     message.extend(metrics);
     assert!(StartExportRequest::decode(&*message).is_ok());
-    let Err(Refused::Limit { field, .. }) = scan(START, &message) else { panic!() };
+    let Err(ScanError::Limit { field, .. }) = scan(START, &message) else { panic!() };
     assert_eq!(field, "review.performance_metrics");
 }
 
@@ -255,13 +264,13 @@ fn fields_that_come_again_count_together() {
 fn malformed_messages_are_refused() {
     for message in [&[0x12, 5][..], &[0x12, 1, 0xff], &[0x10, 1], &[0x0a, 1], &[0x13]] {
         assert!(StartExportRequest::decode(message).is_err(), "{message:x?}");
-        assert_eq!(scan(START, message), Err(Refused::Malformed), "{message:x?}");
+        assert_eq!(scan(START, message), Err(ScanError::Malformed), "{message:x?}");
     }
-    assert_eq!(scan("tara.export.v1.Nothing", &[]), Err(Refused::Malformed));
+    assert_eq!(scan("tara.export.v1.Nothing", &[]), Err(ScanError::Malformed));
 }
 
 #[test]
-fn empty_items_cost_what_they_become() {
+fn empty_items_cost_their_decoded_size() {
     let review = Review { suggestions: items(100_000), ..Default::default() };
     let scan = scan_review(review).unwrap();
     let item_bytes = size_of::<FeedbackItem>() as u64;
@@ -360,10 +369,10 @@ fn review() -> impl Strategy<Value = Review> {
         "[a-z\\x00]{1,50}",
         (sections(), sections(), sections(), sections()),
         (log(), log(), log(), log()),
-        vec("[a-z]{0,9}", 0..9),
+        (vec("[a-z]{0,9}", 0..9), vec(replacement(), 0..20)),
         option::of(fields(value())),
     )
-        .prop_map(|(name, lists, logs, section_names, metrics)| Review {
+        .prop_map(|(name, lists, logs, (section_names, replacements), metrics)| Review {
             document_name: name.clone(),
             reviewer: name,
             suggestions: lists.0,
@@ -376,8 +385,14 @@ fn review() -> impl Strategy<Value = Review> {
             activity_timeline: logs.3,
             section_names,
             performance_metrics: metrics,
+            replacements,
             ..Default::default()
         })
+}
+
+fn replacement() -> impl Strategy<Value = Replacement> {
+    ("[a-z\\x00\"é\u{2028}]{0,80}", "[A-Z_\\x01]{0,20}")
+        .prop_map(|(path, reason)| Replacement { path, reason })
 }
 
 fn count_items(review: &Review) -> u64 {
@@ -411,7 +426,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn scan_counts_what_is_decoded(review in review()) {
+    fn scan_counts_match_the_decoded_message(review in review()) {
         let scan = scan_review(review.clone()).unwrap();
         prop_assert_eq!(scan.items, count_items(&review));
         prop_assert_eq!(scan.free_values, count_values(&review));
@@ -420,9 +435,9 @@ proptest! {
         prop_assert_eq!(preview.unwrap(), scan);
     }
 
-    /// What is reserved for a message is enough for the export that it becomes.
+    /// The memory reserved for a message is enough for its export.
     #[test]
-    fn scan_is_an_upper_bound_of_the_contents_footprint(review in review()) {
+    fn scan_is_upper_bound_of_content_footprint(review in review()) {
         let scan = scan_review(review.clone()).unwrap();
         let converted = crate::grpc::convert::review(review, &mut Violations::default());
         let document = Document::inline(
@@ -439,7 +454,7 @@ proptest! {
     }
 
     #[test]
-    fn scan_refuses_nothing_that_the_decoder_takes(bytes in vec(any::<u8>(), 0..40)) {
+    fn scan_accepts_everything_that_the_decoder_accepts(bytes in vec(any::<u8>(), 0..40)) {
         for prefix in [&[][..], &[0x12, 0x20, 0x3a, 0x1e, 0x12, 0x1c], &[0x12, 0x10, 0x5a, 0x0e]] {
             let message = [prefix, &bytes].concat();
             let is_scanned = scan(START, &message).is_ok();

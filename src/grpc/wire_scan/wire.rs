@@ -1,19 +1,19 @@
-//! The protobuf wire format, read without allocating (protobuf.dev, "Encoding").
+//! Reads the protobuf wire format without allocating (protobuf.dev, "Encoding").
 
-/// The bytes are no message.
+/// The bytes are not a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// Groups within groups of an unknown field at most: what the decoder takes, too.
+/// The limit of nested groups in an unknown field, as in the decoder.
 const GROUP_DEPTH_LIMIT: u32 = 100;
 
-/// A field's value as it is on the wire.
+/// A field's value on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Value<'a> {
     Varint(u64),
     Fixed64,
     Delimited(&'a [u8]),
-    /// A group that was skipped; only unknown fields have this type.
+    /// A skipped group. Only unknown fields have this type.
     Group,
     Fixed32,
 }
@@ -33,7 +33,7 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
-    /// The next field's number and value. `None` at the message's end.
+    /// Reads the next field's number and value. `None` at the end of the message.
     pub(super) fn field(&mut self) -> Result<Option<(u32, Value<'a>)>, Malformed> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -77,13 +77,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A number of 1 to 10 bytes.
+    /// Reads a number of 1 to 10 bytes.
     pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
         let mut number = 0;
         for (index, byte) in self.rest.iter().take(10).enumerate() {
             number |= u64::from(byte & 0x7f) << (7 * index);
             if byte & 0x80 == 0 {
-                // The tenth byte has one bit of the 64.
+                // The tenth byte has only one of the 64 bits.
                 if index == 9 && *byte > 1 {
                     return Err(Malformed);
                 }
@@ -144,7 +144,7 @@ mod tests {
             &[0x80],
             &[0x00, 0x00],       // field 0
             &[0x0e, 0x00],       // wire type 6
-            &[0x0c],             // the end of no group
+            &[0x0c],             // the end of a group that did not start
             &[0x0b, 0x14],       // the end of another group
             &[0x0b],             // a group without an end
             &[0x12, 0x05, 1, 2], // a length beyond the end

@@ -1,7 +1,7 @@
-//! Failures mixed by a number. What the number makes is always the same; what comes first in it is
-//! up to the machine, so a seed that failed may have to run again and again.
+//! Scripts of faults that a seed determines. A seed always gives the same script, but the order of concurrent
+//! steps varies, so a failed seed may need several runs to fail again.
 
-mod laws;
+mod invariants;
 mod script;
 mod world;
 
@@ -11,17 +11,17 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 
 use self::script::Script;
 
-/// New seeds in an ordinary run.
+/// New seeds per run, by default.
 const NEW_SEEDS: usize = 30;
-/// Mostly they wait.
-const SIDE_BY_SIDE: usize = 6;
+/// Scripts played concurrently. They mostly wait.
+const CONCURRENCY: usize = 6;
 
-/// Seeds that failed once, or that are worth keeping.
+/// Seeds that every run plays, because they failed once.
 const CORPUS: &str = include_str!("../corpus.txt");
 
 fn setting(name: &str) -> Option<u64> {
     let text = env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {text}")))
 }
 
 fn corpus() -> Vec<u64> {
@@ -29,25 +29,25 @@ fn corpus() -> Vec<u64> {
     lines.filter(|line| !line.is_empty()).map(|line| line.parse().unwrap()).collect()
 }
 
-/// Runs seeds, and says which failed and how to run one again.
+/// Plays seeds. Panics with those that failed and how to repeat one.
 async fn run(seeds: Vec<u64>) {
     let played = stream::iter(seeds).map(|seed| async move {
         let played = tokio::spawn(world::play(Script::of(seed)));
         (seed, AssertUnwindSafe(played).catch_unwind().await)
     });
-    let mut played = played.buffer_unordered(SIDE_BY_SIDE);
+    let mut played = played.buffer_unordered(CONCURRENCY);
     let mut failed = Vec::new();
     while let Some((seed, end)) = played.next().await {
         if !matches!(end, Ok(Ok(()))) {
-            eprintln!("FAULT_SEED={seed} fails: {:#?}", Script::of(seed));
+            eprintln!("FAULT_SEED={seed} failed: {:#?}", Script::of(seed));
             failed.push(seed);
         }
     }
-    assert!(failed.is_empty(), "these fail; run one again with FAULT_SEED=n: {failed:?}");
+    assert!(failed.is_empty(), "failed seeds, repeat one with FAULT_SEED=n: {failed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn seeds_of_the_corpus() {
+async fn corpus_seeds() {
     run(corpus()).await;
 }
 

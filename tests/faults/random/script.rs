@@ -1,14 +1,14 @@
-//! What a number makes of a test: who sends what to which replica, and what fails meanwhile.
+//! The script of a seed: the requests to each replica, and the faults.
 
 use std::time::Duration;
 
-use tara_export::proto::{Destination, Fallback};
+use tara_export_client::proto::{Destination, Fallback};
 use tara_export_test_support::{Fault, FaultRule, Operation};
 
-/// Numbers that depend on a seed alone: SplitMix64 (Steele, Lea and Flood, 2014).
-pub(crate) struct Dice(u64);
+/// A pseudorandom generator: SplitMix64 (Steele, Lea and Flood, 2014).
+pub(crate) struct Rng(u64);
 
-impl Dice {
+impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -39,7 +39,7 @@ impl Dice {
     }
 }
 
-/// One request, told from every other content by its label.
+/// The content of one request, identified by its label.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Content {
     pub(crate) id: u32,
@@ -50,7 +50,7 @@ pub(crate) struct Content {
 }
 
 impl Content {
-    /// Travels as the review's session, so that every record of the export has it.
+    /// The review's session id, so that every record of the export contains it.
     pub(crate) fn label(&self) -> String {
         let Self { id, document_name, text, destination, fallback } = self;
         let (destination, fallback) = (destination.as_str_name(), fallback.as_str_name());
@@ -64,94 +64,94 @@ pub(crate) enum Step {
         replica: usize,
         content: Content,
     },
-    /// From now on these requests fail, until they are used up or everything is repaired.
+    /// Starts a fault, which lasts until its rule is used up or [`Step::Repair`].
     Fail(FaultRule),
     Latency(Duration),
-    /// S3's clock is that far ahead of ours.
+    /// Sets how far S3's clock is ahead.
     SkewMinutes(i64),
     Repair,
-    /// The process ends without waiting for its exports, and another starts.
+    /// Stops a server without waiting for its exports, and starts the next one.
     Restart(usize),
-    /// Lets whatever goes on go on.
-    Pass(Duration),
+    /// Waits while everything continues.
+    Wait(Duration),
 }
 
 #[derive(Debug)]
 pub(crate) struct Script {
     pub(crate) replicas: usize,
-    /// Accepted exports are kept in S3 too, and every replica finishes the others'.
+    /// Whether journal entries are in S3 too, so that every replica takes over exports of the others.
     pub(crate) keeps_journal_in_store: bool,
     pub(crate) steps: Vec<Step>,
-    /// Whether the processes are started anew once everything works again.
-    pub(crate) restarts_at_last: bool,
+    /// Whether the servers are restarted after the final repair.
+    pub(crate) restarts_at_end: bool,
 }
 
 impl Script {
     pub(crate) fn of(seed: u64) -> Self {
-        let mut dice = Dice::new(seed);
-        let replicas = 1 + dice.below(2);
-        let keeps_journal_in_store = dice.percent(30);
-        let length = 8 + dice.below(16);
-        let mut steps: Vec<Step> = (0..length).map(|_| step(&mut dice, replicas)).collect();
-        // A script without an export shows nothing.
-        steps.insert(dice.below(length), send(&mut dice, replicas));
-        steps.push(Step::Pass(dice.milliseconds(500)));
-        Self { replicas, keeps_journal_in_store, steps, restarts_at_last: dice.percent(60) }
+        let mut rng = Rng::new(seed);
+        let replicas = 1 + rng.below(2);
+        let keeps_journal_in_store = rng.percent(30);
+        let length = 8 + rng.below(16);
+        let mut steps: Vec<Step> = (0..length).map(|_| step(&mut rng, replicas)).collect();
+        // Every script has at least one export.
+        steps.insert(rng.below(length), send(&mut rng, replicas));
+        steps.push(Step::Wait(rng.milliseconds(500)));
+        Self { replicas, keeps_journal_in_store, steps, restarts_at_end: rng.percent(60) }
     }
 }
 
-fn step(dice: &mut Dice, replicas: usize) -> Step {
-    match dice.below(100) {
-        0..30 => send(dice, replicas),
-        30..55 => Step::Fail(rule(dice)),
-        55..59 => Step::Latency(dice.milliseconds(40)),
-        59..62 => Step::SkewMinutes(dice.one_of(&[-20, 0, 20])),
+fn step(rng: &mut Rng, replicas: usize) -> Step {
+    match rng.below(100) {
+        0..30 => send(rng, replicas),
+        30..55 => Step::Fail(rule(rng)),
+        55..59 => Step::Latency(rng.milliseconds(40)),
+        59..62 => Step::SkewMinutes(rng.one_of(&[-20, 0, 20])),
         62..67 => Step::Repair,
-        67..75 => Step::Restart(dice.below(replicas)),
-        _ => Step::Pass(dice.milliseconds(120)),
+        67..75 => Step::Restart(rng.below(replicas)),
+        _ => Step::Wait(rng.milliseconds(120)),
     }
 }
 
-fn send(dice: &mut Dice, replicas: usize) -> Step {
+fn send(rng: &mut Rng, replicas: usize) -> Step {
     let content = Content {
-        id: 1 + dice.below(3) as u32,
-        document_name: dice.one_of(&["a.docx", "a.docx", "ä b.docx"]),
-        text: dice.below(5) / 4,
-        destination: if dice.percent(85) { Destination::S3 } else { Destination::Local },
-        fallback: if dice.percent(75) { Fallback::Local } else { Fallback::None },
+        id: 1 + rng.below(3) as u32,
+        document_name: rng.one_of(&["a.docx", "a.docx", "ä b.docx"]),
+        text: rng.below(5) / 4,
+        destination: if rng.percent(85) { Destination::S3 } else { Destination::Local },
+        fallback: if rng.percent(75) { Fallback::Local } else { Fallback::None },
     };
-    Step::Send { replica: dice.below(replicas), content }
+    Step::Send { replica: rng.below(replicas), content }
 }
 
-fn rule(dice: &mut Dice) -> FaultRule {
-    let fault = match dice.below(13) {
+fn rule(rng: &mut Rng) -> FaultRule {
+    let fault = match rng.below(13) {
         0 => Fault::INTERNAL_ERROR,
         1 => Fault::SERVICE_UNAVAILABLE,
         2 => Fault::SLOW_DOWN,
         3 => Fault::ResetBefore,
         4 | 5 => Fault::ResetAfter,
-        6 => Fault::TruncateAnswer,
+        6 => Fault::TruncateResponse,
         7 => Fault::Stall,
         8 => Fault::ACCESS_DENIED,
         9 => Fault::CONDITIONAL_REQUEST_CONFLICT,
         10 => Fault::OkWithError { code: "InternalError" },
         11 => Fault::EXPIRED_TOKEN,
-        _ => Fault::Delay(dice.milliseconds(800)),
+        _ => Fault::Delay(rng.milliseconds(800)),
     };
     let mut rule = FaultRule::new(fault);
-    if dice.percent(50) {
+    if rng.percent(50) {
         let operations = [Operation::PutObject, Operation::GetObject, Operation::HeadObject];
-        rule = rule.on(dice.one_of(&operations));
+        rule = rule.on(rng.one_of(&operations));
     }
-    if dice.percent(50) {
+    if rng.percent(50) {
         let keys = ["/exports/", "/folders/", "/index/", "/documents/", "manifest.json", "report"];
-        rule = rule.key_contains(dice.one_of(&keys));
+        rule = rule.key_contains(rng.one_of(&keys));
     }
-    if dice.percent(30) {
-        rule = rule.after(dice.below(20));
+    if rng.percent(30) {
+        rule = rule.after(rng.below(20));
     }
-    if dice.percent(80) {
-        rule = rule.times(1 + dice.below(25));
+    if rng.percent(80) {
+        rule = rule.times(1 + rng.below(25));
     }
     rule
 }

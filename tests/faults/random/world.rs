@@ -1,4 +1,4 @@
-//! Plays a script: S3, one or two replicas, their callers, and a watcher beside them.
+//! Plays a script with S3, one or two replicas, their callers and a watcher that checks the invariants.
 
 use std::{
     sync::{Arc, Mutex},
@@ -7,7 +7,7 @@ use std::{
 
 use chrono::TimeDelta;
 use futures::future::join_all;
-use tara_export::proto::{
+use tara_export_client::proto::{
     Completed, Destination, Export, StartExportRequest, export::State, export_event::Event,
 };
 use tara_export_test_support::TestS3;
@@ -16,14 +16,17 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::{
-    laws::Laws,
+    invariants::Invariants,
     script::{Content, Script, Step},
 };
 use crate::{
-    harness::{Client, Host, TestServer, within},
-    in_s3::impatient_store_of,
+    harness::{
+        Client, Host, TestServer,
+        in_s3::store_with_read_timeout,
+        waiting::{status, until_journal_is_empty},
+        within,
+    },
     requests::request,
-    waiting::{status, until_journal_is_empty},
 };
 
 const FLAGS: [&str; 5] = [
@@ -39,113 +42,112 @@ const STORE_JOURNAL_FLAGS: [&str; 4] = [
     "--takeover-interval=100ms",
     "--takeover-age=0ms",
 ];
-/// How long S3 may be silent.
 const READ_TIMEOUT: Duration = Duration::from_millis(200);
-/// Between two looks of the watcher.
-const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+/// The pause between two checks.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How long the tidying up after the last commit may take before a restart does it. Too short a time
-/// fails no test.
-const TIDYING_PATIENCE: Duration = Duration::from_millis(1500);
+/// How long the cleanup after the last commit may take before a restart finishes it. A value that is too
+/// short fails no test.
+const CLEANUP_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// How long everything may take to settle once nothing fails any more. Longer than the pauses between
-/// four attempts at one export.
-const SETTLING_PATIENCE: Duration = Duration::from_secs(20);
+/// How long all exports may take to finish after the final repair. Longer than the pauses between four
+/// attempts at one export.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A machine with too much to do is too slow for the budget above, attempt after attempt. The next
-/// process takes no such machine for an outage.
-const PATIENT: [&str; 1] = ["--s3-retry-budget=60s"];
-const BUSY_MACHINE_PATIENCE: Duration = Duration::from_secs(300);
+/// A busy machine can exceed the retry budget above in every attempt. The next process has a budget that
+/// is long enough.
+const LONG_BUDGET: [&str; 1] = ["--s3-retry-budget=60s"];
+const LONG_SETTLE_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// What the callers of a replica were told of one content, put together.
+/// One request and its outcome.
 #[derive(Debug, Clone)]
-pub(crate) struct Sent {
+pub(crate) struct SentRequest {
     pub(crate) replica: usize,
     pub(crate) content: Content,
-    pub(crate) answer: Answer,
+    pub(crate) outcome: Outcome,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// None came, or none that says whether the export was accepted.
+pub(crate) enum Outcome {
+    /// No response, or one that leaves open whether the export was accepted.
     Unknown,
     Refused,
     Accepted,
 }
 
-/// What callers were told, in the order of their requests.
+/// All requests with their outcomes, in the order of sending.
 #[derive(Debug, Default)]
-pub(crate) struct Told(Mutex<Vec<Sent>>);
+pub(crate) struct SentRequests(Mutex<Vec<SentRequest>>);
 
-impl Told {
-    fn sent(&self, replica: usize, content: Content) -> usize {
+impl SentRequests {
+    fn add(&self, replica: usize, content: Content) -> usize {
         let mut all = self.0.lock().unwrap();
-        all.push(Sent { replica, content, answer: Answer::Unknown });
+        all.push(SentRequest { replica, content, outcome: Outcome::Unknown });
         all.len() - 1
     }
 
-    fn answered(&self, number: usize, answer: Answer) {
-        self.0.lock().unwrap()[number].answer = answer;
+    fn set_outcome(&self, number: usize, outcome: Outcome) {
+        self.0.lock().unwrap()[number].outcome = outcome;
     }
 
-    pub(crate) fn all(&self) -> Vec<Sent> {
+    pub(crate) fn all(&self) -> Vec<SentRequest> {
         self.0.lock().unwrap().clone()
     }
 }
 
-/// Plays the script of a seed to its end and checks what must hold, all the time and at last.
+/// Plays a script to its end. Checks the invariants throughout and at the end.
 pub(crate) async fn play(script: Script) {
     let s3 = Arc::new(TestS3::start().await);
     let more: &[&str] = if script.keeps_journal_in_store { &STORE_JOURNAL_FLAGS } else { &[] };
     let new_host =
-        || Host::with_s3(impatient_store_of(&s3, READ_TIMEOUT)).flags(&FLAGS).flags(more);
+        || Host::with_s3(store_with_read_timeout(&s3, READ_TIMEOUT)).flags(&FLAGS).flags(more);
     let hosts: Arc<Vec<Host>> = Arc::new((0..script.replicas).map(|_| new_host()).collect());
-    // No two machines' clocks agree to the microsecond.
+    // Clocks of different machines differ by microseconds.
     for (number, host) in hosts.iter().enumerate() {
         host.clock.advance(TimeDelta::microseconds(number as i64 * 137));
     }
-    let told = Arc::new(Told::default());
+    let sent = Arc::new(SentRequests::default());
     let mut servers = Vec::new();
     for host in hosts.iter() {
         servers.push(host.start().await);
     }
-    let laws = Arc::new(Laws::new(s3.clone(), hosts.clone(), told.clone()));
-    let watcher = tokio::spawn(watch(laws.clone()));
+    let invariants = Arc::new(Invariants::new(s3.clone(), hosts.clone(), sent.clone()));
+    let watcher = tokio::spawn(watch(invariants.clone()));
     let mut callers: Vec<JoinHandle<()>> = Vec::new();
     for step in script.steps {
         match step {
             Step::Send { replica, content } => {
-                let number = told.sent(replica, content.clone());
-                let (client, told, laws) =
-                    (servers[replica].client.clone(), told.clone(), laws.clone());
-                callers.push(tokio::spawn(call(client, told, number, content, laws)));
+                let number = sent.add(replica, content.clone());
+                let (client, sent, invariants) =
+                    (servers[replica].client.clone(), sent.clone(), invariants.clone());
+                callers.push(tokio::spawn(call(client, sent, number, content, invariants)));
             }
             Step::Fail(rule) => drop(s3.fail(rule)),
             Step::Latency(latency) => s3.latency(latency),
             Step::SkewMinutes(minutes) => s3.clock_skew(TimeDelta::minutes(minutes)),
             Step::Repair => repair(&s3),
             Step::Restart(replica) => restart(&hosts, &mut servers, replica, &[]).await,
-            Step::Pass(time) => tokio::time::sleep(time).await,
+            Step::Wait(time) => tokio::time::sleep(time).await,
         }
-        laws.check_counts(&servers).await;
+        invariants.check_counts(&servers).await;
         hosts.iter().for_each(|host| host.clock.advance(TimeDelta::milliseconds(400)));
     }
     repair(&s3);
-    if script.restarts_at_last {
+    if script.restarts_at_end {
         restart_all(&hosts, &mut servers, &[]).await;
     }
     settle(&hosts, &mut servers).await;
-    // Whoever still listens hears the end at once.
+    // Callers that are still subscribed receive the final event at once.
     for caller in callers {
-        within("a caller's answer", caller).await.unwrap();
+        within("the end of a caller", caller).await.unwrap();
     }
-    // One that was not accepted before is by now.
+    // Wait again for exports that were accepted only now.
     settle(&hosts, &mut servers).await;
-    // Where only the tidying up after a commit failed, the next start does it.
-    let tidied = async { join_all(hosts.iter().map(until_journal_is_empty)).await };
-    if timeout(TIDYING_PATIENCE, tidied).await.is_err() {
-        restart_all(&hosts, &mut servers, &PATIENT).await;
-        until_settled(&servers, BUSY_MACHINE_PATIENCE).await.expect("everything settles");
+    // If only the cleanup after a commit failed, the next start finishes it.
+    let cleaned_up = async { join_all(hosts.iter().map(until_journal_is_empty)).await };
+    if timeout(CLEANUP_TIMEOUT, cleaned_up).await.is_err() {
+        restart_all(&hosts, &mut servers, &LONG_BUDGET).await;
+        until_settled(&servers, LONG_SETTLE_TIMEOUT).await.expect("all exports finish");
         join_all(hosts.iter().map(until_journal_is_empty)).await;
     }
     watcher.abort();
@@ -153,7 +155,7 @@ pub(crate) async fn play(script: Script) {
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         _ => {}
     }
-    laws.check_at_last(&mut servers).await;
+    invariants.check_at_end(&mut servers).await;
     for server in servers {
         server.stop().await;
     }
@@ -179,19 +181,19 @@ async fn restart_all(hosts: &[Host], servers: &mut Vec<TestServer>, flags: &[&st
     }
 }
 
-/// Waits until nothing waits.
+/// Waits until all exports are finished.
 async fn settle(hosts: &[Host], servers: &mut Vec<TestServer>) {
-    if until_settled(servers, SETTLING_PATIENCE).await.is_err() {
-        restart_all(hosts, servers, &PATIENT).await;
-        let settled = until_settled(servers, BUSY_MACHINE_PATIENCE).await;
-        settled.expect("everything settles");
+    if until_settled(servers, SETTLE_TIMEOUT).await.is_err() {
+        restart_all(hosts, servers, &LONG_BUDGET).await;
+        let settled = until_settled(servers, LONG_SETTLE_TIMEOUT).await;
+        settled.expect("all exports finish");
     }
 }
 
-/// Waits until nothing waits. What does, where that takes too long.
+/// Waits until all exports are finished. Returns the status of a server that has not finished in time.
 async fn until_settled(
     servers: &[TestServer],
-    patience: Duration,
+    limit: Duration,
 ) -> Result<(), tara_export::export::Status> {
     for server in servers {
         let settled = async {
@@ -200,20 +202,20 @@ async fn until_settled(
                 if counts.running + counts.pending + counts.fell_back == 0 {
                     return;
                 }
-                tokio::time::sleep(LOOK_INTERVAL).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         };
-        if timeout(patience, settled).await.is_err() {
+        if timeout(limit, settled).await.is_err() {
             return Err(status(server).await);
         }
     }
     Ok(())
 }
 
-async fn watch(laws: Arc<Laws>) {
+async fn watch(invariants: Arc<Invariants>) {
     loop {
-        laws.check_always();
-        tokio::time::sleep(LOOK_INTERVAL).await;
+        invariants.check_always();
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -225,44 +227,44 @@ pub(crate) fn message(content: &Content) -> StartExportRequest {
     message
 }
 
-/// Sends a request and follows its events as far as they come.
+/// Sends a request and follows its events until the stream ends.
 async fn call(
     mut client: Client,
-    told: Arc<Told>,
+    sent: Arc<SentRequests>,
     number: usize,
     content: Content,
-    laws: Arc<Laws>,
+    invariants: Arc<Invariants>,
 ) {
-    let started = within("StartExport answers", client.start_export(message(&content))).await;
+    let started = within("the StartExport response", client.start_export(message(&content))).await;
     let mut stream = match started {
-        Ok(answer) => answer.into_inner(),
-        Err(status) => return told.answered(number, answer_of(&status)),
+        Ok(response) => response.into_inner(),
+        Err(status) => return sent.set_outcome(number, outcome_of(&status)),
     };
     while let Ok(Some(event)) = within("the next event", stream.message()).await {
         match event.event {
-            Some(Event::Accepted(_)) => told.answered(number, Answer::Accepted),
+            Some(Event::Accepted(_)) => sent.set_outcome(number, Outcome::Accepted),
             Some(Event::Completed(Completed { export: Some(export) })) => {
-                check_told(&laws, number, &export)
+                check_completed(&invariants, number, &export)
             }
-            Some(Event::Failed(_)) => laws.check_told_failed(number),
+            Some(Event::Failed(_)) => invariants.check_reported_failure(number),
             _ => {}
         }
     }
 }
 
-fn check_told(laws: &Laws, number: usize, export: &Export) {
+fn check_completed(invariants: &Invariants, number: usize, export: &Export) {
     if (export.state(), export.stored_in()) == (State::Committed, Destination::S3) {
-        laws.check_told_committed(number, export);
+        invariants.check_reported_commit(number, export);
     }
 }
 
-/// A lost connection says nothing, nor does a server that goes down: the next may find the request
-/// in the journal.
-fn answer_of(status: &Status) -> Answer {
+/// After a lost connection or a shutdown the outcome is unknown: the next process may find the request in
+/// the journal.
+fn outcome_of(status: &Status) -> Outcome {
     let reason = status.get_details_error_info().map(|info| info.reason);
     match (status.code(), reason.as_deref()) {
-        (_, None) | (_, Some("SHUTTING_DOWN")) => Answer::Unknown,
-        (Code::Unavailable | Code::Internal, Some("STREAM_ENDED_EARLY")) => Answer::Unknown,
-        _ => Answer::Refused,
+        (_, None) | (_, Some("SHUTTING_DOWN")) => Outcome::Unknown,
+        (Code::Unavailable | Code::Internal, Some("STREAM_ENDED_EARLY")) => Outcome::Unknown,
+        _ => Outcome::Refused,
     }
 }

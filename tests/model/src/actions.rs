@@ -1,106 +1,141 @@
-//! Everything that can happen next.
+//! The actions of the model.
 
 use crate::{
     names::{ReplicaNumber, RequestNumber},
     store::Key,
 };
 
-/// One atomic step of somebody.
+/// One atomic step of a replica, the store or the environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// A request arrives; where it is new, its journal entry is on disk afterwards (steps 1, 2).
+    /// A request arrives. If it is new, its journal entry is durable afterwards (steps 1 and 2).
     Send {
-        /// Where.
+        /// The replica.
         replica: ReplicaNumber,
-        /// Which.
+        /// The request.
         request: RequestNumber,
     },
-    /// `accepted` is said without the claim: the store took too long (step 5).
+    /// `accepted` is sent without the claim because S3 took too long (step 5).
     AcceptUnclaimed {
-        /// By whom.
+        /// The replica.
         replica: ReplicaNumber,
-        /// Which.
+        /// The request.
         request: RequestNumber,
     },
-    /// One operation of a run takes place and is answered.
+    /// One operation of a run is executed and its response arrives.
     Step {
-        /// By whom.
+        /// The replica.
         replica: ReplicaNumber,
-        /// For which.
+        /// The request.
         request: RequestNumber,
-        /// What.
-        part: Part,
+        /// The operation.
+        operation: Operation,
     },
-    /// A put to S3 takes effect, and its answer is lost.
-    LoseAnswer {
-        /// By whom.
+    /// A put to S3 takes effect and its response is lost.
+    LoseResponse {
+        /// The replica.
         replica: ReplicaNumber,
-        /// For which.
+        /// The request.
         request: RequestNumber,
-        /// What.
-        part: Part,
+        /// The operation.
+        operation: Operation,
     },
-    /// A put to S3 fails for its sender, and stays on its way.
-    Delay {
-        /// By whom.
+    /// A put to S3 fails for its sender and may take effect later.
+    DelayPut {
+        /// The replica.
         replica: ReplicaNumber,
-        /// For which.
+        /// The request.
         request: RequestNumber,
-        /// What.
-        part: Part,
+        /// The operation.
+        operation: Operation,
     },
-    /// A late put takes effect.
-    Land {
-        /// Its place among the late ones.
-        place: usize,
+    /// A delayed put takes effect.
+    ApplyLatePut {
+        /// The index of the put in `late`.
+        index: usize,
     },
-    /// A run has no patience left with S3: it falls back or fails (steps 8, 11).
-    GiveUp {
-        /// By whom.
+    /// A run stops retrying S3: it falls back or fails (steps 8 and 11).
+    StopRetrying {
+        /// The replica.
         replica: ReplicaNumber,
-        /// For which.
+        /// The request.
         request: RequestNumber,
     },
-    /// `journal: store`: a replica begins to finish what an entry in S3 holds.
+    /// A replica takes over an entry in S3 (step 17).
     TakeOver {
-        /// By whom.
+        /// The replica.
         replica: ReplicaNumber,
-        /// The entry.
+        /// The entry's key.
         entry: Key,
     },
-    /// A process dies and starts again.
+    /// A replica that scans the entries in S3 ends one whose export has ended (steps 16 and 17).
+    EndEntry {
+        /// The entry's key.
+        entry: Key,
+    },
+    /// A document in S3 that the request names is missing or has changed.
+    LoseSource {
+        /// The replica.
+        replica: ReplicaNumber,
+        /// The request.
+        request: RequestNumber,
+    },
+    /// A process is killed and starts again.
     Crash(ReplicaNumber),
-    /// A process ends and starts again as the next release.
+    /// A process restarts as the next release.
     Upgrade(ReplicaNumber),
-    /// A machine is lost with its disk, and an empty one takes its place.
+    /// A machine is lost with its disk and replaced by an empty one.
     LoseMachine(ReplicaNumber),
-    /// S3 goes away.
+    /// A process reads the identity of its store (step 13).
+    Identify(ReplicaNumber),
+    /// A process restarts with the other location configured.
+    Configure(ReplicaNumber),
+    /// The first location now refers to the other store.
+    Swap,
+    /// Like `Swap`, but no request fails.
+    SwapSilently,
+    /// S3 reports a document as not found although it exists.
+    MissDocument {
+        /// The replica.
+        replica: ReplicaNumber,
+        /// The request.
+        request: RequestNumber,
+    },
+    /// The document is deleted.
+    RemoveDocument,
+    /// An outage of S3 begins.
     S3Fails,
-    /// S3 comes back.
+    /// The outage of S3 ends.
     S3Returns,
 }
 
 /// One operation of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Part {
+pub enum Operation {
     /// Step 3: the record.
     PutRecord,
     /// Step 3: the folder claim.
     PutClaim,
-    /// Step 3: the look for a manifest.
-    Look,
-    /// `journal: store`: the entry.
+    /// Step 3: the check for a manifest in the folder.
+    CheckFolder,
+    /// Step 15: the journal entry in S3.
     PutEntry,
     /// Step 6: an artifact.
     PutArtifact(u8),
     /// Step 6: the index entry.
     PutIndex,
-    /// Step 7.
+    /// Step 7: the manifest.
     PutManifest,
-    /// Step 9 begins.
-    Drain,
-    /// Step 10: the check of every remote object.
+    /// Step 13: the store identity, read at the start of each attempt.
+    ReadIdentity,
+    /// Step 9: the sync begins.
+    Sync,
+    /// Step 10: the check of every object in S3.
     Verify,
     /// Step 10: the next deletion.
     Delete,
+    /// Step 16: the end marker of an export that fails.
+    PutFailedMarker,
+    /// Step 11: the failure is recorded and reported.
+    RecordFailure,
 }

@@ -1,57 +1,65 @@
-//! Steps 3 and 4: the record, the folder claim and the look, side by side; another digest.
+//! Steps 3 and 4: record, claim and folder check in parallel; a record with another digest.
 
 use crate::{
-    actions::Part,
+    actions::Operation,
     mechanisms::Mechanisms,
     names::{Digest, Folder, Pin},
-    protocol::{Desk, Turn},
-    state::{Claim, Look, Origin, Place, Run, Sent, Stage, State},
+    protocol::{Context, Transition},
+    state::{Claim, FolderCheck, Origin, RequestStatus, Run, Stage, State, Target},
     store::{Key, PutOutcome, Value},
 };
 
 impl Claim {
-    /// Nothing answered yet.
-    pub(crate) fn new(place: Place, pin: Pin, entry_left: bool, mechanisms: &Mechanisms) -> Self {
+    /// A claim without any response.
+    pub(crate) fn new(target: Target, pin: Pin, entry_left: bool, mechanisms: &Mechanisms) -> Self {
         let empty = Self {
-            place,
+            target,
             pin,
             folder: Folder::first(pin.base),
             record_known: false,
             claim_is_ours: None,
-            look: None,
+            folder_check: None,
             entry_left,
         };
         empty.for_folder(Folder::first(pin.base), mechanisms)
     }
 
-    /// The same with another folder, of which nothing is known.
+    /// The same claim for another folder, with no responses for it.
     pub(crate) fn for_folder(self, folder: Folder, mechanisms: &Mechanisms) -> Self {
-        let look = (!mechanisms.unclaimed_folder_look).then_some(Look::Nothing);
-        Self { folder, claim_is_ours: None, look, ..self }
+        let folder_check = (!mechanisms.unclaimed_folder_check).then_some(FolderCheck::NoManifest);
+        Self { folder, claim_is_ours: None, folder_check, ..self }
     }
 
-    /// What is still to be answered.
-    pub(crate) fn parts(&self) -> Vec<Part> {
-        let parts = [
-            (Part::PutRecord, !self.record_known),
-            (Part::PutClaim, self.claim_is_ours.is_none()),
-            (Part::Look, self.look.is_none()),
-            (Part::PutEntry, self.entry_left),
+    /// The operations without a response.
+    pub(crate) fn operations(&self) -> Vec<Operation> {
+        let operations = [
+            (Operation::PutRecord, !self.record_known),
+            (Operation::PutClaim, self.claim_is_ours.is_none()),
+            (Operation::CheckFolder, self.folder_check.is_none()),
+            (Operation::PutEntry, self.entry_left),
         ];
-        parts.into_iter().filter_map(|(part, is_left)| is_left.then_some(part)).collect()
+        operations
+            .into_iter()
+            .filter_map(|(operation, is_left)| is_left.then_some(operation))
+            .collect()
     }
 }
 
-impl Desk<'_> {
-    /// What a claim puts.
-    pub(crate) fn claim_put(&self, run: &Run, claim: &Claim, part: Part) -> Option<(Key, Value)> {
+impl Context<'_> {
+    /// The object that an operation of the claim puts.
+    pub(crate) fn claim_put(
+        &self,
+        run: &Run,
+        claim: &Claim,
+        operation: Operation,
+    ) -> Option<(Key, Value)> {
         let digest = self.protocol.digest(self.request, run.own_pin.version);
-        match part {
-            Part::PutRecord => {
+        match operation {
+            Operation::PutRecord => {
                 Some((Key::Record(run.id), Value::Record { digest, pin: claim.pin }))
             }
-            Part::PutClaim => Some((Key::Claim(claim.folder), Value::Owner(run.id))),
-            Part::PutEntry => {
+            Operation::PutClaim => Some((Key::Claim(claim.folder), Value::Owner(run.id))),
+            Operation::PutEntry => {
                 let value = Value::Entry { request: self.request, pin: run.own_pin };
                 Some((self.entry_key(run), value))
             }
@@ -59,14 +67,14 @@ impl Desk<'_> {
         }
     }
 
-    /// Where the run's entry of `journal: store` is.
+    /// The key of the run's journal entry in S3.
     pub(crate) fn entry_key(&self, run: &Run) -> Key {
         let digest = self.protocol.digest(self.request, run.own_pin.version);
         let in_key = self.protocol.mechanisms.store_journal_digest_in_key;
         Key::Entry(run.id, in_key.then_some(digest))
     }
 
-    /// Whether a digest is that of the run's content. It says in which encoding it is.
+    /// Whether a digest is the digest of the run's content, in the digest's encoding.
     fn has_digest(&self, run: &Run, digest: Digest) -> bool {
         let mechanisms = &self.protocol.mechanisms;
         let is_reencoded =
@@ -75,7 +83,7 @@ impl Desk<'_> {
         self.protocol.digest(self.request, encoding) == digest
     }
 
-    /// Takes over what the record pins.
+    /// Adopts what the record pins.
     fn adopt(&self, claim: Claim, record: Pin) -> Claim {
         let mechanisms = &self.protocol.mechanisms;
         if !mechanisms.record_adopted {
@@ -91,63 +99,63 @@ impl Desk<'_> {
     }
 }
 
-impl Turn<'_> {
+impl Transition<'_> {
     /// The export's folders in the local store.
     pub(crate) fn local_folders(&self, journal: Pin) -> Vec<Folder> {
-        let local = &self.state.replicas[self.desk.replica].disk.local;
-        let id = self.desk.protocol.plain_id(self.desk.request);
-        if self.desk.protocol.mechanisms.local_folders_by_scan {
+        let local = &self.state.replicas[self.context.replica].disk.local;
+        let id = self.context.protocol.plain_id(self.context.request);
+        if self.context.protocol.mechanisms.local_folders_by_scan {
             local.folders_by_scan(id)
         } else {
             local.folders_from(journal.base, id)
         }
     }
 
-    /// Step 3 from its beginning, in the local store: where the export has a folder already, there.
-    /// Of several it is the last: the others turned out to be taken when their claim had gone out.
+    /// The start of step 3 in the local store. If the export already has folders there, it
+    /// continues in the last: the others turned out to be taken after their claim was put.
     pub(crate) fn local_claim(&self, pin: Pin) -> Stage {
-        let mechanisms = &self.desk.protocol.mechanisms;
-        let claim = Claim::new(Place::Local, pin, false, mechanisms);
+        let mechanisms = &self.context.protocol.mechanisms;
+        let claim = Claim::new(Target::Local, pin, false, mechanisms);
         let folder = self.local_folders(pin).last().copied();
         let known = folder.filter(|_| mechanisms.local_folders_by_scan);
         Stage::Claim(known.map_or(claim, |folder| claim.for_folder(folder, mechanisms)))
     }
 
-    /// The look for a manifest in the folder.
-    pub(crate) fn look(mut self, run: Run) -> Option<State> {
+    /// Checks the folder for a manifest.
+    pub(crate) fn check_folder(mut self, run: Run) -> Option<State> {
         let Stage::Claim(mut claim) = run.stage else { return None };
-        let store = match claim.place {
-            Place::S3 => &self.state.s3,
-            Place::Local => &self.state.replicas[self.desk.replica].disk.local,
+        let store = match claim.target {
+            Target::S3 => self.state.s3_of(self.context.replica),
+            Target::Local => &self.state.replicas[self.context.replica].disk.local,
         };
-        claim.look = Some(match store.manifest_owner(claim.folder) {
-            None => Look::Nothing,
-            Some(Some(owner)) if owner == run.id => Look::Ours,
-            Some(_) => Look::Others,
+        claim.folder_check = Some(match store.manifest_owner(claim.folder) {
+            None => FolderCheck::NoManifest,
+            Some(Some(owner)) if owner == run.id => FolderCheck::OwnManifest,
+            Some(_) => FolderCheck::OtherManifest,
         });
         self.resolve(run, claim);
         Some(self.state)
     }
 
-    /// An answer to one of the claim's puts.
-    pub(crate) fn claim_answer(
+    /// Handles the response to one of the claim's puts.
+    pub(crate) fn claim_response(
         &mut self,
         run: Run,
         mut claim: Claim,
-        part: Part,
+        operation: Operation,
         outcome: PutOutcome,
     ) {
-        match part {
-            Part::PutRecord => {
+        match operation {
+            Operation::PutRecord => {
                 claim.record_known = true;
                 if let PutOutcome::Exists(Value::Record { digest, pin }) = outcome {
-                    if !self.desk.has_digest(&run, digest) {
+                    if !self.context.has_digest(&run, digest) {
                         return self.other_digest(run, digest);
                     }
-                    claim = self.desk.adopt(claim, pin);
+                    claim = self.context.adopt(claim, pin);
                 }
             }
-            Part::PutClaim => {
+            Operation::PutClaim => {
                 let is_ours = match outcome {
                     PutOutcome::Created => true,
                     PutOutcome::Exists(owner) => owner == Value::Owner(run.id),
@@ -159,41 +167,42 @@ impl Turn<'_> {
         self.resolve(run, claim);
     }
 
-    /// Step 4.
+    /// Step 4: the record has another digest.
     fn other_digest(&mut self, mut run: Run, theirs: Digest) {
-        let request = self.desk.request;
-        if run.is_accepted && self.desk.protocol.mechanisms.kept_as_derived_id {
-            run.id = self.desk.derived_id(&run, theirs.encoding);
-            run.stage = self.desk.protocol.claim_in_s3(request, run.own_pin);
+        self.check_deciding_store();
+        let request = self.context.request;
+        if run.is_accepted && self.context.protocol.mechanisms.stored_under_derived_id {
+            run.id = self.context.derived_id(&run, theirs.encoding);
+            run.stage = self.context.protocol.claim_in_s3(request, run.own_pin);
             return self.set_run(Some(run));
         }
         if run.origin != Origin::StoreEntry {
             self.disk().journal[request] = None;
             if !run.is_accepted {
-                self.tell(Sent::Refused);
+                self.set_status(RequestStatus::Refused);
             }
         }
         self.set_run(None);
     }
 
-    /// Goes on once all of it is answered.
+    /// Continues when every response has arrived.
     fn resolve(&mut self, mut run: Run, claim: Claim) {
         run.stage = Stage::Claim(claim);
-        let (Some(is_ours), Some(look), true, false) =
-            (claim.claim_is_ours, claim.look, claim.record_known, claim.entry_left)
+        let (Some(is_ours), Some(folder_check), true, false) =
+            (claim.claim_is_ours, claim.folder_check, claim.record_known, claim.entry_left)
         else {
             return self.set_run(Some(run));
         };
-        match look {
-            Look::Ours => return self.committed(run, claim.place, claim.folder),
-            Look::Nothing if is_ours => {
-                let in_store = self.desk.protocol.has_store_entry(self.desk.request)
-                    && claim.place == Place::S3;
+        match folder_check {
+            FolderCheck::OwnManifest => return self.committed(run, claim.target, claim.folder),
+            FolderCheck::NoManifest if is_ours => {
+                let in_store = self.context.protocol.has_store_entry(self.context.request)
+                    && claim.target == Target::S3;
                 self.accept(&mut run, in_store);
-                run.stage = self.desk.artifacts_stage(claim.place, claim.pin, claim.folder);
+                run.stage = self.context.artifacts_stage(claim.target, claim.pin, claim.folder);
             }
             _ => {
-                let next = claim.for_folder(claim.folder.next(), &self.desk.protocol.mechanisms);
+                let next = claim.for_folder(claim.folder.next(), &self.context.protocol.mechanisms);
                 run.stage = Stage::Claim(next);
             }
         }

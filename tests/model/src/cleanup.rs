@@ -1,20 +1,20 @@
-//! Step 10: what the replica kept goes, once everything in S3 was checked.
+//! Step 10: verifies the bundle in S3 and removes the local copy.
 
 use crate::{
     names::Folder,
-    protocol::{Protocol, Turn},
+    protocol::{Protocol, Transition},
     state::{Origin, Run, Stage, State},
     store::Key,
 };
 
-/// One deletion. Each is a moment at which a crash can strike.
+/// One deletion. A crash can occur before and after each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Deletion {
     LocalManifest,
     LocalArtifacts,
     LocalClaimAndRecord,
     StoreEntries,
-    /// Not deleted but written; where it stands decides what a crash leaves.
+    /// A write. Its position among the deletions decides what a crash leaves.
     Receipt,
     JournalEntry,
 }
@@ -44,40 +44,42 @@ impl Protocol {
     }
 }
 
-impl Turn<'_> {
-    /// Every remote object's size and digest.
+impl Transition<'_> {
+    /// Checks size and digest of every object in S3.
     pub(crate) fn verify(mut self, mut run: Run) -> Option<State> {
         let Stage::Verify { folder } = run.stage else { return None };
-        let bundle = self.state.s3.bundles().find(|bundle| bundle.folder == folder)?;
-        if !self.state.s3.is_whole(&bundle) {
+        let s3 = self.state.s3_of(self.context.replica);
+        let bundle = s3.bundles().find(|bundle| bundle.folder == folder)?;
+        if !s3.is_complete(&bundle) {
             return None;
         }
+        self.check_deciding_store();
         run.stage = Stage::Delete { next: 0 };
-        self.skip_needless(&mut run);
+        self.skip_empty_deletions(&mut run);
         self.set_run(Some(run));
         Some(self.state)
     }
 
-    /// The next deletion.
+    /// Executes the next deletion.
     pub(crate) fn delete(mut self, mut run: Run) -> Option<State> {
         let Stage::Delete { next } = run.stage else { return None };
-        let deletions = self.desk.protocol.deletions();
-        self.carry_out(&run, *deletions.get(usize::from(next))?);
+        let deletions = self.context.protocol.deletions();
+        self.apply_deletion(&run, *deletions.get(usize::from(next))?);
         run.stage = Stage::Delete { next: next + 1 };
-        self.skip_needless(&mut run);
+        self.skip_empty_deletions(&mut run);
         let Stage::Delete { next } = run.stage else { return None };
         self.set_run((usize::from(next) < deletions.len()).then_some(run));
         Some(self.state)
     }
 
-    /// A deletion of nothing is no moment of its own.
-    fn skip_needless(&self, run: &mut Run) {
-        let deletions = self.desk.protocol.deletions();
+    /// Skips deletions that change nothing, so that they add no states.
+    fn skip_empty_deletions(&self, run: &mut Run) {
+        let deletions = self.context.protocol.deletions();
         while let Stage::Delete { next } = run.stage
             && let Some(deletion) = deletions.get(usize::from(next))
         {
-            let mut after = Turn { state: self.state.clone(), desk: self.desk };
-            after.carry_out(run, *deletion);
+            let mut after = Transition { state: self.state.clone(), context: self.context };
+            after.apply_deletion(run, *deletion);
             if after.state != self.state {
                 return;
             }
@@ -85,16 +87,16 @@ impl Turn<'_> {
         }
     }
 
-    fn carry_out(&mut self, run: &Run, deletion: Deletion) {
-        let request = self.desk.request;
-        // Who finishes another's entry has nothing of it but that entry.
+    fn apply_deletion(&mut self, run: &Run, deletion: Deletion) {
+        let request = self.context.request;
+        // A replica that took over an entry has only that entry.
         if run.origin == Origin::StoreEntry && deletion != Deletion::StoreEntries {
             return;
         }
         let folders = self.local_folders(run.own_pin);
-        let id = self.desk.protocol.plain_id(request);
+        let id = self.context.protocol.plain_id(request);
         let is_there = |folder: &Folder| folders.contains(folder);
-        let local = &mut self.state.replicas[self.desk.replica].disk.local;
+        let local = &mut self.state.replicas[self.context.replica].disk.local;
         match deletion {
             Deletion::LocalManifest => {
                 local.retain(|key, _| !matches!(key, Key::Manifest(folder) if is_there(&folder)));
@@ -110,8 +112,8 @@ impl Turn<'_> {
             }),
             Deletion::StoreEntries => {
                 let plain = Run { id, ..run.clone() };
-                for key in [self.desk.entry_key(run), self.desk.entry_key(&plain)] {
-                    self.state.s3.remove(key);
+                for key in [self.context.entry_key(run), self.context.entry_key(&plain)] {
+                    self.context.protocol.end_entry(&mut self.state, key, false);
                 }
             }
             Deletion::Receipt => self.disk().receipts[request] = true,

@@ -1,22 +1,22 @@
-//! What breaks, and where, without each mechanism: the reason why it is there.
+//! For each mechanism: a scenario and an invariant that breaks without it.
 
 use crate::{
     invariants::{
-        ALL_IS_SETTLED, FAILED_IS_FINAL, MANIFEST_COMES_LAST, NOTHING_ACCEPTED_IS_LOST,
-        NOTHING_IS_OVERWRITTEN, ONE_BUNDLE, ONE_PIECE, READERS_FIND_IT, REFUSED_MEANS_REFUSED,
+        ALL_IS_SETTLED, CONSISTENT_BUNDLE, FAILURE_IS_FINAL, LOST_DOCUMENT_IS_LOST,
+        MANIFEST_WRITTEN_LAST, NO_ACCEPTED_EXPORT_IS_LOST, NO_EXPORT_IS_STUCK,
+        NO_OBJECT_IS_OVERWRITTEN, ONE_BUNDLE, OWN_STORE_DECIDES, READERS_FIND_BUNDLES,
+        REFUSED_HAS_NO_BUNDLE,
     },
     mechanisms::Mechanisms,
     report::{self, Violation},
     scenarios::{self, Scenario},
 };
 
-/// One mechanism off, and the invariant that this breaks.
+/// A disabled mechanism and the invariant that breaks.
 pub struct Counterexample {
     /// The mechanism's name.
     pub mechanism: &'static str,
-    /// Whether the design marks it with (!).
-    pub is_marked: bool,
-    /// All mechanisms but this.
+    /// All mechanisms except this one.
     pub without: Mechanisms,
     /// The scenario's name.
     pub scenario: &'static str,
@@ -25,12 +25,12 @@ pub struct Counterexample {
 }
 
 impl Counterexample {
-    /// A way to break the invariant; none where it holds after all.
+    /// A trace that breaks the invariant; `None` if there is none.
     pub fn violation(&self) -> Option<Violation> {
         report::violation(&self.scenario()?, self.without, self.invariant, None)
     }
 
-    /// The shortest such way. Takes about twice as long.
+    /// The shortest trace that breaks the invariant. Takes about twice as long.
     pub fn shortest_violation(&self) -> Option<Violation> {
         report::shortest_violation(&self.scenario()?, self.without, self.invariant)
     }
@@ -41,12 +41,11 @@ impl Counterexample {
 }
 
 macro_rules! counterexamples {
-    ($($mechanism:ident, $is_marked:literal, $scenario:literal, $invariant:ident;)*) => {
-        /// One for each mechanism.
+    ($($mechanism:ident, $scenario:literal, $invariant:ident;)*) => {
+        /// One counterexample for each mechanism.
         pub fn all() -> Vec<Counterexample> {
             vec![$(Counterexample {
                 mechanism: stringify!($mechanism),
-                is_marked: $is_marked,
                 without: Mechanisms { $mechanism: false, ..Mechanisms::default() },
                 scenario: $scenario,
                 invariant: $invariant,
@@ -56,22 +55,38 @@ macro_rules! counterexamples {
 }
 
 counterexamples! {
-    pinned_version, true, "upgrade", ONE_BUNDLE;
-    unclaimed_folder_look, true, "unclaimed folder", ONE_PIECE;
-    kept_as_derived_id, true, "id reused", NOTHING_ACCEPTED_IS_LOST;
-    fallback_uses_journal_time, true, "two outages", ONE_BUNDLE;
-    manifest_deleted_first, true, "outage", MANIFEST_COMES_LAST;
-    journal_entry_deleted_last, true, "outage", ALL_IS_SETTLED;
-    fail_only_before_manifest, true, "fallback none", FAILED_IS_FINAL;
-    fail_only_by_acceptor, true, "fallback none", FAILED_IS_FINAL;
-    store_journal_digest_in_key, true, "id reused, machine lost", NOTHING_ACCEPTED_IS_LOST;
-    store_journal_record_digest_check, true, "id reused, machine lost", REFUSED_MEANS_REFUSED;
-    digest_compared_in_record_encoding, false, "upgrade", ONE_BUNDLE;
-    record_adopted, false, "sent twice", ONE_BUNDLE;
-    put_if_absent, false, "sent twice", NOTHING_IS_OVERWRITTEN;
-    manifest_last, false, "sent twice", MANIFEST_COMES_LAST;
-    fallback_uses_journal_id, false, "id reused", ONE_BUNDLE;
-    derived_id_in_record_encoding, false, "id taken", ONE_BUNDLE;
-    store_journal_spares_fallback_none, false, "fallback none, journal in S3", FAILED_IS_FINAL;
-    local_folders_by_scan, false, "one name, one replica", READERS_FIND_IT;
+    pinned_version, "upgrade", ONE_BUNDLE;
+    unclaimed_folder_check, "unclaimed folder", CONSISTENT_BUNDLE;
+    stored_under_derived_id, "id reused", NO_ACCEPTED_EXPORT_IS_LOST;
+    fallback_uses_journal_time, "two outages", ONE_BUNDLE;
+    manifest_deleted_first, "outage", MANIFEST_WRITTEN_LAST;
+    journal_entry_deleted_last, "outage", ALL_IS_SETTLED;
+    fail_only_before_manifest, "fallback none", FAILURE_IS_FINAL;
+    fail_only_by_acceptor, "fallback none", FAILURE_IS_FINAL;
+    store_journal_digest_in_key, "id reused, machine lost", NO_ACCEPTED_EXPORT_IS_LOST;
+    store_journal_record_digest_check, "id reused, machine lost", REFUSED_HAS_NO_BUNDLE;
+    store_journal_marker_read, "source lost", FAILURE_IS_FINAL;
+    store_journal_ended_after_commit, "machine lost, no deletions", NO_ACCEPTED_EXPORT_IS_LOST;
+    store_journal_failure_marked, "source lost, late put", FAILURE_IS_FINAL;
+    store_journal_failure_marked_first, "source lost", FAILURE_IS_FINAL;
+    digest_compared_in_record_encoding, "upgrade", ONE_BUNDLE;
+    record_adopted, "sent twice", ONE_BUNDLE;
+    put_if_absent, "sent twice", NO_OBJECT_IS_OVERWRITTEN;
+    manifest_last, "sent twice", MANIFEST_WRITTEN_LAST;
+    fallback_uses_journal_id, "id reused", ONE_BUNDLE;
+    derived_id_in_record_encoding, "id taken", ONE_BUNDLE;
+    store_journal_spares_fallback_none, "fallback none, journal in S3", FAILURE_IS_FINAL;
+    local_folders_by_scan, "one name, one replica", READERS_FIND_BUNDLES;
+    entry_names_its_store, "other store configured", OWN_STORE_DECIDES;
+    attempt_reads_identity, "store replaced", ONE_BUNDLE;
+    identity_read_again_after_failure, "store replaced", MANIFEST_WRITTEN_LAST;
+    new_identity_where_it_is_missing, "store replaced", OWN_STORE_DECIDES;
+    proposal_until_confirmed, "store replaced", NO_EXPORT_IS_STUCK;
+    proposal_noted_before_use, "first contact", NO_EXPORT_IS_STUCK;
+    proposal_becomes_alias, "first contact", NO_EXPORT_IS_STUCK;
+    unlabelled_entries_belong_to_first_store, "upgrade to identities", ONE_BUNDLE;
+    identity_read_with_documents, "store replaced, document", LOST_DOCUMENT_IS_LOST;
+    loss_confirmed, "other store configured, document", LOST_DOCUMENT_IS_LOST;
+    identity_read_before_failing, "store replaced, document", LOST_DOCUMENT_IS_LOST;
+    copied_document_is_not_read_again, "store replaced, document", FAILURE_IS_FINAL;
 }

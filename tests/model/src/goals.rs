@@ -1,71 +1,103 @@
-//! What a scenario must lead to at least once: an invariant over states that never come says nothing.
+//! States that a scenario must reach: an invariant over states that never occur proves nothing.
 
 use crate::{
     protocol::Protocol,
-    state::{Sent, State},
+    state::{RequestStatus, State},
     store::Bundle,
 };
 
-/// Something that can happen.
+/// A condition that some state must satisfy.
 pub struct Goal {
-    /// What it is.
+    /// The goal's name.
     pub name: &'static str,
-    /// Whether it is so in a state.
+    /// Whether a state satisfies the goal.
     pub is_met: fn(&Protocol, &State) -> bool,
 }
 
-/// A bundle is in S3, and nothing is left to do.
+/// A bundle is in S3 and no work remains.
 pub const COMMITTED: &str = "committed";
-/// A replica stored a bundle locally, and in S3 later.
-pub const DRAINED: &str = "drained";
-/// Two replicas stored one export, and only one of them made the bundle.
+/// A replica stored a bundle locally and later in S3.
+pub const SYNCED: &str = "synced";
+/// Two replicas reported one export as stored, and only one of them put the bundle.
 pub const SHARED: &str = "shared";
 /// A bundle has a derived id.
-pub const KEPT_AS_DERIVED: &str = "kept as a derived id";
-/// A bundle lies in a folder with a suffix.
+pub const STORED_UNDER_DERIVED_ID: &str = "stored under a derived id";
+/// A bundle is in a folder with a suffix.
 pub const SUFFIXED: &str = "suffixed";
-/// A caller got ALREADY_EXISTS.
+/// A caller got REQUEST_ID_REUSED.
 pub const REFUSED: &str = "refused";
 /// An export failed.
 pub const FAILED: &str = "failed";
-/// A replica that was never sent a request made its bundle.
+/// A replica that never received a request put its bundle.
 pub const TAKEN_OVER: &str = "taken over";
-/// A replica of release 2 made a bundle of format version 1.
-pub const OLD_FORMAT: &str = "old format by a new release";
+/// A replica of release 2 put a bundle of format version 1.
+pub const OLD_FORMAT: &str = "old format put by a new release";
+
+/// An export failed because its document is lost.
+pub const LOST: &str = "document lost";
+/// An entry waited because another store than its own responded.
+pub const WAITED: &str = "waited for its store";
+/// A proposal became an alias of a store's identity.
+pub const ALIASED: &str = "proposal became an alias";
+/// Both stores have a bundle.
+pub const IN_BOTH: &str = "a bundle in each store";
 
 /// All goals.
 pub fn all() -> Vec<Goal> {
     let goal = |name, is_met| Goal { name, is_met };
     vec![
         goal(COMMITTED, |_, state| state.is_quiet() && has_bundle(state, |_| true)),
-        goal(DRAINED, |_, state| {
-            state.told.iter().any(|told| {
-                (0..told.sent.len())
-                    .any(|place| told.stored_locally[place] && told.stored_in_s3[place].is_some())
+        goal(SYNCED, |_, state| {
+            state.reported.iter().any(|reported| {
+                (0..reported.status.len()).any(|replica| {
+                    reported.stored_locally[replica] && reported.stored_in_s3[replica].is_some()
+                })
             })
         }),
         goal(SHARED, |_, state| {
-            state.told.iter().any(|told| told.stored_in_s3.iter().all(Option::is_some))
+            state.reported.iter().any(|reported| reported.stored_in_s3.iter().all(Option::is_some))
         }),
-        goal(KEPT_AS_DERIVED, |_, state| {
+        goal(STORED_UNDER_DERIVED_ID, |_, state| {
             has_bundle(state, |bundle| bundle.source.id.derived_from.is_some())
         }),
         goal(SUFFIXED, |_, state| has_bundle(state, |bundle| bundle.folder.suffix > 1)),
-        goal(REFUSED, |_, state| state.told.iter().any(|told| told.sent.contains(&Sent::Refused))),
+        goal(REFUSED, |_, state| {
+            state.reported.iter().any(|reported| reported.status.contains(&RequestStatus::Refused))
+        }),
         goal(FAILED, |_, state| {
             state.replicas.iter().any(|replica| replica.disk.failed.contains(&true))
         }),
         goal(TAKEN_OVER, |_, state| {
             has_bundle(state, |bundle| {
-                state.told.iter().all(|told| told.sent[bundle.by] == Sent::Never)
+                state
+                    .reported
+                    .iter()
+                    .all(|reported| reported.status[bundle.put_by] == RequestStatus::NotSent)
             })
         }),
+        goal(LOST, |_, state| {
+            state.replicas.iter().any(|replica| replica.disk.lost.contains(&true))
+        }),
+        goal(WAITED, |protocol, state| {
+            state.replicas.iter().enumerate().any(|(replica, host)| {
+                host.runs.iter().enumerate().any(|(request, run)| {
+                    let context = protocol.context(replica, request);
+                    run.as_ref().is_some_and(|run| context.waits_for_another_store(state, run))
+                })
+            })
+        }),
+        goal(ALIASED, |_, state| {
+            state.replicas.iter().any(|host| !host.disk.identities.aliases.is_empty())
+        }),
+        goal(IN_BOTH, |_, state| state.s3.iter().all(|s3| s3.bundles().next().is_some())),
         goal(OLD_FORMAT, |_, state| {
-            has_bundle(state, |bundle| bundle.source.version < state.replicas[bundle.by].release)
+            has_bundle(state, |bundle| {
+                bundle.source.version < state.replicas[bundle.put_by].release
+            })
         }),
     ]
 }
 
-fn has_bundle(state: &State, is_such: impl Fn(Bundle) -> bool) -> bool {
-    state.s3.bundles().any(is_such)
+fn has_bundle(state: &State, predicate: impl Fn(Bundle) -> bool) -> bool {
+    state.s3.iter().any(|s3| s3.bundles().any(&predicate))
 }

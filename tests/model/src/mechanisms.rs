@@ -1,51 +1,96 @@
-//! The parts of the protocol that can be switched off, to see what breaks without them.
+//! The mechanisms of the protocol, each of which can be disabled to see what breaks without it.
 
-/// What is in force. All of it is by [`Default`].
+/// The enabled mechanisms; all by [`Default`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mechanisms {
-    /// Step 2 (!): journal entries and records pin the format version, the digest's encoding with
-    /// it. Off: every process uses its own release's.
+    /// Step 2: journal entries and records pin the format version and with it the digest's
+    /// encoding. Off: every process uses the version of its own release.
     pub pinned_version: bool,
     /// Step 3: digests are compared in the encoding of the record's version. Off: as they are.
     pub digest_compared_in_record_encoding: bool,
-    /// Step 3: a record with our digest is adopted whole. Off: each keeps its own time.
+    /// Step 3: a process adopts a record that has its own digest. Off: it keeps its own time.
     pub record_adopted: bool,
-    /// Step 3 (!): a claim looks for a manifest that nobody claimed.
-    pub unclaimed_folder_look: bool,
-    /// Step 4 (!): what was accepted goes on under an id derived from the digest. Off: it is
-    /// refused as if it had not been accepted.
-    pub kept_as_derived_id: bool,
-    /// Steps 3, 6, 7: S3 puts only where nothing is. Off: it ignores If-None-Match.
+    /// Step 3: a claim also checks for a manifest in an unclaimed folder. Off: it does not.
+    pub unclaimed_folder_check: bool,
+    /// Step 4: an accepted export continues under an id derived from the digest. Off: it is refused
+    /// as if it had not been accepted.
+    pub stored_under_derived_id: bool,
+    /// Steps 3, 6 and 7: S3 puts an object only if the key is free. Off: it ignores If-None-Match.
     pub put_if_absent: bool,
-    /// Step 7: the manifest waits until every artifact and the index entry are confirmed. Off: it
-    /// goes with the last of them still open.
+    /// Step 7: the manifest is put after the store confirmed every artifact and the index entry.
+    /// Off: it is put while the last of them is unconfirmed.
     pub manifest_last: bool,
-    /// Step 8 (!): the local store gets the journal's own time and version. Off: what the run has
-    /// in hand, which may be S3's record's.
+    /// Step 8: the local store gets time and version of the journal entry. Off: those of the run,
+    /// which may be those of the record in S3.
     pub fallback_uses_journal_time: bool,
-    /// Step 8: the local store gets the caller's id. Off: the derived one, once step 4 gave one.
+    /// Step 8: the local store gets the caller's id. Off: the derived id, if step 4 made one.
     pub fallback_uses_journal_id: bool,
-    /// Step 4: the digest in a derived id is in the encoding of the record that is in the way,
-    /// which everybody sees alike. Off: in that of each one's own journal entry.
+    /// Step 4: the digest in a derived id is in the encoding of the existing record, which all
+    /// replicas read alike. Off: in the encoding of the replica's own journal entry.
     pub derived_id_in_record_encoding: bool,
-    /// Steps 8, 10, 12: an export's folders in the local store are found by looking at all claims.
-    /// Off: from the base name on until a folder is unclaimed, as in S3, where no claim ever goes.
+    /// Steps 8, 10 and 12: an export's folders in the local store are found by reading all claims.
+    /// Off: from the base name to the first unclaimed folder, as in S3, where claims are never
+    /// removed.
     pub local_folders_by_scan: bool,
-    /// Step 10 (!): the local manifest goes before the artifacts. Off: after them.
+    /// Step 10: the local manifest is removed before the artifacts. Off: after them.
     pub manifest_deleted_first: bool,
-    /// Step 10 (!): the journal entry goes last. Off: first.
+    /// Step 10: the journal entry is removed last. Off: first.
     pub journal_entry_deleted_last: bool,
-    /// Step 11 (!): `failed` only before the manifest was first sent.
+    /// Step 11: an export fails only before its manifest was first sent. Off: also later.
     pub fail_only_before_manifest: bool,
-    /// Step 11 (!): `failed` only from the process that accepted. Off: from a restarted one too.
+    /// Step 11: only the process that accepted an export fails it. Off: a restarted process does,
+    /// too.
     pub fail_only_by_acceptor: bool,
-    /// `journal: store` (!): an entry's key has the digest.
+    /// Step 15: the key of an entry contains the digest. Off: only the id.
     pub store_journal_digest_in_key: bool,
-    /// `journal: store`: an export with fallback NONE puts no entry. Off: it does, and another
-    /// replica may finish what its own reported as failed.
+    /// Step 15: an export with `FALLBACK_NONE` puts no entry. Off: it does, and another replica may
+    /// finish an export that its own replica reported as failed.
     pub store_journal_spares_fallback_none: bool,
-    /// `journal: store` (!): another's entry is finished only if the record has its digest.
+    /// Step 17: a replica takes over an entry only if the record has the entry's digest. Off:
+    /// always.
     pub store_journal_record_digest_check: bool,
+    /// Step 13: an entry names its store and waits while another one responds. Off: it uses any
+    /// store.
+    pub entry_names_its_store: bool,
+    /// Step 13: each attempt reads the store's identity first. Off: the process uses the one it
+    /// read before.
+    pub attempt_reads_identity: bool,
+    /// Step 13: after a failed request to S3, active runs read the identity again. Off: they
+    /// continue.
+    pub identity_read_again_after_failure: bool,
+    /// Step 13: a store without an identity gets a new one. Off: the last identity of its location.
+    pub new_identity_where_it_is_missing: bool,
+    /// Step 13: an entry that is accepted while the store does not respond names a proposal. Off:
+    /// the last identity of the location.
+    pub proposal_until_confirmed: bool,
+    /// Step 13: a proposal is on disk before an entry names it. Off: it is in memory.
+    pub proposal_noted_before_use: bool,
+    /// Step 13: a proposal becomes an alias of the identity that the store returns. Off: it stands
+    /// for itself.
+    pub proposal_becomes_alias: bool,
+    /// Step 13: entries without a store belong to the store of the first start with identities.
+    /// Off: to any.
+    pub unlabelled_entries_belong_to_first_store: bool,
+    /// Step 13: a request whose document is pinned in the store names the identity that was read
+    /// with it. Off: the identity that the process read before, or a proposal.
+    pub identity_read_with_documents: bool,
+    /// Step 14: a document is lost when it was not found twice. Off: once.
+    pub loss_confirmed: bool,
+    /// Step 14: a check counts only if the store returns the entry's identity right after. Off:
+    /// always.
+    pub identity_read_before_failing: bool,
+    /// Step 14: a document whose copy is in the bundle's folder is not read again. Off: every
+    /// attempt reads it, also after the manifest may have been sent.
+    pub copied_document_is_not_read_again: bool,
+    /// Step 17: an entry with an end marker is not taken over. Off: end markers are not read.
+    pub store_journal_marker_read: bool,
+    /// Step 16: a replica ends another's entry only when the bundle is committed or the record is
+    /// of other content. Off: as soon as there is a record.
+    pub store_journal_ended_after_commit: bool,
+    /// Step 16: an export that fails always puts an end marker. Off: its entry is deleted.
+    pub store_journal_failure_marked: bool,
+    /// Step 16: the end marker is put before the failure is recorded. Off: after it.
+    pub store_journal_failure_marked_first: bool,
 }
 
 impl Default for Mechanisms {
@@ -54,8 +99,8 @@ impl Default for Mechanisms {
             pinned_version: true,
             digest_compared_in_record_encoding: true,
             record_adopted: true,
-            unclaimed_folder_look: true,
-            kept_as_derived_id: true,
+            unclaimed_folder_check: true,
+            stored_under_derived_id: true,
             put_if_absent: true,
             manifest_last: true,
             fallback_uses_journal_time: true,
@@ -69,6 +114,22 @@ impl Default for Mechanisms {
             store_journal_digest_in_key: true,
             store_journal_spares_fallback_none: true,
             store_journal_record_digest_check: true,
+            entry_names_its_store: true,
+            attempt_reads_identity: true,
+            identity_read_again_after_failure: true,
+            new_identity_where_it_is_missing: true,
+            proposal_until_confirmed: true,
+            proposal_noted_before_use: true,
+            proposal_becomes_alias: true,
+            unlabelled_entries_belong_to_first_store: true,
+            identity_read_with_documents: true,
+            loss_confirmed: true,
+            identity_read_before_failing: true,
+            copied_document_is_not_read_again: true,
+            store_journal_marker_read: true,
+            store_journal_ended_after_commit: true,
+            store_journal_failure_marked: true,
+            store_journal_failure_marked_first: true,
         }
     }
 }

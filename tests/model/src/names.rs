@@ -1,4 +1,4 @@
-//! What identifies things: exports, digests, folders, and what an acceptance pins.
+//! Identifiers of exports, digests and folders, and what an acceptance pins.
 
 /// A format version: how a release renders, and how it encodes content for the digest.
 pub type Version = u8;
@@ -6,19 +6,28 @@ pub type Version = u8;
 /// A replica's number.
 pub type ReplicaNumber = usize;
 
-/// A request's number in its scenario: one id with one content.
+/// The number of a location that a replica can be configured with.
+pub type LocationNumber = usize;
+
+/// The number of a store that can respond at a location.
+pub type StoreNumber = usize;
+
+/// A store identity or a proposal.
+pub type StoreId = u8;
+
+/// A request's number in its scenario; a request is one id with one content.
 pub type RequestNumber = usize;
 
 /// SHA-256 of the content in a version's encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest {
-    /// Which content.
+    /// The content.
     pub content: u8,
-    /// In which version's encoding: the same content has another digest in another one.
+    /// The version of the encoding: the same content has another digest in another version.
     pub encoding: Version,
 }
 
-/// The name of an export.
+/// The id of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ExportId {
     /// The caller's `request_id`.
@@ -30,7 +39,7 @@ pub struct ExportId {
 /// The first part of a folder's name: the second of the acceptance and the document's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Base {
-    /// The second.
+    /// The second of the acceptance.
     pub second: u8,
     /// The document's name.
     pub document: u8,
@@ -39,9 +48,9 @@ pub struct Base {
 /// A bundle's folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Folder {
-    /// Without the suffix.
+    /// The name without the suffix.
     pub base: Base,
-    /// 1 is written as no suffix, then `_2`, `_3` …
+    /// 1 stands for no suffix, 2 for `_2`, and so on.
     pub suffix: u8,
 }
 
@@ -51,13 +60,13 @@ impl Folder {
         Self { base, suffix: 1 }
     }
 
-    /// The folder to try when this one is taken.
+    /// The folder to try if this one is taken.
     pub fn next(self) -> Self {
         Self { suffix: self.suffix + 1, ..self }
     }
 }
 
-/// What an acceptance pins: with the content it decides every byte of the bundle.
+/// What an acceptance pins. Together with the content it decides every byte of the bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pin {
     /// The acceptance time.
@@ -68,7 +77,7 @@ pub struct Pin {
     pub base: Base,
 }
 
-/// What the bytes of one of our files are a function of, besides the file's path.
+/// Everything that decides the bytes of a bundle's file, apart from its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Source {
     /// The export.

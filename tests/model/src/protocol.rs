@@ -1,38 +1,47 @@
-//! The whole as the checker sees it: which actions there are in a state, and what each leads to.
+//! The protocol as the checker uses it: the actions of a state, and the state after each.
 
 use stateright::{Model, Property};
 
 use crate::{
-    actions::{Action, Part},
+    actions::{Action, Operation},
     invariants,
     mechanisms::Mechanisms,
-    names::{Digest, ExportId, ReplicaNumber, RequestNumber, Version},
+    names::{Digest, ExportId, ReplicaNumber, RequestNumber, StoreNumber, Version},
     scenarios::{Request, Scenario},
-    state::{Disk, Place, REPLICAS, REQUESTS, Replica, Run, Stage, State, Told},
+    state::{
+        Disk, LOCATIONS, REPLICAS, REQUESTS, Replica, Reported, Run, STORES, Stage, State, Target,
+    },
     store::{Key, PutOutcome, Value},
+    takeover::JOURNAL_STORE,
 };
 
-/// The protocol in one scenario, with some mechanisms in force.
+/// The protocol in one scenario, with some mechanisms enabled.
 #[derive(Clone, Debug)]
 pub struct Protocol {
-    /// What is sent, and what strikes.
+    /// The requests and the possible faults.
     pub scenario: Scenario,
-    /// What is in force.
+    /// The enabled mechanisms.
     pub mechanisms: Mechanisms,
 }
 
-/// Who works on what.
+/// One replica's work on one request.
 #[derive(Clone, Copy)]
-pub(crate) struct Desk<'a> {
+pub(crate) struct Context<'a> {
     pub(crate) protocol: &'a Protocol,
     pub(crate) replica: ReplicaNumber,
     pub(crate) request: RequestNumber,
 }
 
-/// One step of one replica for one request, while it is taken.
-pub(crate) struct Turn<'a> {
-    pub(crate) desk: Desk<'a>,
+/// One step of one replica for one request, with the state that it changes.
+pub(crate) struct Transition<'a> {
+    pub(crate) context: Context<'a>,
     pub(crate) state: State,
+}
+
+impl Context<'_> {
+    pub(crate) fn put_to_s3(self, state: &mut State, key: Key, value: Value) -> PutOutcome {
+        self.protocol.put_to_s3(state, state.store_of(self.replica), key, value)
+    }
 }
 
 impl Protocol {
@@ -45,22 +54,32 @@ impl Protocol {
         Digest { content: self.request(request).content, encoding }
     }
 
-    /// The id that the caller gave.
+    /// The id from the caller.
     pub(crate) fn plain_id(&self, request: RequestNumber) -> ExportId {
         ExportId { request_id: self.request(request).id, derived_from: None }
     }
 
-    /// Whether two requests have one id.
+    /// Whether the scenario may send a request to a replica.
+    pub(crate) fn is_used(&self, replica: ReplicaNumber) -> bool {
+        self.scenario.routes.iter().any(|(_, used)| *used == replica)
+    }
+
+    /// Whether two requests have the same id.
     pub(crate) fn share_id(&self, one: RequestNumber, other: RequestNumber) -> bool {
         self.request(one).id == self.request(other).id
     }
 
-    fn turn(&self, state: &State, replica: ReplicaNumber, request: RequestNumber) -> Turn<'_> {
-        Turn { desk: self.desk(replica, request), state: state.clone() }
+    fn transition(
+        &self,
+        state: &State,
+        replica: ReplicaNumber,
+        request: RequestNumber,
+    ) -> Transition<'_> {
+        Transition { context: self.context(replica, request), state: state.clone() }
     }
 
-    fn desk(&self, replica: ReplicaNumber, request: RequestNumber) -> Desk<'_> {
-        Desk { protocol: self, replica, request }
+    pub(crate) fn context(&self, replica: ReplicaNumber, request: RequestNumber) -> Context<'_> {
+        Context { protocol: self, replica, request }
     }
 
     fn run_actions(
@@ -70,44 +89,54 @@ impl Protocol {
         (replica, request): (ReplicaNumber, RequestNumber),
         actions: &mut Vec<Action>,
     ) {
-        let desk = self.desk(replica, request);
-        for part in self.parts(state, run) {
-            actions.push(Action::Step { replica, request, part });
-            let Some((key, _)) =
-                desk.put_of(run, part).filter(|_| run.stage.place() == Some(Place::S3))
+        let context = self.context(replica, request);
+        for operation in context.operations(state, run) {
+            actions.push(Action::Step { replica, request, operation });
+            let Some((key, _)) = context
+                .put_of(run, operation)
+                .filter(|_| context.may_put_to_s3(state, run, operation))
             else {
                 continue;
             };
-            if state.s3.get(key).is_none() {
-                if state.left.lost_answers > 0 {
-                    actions.push(Action::LoseAnswer { replica, request, part });
+            if state.s3_of(replica).get(key).is_none() {
+                if state.budget.lost_responses > 0 {
+                    actions.push(Action::LoseResponse { replica, request, operation });
                 }
-                if state.left.late_puts > 0 {
-                    actions.push(Action::Delay { replica, request, part });
+                if state.budget.late_puts > 0 {
+                    actions.push(Action::DelayPut { replica, request, operation });
                 }
             }
         }
-        if desk.may_accept_unclaimed(state, run) {
+        if context.may_accept_unclaimed(state, run) {
             actions.push(Action::AcceptUnclaimed { replica, request });
         }
-        if desk.may_give_up(state, run) {
-            actions.push(Action::GiveUp { replica, request });
+        if context.may_lose_source(state, run) {
+            actions.push(Action::LoseSource { replica, request });
+        }
+        if context.may_stop_retrying(state, run) {
+            actions.push(Action::StopRetrying { replica, request });
+        }
+        if context.may_miss_document(state, run) {
+            actions.push(Action::MissDocument { replica, request });
         }
     }
 
-    /// The operations that a run can do now.
-    pub(crate) fn parts(&self, state: &State, run: &Run) -> Vec<Part> {
-        let reachable = |place| place == Place::Local || state.s3_is_up;
+    /// The operations of a run's stage, whatever store its entry belongs to.
+    pub(crate) fn stage_operations(&self, state: &State, run: &Run) -> Vec<Operation> {
+        let reachable = |target| target == Target::Local || state.s3_is_up;
         match run.stage {
-            Stage::Claim(claim) if reachable(claim.place) => claim.parts(),
-            Stage::Artifacts { place, left, index_left, .. } if reachable(place) => {
-                crate::write::artifact_parts(left, index_left)
+            Stage::Claim(claim) if reachable(claim.target) => claim.operations(),
+            Stage::Artifacts { target, artifacts_left, index_left, .. } if reachable(target) => {
+                crate::write::artifact_operations(artifacts_left, index_left)
             }
-            Stage::Manifest { place, .. } if reachable(place) => vec![Part::PutManifest],
-            Stage::KeptLocally if state.s3_is_up => vec![Part::Drain],
-            Stage::Verify { .. } if state.s3_is_up => vec![Part::Verify],
+            Stage::Manifest { target, .. } if reachable(target) => vec![Operation::PutManifest],
+            Stage::StoredLocally if state.s3_is_up => vec![Operation::Sync],
+            Stage::Verify { .. } if state.s3_is_up => vec![Operation::Verify],
             Stage::Delete { next } if state.s3_is_up || !self.deletion_needs_s3(next) => {
-                vec![Part::Delete]
+                vec![Operation::Delete]
+            }
+            Stage::Fail { end_marker_left, failure_record_left } => {
+                self.fail_operations(state, end_marker_left, failure_record_left)
             }
             _ => Vec::new(),
         }
@@ -115,84 +144,135 @@ impl Protocol {
 
     fn environment_actions(&self, state: &State, actions: &mut Vec<Action>) {
         if state.s3_is_up {
-            actions.extend((0..state.late.len()).map(|place| Action::Land { place }));
-            if state.left.outages > 0 {
+            actions.extend((0..state.late.len()).map(|index| Action::ApplyLatePut { index }));
+            if state.budget.outages > 0 {
                 actions.push(Action::S3Fails);
+            }
+            if state.budget.removals > 0 {
+                actions.push(Action::RemoveDocument);
+            }
+            if self.may_swap_silently(state) {
+                actions.push(Action::SwapSilently);
             }
         } else {
             actions.push(Action::S3Returns);
+            if state.budget.swaps > 0 {
+                actions.push(Action::Swap);
+            }
         }
         for replica in 0..REPLICAS {
-            let is_idle = state.replicas[replica].runs.iter().all(Option::is_none);
-            if state.left.crashes > 0 && !is_idle {
+            let host = &state.replicas[replica];
+            let is_idle = host.runs.iter().all(Option::is_none) && host.confirmed.is_none();
+            if state.budget.crashes > 0 && !is_idle {
                 actions.push(Action::Crash(replica));
             }
-            if state.left.upgrades > 0 && state.replicas[replica].release == 1 {
+            if state.budget.upgrades > 0
+                && state.replicas[replica].release == 1
+                && self.is_used(replica)
+            {
                 actions.push(Action::Upgrade(replica));
             }
-            if state.left.machine_losses > 0 {
+            if state.budget.machine_losses > 0 {
                 actions.push(Action::LoseMachine(replica));
             }
+            self.identity_actions(state, replica, actions);
         }
     }
 
-    fn land(&self, state: &mut State, place: usize) {
-        let (key, value) = state.late.remove(place);
-        self.put_to_s3(state, key, value);
+    fn apply_late_put(&self, state: &mut State, index: usize) {
+        let (store, key, value) = state.late.remove(index);
+        self.put_to_s3(state, store, key, value);
     }
 
-    pub(crate) fn put_to_s3(&self, state: &mut State, key: Key, value: Value) -> PutOutcome {
+    fn put_to_s3(
+        &self,
+        state: &mut State,
+        store: StoreNumber,
+        key: Key,
+        value: Value,
+    ) -> PutOutcome {
         if self.mechanisms.put_if_absent {
-            return state.s3.put_if_absent(key, value);
+            return state.s3[store].put_if_absent(key, value);
         }
-        state.overwritten |= state.s3.put_anyway(key, value);
+        state.overwritten |= state.s3[store].put_unconditionally(key, value);
         PutOutcome::Created
     }
 
-    /// The state after an action; none where it changes nothing.
-    fn after(&self, last: &State, action: Action) -> Option<State> {
+    /// The state after an action; `None` if the action changes nothing.
+    fn apply(&self, last: &State, action: Action) -> Option<State> {
         match action {
-            Action::Send { replica, request } => self.turn(last, replica, request).send(),
+            Action::Send { replica, request } => self.transition(last, replica, request).send(),
             Action::AcceptUnclaimed { replica, request } => {
-                self.turn(last, replica, request).accept_unclaimed()
+                self.transition(last, replica, request).accept_unclaimed()
             }
-            Action::Step { replica, request, part } => self.turn(last, replica, request).step(part),
-            Action::LoseAnswer { replica, request, part } => {
-                self.turn(last, replica, request).lose_answer(part)
+            Action::Step { replica, request, operation } => {
+                self.transition(last, replica, request).step(operation)
             }
-            Action::Delay { replica, request, part } => {
-                self.turn(last, replica, request).delay(part)
+            Action::LoseResponse { replica, request, operation } => {
+                self.transition(last, replica, request).lose_response(operation)
             }
-            Action::GiveUp { replica, request } => self.turn(last, replica, request).give_up(),
+            Action::DelayPut { replica, request, operation } => {
+                self.transition(last, replica, request).delay_put(operation)
+            }
+            Action::StopRetrying { replica, request } => {
+                self.transition(last, replica, request).stop_retrying()
+            }
             Action::TakeOver { replica, entry } => self.take_over(last, replica, entry),
+            Action::MissDocument { replica, request } => {
+                self.transition(last, replica, request).document_falsely_not_found()
+            }
+            Action::LoseSource { replica, request } => {
+                self.transition(last, replica, request).lose_source()
+            }
             _ => {
                 let mut state = last.clone();
-                self.strike(&mut state, action);
+                self.apply_environment_action(&mut state, action);
                 Some(state)
             }
         }
     }
 
-    /// What nobody in the protocol does.
-    fn strike(&self, state: &mut State, action: Action) {
+    /// Applies an action that is not an operation of a run.
+    fn apply_environment_action(&self, state: &mut State, action: Action) {
         match action {
-            Action::Land { place } => self.land(state, place),
+            Action::ApplyLatePut { index } => self.apply_late_put(state, index),
+            Action::EndEntry { entry } => self.end_entry(state, entry, false),
             Action::Crash(replica) => {
-                state.left.crashes -= 1;
+                state.budget.crashes -= 1;
                 self.restart(state, replica);
             }
             Action::Upgrade(replica) => {
-                state.left.upgrades -= 1;
+                state.budget.upgrades -= 1;
                 state.replicas[replica].release += 1;
                 self.restart(state, replica);
             }
             Action::LoseMachine(replica) => {
-                state.left.machine_losses -= 1;
+                state.budget.machine_losses -= 1;
                 self.lose_machine(state, replica);
             }
             Action::S3Fails => {
-                state.left.outages -= 1;
+                state.budget.outages -= 1;
                 state.s3_is_up = false;
+                self.require_identity_again(state);
+            }
+            Action::Identify(replica) => self.identify(state, replica),
+            Action::Configure(replica) => {
+                state.budget.reconfigurations -= 1;
+                let host = &mut state.replicas[replica];
+                host.location = LOCATIONS - 1 - host.location;
+                self.restart(state, replica);
+            }
+            Action::Swap => {
+                state.budget.swaps -= 1;
+                state.store_at[0] = STORES - 1 - state.store_at[0];
+            }
+            Action::SwapSilently => {
+                state.budget.silent_swaps -= 1;
+                state.store_at[0] = STORES - 1 - state.store_at[0];
+            }
+            Action::RemoveDocument => {
+                state.budget.removals -= 1;
+                state.s3[0].remove(Key::Document);
             }
             Action::S3Returns => state.s3_is_up = true,
             _ => {}
@@ -207,18 +287,23 @@ impl Model for Protocol {
     fn init_states(&self) -> Vec<State> {
         let replica = |number: usize| Replica {
             release: self.scenario.releases[number],
+            location: self.scenario.locations[number],
+            confirmed: None,
             disk: Disk::default(),
             runs: [const { None }; REQUESTS],
         };
         vec![State {
-            s3: self.scenario.first_objects(),
+            s3: self.scenario.initial_objects(),
+            store_at: [0, 1],
             s3_is_up: true,
             late: Vec::new(),
             replicas: [replica(0), replica(1)],
-            told: [Told::default(); REQUESTS],
+            reported: [Reported::default(); REQUESTS],
             clock: 0,
-            left: self.scenario.budget,
+            budget: self.scenario.budget,
             overwritten: false,
+            next_store_id: 2,
+            decided_by_other_store: false,
         }]
     }
 
@@ -235,15 +320,19 @@ impl Model for Protocol {
                     self.run_actions(state, run, (replica, request), actions);
                 }
             }
-            let entries =
-                state.s3.iter().filter(|(key, _)| self.may_take_over(state, replica, *key));
+            let entries = state
+                .s3_of(replica)
+                .iter()
+                .filter(|(key, _)| self.may_take_over(state, replica, *key));
             actions.extend(entries.map(|(entry, _)| Action::TakeOver { replica, entry }));
         }
+        let ended = state.s3[JOURNAL_STORE].iter().filter(|(key, _)| self.may_end(state, *key));
+        actions.extend(ended.map(|(entry, _)| Action::EndEntry { entry }));
         self.environment_actions(state, actions);
     }
 
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
-        self.after(last, action)
+        self.apply(last, action)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {

@@ -1,37 +1,42 @@
-//! A replica around its runs: requests, restarts, fallback and failure (steps 1, 2, 5, 8, 9, 11).
+//! Requests, restarts, fallback and failure of a replica (steps 1, 2, 5, 8, 9 and 11).
 
 use crate::{
-    actions::Part,
+    actions::Operation,
+    identity::Entry,
     names::{Base, ReplicaNumber, RequestNumber},
     names::{ExportId, Pin},
-    protocol::{Desk, Protocol, Turn},
+    protocol::{Context, Protocol, Transition},
     scenarios::Fallback,
-    state::{Claim, Disk, Origin, Place, Run, Sent, Stage, State},
+    state::{Claim, Disk, Origin, RequestStatus, Run, Stage, State, Target},
     store::{Key, Value},
 };
 
 impl Stage {
-    /// The store that is asked next; none where that is no single one.
-    pub(crate) fn place(&self) -> Option<Place> {
+    /// The store of the next operation; `None` if there is not exactly one.
+    pub(crate) fn target(&self) -> Option<Target> {
         match self {
-            Self::Claim(claim) => Some(claim.place),
-            Self::Artifacts { place, .. } | Self::Manifest { place, .. } => Some(*place),
-            Self::KeptLocally | Self::Verify { .. } | Self::Delete { .. } => None,
+            Self::Claim(claim) => Some(claim.target),
+            Self::Artifacts { target, .. } | Self::Manifest { target, .. } => Some(*target),
+            Self::StoredLocally | Self::Verify { .. } | Self::Delete { .. } | Self::Fail { .. } => {
+                None
+            }
         }
     }
 
-    /// What the run holds to be pinned.
-    fn pin_in_hand(&self) -> Option<Pin> {
+    /// The pin that the run currently uses.
+    fn current_pin(&self) -> Option<Pin> {
         match self {
             Self::Claim(claim) => Some(claim.pin),
             Self::Artifacts { pin, .. } | Self::Manifest { pin, .. } => Some(*pin),
-            Self::KeptLocally | Self::Verify { .. } | Self::Delete { .. } => None,
+            Self::StoredLocally | Self::Verify { .. } | Self::Delete { .. } | Self::Fail { .. } => {
+                None
+            }
         }
     }
 }
 
 impl Protocol {
-    /// Whether a request's arrival changes anything.
+    /// Whether the arrival of a request changes the state.
     pub(crate) fn may_send(
         &self,
         state: &State,
@@ -39,23 +44,35 @@ impl Protocol {
         request: RequestNumber,
     ) -> bool {
         let host = &state.replicas[replica];
-        let told = &state.told[request];
+        let reported = &state.reported[request];
         if host.disk.failed[request] || host.disk.receipts[request] {
             return false;
         }
         if host.disk.journal[request].is_some() {
-            // Re-attached: the caller hears `accepted` of an export that a crash kept silent.
+            // The caller attaches to a run and gets `accepted`, which a crash had prevented.
             let is_accepted = host.runs[request].as_ref().is_some_and(|run| run.is_accepted);
-            return is_accepted && !told.accepted[replica];
+            return is_accepted && !reported.accepted[replica];
         }
-        if self.other_of_id(state, replica, request) {
-            return told.sent[replica] == Sent::Never;
+        if self.has_other_content_for_id(state, replica, request) {
+            return reported.status[replica] == RequestStatus::NotSent;
         }
-        state.left.sends > 0 && host.runs[request].is_none()
+        state.budget.sends > 0
+            && host.runs[request].is_none()
+            && (!self.request(request).needs_document || self.finds_document(state, replica))
     }
 
-    /// Whether a replica knows the request's id with another content.
-    fn other_of_id(&self, state: &State, replica: ReplicaNumber, request: RequestNumber) -> bool {
+    /// Whether the document exists, so that it can be pinned.
+    fn finds_document(&self, state: &State, replica: ReplicaNumber) -> bool {
+        state.s3_is_up && state.s3_of(replica).get(Key::Document).is_some()
+    }
+
+    /// Whether a replica knows the request's id with other content.
+    fn has_other_content_for_id(
+        &self,
+        state: &State,
+        replica: ReplicaNumber,
+        request: RequestNumber,
+    ) -> bool {
         let host = &state.replicas[replica];
         let disk = &host.disk;
         (0..self.scenario.requests.len()).any(|other| {
@@ -70,18 +87,24 @@ impl Protocol {
         })
     }
 
-    /// What an acceptance pins now.
-    fn new_pin(&self, state: &State, replica: ReplicaNumber, request: RequestNumber) -> Pin {
+    /// The pin of an acceptance at this moment.
+    pub(crate) fn new_pin(
+        &self,
+        state: &State,
+        replica: ReplicaNumber,
+        request: RequestNumber,
+    ) -> Pin {
         let second = state.clock / self.scenario.acceptances_a_second;
         let base = Base { second, document: self.request(request).document };
         Pin { time: state.clock, version: state.replicas[replica].release, base }
     }
 
-    /// A process starts: every journal entry is carried on, and counts as accepted.
+    /// Starts a process: it resumes every journal entry, and each counts as accepted.
     pub(crate) fn restart(&self, state: &mut State, replica: ReplicaNumber) {
+        self.start_with_identities(state, replica);
         let host = &mut state.replicas[replica];
         for request in 0..host.runs.len() {
-            host.runs[request] = host.disk.journal[request].map(|pin| {
+            host.runs[request] = host.disk.journal[request].map(|Entry { pin, .. }| {
                 let version =
                     if self.mechanisms.pinned_version { pin.version } else { host.release };
                 let pin = Pin { version, ..pin };
@@ -92,51 +115,58 @@ impl Protocol {
                     is_accepted: true,
                     manifest_sent: false,
                     saw_error: false,
+                    is_identified: false,
+                    misses: 0,
                     stage: self.claim_in_s3(request, pin),
                 }
             });
         }
     }
 
-    /// A disk is gone, and with it what was promised only as long as it survives.
+    /// Removes a disk, and with it the promises that depend on the disk.
     pub(crate) fn lose_machine(&self, state: &mut State, replica: ReplicaNumber) {
         state.replicas[replica].disk = Disk::default();
         self.restart(state, replica);
-        for told in &mut state.told {
-            told.accepted[replica] = false;
-            told.stored_locally[replica] = false;
-            if told.sent[replica] == Sent::Open {
-                told.sent[replica] = Sent::Lost;
+        for reported in &mut state.reported {
+            reported.accepted[replica] = false;
+            reported.stored_locally[replica] = false;
+            if reported.status[replica] == RequestStatus::Open {
+                reported.status[replica] = RequestStatus::Lost;
             }
         }
     }
 
-    /// Whether a request goes into S3's journal too.
+    /// Whether a request also puts a journal entry in S3.
     pub(crate) fn has_store_entry(&self, request: RequestNumber) -> bool {
-        let is_spared = self.mechanisms.store_journal_spares_fallback_none
+        let has_no_entry = self.mechanisms.store_journal_spares_fallback_none
             && self.request(request).fallback == Fallback::None;
-        self.scenario.journal_in_store && !is_spared
+        self.scenario.journal_in_store && !has_no_entry
     }
 
-    /// Step 3 from its beginning, in S3.
+    /// The start of step 3 in S3.
     pub(crate) fn claim_in_s3(&self, request: RequestNumber, pin: Pin) -> Stage {
         let entry_left = self.has_store_entry(request);
-        Stage::Claim(Claim::new(Place::S3, pin, entry_left, &self.mechanisms))
+        Stage::Claim(Claim::new(Target::S3, pin, entry_left, &self.mechanisms))
     }
 }
 
-impl Desk<'_> {
-    /// Step 5 without the claim.
+impl Context<'_> {
+    /// Whether step 5 may follow without the claim.
     pub(crate) fn may_accept_unclaimed(&self, state: &State, run: &Run) -> bool {
-        let is_late = self.protocol.scenario.is_slow || !state.s3_is_up || run.saw_error;
-        is_late && !run.is_accepted && run.stage.place() == Some(Place::S3)
+        let may_be_late = self.protocol.scenario.is_slow
+            || !state.s3_is_up
+            || run.saw_error
+            || self.waits_for_another_store(state, run);
+        may_be_late && !run.is_accepted && run.stage.target() == Some(Target::S3)
     }
 
-    /// Whether S3's answers may make a run turn elsewhere.
-    pub(crate) fn may_give_up(&self, state: &State, run: &Run) -> bool {
-        let is_failing = !state.s3_is_up || run.saw_error;
+    /// Whether S3's failures may make a run stop retrying.
+    pub(crate) fn may_stop_retrying(&self, state: &State, run: &Run) -> bool {
+        let is_failing =
+            !state.s3_is_up || run.saw_error || self.waits_for_another_store(state, run);
         is_failing
-            && run.stage.place() == Some(Place::S3)
+            && !self.needs_document()
+            && run.stage.target() == Some(Target::S3)
             && (run.origin == Origin::StoreEntry
                 || self.fallback() == Fallback::Local
                 || !run.is_accepted
@@ -147,14 +177,14 @@ impl Desk<'_> {
         self.protocol.request(self.request).fallback
     }
 
-    /// Step 11.
+    /// Whether the run may fail its export (step 11).
     fn may_fail(&self, run: &Run) -> bool {
         let mechanisms = &self.protocol.mechanisms;
         (run.origin == Origin::Request || !mechanisms.fail_only_by_acceptor)
             && !(run.manifest_sent && mechanisms.fail_only_before_manifest)
     }
 
-    /// The id that the run's export has in S3's record once another content has the plain one.
+    /// The id of the run's export in S3 if other content has the caller's id.
     pub(crate) fn derived_id(&self, run: &Run, record_version: u8) -> ExportId {
         let encoding = if self.protocol.mechanisms.derived_id_in_record_encoding {
             record_version
@@ -166,51 +196,54 @@ impl Desk<'_> {
     }
 }
 
-impl Turn<'_> {
+impl Transition<'_> {
     pub(crate) fn run(&self) -> Option<&Run> {
-        self.state.replicas[self.desk.replica].runs[self.desk.request].as_ref()
+        self.state.replicas[self.context.replica].runs[self.context.request].as_ref()
     }
 
     pub(crate) fn set_run(&mut self, run: Option<Run>) {
-        self.state.replicas[self.desk.replica].runs[self.desk.request] = run;
+        self.state.replicas[self.context.replica].runs[self.context.request] = run;
     }
 
     pub(crate) fn disk(&mut self) -> &mut Disk {
-        &mut self.state.replicas[self.desk.replica].disk
+        &mut self.state.replicas[self.context.replica].disk
     }
 
-    /// Notes what became of the request here.
-    pub(crate) fn tell(&mut self, sent: Sent) {
-        let told = &mut self.state.told[self.desk.request].sent[self.desk.replica];
-        if *told != Sent::Lost {
-            *told = sent;
+    /// Sets the status of the request at this replica.
+    pub(crate) fn set_status(&mut self, status: RequestStatus) {
+        let reported = &mut self.state.reported[self.context.request].status[self.context.replica];
+        if *reported != RequestStatus::Lost {
+            *reported = status;
         }
     }
 
     /// Steps 1 and 2.
     pub(crate) fn send(mut self) -> Option<State> {
-        let (replica, request) = (self.desk.replica, self.desk.request);
+        let (replica, request) = (self.context.replica, self.context.request);
         if self.state.replicas[replica].disk.journal[request].is_some() {
-            self.state.told[request].accepted[replica] = true;
+            self.state.reported[request].accepted[replica] = true;
             return Some(self.state);
         }
-        if self.desk.protocol.other_of_id(&self.state, replica, request) {
-            self.tell(Sent::Refused);
+        if self.context.protocol.has_other_content_for_id(&self.state, replica, request) {
+            self.set_status(RequestStatus::Refused);
             return Some(self.state);
         }
-        let pin = self.desk.protocol.new_pin(&self.state, replica, request);
+        let entry = self.new_entry();
+        let pin = entry.pin;
         self.state.clock += 1;
-        self.state.left.sends -= 1;
-        self.tell(Sent::Open);
-        self.disk().journal[request] = Some(pin);
+        self.state.budget.sends -= 1;
+        self.set_status(RequestStatus::Open);
+        self.disk().journal[request] = Some(entry);
         self.set_run(Some(Run {
-            id: self.desk.protocol.plain_id(request),
+            id: self.context.protocol.plain_id(request),
             origin: Origin::Request,
             own_pin: pin,
             is_accepted: false,
             manifest_sent: false,
             saw_error: false,
-            stage: self.desk.protocol.claim_in_s3(self.desk.request, pin),
+            is_identified: false,
+            misses: 0,
+            stage: self.context.protocol.claim_in_s3(self.context.request, pin),
         }));
         Some(self.state)
     }
@@ -222,95 +255,104 @@ impl Turn<'_> {
         Some(self.state)
     }
 
-    /// Says `accepted`, and whether that survives the machine.
+    /// Sends `accepted`, and records whether it survives the loss of the machine.
     pub(crate) fn accept(&mut self, run: &mut Run, in_store: bool) {
         run.is_accepted = true;
-        let told = &mut self.state.told[self.desk.request];
+        let reported = &mut self.state.reported[self.context.request];
         if run.origin == Origin::Request {
-            told.accepted[self.desk.replica] = true;
-            told.accepted_in_store |= in_store;
+            reported.accepted[self.context.replica] = true;
+            reported.accepted_in_store |= in_store;
         }
     }
 
     /// Steps 8 and 11.
-    pub(crate) fn give_up(mut self) -> Option<State> {
+    pub(crate) fn stop_retrying(mut self) -> Option<State> {
         let mut run = self.run()?.clone();
         if run.origin == Origin::StoreEntry {
             self.set_run(None);
             return Some(self.state);
         }
-        if self.desk.fallback() == Fallback::None {
-            let request = self.desk.request;
+        if self.context.fallback() == Fallback::None {
+            let request = self.context.request;
             self.disk().failed[request] = run.is_accepted;
             self.disk().journal[request] = None;
             if !run.is_accepted {
-                // UNAVAILABLE: as if it had never been sent.
-                self.tell(Sent::Never);
+                // UNAVAILABLE: as if the request had not been sent.
+                self.set_status(RequestStatus::NotSent);
             }
             self.set_run(None);
             return Some(self.state);
         }
         self.accept(&mut run, false);
-        let pin = if self.desk.protocol.mechanisms.fallback_uses_journal_time {
+        let pin = if self.context.protocol.mechanisms.fallback_uses_journal_time {
             run.own_pin
         } else {
-            run.stage.pin_in_hand().unwrap_or(run.own_pin)
+            run.stage.current_pin().unwrap_or(run.own_pin)
         };
-        if self.desk.protocol.mechanisms.fallback_uses_journal_id {
-            run.id = self.desk.protocol.plain_id(self.desk.request);
+        if self.context.protocol.mechanisms.fallback_uses_journal_id {
+            run.id = self.context.protocol.plain_id(self.context.request);
         }
+        run.is_identified = false;
         run.stage = self.local_claim(pin);
         self.set_run(Some(run));
         Some(self.state)
     }
 
-    /// One operation takes place and is answered.
-    pub(crate) fn step(mut self, part: Part) -> Option<State> {
+    /// Executes one operation and handles its response.
+    pub(crate) fn step(mut self, operation: Operation) -> Option<State> {
         let mut run = self.run()?.clone();
-        match part {
-            Part::Look => return self.look(run),
-            Part::Verify => return self.verify(run),
-            Part::Delete => return self.delete(run),
-            Part::Drain => {
-                // Step 9: from the journal entry.
-                run.id = self.desk.protocol.plain_id(self.desk.request);
+        match operation {
+            Operation::CheckFolder => return self.check_folder(run),
+            Operation::Verify => return self.verify(run),
+            Operation::Delete => return self.delete(run),
+            Operation::ReadIdentity => return Some(self.read_identity(run)),
+            Operation::PutFailedMarker | Operation::RecordFailure => {
+                return self.fail(run, operation);
+            }
+            _ if self.context.misses_document(&self.state, &run, operation) => {
+                return Some(self.document_not_found(run));
+            }
+            Operation::Sync => {
+                // Step 9 starts from the journal entry.
+                run.id = self.context.protocol.plain_id(self.context.request);
                 run.saw_error = false;
-                run.stage = self.desk.protocol.claim_in_s3(self.desk.request, run.own_pin);
+                run.stage = self.context.protocol.claim_in_s3(self.context.request, run.own_pin);
                 self.set_run(Some(run));
                 return Some(self.state);
             }
             _ => {}
         }
-        let (key, value) = self.desk.put_of(&run, part)?;
-        let outcome = match run.stage.place()? {
-            Place::S3 => self.desk.protocol.put_to_s3(&mut self.state, key, value),
-            Place::Local => self.disk().local.put_if_absent(key, value),
+        let (key, value) = self.context.put_of(&run, operation)?;
+        let outcome = match run.stage.target()? {
+            Target::S3 => self.context.put_to_s3(&mut self.state, key, value),
+            Target::Local => self.disk().local.put_if_absent(key, value),
         };
-        self.answer(run, part, outcome);
+        self.put_response(run, operation, outcome);
         Some(self.state)
     }
 
-    /// A put takes effect that its sender takes for failed.
-    pub(crate) fn lose_answer(mut self, part: Part) -> Option<State> {
-        let (key, value) = self.fail_put(part)?;
-        self.state.left.lost_answers -= 1;
-        self.desk.protocol.put_to_s3(&mut self.state, key, value);
+    /// A put takes effect, but its sender takes it for failed.
+    pub(crate) fn lose_response(mut self, operation: Operation) -> Option<State> {
+        let (key, value) = self.fail_put(operation)?;
+        self.state.budget.lost_responses -= 1;
+        self.context.put_to_s3(&mut self.state, key, value);
         Some(self.state)
     }
 
-    /// A put stays on its way that its sender takes for failed.
-    pub(crate) fn delay(mut self, part: Part) -> Option<State> {
-        let put = self.fail_put(part)?;
-        self.state.left.late_puts -= 1;
-        self.state.late.push(put);
+    /// A put is delayed, and its sender takes it for failed.
+    pub(crate) fn delay_put(mut self, operation: Operation) -> Option<State> {
+        let (key, value) = self.fail_put(operation)?;
+        self.state.budget.late_puts -= 1;
+        self.state.late.push((self.state.store_of(self.context.replica), key, value));
         self.state.late.sort_unstable();
         Some(self.state)
     }
 
-    fn fail_put(&mut self, part: Part) -> Option<(Key, Value)> {
+    fn fail_put(&mut self, operation: Operation) -> Option<(Key, Value)> {
         let mut run = self.run()?.clone();
-        let put = self.desk.put_of(&run, part)?;
+        let put = self.context.put_of(&run, operation)?;
         run.saw_error = true;
+        run.is_identified &= !self.context.protocol.mechanisms.identity_read_again_after_failure;
         self.set_run(Some(run));
         Some(put)
     }

@@ -1,4 +1,4 @@
-//! Checking a scenario, and the tables that `docs/guarantees.md` shows.
+//! Checks scenarios and prints the tables of `docs/guarantees.md`.
 
 use std::{
     collections::BTreeSet,
@@ -16,48 +16,48 @@ use crate::{
     state::State,
 };
 
-/// A way into a state that breaks an invariant.
+/// A trace to a state that violates an invariant.
 #[derive(Debug)]
 pub struct Violation {
     /// The invariant's name.
     pub invariant: &'static str,
-    /// The shortest way, from the first state on.
+    /// The trace, from the initial state on.
     pub path: Path<State, Action>,
 }
 
 impl Violation {
-    /// How many actions lead there.
+    /// The number of actions.
     pub fn steps(&self) -> usize {
         self.path.clone().into_actions().len()
     }
 
-    /// The actions, one a line.
+    /// The actions, one per line.
     pub fn trace(&self) -> String {
         let actions = self.path.clone().into_actions();
         actions.iter().map(|action| format!("  {action:?}\n")).collect()
     }
 }
 
-/// What a search found.
+/// The result of a search.
 #[derive(Debug)]
 pub struct Search {
     /// States generated, with repetitions.
     pub states: usize,
     /// Different states.
     pub unique_states: usize,
-    /// The longest of the shortest ways to a state.
+    /// The largest distance of a state from the initial state.
     pub depth: usize,
-    /// How long it took.
+    /// The duration of the search.
     pub duration: Duration,
     /// Whether every state within the scenario's bounds was visited.
     pub is_complete: bool,
-    /// The invariants that broke.
+    /// The violated invariants.
     pub violations: Vec<Violation>,
-    /// The goals that were met.
+    /// The reached goals.
     pub goals: Vec<&'static str>,
 }
 
-/// Visits every state of a scenario, breadth first, until an invariant breaks.
+/// Visits every state of a scenario, breadth first, until an invariant is violated.
 pub fn search(scenario: &Scenario, mechanisms: Mechanisms) -> Search {
     let start = Instant::now();
     let protocol = Protocol { scenario: scenario.clone(), mechanisms };
@@ -80,8 +80,9 @@ pub fn search(scenario: &Scenario, mechanisms: Mechanisms) -> Search {
     }
 }
 
-/// A way to break one invariant, of fewer steps than a bound where there is one. It is the shortest
-/// or nearly so: the checker works in blocks of states, and keeps the last that it found in one.
+/// A trace that violates one invariant, shorter than a limit if one is given. It is the shortest or
+/// nearly so: the checker processes blocks of states and keeps the last trace that it finds in a
+/// block.
 pub fn violation(
     scenario: &Scenario,
     mechanisms: Mechanisms,
@@ -92,7 +93,7 @@ pub fn violation(
     let until = HasDiscoveries::AnyOf(BTreeSet::from([invariant]));
     let builder = protocol.checker().finish_when(until);
     let builder = match below_steps {
-        // The checker counts states, the first one too, and stops before its bound.
+        // The checker counts states, including the initial one, and stops before its limit.
         Some(steps) => builder.target_max_depth(steps + 1),
         None => builder,
     };
@@ -100,7 +101,7 @@ pub fn violation(
     Some(Violation { invariant, path })
 }
 
-/// The shortest way to break one invariant.
+/// The shortest trace that violates one invariant.
 pub fn shortest_violation(
     scenario: &Scenario,
     mechanisms: Mechanisms,
@@ -113,46 +114,45 @@ pub fn shortest_violation(
     Some(shortest)
 }
 
-/// Prints what the scenarios mix and how large they are; says whether every invariant holds in all.
+/// Prints the scenarios with their sizes; returns whether every invariant is satisfied in all.
 pub fn print_scenarios() -> bool {
-    println!("| scenario | what it mixes | states | different | depth | seconds |");
+    println!("| scenario | requests and faults | states | distinct | depth | seconds |");
     println!("|---|---|--:|--:|--:|--:|");
-    let mut all_hold = true;
+    let mut all_satisfied = true;
     for scenario in scenarios::all() {
         let search = search(&scenario, Mechanisms::default());
         println!(
             "| {} | {} | {} | {} | {} | {:.1} |",
             scenario.name,
-            scenario.mixes,
+            scenario.description,
             search.states,
             search.unique_states,
             search.depth,
             search.duration.as_secs_f64()
         );
         for violation in &search.violations {
-            println!("\nbroken: {}\n{}", violation.invariant, violation.trace());
+            println!("\nviolated: {}\n{}", violation.invariant, violation.trace());
         }
-        all_hold &= search.is_complete && search.violations.is_empty();
+        all_satisfied &= search.is_complete && search.violations.is_empty();
     }
-    all_hold
+    all_satisfied
 }
 
-/// Prints what breaks without each mechanism; says whether something does each time.
+/// Prints the invariant that each disabled mechanism violates; returns whether each does.
 pub fn print_counterexamples() -> bool {
-    println!("| without | marked (!) | scenario | what breaks | shortest trace |");
-    println!("|---|---|---|---|--:|");
-    let mut all_break = true;
+    println!("| without | scenario | violated invariant | shortest trace |");
+    println!("|---|---|---|--:|");
+    let mut all_violated = true;
     for example in counterexamples::all() {
         let violation = example.shortest_violation();
         let steps = violation.as_ref().map_or(0, Violation::steps);
         println!(
-            "| `{}` | {} | {} | {} | {steps} |",
+            "| `{}` | {} | {} | {steps} |",
             example.mechanism,
-            if example.is_marked { "yes" } else { "" },
             example.scenario,
             violation.as_ref().map_or("nothing", |violation| violation.invariant),
         );
-        all_break &= violation.is_some();
+        all_violated &= violation.is_some();
     }
-    all_break
+    all_violated
 }

@@ -1,16 +1,18 @@
-//! A store: objects that are put if absent. S3 and each replica's local store are one each.
+//! A store: objects that are put if absent. S3 and each replica's local store are stores.
 
-use crate::names::{Base, Digest, ExportId, Folder, Pin, ReplicaNumber, RequestNumber, Source};
+use crate::names::{
+    Base, Digest, ExportId, Folder, Pin, ReplicaNumber, RequestNumber, Source, StoreId,
+};
 
 /// A set of artifacts, one bit each.
 pub type ArtifactSet = u8;
 
-/// The artifacts of a set.
+/// The artifacts in a set.
 pub fn artifacts_in(set: ArtifactSet) -> impl Iterator<Item = u8> {
     (0..8).filter(move |artifact| set & (1 << artifact) != 0)
 }
 
-/// Where an object lies.
+/// The key of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Key {
     /// `.tara-export/exports/<id>.json`
@@ -19,67 +21,83 @@ pub enum Key {
     Claim(Folder),
     /// `.tara-export/index/<inverted time>_<folder>`
     Index(u8, Folder),
-    /// `.tara-export/journal/<id>-<digest>`; without the digest where that mechanism is off.
+    /// `.tara-export/journal/<id>-<digest>`; without the digest if that mechanism is disabled
     Entry(ExportId, Option<Digest>),
+    /// `.tara-export/journal/<id>-<digest>.ended`
+    EndMarker(ExportId, Option<Digest>),
     /// `<folder>/<artifact>`
     Artifact(Folder, u8),
     /// `<folder>/manifest.json`
     Manifest(Folder),
+    /// `.tara-export/store.json`
+    Identity,
+    /// A document that requests name.
+    Document,
 }
 
-/// What an object holds.
+/// The content of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Value {
-    /// What the first acceptance pinned.
+    /// A record.
     Record {
-        /// Of the content.
+        /// The content digest.
         digest: Digest,
-        /// All the rest.
+        /// The pin of the first acceptance.
         pin: Pin,
     },
-    /// To whom a folder belongs, or of whom an index entry tells.
+    /// The export of a claim or an index entry.
     Owner(ExportId),
-    /// A whole accepted request, and what its acceptance pinned.
+    /// A journal entry.
     Entry {
         /// The request.
         request: RequestNumber,
         /// The pin.
         pin: Pin,
     },
-    /// One of our artifacts.
-    Artifact(Source),
-    /// One of our manifests.
-    Manifest {
-        /// What its bytes are made of.
-        source: Source,
-        /// What it lists.
-        artifacts: ArtifactSet,
-        /// Who put it: no part of the bytes, kept to check that who said `failed` never did.
-        by: ReplicaNumber,
+    /// An end marker: the export of an entry has ended.
+    Ended {
+        /// Whether the export failed.
+        has_failed: bool,
     },
-    /// A file of a folder that nobody claimed.
-    Stranger,
+    /// An artifact of an export.
+    Artifact(Source),
+    /// The manifest of an export.
+    Manifest {
+        /// What decides its bytes.
+        source: Source,
+        /// The listed artifacts.
+        artifacts: ArtifactSet,
+        /// The replica that put it. Not part of the bytes; kept to check that a replica that
+        /// reported `failed` did not put it.
+        put_by: ReplicaNumber,
+    },
+    /// A file in an unclaimed folder.
+    ForeignFolder,
+    /// The store identity.
+    Identity(StoreId),
+    /// The document's bytes.
+    Document,
 }
 
 impl Value {
-    /// Whether the bytes are the same.
+    /// Whether the bytes are equal.
     pub fn same_bytes(self, other: Self) -> bool {
         match (self, other) {
             (
-                Self::Manifest { source, artifacts, by: _ },
-                Self::Manifest { source: other_source, artifacts: other_artifacts, by: _ },
+                Self::Manifest { source, artifacts, put_by: _ },
+                Self::Manifest { source: other_source, artifacts: other_artifacts, put_by: _ },
             ) => source == other_source && artifacts == other_artifacts,
             _ => self == other,
         }
     }
 }
 
-/// The answer to a put.
+/// The response to a put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PutOutcome {
-    /// The object is there now.
+    /// The object was created.
     Created,
-    /// 412: this was there before.
+    /// 412: the key has this object.
     Exists(Value),
 }
 
@@ -88,12 +106,12 @@ pub enum PutOutcome {
 pub struct Bundle {
     /// Its folder.
     pub folder: Folder,
-    /// What its manifest says it is made of.
+    /// What decides its bytes, from the manifest.
     pub source: Source,
-    /// What its manifest lists.
+    /// The artifacts that the manifest lists.
     pub artifacts: ArtifactSet,
-    /// Who committed it.
-    pub by: ReplicaNumber,
+    /// The replica that committed it.
+    pub put_by: ReplicaNumber,
 }
 
 /// All objects of a store, in the order of their keys.
@@ -101,36 +119,36 @@ pub struct Bundle {
 pub struct Objects(Vec<(Key, Value)>);
 
 impl Objects {
-    fn place_of(&self, key: Key) -> Result<usize, usize> {
+    fn index_of(&self, key: Key) -> Result<usize, usize> {
         self.0.binary_search_by_key(&key, |(key, _)| *key)
     }
 
-    /// What a key holds.
+    /// The object of a key.
     pub fn get(&self, key: Key) -> Option<Value> {
-        self.place_of(key).ok().map(|place| self.0[place].1)
+        self.index_of(key).ok().map(|index| self.0[index].1)
     }
 
-    /// Puts an object unless there is one.
+    /// Puts an object if the key is free.
     pub fn put_if_absent(&mut self, key: Key, value: Value) -> PutOutcome {
-        match self.place_of(key) {
-            Ok(place) => PutOutcome::Exists(self.0[place].1),
-            Err(place) => {
-                self.0.insert(place, (key, value));
+        match self.index_of(key) {
+            Ok(index) => PutOutcome::Exists(self.0[index].1),
+            Err(index) => {
+                self.0.insert(index, (key, value));
                 PutOutcome::Created
             }
         }
     }
 
-    /// Puts an object whatever there is; says whether other bytes are gone by it.
-    pub fn put_anyway(&mut self, key: Key, value: Value) -> bool {
-        match self.place_of(key) {
-            Ok(place) => {
-                let overwrites = !self.0[place].1.same_bytes(value);
-                self.0[place].1 = value;
+    /// Puts an object unconditionally; returns whether it replaced other bytes.
+    pub fn put_unconditionally(&mut self, key: Key, value: Value) -> bool {
+        match self.index_of(key) {
+            Ok(index) => {
+                let overwrites = !self.0[index].1.same_bytes(value);
+                self.0[index].1 = value;
                 overwrites
             }
-            Err(place) => {
-                self.0.insert(place, (key, value));
+            Err(index) => {
+                self.0.insert(index, (key, value));
                 false
             }
         }
@@ -138,12 +156,12 @@ impl Objects {
 
     /// Removes an object.
     pub fn remove(&mut self, key: Key) {
-        if let Ok(place) = self.place_of(key) {
-            self.0.remove(place);
+        if let Ok(index) = self.index_of(key) {
+            self.0.remove(index);
         }
     }
 
-    /// Keeps what the condition says.
+    /// Keeps the objects that satisfy the condition.
     pub fn retain(&mut self, keep: impl Fn(Key, Value) -> bool) {
         self.0.retain(|(key, value)| keep(*key, *value));
     }
@@ -153,12 +171,13 @@ impl Objects {
         self.0.iter().copied()
     }
 
-    /// Whether nothing is there.
+    /// Whether the store is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether somebody's manifest is in a folder, and if so, of which of our exports.
+    /// The owner of the manifest in a folder: `None` without a manifest, `Some(None)` if it is
+    /// foreign.
     pub fn manifest_owner(&self, folder: Folder) -> Option<Option<ExportId>> {
         match self.get(Key::Manifest(folder))? {
             Value::Manifest { source, .. } => Some(Some(source.id)),
@@ -166,29 +185,30 @@ impl Objects {
         }
     }
 
-    /// Our committed bundles.
+    /// The committed bundles of exports.
     pub fn bundles(&self) -> impl Iterator<Item = Bundle> + '_ {
         self.iter().filter_map(|(key, value)| match (key, value) {
-            (Key::Manifest(folder), Value::Manifest { source, artifacts, by }) => {
-                Some(Bundle { folder, source, artifacts, by })
+            (Key::Manifest(folder), Value::Manifest { source, artifacts, put_by }) => {
+                Some(Bundle { folder, source, artifacts, put_by })
             }
             _ => None,
         })
     }
 
-    /// Step 12: the record, then the claims from its base on, until the manifest is the export's.
+    /// Step 12: the record, then the claims from its base name on, until a manifest has the
+    /// export's id.
     pub fn bundle_of(&self, id: ExportId) -> Option<Bundle> {
         let Value::Record { pin, .. } = self.get(Key::Record(id))? else { return None };
         self.committed_in(self.folders_from(pin.base, id), id)
     }
 
-    /// The bundle of an export in one of some folders.
+    /// The bundle of an export in one of these folders.
     pub fn committed_in(&self, folders: Vec<Folder>, id: ExportId) -> Option<Bundle> {
         let is_ours = |bundle: &Bundle| bundle.source.id == id && folders.contains(&bundle.folder);
         self.bundles().find(is_ours)
     }
 
-    /// The folders that an export claimed, whatever their names.
+    /// The folders that an export claimed, found by reading all claims.
     pub fn folders_by_scan(&self, id: ExportId) -> Vec<Folder> {
         let owned = self.iter().filter_map(|(key, value)| match key {
             Key::Claim(folder) if value == Value::Owner(id) => Some(folder),
@@ -197,7 +217,7 @@ impl Objects {
         owned.collect()
     }
 
-    /// The folders that an export claimed, from a base name on until a folder is unclaimed.
+    /// The folders that an export claimed, from a base name to the first unclaimed folder.
     pub fn folders_from(&self, base: Base, id: ExportId) -> Vec<Folder> {
         let mut folders = Vec::new();
         let mut folder = Folder::first(base);
@@ -210,9 +230,9 @@ impl Objects {
         folders
     }
 
-    /// Whether everything that a bundle's manifest lists is there, byte for byte, and its index
-    /// entry too.
-    pub fn is_whole(&self, bundle: &Bundle) -> bool {
+    /// Whether the store has the index entry and, with the right bytes, every artifact that a
+    /// bundle's manifest lists.
+    pub fn is_complete(&self, bundle: &Bundle) -> bool {
         let index = Key::Index(bundle.source.time, bundle.folder);
         self.get(index) == Some(Value::Owner(bundle.source.id))
             && artifacts_in(bundle.artifacts).all(|artifact| {

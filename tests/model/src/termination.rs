@@ -1,4 +1,4 @@
-//! Whether every order of things comes to an end.
+//! Checks that every order of actions ends.
 
 use std::{
     collections::HashMap,
@@ -11,34 +11,34 @@ use crate::{
     actions::Action, mechanisms::Mechanisms, protocol::Protocol, scenarios::Scenario, state::State,
 };
 
-/// How far a depth-first walk is with a state.
+/// The progress of the depth-first search with a state.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Visit {
-    /// On the way that is being walked.
+    /// On the current path.
     Open,
-    /// Everything behind it was walked.
+    /// All states that follow it were visited.
     Done,
 }
 
-/// A state on the way that is being walked, and what is still to be tried from it.
-struct Place {
+/// A state on the current path with its untried actions.
+struct Frame {
     state: State,
     untried: Vec<Action>,
 }
 
-/// A state that leads back to itself, if there is one.
+/// A state from which actions lead back to it, if there is one.
 pub fn cycle(scenario: &Scenario) -> Option<State> {
     let protocol = Protocol { scenario: scenario.clone(), mechanisms: Mechanisms::default() };
     let mut visits = HashMap::new();
-    let mut way = Vec::new();
+    let mut stack = Vec::new();
     for state in protocol.init_states() {
         visits.insert(fingerprint(&state), Visit::Open);
-        way.push(place(&protocol, state));
+        stack.push(frame(&protocol, state));
     }
-    while let Some(last) = way.last_mut() {
+    while let Some(last) = stack.last_mut() {
         let Some(action) = last.untried.pop() else {
             visits.insert(fingerprint(&last.state), Visit::Done);
-            way.pop();
+            stack.pop();
             continue;
         };
         let Some(next) = protocol.next_state(&last.state, action) else { continue };
@@ -47,7 +47,7 @@ pub fn cycle(scenario: &Scenario) -> Option<State> {
             Some(Visit::Done) => {}
             None => {
                 visits.insert(fingerprint(&next), Visit::Open);
-                way.push(place(&protocol, next));
+                stack.push(frame(&protocol, next));
             }
         }
     }
@@ -58,8 +58,8 @@ fn fingerprint(state: &State) -> u64 {
     BuildHasherDefault::<DefaultHasher>::new().hash_one(state)
 }
 
-fn place(protocol: &Protocol, state: State) -> Place {
+fn frame(protocol: &Protocol, state: State) -> Frame {
     let mut untried = Vec::new();
     protocol.actions(&state, &mut untried);
-    Place { state, untried }
+    Frame { state, untried }
 }

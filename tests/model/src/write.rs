@@ -1,42 +1,45 @@
-//! Steps 6 and 7: artifacts and index entry side by side, then the manifest.
+//! Steps 6 and 7: artifacts and index entry in parallel, then the manifest.
 
 use crate::{
-    actions::Part,
+    actions::Operation,
     names::{Folder, Pin, Source, Version},
-    protocol::{Desk, Protocol, Turn},
-    state::{Claim, Origin, Place, Run, Stage},
+    protocol::{Context, Protocol, Transition},
+    state::{Claim, Origin, Run, Stage, Target},
     store::{ArtifactSet, Key, PutOutcome, Value, artifacts_in},
 };
 
-/// What is still to be confirmed.
-pub(crate) fn artifact_parts(left: ArtifactSet, index_left: bool) -> Vec<Part> {
-    artifacts_in(left).map(Part::PutArtifact).chain(index_left.then_some(Part::PutIndex)).collect()
+/// The unconfirmed operations.
+pub(crate) fn artifact_operations(artifacts_left: ArtifactSet, index_left: bool) -> Vec<Operation> {
+    artifacts_in(artifacts_left)
+        .map(Operation::PutArtifact)
+        .chain(index_left.then_some(Operation::PutIndex))
+        .collect()
 }
 
 impl Protocol {
-    /// What a format version makes.
+    /// The artifacts of a format version.
     pub(crate) fn artifacts_of(&self, version: Version) -> ArtifactSet {
         self.scenario.artifacts[usize::from(version) - 1]
     }
 }
 
-impl Desk<'_> {
-    /// What an operation puts; none where it puts nothing.
-    pub(crate) fn put_of(&self, run: &Run, part: Part) -> Option<(Key, Value)> {
-        match (run.stage, part) {
-            (Stage::Claim(claim), _) => self.claim_put(run, &claim, part),
-            (Stage::Artifacts { folder, pin, .. }, Part::PutArtifact(artifact)) => {
+impl Context<'_> {
+    /// The object that an operation puts; `None` if it puts none.
+    pub(crate) fn put_of(&self, run: &Run, operation: Operation) -> Option<(Key, Value)> {
+        match (run.stage, operation) {
+            (Stage::Claim(claim), _) => self.claim_put(run, &claim, operation),
+            (Stage::Artifacts { folder, pin, .. }, Operation::PutArtifact(artifact)) => {
                 let source = self.source(run, pin);
                 Some((Key::Artifact(folder, artifact), Value::Artifact(source)))
             }
-            (Stage::Artifacts { folder, pin, .. }, Part::PutIndex) => {
+            (Stage::Artifacts { folder, pin, .. }, Operation::PutIndex) => {
                 Some((Key::Index(pin.time, folder), Value::Owner(run.id)))
             }
-            (Stage::Manifest { folder, pin, .. }, Part::PutManifest) => {
+            (Stage::Manifest { folder, pin, .. }, Operation::PutManifest) => {
                 let value = Value::Manifest {
                     source: self.source(run, pin),
                     artifacts: self.protocol.artifacts_of(pin.version),
-                    by: self.replica,
+                    put_by: self.replica,
                 };
                 Some((Key::Manifest(folder), value))
             }
@@ -44,87 +47,99 @@ impl Desk<'_> {
         }
     }
 
-    /// What the bundle's bytes are made of.
+    /// What decides the bundle's bytes.
     fn source(&self, run: &Run, pin: Pin) -> Source {
         let digest = self.protocol.digest(self.request, pin.version);
         Source { id: run.id, digest, time: pin.time, version: pin.version }
     }
 
-    pub(crate) fn artifacts_stage(&self, place: Place, pin: Pin, folder: Folder) -> Stage {
-        let left = self.protocol.artifacts_of(pin.version);
-        Stage::Artifacts { place, pin, folder, left, index_left: true }
+    pub(crate) fn artifacts_stage(&self, target: Target, pin: Pin, folder: Folder) -> Stage {
+        let artifacts_left = self.protocol.artifacts_of(pin.version);
+        Stage::Artifacts { target, pin, folder, artifacts_left, index_left: true }
     }
 }
 
-impl Turn<'_> {
-    /// A put was answered.
-    pub(crate) fn answer(&mut self, mut run: Run, part: Part, outcome: PutOutcome) {
+impl Transition<'_> {
+    /// Handles the response to a put.
+    pub(crate) fn put_response(&mut self, mut run: Run, operation: Operation, outcome: PutOutcome) {
         match run.stage {
-            Stage::Claim(claim) => self.claim_answer(run, claim, part, outcome),
-            Stage::Artifacts { place, pin, folder, mut left, mut index_left } => {
-                match part {
-                    Part::PutArtifact(artifact) => {
-                        let ours = Value::Artifact(self.desk.source(&run, pin));
+            Stage::Claim(claim) => self.claim_response(run, claim, operation, outcome),
+            Stage::Artifacts { target, pin, folder, mut artifacts_left, mut index_left } => {
+                match operation {
+                    Operation::PutArtifact(artifact) => {
+                        let ours = Value::Artifact(self.context.source(&run, pin));
                         if let PutOutcome::Exists(theirs) = outcome
                             && !theirs.same_bytes(ours)
                         {
-                            return self.next_folder(run, place, pin, folder);
+                            return self.next_folder(run, target, pin, folder);
                         }
-                        left &= !(1 << artifact);
+                        artifacts_left &= !(1 << artifact);
                     }
                     _ => index_left = false,
                 }
-                let open = left.count_ones() + u32::from(index_left);
-                let is_ready =
-                    if self.desk.protocol.mechanisms.manifest_last { open == 0 } else { open <= 1 };
-                if is_ready {
-                    run.manifest_sent |= place == Place::S3;
-                    run.stage = Stage::Manifest { place, pin, folder };
+                let open = artifacts_left.count_ones() + u32::from(index_left);
+                let is_ready = if self.context.protocol.mechanisms.manifest_last {
+                    open == 0
                 } else {
-                    run.stage = Stage::Artifacts { place, pin, folder, left, index_left };
+                    open <= 1
+                };
+                if is_ready {
+                    run.manifest_sent |= target == Target::S3;
+                    run.stage = Stage::Manifest { target, pin, folder };
+                } else {
+                    run.stage =
+                        Stage::Artifacts { target, pin, folder, artifacts_left, index_left };
                 }
                 self.set_run(Some(run));
             }
-            Stage::Manifest { place, pin, folder } => {
+            Stage::Manifest { target, pin, folder } => {
                 let is_ours = match outcome {
                     PutOutcome::Created => true,
                     PutOutcome::Exists(Value::Manifest { source, .. }) => source.id == run.id,
                     PutOutcome::Exists(_) => false,
                 };
                 if is_ours {
-                    self.committed(run, place, folder);
+                    self.committed(run, target, folder);
                 } else {
-                    self.next_folder(run, place, pin, folder);
+                    self.next_folder(run, target, pin, folder);
                 }
             }
-            Stage::KeptLocally | Stage::Verify { .. } | Stage::Delete { .. } => {}
+            Stage::StoredLocally
+            | Stage::Verify { .. }
+            | Stage::Delete { .. }
+            | Stage::Fail { .. } => {}
         }
     }
 
-    /// The folder turned out to be a stranger's: its claim is all that is ours.
-    fn next_folder(&mut self, mut run: Run, place: Place, pin: Pin, folder: Folder) {
-        let mechanisms = &self.desk.protocol.mechanisms;
-        let claim = Claim { record_known: true, ..Claim::new(place, pin, false, mechanisms) };
+    /// The folder has foreign objects: tries the next one. Only the claim is the export's own.
+    fn next_folder(&mut self, mut run: Run, target: Target, pin: Pin, folder: Folder) {
+        let mechanisms = &self.context.protocol.mechanisms;
+        let claim = Claim { record_known: true, ..Claim::new(target, pin, false, mechanisms) };
         run.stage = Stage::Claim(claim.for_folder(folder.next(), mechanisms));
         self.set_run(Some(run));
     }
 
-    /// The bundle is there.
-    pub(crate) fn committed(&mut self, mut run: Run, place: Place, folder: Folder) {
-        let in_store = self.desk.protocol.has_store_entry(self.desk.request) && place == Place::S3;
+    /// Handles a committed bundle.
+    pub(crate) fn committed(&mut self, mut run: Run, target: Target, folder: Folder) {
+        let in_store =
+            self.context.protocol.has_store_entry(self.context.request) && target == Target::S3;
         self.accept(&mut run, in_store);
-        let told = &mut self.state.told[self.desk.request];
-        let is_told = run.origin != Origin::StoreEntry;
-        match place {
-            Place::S3 => {
-                if is_told {
-                    told.stored_in_s3[self.desk.replica] = Some(folder);
+        if target == Target::S3 {
+            self.check_deciding_store();
+        }
+        let reported = &mut self.state.reported[self.context.request];
+        let is_reported = run.origin != Origin::StoreEntry;
+        match target {
+            Target::S3 => {
+                if is_reported {
+                    reported.stored_in_s3[self.context.replica] = Some(folder);
                 }
                 run.stage = Stage::Verify { folder };
             }
-            Place::Local => {
-                told.stored_locally[self.desk.replica] = true;
-                run.stage = Stage::KeptLocally;
+            Target::Local => {
+                reported.stored_locally[self.context.replica] = true;
+                run.is_identified = false;
+                run.stage = Stage::StoredLocally;
             }
         }
         self.set_run(Some(run));

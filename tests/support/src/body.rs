@@ -1,4 +1,4 @@
-//! Reading and verifying the body of a put or of a part.
+//! Reads and verifies the body of a put or of a part.
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -13,7 +13,7 @@ use crate::checksums::{
     Algorithm, ClaimedChecksum, StoredChecksum, etag_digest, verify_content_md5,
 };
 
-/// A body and what the client says about it.
+/// A body with the checksums that the client claims.
 pub(crate) struct ClaimedBody {
     pub(crate) stream: Option<StreamingBlob>,
     pub(crate) content_md5: Option<String>,
@@ -24,18 +24,18 @@ pub(crate) struct ClaimedBody {
     pub(crate) trailers: Option<TrailingHeaders>,
 }
 
-/// A body that was read to its end and has every checksum that was claimed.
+/// A complete body whose claimed checksums were verified.
 pub(crate) struct VerifiedBody {
     pub(crate) bytes: Bytes,
-    /// What its entity tag is made of.
+    /// The digest for the entity tag.
     pub(crate) digest: [u8; 32],
     /// The checksum the client sent.
     pub(crate) checksum: Option<StoredChecksum>,
 }
 
 impl ClaimedBody {
-    /// Reads the whole body and checks it. With `ignore_checksums` only the payload's hash in the
-    /// signature counts, and no checksum is kept.
+    /// Reads and verifies the complete body. With `ignore_checksums` only the payload hash of the
+    /// signature is verified, and no checksum is stored.
     ///
     /// # Errors
     /// BadDigest, InvalidDigest, InvalidRequest, XAmzContentSHA256Mismatch or IncompleteBody.
@@ -89,8 +89,8 @@ async fn read(stream: Option<StreamingBlob>) -> S3Result<Bytes> {
     Ok(bytes.freeze())
 }
 
-/// s3s checks the payload's hash while the body is read, and tells the outcome only by the error's
-/// text: its error types are private.
+/// s3s verifies the payload hash while the body is read. The cause of an error is visible only in
+/// its text, because the error types are private.
 fn unreadable(error: StdError) -> S3Error {
     let text = error.to_string();
     if text.contains("Sha256Mismatch") {

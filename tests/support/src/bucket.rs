@@ -1,6 +1,9 @@
 //! Buckets and objects in memory.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 use s3s::{
@@ -12,7 +15,7 @@ use s3s::{
 
 use crate::{checksums::StoredChecksum, s3::multipart::Uploads};
 
-/// What a client says of an object besides its bytes.
+/// The attributes of an object, from the client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attributes {
     /// Media type.
@@ -25,11 +28,11 @@ pub struct Attributes {
     pub content_encoding: Option<String>,
     /// User metadata; names without `x-amz-meta-`.
     pub metadata: BTreeMap<String, String>,
-    /// Server-side encryption asked for. Nothing is encrypted here, the settings are echoed.
+    /// Requested server-side encryption. Nothing is encrypted; the settings are returned.
     pub encryption: Encryption,
 }
 
-/// Server-side encryption as asked for.
+/// Requested server-side encryption.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Encryption {
     /// `AES256`, `aws:kms` …
@@ -47,16 +50,16 @@ pub struct StoredObject {
     pub bytes: Bytes,
     /// The entity tag, without quotes.
     pub etag: String,
-    /// The checksum kept from the upload. It doesn't follow when a test corrupts the bytes.
+    /// The checksum from the upload. It does not change if a test corrupts the bytes.
     pub checksum: Option<StoredChecksum>,
-    /// What the client said of it.
+    /// The attributes from the client.
     pub attributes: Attributes,
-    /// When it was stored, by the server's clock.
+    /// The time of the put, by the server's clock.
     pub modified_time: SystemTime,
 }
 
 impl StoredObject {
-    /// The SHA-256 of the bytes as they are now, in lower-case hexadecimal.
+    /// The SHA-256 of the current bytes, in lower-case hexadecimal.
     pub fn sha256(&self) -> String {
         hex::encode(Sha256::checksum(&self.bytes))
     }
@@ -75,17 +78,41 @@ impl StoredObject {
     }
 }
 
-/// A bucket. Keys are in the order of their UTF-8 bytes, as S3 lists them.
+/// A bucket. Keys are sorted by their UTF-8 bytes, as S3 lists them.
 #[derive(Debug)]
 pub(crate) struct Bucket {
     pub(crate) created_time: SystemTime,
     pub(crate) objects: BTreeMap<String, StoredObject>,
+    /// The keys of the objects that are in an archive.
+    pub(crate) archived: BTreeSet<String>,
     pub(crate) uploads: Uploads,
 }
 
 impl Bucket {
     pub(crate) fn new(created_time: SystemTime) -> Self {
-        Self { created_time, objects: BTreeMap::new(), uploads: Uploads::default() }
+        Self {
+            created_time,
+            objects: BTreeMap::new(),
+            archived: BTreeSet::new(),
+            uploads: Uploads::default(),
+        }
+    }
+
+    /// An object that can be read now.
+    ///
+    /// # Errors
+    /// NoSuchKey; InvalidObjectState if the object is in an archive.
+    pub(crate) fn readable(&self, key: &str) -> S3Result<&StoredObject> {
+        let object = self.object(key)?;
+        if self.archived.contains(key) {
+            let mut error = s3_error!(
+                InvalidObjectState,
+                "The operation is not valid for the object's storage class"
+            );
+            error.set_status_code(http::StatusCode::FORBIDDEN);
+            return Err(error);
+        }
+        Ok(object)
     }
 
     /// # Errors
@@ -97,7 +124,7 @@ impl Bucket {
     }
 }
 
-/// When a write may happen. Checked under the same lock as the write itself.
+/// The condition of a write, checked under the same lock as the write itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WriteCondition {
     Always,
@@ -106,10 +133,8 @@ pub(crate) enum WriteCondition {
 }
 
 impl WriteCondition {
-    /// Reads the condition from a request's headers.
-    ///
     /// # Errors
-    /// NotImplemented for the combinations that S3 refuses, too.
+    /// NotImplemented for the combinations that S3 does not support either.
     pub(crate) fn new(
         if_match: Option<ETagCondition>,
         if_none_match: Option<ETagCondition>,
@@ -126,7 +151,7 @@ impl WriteCondition {
     }
 
     /// # Errors
-    /// PreconditionFailed; NoSuchKey when If-Match names an object that isn't there.
+    /// PreconditionFailed; NoSuchKey if If-Match names a missing object.
     pub(crate) fn check(&self, current: Option<&StoredObject>) -> S3Result<()> {
         match (self, current) {
             (Self::Always, _) | (Self::IfAbsent, None) => Ok(()),

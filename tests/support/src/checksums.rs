@@ -1,4 +1,4 @@
-//! S3's checksums: computing, comparing, and the rules of which may be sent together.
+//! S3's checksums: computation, comparison, and the rules for combining them.
 
 use std::fmt;
 
@@ -35,7 +35,7 @@ impl Algorithm {
         }
     }
 
-    /// Finds an algorithm by S3's name of it.
+    /// Parses S3's name of an algorithm.
     ///
     /// # Errors
     /// InvalidRequest for an unknown name.
@@ -70,14 +70,14 @@ impl Algorithm {
     }
 }
 
-/// A checksum that S3 keeps with an object or a part.
+/// A checksum that S3 stores with an object or a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredChecksum {
     /// How it was computed.
     pub algorithm: Algorithm,
-    /// The raw checksum.
+    /// The checksum's bytes.
     pub value: Vec<u8>,
-    /// For a multipart object whose checksum is one of its parts' checksums: how many parts.
+    /// The number of parts, if this is a checksum of the parts' checksums.
     pub composite_parts: Option<usize>,
 }
 
@@ -93,23 +93,23 @@ impl StoredChecksum {
         }
     }
 
-    /// The checksum in the fields that S3's answers have for it.
+    /// The checksum in the fields of S3's responses.
     pub(crate) fn to_dto(&self) -> dto::Checksum {
-        let mut answer = dto::Checksum::default();
+        let mut fields = dto::Checksum::default();
         let field = match self.algorithm {
-            Algorithm::Crc32 => &mut answer.checksum_crc32,
-            Algorithm::Crc32c => &mut answer.checksum_crc32c,
-            Algorithm::Crc64Nvme => &mut answer.checksum_crc64nvme,
-            Algorithm::Sha1 => &mut answer.checksum_sha1,
-            Algorithm::Sha256 => &mut answer.checksum_sha256,
+            Algorithm::Crc32 => &mut fields.checksum_crc32,
+            Algorithm::Crc32c => &mut fields.checksum_crc32c,
+            Algorithm::Crc64Nvme => &mut fields.checksum_crc64nvme,
+            Algorithm::Sha1 => &mut fields.checksum_sha1,
+            Algorithm::Sha256 => &mut fields.checksum_sha256,
         };
         *field = Some(self.to_string());
-        answer.checksum_type = Some(dto::ChecksumType::from_static(self.type_name()));
-        answer
+        fields.checksum_type = Some(dto::ChecksumType::from_static(self.type_name()));
+        fields
     }
 }
 
-/// As in S3's headers: Base64, with the number of parts when composite.
+/// The form in S3's headers: Base64, with the number of parts if composite.
 impl fmt::Display for StoredChecksum {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&STANDARD.encode(&self.value))?;
@@ -117,7 +117,7 @@ impl fmt::Display for StoredChecksum {
     }
 }
 
-/// Fills the five checksum fields of an answer.
+/// Sets the five checksum fields of a response.
 macro_rules! set_checksum {
     ($output:expr, $checksum:expr) => {
         let checksum: s3s::dto::Checksum =
@@ -146,7 +146,7 @@ macro_rules! checksum_fields {
 
 pub(crate) use {checksum_fields, set_checksum};
 
-/// A checksum that a client says its bytes have.
+/// A checksum that a client claims for its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClaimedChecksum {
     pub(crate) algorithm: Algorithm,
@@ -154,10 +154,10 @@ pub(crate) struct ClaimedChecksum {
 }
 
 impl ClaimedChecksum {
-    /// Reads one checksum from the fields of a request; `None` when it has none.
+    /// Reads one checksum from the fields of a request; `None` if it has none.
     ///
     /// # Errors
-    /// InvalidRequest for more than one, or one that isn't Base64 of the right length.
+    /// InvalidRequest for more than one checksum, or one that is not Base64 of the right length.
     pub(crate) fn from_fields(fields: &dto::Checksum) -> S3Result<Option<Self>> {
         let claims = [
             (Algorithm::Crc32, &fields.checksum_crc32),
@@ -203,10 +203,10 @@ impl ClaimedChecksum {
         }
     }
 
-    /// Checks the bytes and gives the checksum to keep.
+    /// Verifies the bytes and returns the checksum to store.
     ///
     /// # Errors
-    /// BadDigest when the bytes have another checksum.
+    /// BadDigest if the bytes have another checksum.
     pub(crate) fn verify(self, bytes: &[u8]) -> S3Result<StoredChecksum> {
         let computed = StoredChecksum::of(self.algorithm, bytes);
         if computed.value == self.value {
@@ -217,10 +217,10 @@ impl ClaimedChecksum {
     }
 }
 
-/// Checks a Content-MD5 header.
+/// Verifies a Content-MD5 header.
 ///
 /// # Errors
-/// InvalidDigest when it isn't Base64 of 16 bytes, BadDigest when the body has another MD5.
+/// InvalidDigest if it is not Base64 of 16 bytes, BadDigest if the body has another MD5.
 pub(crate) fn verify_content_md5(claim: Option<&str>, bytes: &[u8]) -> S3Result<()> {
     let Some(claim) = claim else { return Ok(()) };
     match STANDARD.decode(claim) {
@@ -235,9 +235,9 @@ fn invalid_md5() -> S3Error {
     s3_error!(InvalidDigest, "The Content-MD5 you specified is not valid.")
 }
 
-/// The digest that entity tags are made of. S3's own are MD5 only for some objects, and nobody may
-/// rely on it; SHA-256 is faster where tests are built without optimisation, and its length keeps
-/// clients from taking it for an MD5.
+/// The digest for entity tags. S3's own are MD5 only for some objects, and clients must not rely on
+/// it. SHA-256 is faster in unoptimized builds, and its length prevents clients from treating it as
+/// an MD5.
 pub(crate) fn etag_digest(bytes: &[u8]) -> [u8; 32] {
     Sha256::checksum(bytes)
 }

@@ -1,4 +1,4 @@
-//! The server's clock, which tests can set wrong.
+//! The server's clock, which tests can skew.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -8,9 +8,9 @@ use std::{
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use http::{HeaderMap, HeaderValue, Uri, header};
 
-/// S3 refuses requests whose time is further from its own.
+/// S3 refuses requests whose time differs more from its own.
 const SKEW_LIMIT: TimeDelta = TimeDelta::minutes(15);
-/// The form of times in signatures.
+/// The format of times in signatures.
 const AMZ_DATE: &str = "%Y%m%dT%H%M%SZ";
 
 /// The machine's clock plus an offset.
@@ -32,9 +32,9 @@ impl Clock {
         self.now().into()
     }
 
-    /// Whether a request was signed at a time S3 would refuse. A presigned URL may be as old as its
-    /// own expiry allows, which s3s checks, but may not come from the future. A request without a
-    /// readable time is left to s3s, which refuses it.
+    /// Whether S3 would refuse a request because of its time. A presigned URL may be as old as its
+    /// own expiry allows, which s3s checks, but not from the future. s3s also refuses requests
+    /// without a readable time.
     pub(crate) fn is_too_skewed(&self, uri: &Uri, headers: &HeaderMap) -> bool {
         let presigned = uri.query().and_then(|query| {
             query.split('&').find_map(|pair| pair.strip_prefix("X-Amz-Date=")).and_then(parse)
@@ -49,7 +49,7 @@ impl Clock {
         }
     }
 
-    /// Puts the server's time into an answer; clients correct their own clock by it.
+    /// Adds the server's time to a response; clients correct their clock with it.
     pub(crate) fn stamp(&self, headers: &mut HeaderMap) {
         let date = self.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
         if let Ok(date) = HeaderValue::from_str(&date) {

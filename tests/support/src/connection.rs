@@ -15,7 +15,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Says that a connection ends with a TCP reset.
+/// Makes a connection end with a TCP reset.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ResetSwitch(Arc<AtomicBool>);
 
@@ -29,7 +29,7 @@ impl ResetSwitch {
     }
 }
 
-/// A TCP stream that looks at its [`ResetSwitch`] when it ends.
+/// A TCP stream that checks its [`ResetSwitch`] when it ends.
 pub(crate) struct Connection {
     stream: TcpStream,
     reset: ResetSwitch,
@@ -44,8 +44,8 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if self.reset.is_set() {
-            // Closing a socket that must not linger sends RST. A failure means that the
-            // connection is gone already.
+            // Closing a socket with zero linger sends RST. On failure the connection is already
+            // closed.
             let _ = self.stream.set_zero_linger();
         }
     }
@@ -88,7 +88,7 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.reset.is_set() {
-            // An orderly end would reach the client before the reset.
+            // An orderly shutdown would reach the client before the reset.
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_shutdown(context)

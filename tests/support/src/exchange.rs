@@ -1,4 +1,4 @@
-//! One HTTP request and its answer: recording, clock, latency and faults around the S3 service.
+//! One HTTP request and its response: recording, clock, latency and faults around the S3 service.
 
 use std::{future::Future, io, str::FromStr, sync::Arc};
 
@@ -17,7 +17,7 @@ use crate::{
     state::Shared,
 };
 
-/// Answers the requests of one connection.
+/// Handles the requests of one connection.
 #[derive(Clone)]
 pub(crate) struct Exchange {
     pub(crate) shared: Arc<Shared>,
@@ -27,8 +27,8 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// Answers a request. An error ends the connection without an answer.
-    pub(crate) async fn answer(
+    /// Handles a request. An error ends the connection without a response.
+    pub(crate) async fn respond(
         self,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, StdError> {
@@ -50,14 +50,14 @@ impl Exchange {
         request: Request<Incoming>,
         target: &Target,
     ) -> Result<Response<Body>, StdError> {
-        // An answer before the whole body has arrived would reach the client or be lost in a reset
-        // by chance. And what a client didn't send whole is never applied.
+        // A response before the complete body has arrived may reach the client or be lost in a
+        // reset. An incomplete request is never applied.
         let request = buffered(request).await?;
         let latency = self.shared.latency();
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
-        if let Some(hit) = self.shared.faults.meet(target) {
+        if let Some(hit) = self.shared.faults.match_request(target) {
             return self.fail(request, hit).await;
         }
         self.apply(request).await
@@ -65,8 +65,8 @@ impl Exchange {
 
     async fn fail(&self, request: Request<Body>, hit: Hit) -> Result<Response<Body>, StdError> {
         match hit.fault.clone() {
-            Fault::Respond { status, code } => error_answer(StatusCode::from_u16(status)?, code),
-            Fault::OkWithError { code } => error_answer(StatusCode::OK, code),
+            Fault::Respond { status, code } => error_response(StatusCode::from_u16(status)?, code),
+            Fault::OkWithError { code } => error_response(StatusCode::OK, code),
             Fault::Delay(duration) => self.apply_after(request, tokio::time::sleep(duration)).await,
             Fault::Stall => self.apply_after(request, hit.cleared()).await,
             Fault::ResetBefore => Err(self.reset()),
@@ -74,7 +74,7 @@ impl Exchange {
                 self.apply(request).await?;
                 Err(self.reset())
             }
-            Fault::TruncateAnswer => {
+            Fault::TruncateResponse => {
                 let (parts, body) = self.apply(request).await?.into_parts();
                 let bytes = BodyExt::collect(body).await?.to_bytes();
                 if bytes.is_empty() {
@@ -87,12 +87,12 @@ impl Exchange {
 
     async fn apply(&self, request: Request<Body>) -> Result<Response<Body>, StdError> {
         if self.shared.clock.is_too_skewed(request.uri(), request.headers()) {
-            return error_answer(StatusCode::FORBIDDEN, "RequestTimeTooSkewed");
+            return error_response(StatusCode::FORBIDDEN, "RequestTimeTooSkewed");
         }
         Ok(self.service.call(request).await?)
     }
 
-    /// Applies a request later in a task of its own: a client that goes away does not stop it.
+    /// Applies a request later in a separate task, even if the client disconnects.
     async fn apply_after(
         &self,
         request: Request<Body>,
@@ -118,21 +118,21 @@ async fn buffered(request: Request<Incoming>) -> Result<Request<Body>, StdError>
     Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 
-fn error_answer(status: StatusCode, code: &str) -> Result<Response<Body>, StdError> {
-    // Unknown codes are kept as they are, so this never fails.
+fn error_response(status: StatusCode, code: &str) -> Result<Response<Body>, StdError> {
+    // Unknown codes are accepted, so this never fails.
     let code = S3ErrorCode::from_str(code)?;
-    let mut error = S3Error::with_message(code, "The test server was told to fail this request.");
+    let mut error =
+        S3Error::with_message(code, "A fault rule of the test server fails this request.");
     error.set_status_code(status);
     Ok(error.to_http_response()?)
 }
 
-/// The first half of a body under the Content-Length of the whole.
+/// The first half of a body with the Content-Length of the complete body.
 fn truncated(mut parts: http::response::Parts, bytes: Bytes) -> Response<Body> {
     parts.headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
     let half = stream::iter([Ok(Frame::data(bytes.slice(..bytes.len() / 2)))]);
     let end = stream::once(async {
-        // hyper drops what it has not yet sent when a body fails. Waiting for one turn makes it
-        // send the half first.
+        // If a body fails, hyper drops unsent data. Yielding once makes it send the half first.
         tokio::task::yield_now().await;
         Err(io::Error::from(io::ErrorKind::UnexpectedEof))
     });

@@ -1,4 +1,4 @@
-//! Programmable failures: rules that say which requests fail, how, and how often.
+//! Programmable failures: rules that define which requests fail, how, and how often.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -12,31 +12,31 @@ use crate::operation::{Operation, Target};
 /// How a request fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// An error answer; the operation is not applied.
+    /// An error response; the operation is not applied.
     Respond {
         /// HTTP status, for example 503.
         status: u16,
         /// S3's error code, for example `SlowDown`.
         code: &'static str,
     },
-    /// Status 200 with an error in the body, as CompleteMultipartUpload and CopyObject may answer;
+    /// Status 200 with an error in the body, as CompleteMultipartUpload and CopyObject may return;
     /// the operation is not applied.
     OkWithError {
         /// S3's error code, for example `InternalError`.
         code: &'static str,
     },
-    /// The operation is applied after this time, even when the client has gone meanwhile.
+    /// The operation is applied after this time, even if the client has disconnected.
     Delay(Duration),
-    /// No answer until the rule is cleared. Then the operation is applied, even when the client
-    /// has gone meanwhile; stopping the server forgets it.
+    /// No response until the rule is cleared. Then the operation is applied, even if the client has
+    /// disconnected. Stopping the server drops the request.
     Stall,
-    /// The whole request is read, then the connection is reset; the operation is not applied.
+    /// The complete request is read, then the connection is reset; the operation is not applied.
     ResetBefore,
-    /// The operation is applied, then the connection is reset: the answer is lost.
+    /// The operation is applied, then the connection is reset: the response is lost.
     ResetAfter,
-    /// The operation is applied and half of the answer's body is sent before the connection ends.
-    /// An answer without a body is lost whole.
-    TruncateAnswer,
+    /// The operation is applied, and half of the response's body is sent before the connection
+    /// ends. A response without a body is lost completely.
+    TruncateResponse,
 }
 
 impl Fault {
@@ -57,13 +57,13 @@ impl Fault {
     /// 412 PreconditionFailed
     pub const PRECONDITION_FAILED: Self = Self::respond(412, "PreconditionFailed");
 
-    /// An error answer with any status and code.
+    /// An error response with any status and code.
     pub const fn respond(status: u16, code: &'static str) -> Self {
         Self::Respond { status, code }
     }
 }
 
-/// Which requests fail, how, and how often. Without further conditions: all, until cleared.
+/// Defines which requests fail, how, and how often. Without further conditions: all, until cleared.
 #[derive(Debug, Clone)]
 pub struct FaultRule {
     fault: Fault,
@@ -129,11 +129,11 @@ impl FaultRule {
     }
 }
 
-/// Names a rule that was given to the server.
+/// Identifies a rule of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FaultId(u64);
 
-/// The rules in force, in the order they were given.
+/// The active rules, in the order in which they were added.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     active: Mutex<Active>,
@@ -150,11 +150,11 @@ struct ActiveRule {
     id: FaultId,
     rule: FaultRule,
     hits: usize,
-    /// Goes with the rule, which sets stalled requests free.
+    /// Dropped with the rule, which releases stalled requests.
     in_force: watch::Sender<()>,
 }
 
-/// A fault that one request has met.
+/// The fault that applies to one request.
 pub(crate) struct Hit {
     pub(crate) fault: Fault,
     in_force: watch::Receiver<()>,
@@ -184,15 +184,15 @@ impl Faults {
         self.active().rules.clear();
     }
 
-    /// How many requests a rule has failed; `None` when it was cleared.
+    /// The number of requests that a rule has failed; `None` if it was cleared.
     pub(crate) fn hits(&self, id: FaultId) -> Option<usize> {
         self.active().rules.iter().find(|active| active.id == id).map(|active| active.hits)
     }
 
-    /// The first rule that fails this request; counts against that rule only.
-    pub(crate) fn meet(&self, target: &Target) -> Option<Hit> {
+    /// Finds the first rule that fails this request; counts the hit for that rule only.
+    pub(crate) fn match_request(&self, target: &Target) -> Option<Hit> {
         for active in &mut self.active().rules {
-            // A spent rule stays in the list: its stalled requests wait until it is cleared.
+            // A used-up rule stays in the list: its stalled requests wait until it is cleared.
             if !active.rule.matches(target) || active.rule.times.is_some_and(|n| active.hits >= n) {
                 continue;
             }

@@ -1,9 +1,9 @@
-//! What the tests share: [`TestS3`], an S3 server in memory that speaks real HTTP on 127.0.0.1.
+//! Test support: [`TestS3`], an in-memory S3 server with real HTTP on 127.0.0.1.
 //!
-//! It is the double of S3 in nearly all tests, so it is a strict judge: it verifies signatures and
-//! checksums, conditional writes have exactly one winner, and what S3 refuses it refuses. Tests can
-//! look at and change the stored objects, read what was asked ([`RecordedRequest`]) and make it
-//! fail in chosen ways ([`FaultRule`]).
+//! It replaces S3 in nearly all tests, so it is strict: it verifies signatures and checksums,
+//! conditional writes have exactly one winner, and it refuses what S3 refuses. Tests can read and
+//! change the stored objects, inspect requests ([`RecordedRequest`]) and inject faults
+//! ([`FaultRule`]).
 
 mod body;
 mod bucket;
@@ -12,8 +12,11 @@ mod clock;
 mod connection;
 mod exchange;
 mod faults;
+mod front;
+pub mod http;
 mod listing;
 mod operation;
+pub mod raw_server;
 mod recording;
 mod s3;
 mod server;
@@ -24,8 +27,10 @@ pub use self::{
     bucket::{Attributes, Encryption, StoredObject},
     checksums::{Algorithm, StoredChecksum},
     faults::{Fault, FaultId, FaultRule},
+    front::{ForwardProxy, TlsFront},
     operation::Operation,
     recording::RecordedRequest,
+    s3::bad_listings::ListingFaults,
     server::{TestS3, TestS3Builder},
     world::World,
 };

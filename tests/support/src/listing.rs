@@ -1,14 +1,14 @@
-//! Paging through keys: prefix, delimiter, and where a page begins and ends.
+//! Paging through keys: prefix, delimiter, and the limits of a page.
 
 use std::{collections::BTreeMap, ops::Bound};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use s3s::{S3Result, s3_error};
 
-/// S3 gives at most so many keys and common prefixes in one answer.
+/// S3's maximum number of keys and common prefixes in one response.
 pub(crate) const PAGE_LIMIT: usize = 1000;
 
-/// Where a page begins.
+/// The start of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Position {
     Start,
@@ -19,7 +19,7 @@ pub(crate) enum Position {
 }
 
 impl Position {
-    /// An opaque continuation token. Its bytes are nobody's business but this server's.
+    /// An opaque continuation token. Only this server interprets its bytes.
     pub(crate) fn token(&self) -> Option<String> {
         let (kind, text) = match self {
             Self::Start => return None,
@@ -30,7 +30,7 @@ impl Position {
     }
 
     /// # Errors
-    /// InvalidArgument for a token this server didn't make.
+    /// InvalidArgument for a token that this server did not make.
     pub(crate) fn parse(token: &str) -> S3Result<Self> {
         let text = URL_SAFE_NO_PAD.decode(token).ok().and_then(|raw| String::from_utf8(raw).ok());
         match text.as_deref().map(|text| (text.chars().next(), text)) {
@@ -40,8 +40,7 @@ impl Position {
         }
     }
 
-    /// Where a listing of the first kind goes on: its marker is a key, or a common prefix that was
-    /// given out.
+    /// The position of a ListObjects marker: a key, or a common prefix that was returned.
     pub(crate) fn of_marker(marker: &str, prefix: &str, delimiter: Option<&str>) -> Self {
         match delimiter {
             Some(delimiter) if common_prefix(marker, prefix, delimiter) == Some(marker) => {
@@ -57,11 +56,11 @@ impl Position {
 pub(crate) struct Page<'a, T> {
     pub(crate) entries: Vec<(&'a String, &'a T)>,
     pub(crate) common_prefixes: Vec<String>,
-    /// Where the next page begins, when there is more.
+    /// The start of the next page; `None` on the last page.
     pub(crate) next: Option<Position>,
 }
 
-/// Reads one page. A common prefix counts as much as a key against `limit`.
+/// Reads one page. A common prefix counts like a key towards `limit`.
 pub(crate) fn page<'a, T>(
     entries: &'a BTreeMap<String, T>,
     prefix: &str,
@@ -82,7 +81,7 @@ pub(crate) fn page<'a, T>(
             continue;
         }
         if !key.starts_with(prefix) {
-            // Keys with the prefix stand together; before them only an AfterPrefix can begin.
+            // Keys with the prefix are adjacent; only an AfterPrefix can start before them.
             if key.as_str() < prefix {
                 continue;
             }
@@ -104,7 +103,7 @@ pub(crate) fn page<'a, T>(
             }
         }
     }
-    // S3 answers max-keys=0 with an empty page that is not truncated.
+    // For max-keys=0, S3 returns an empty page that is not truncated.
     if limit == 0 {
         page.next = None;
     }
@@ -120,12 +119,12 @@ fn common_prefix<'a>(key: &'a str, prefix: &str, delimiter: &str) -> Option<&'a 
 /// Reads a limit like max-keys.
 ///
 /// # Errors
-/// InvalidArgument when negative.
-pub(crate) fn limit(wanted: Option<i32>) -> S3Result<usize> {
-    let Some(wanted) = wanted else { return Ok(PAGE_LIMIT) };
-    let wanted = usize::try_from(wanted)
+/// InvalidArgument if negative.
+pub(crate) fn limit(requested: Option<i32>) -> S3Result<usize> {
+    let Some(requested) = requested else { return Ok(PAGE_LIMIT) };
+    let requested = usize::try_from(requested)
         .map_err(|_| s3_error!(InvalidArgument, "maxKeys cannot be negative"))?;
-    Ok(wanted.min(PAGE_LIMIT))
+    Ok(requested.min(PAGE_LIMIT))
 }
 
 #[cfg(test)]
@@ -147,7 +146,7 @@ mod tests {
             assert!(items.len() <= limit);
             seen.extend(items);
             match page.next {
-                // The token is all that travels from one page to the next.
+                // Only the token is passed from one page to the next.
                 Some(next) => position = Position::parse(&next.token().unwrap()).unwrap(),
                 None => return seen,
             }
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_narrows_and_moves_the_delimiter() {
+    fn prefix_applies_before_the_delimiter() {
         for limit in 1..=4 {
             assert_eq!(pages(KEYS, "c/", Some("/"), limit), ["c/x/", "c/y"]);
             assert_eq!(pages(KEYS, "c/", None, limit), ["c/x/1", "c/x/2", "c/y"]);
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_ends_the_listing_is_not_truncated() {
+    fn last_page_is_not_truncated() {
         let entries: BTreeMap<String, ()> = [("a/1".to_owned(), ()), ("a/2".to_owned(), ())].into();
         assert_eq!(page(&entries, "", Some("/"), &Position::Start, 1).next, None);
         assert_eq!(page(&entries, "", None, &Position::Start, 0).next, None);

@@ -1,12 +1,12 @@
-//! Which S3 operation an HTTP request asks for.
+//! Determines the S3 operation of an HTTP request.
 //!
-//! Faults and the recording need it before signature and body are looked at, so it can't come from
-//! the S3 trait.
+//! Faults and recording need it before signature and body are verified, so it cannot come from the
+//! S3 trait.
 
 use http::{HeaderMap, Method, Uri};
 use percent_encoding::percent_decode_str;
 
-/// The S3 operations this server knows, under their names in the S3 API.
+/// The S3 operations of this server, with their names in the S3 API.
 #[allow(missing_docs, reason = "the names are S3's own")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operation {
@@ -30,21 +30,21 @@ pub enum Operation {
     ListParts,
     CompleteMultipartUpload,
     AbortMultipartUpload,
-    /// Anything else; the server answers 501 NotImplemented.
+    /// Any other operation; the server returns 501 NotImplemented.
     Other,
 }
 
-/// What a request asks for and of what.
+/// The operation of a request, and its bucket and object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) operation: Operation,
-    /// Empty when the request names no bucket.
+    /// Empty if the request names no bucket.
     pub(crate) bucket: String,
-    /// Empty when the request names no object.
+    /// Empty if the request names no object.
     pub(crate) key: String,
 }
 
-/// Sub-resources of buckets and objects that this server does not have.
+/// Sub-resources that this server does not support.
 const OTHER_SUBRESOURCES: &[&str] = &[
     "acl",
     "attributes",

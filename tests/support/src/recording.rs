@@ -1,4 +1,4 @@
-//! What was asked of the server, for tests to look at.
+//! Recording of requests, for tests to inspect.
 
 use std::{
     collections::VecDeque,
@@ -13,15 +13,16 @@ use http::{HeaderMap, Request, StatusCode};
 
 use crate::operation::{Operation, Target};
 
-/// So many requests are remembered; older ones are forgotten, as the server may run for days.
+/// The maximum number of recorded requests; older ones are dropped, because the server may run for
+/// days.
 const REQUESTS_LIMIT: usize = 100_000;
 
 /// One HTTP request as the server saw it.
 #[derive(Debug, Clone)]
 pub struct RecordedRequest {
-    /// Counts all requests since the server was made, from 1.
+    /// The number of the request since the server was created, from 1.
     pub number: u64,
-    /// What was asked for.
+    /// The operation.
     pub operation: Operation,
     /// The bucket; empty for [`Operation::ListBuckets`].
     pub bucket: String,
@@ -31,26 +32,26 @@ pub struct RecordedRequest {
     pub query: String,
     /// The headers as sent.
     pub headers: HeaderMap,
-    /// Which TCP connection it came on, counted from 1.
+    /// The number of its TCP connection, from 1.
     pub connection: u64,
-    /// When its head had arrived.
+    /// The time when its head had arrived.
     pub started: Instant,
-    /// When its answer was ready. `None`: still being worked on, or the client gave up first.
+    /// The time when its response was ready. `None`: in progress, or the client disconnected first.
     pub finished: Option<Instant>,
-    /// The answer's status. `None`: none was given (yet), or the connection was reset instead.
+    /// The status of the response. `None`: no response yet, or the connection was reset.
     pub status: Option<StatusCode>,
-    /// How many requests were in flight when this one arrived, itself included.
+    /// The number of requests in flight when this one arrived, including itself.
     pub in_flight: usize,
 }
 
 impl RecordedRequest {
-    /// A header's value, if it was sent and is ASCII.
+    /// A header's value, if it is present and ASCII.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 }
 
-/// Remembers requests, oldest first.
+/// Recorded requests, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     log: Mutex<Log>,
@@ -64,7 +65,7 @@ struct Log {
 }
 
 impl Recorder {
-    /// Records a request's arrival. It is in flight until the guard goes.
+    /// Records the arrival of a request. It is in flight until the guard is dropped.
     pub(crate) fn begin<B>(
         self: &Arc<Self>,
         request: &Request<B>,
@@ -107,7 +108,7 @@ impl Recorder {
     }
 }
 
-/// A request being worked on. Dropped without an answer when the client goes away.
+/// A request in progress. Dropped without a response if the client disconnects.
 pub(crate) struct InFlight {
     recorder: Arc<Recorder>,
     number: u64,
@@ -118,11 +119,11 @@ impl InFlight {
         self.number
     }
 
-    /// Records that the answer is ready; `None` for a connection reset instead of an answer.
+    /// Records that the response is ready; `None` for a connection reset.
     pub(crate) fn finish(self, status: Option<StatusCode>) {
         let mut log = self.recorder.log();
-        // Numbers are consecutive, so the distance from the newest is the place in the queue.
-        // A request that was reset or forgotten meanwhile has no place any more.
+        // Numbers are consecutive, so the distance from the newest request gives the index in the
+        // queue. A request that was reset or dropped meanwhile has no index.
         let age = (log.last_number - self.number) as usize;
         let Some(index) = log.requests.len().checked_sub(age + 1) else { return };
         let request = &mut log.requests[index];

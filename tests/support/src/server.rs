@@ -1,4 +1,4 @@
-//! Starting, stopping and steering the server.
+//! Starts, stops and controls the server.
 
 use aws_config::SdkConfig;
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
@@ -26,6 +26,7 @@ use crate::{
     operation::Operation,
     recording::RecordedRequest,
     s3,
+    s3::bad_listings::ListingFaults,
     state::{Options, Shared},
 };
 
@@ -55,50 +56,50 @@ impl Default for TestS3Builder {
 }
 
 impl TestS3Builder {
-    /// The bucket that exists from the start; `test-bucket` unless set.
+    /// Sets the initial bucket; default `test-bucket`.
     #[must_use]
     pub fn bucket(mut self, name: impl Into<String>) -> Self {
         self.bucket = name.into();
         self
     }
 
-    /// One more bucket.
+    /// Adds another bucket.
     #[must_use]
     pub fn extra_bucket(mut self, name: impl Into<String>) -> Self {
         self.extra_buckets.push(name.into());
         self
     }
 
-    /// The TCP port; a free one unless set.
+    /// Sets the TCP port; default a free one.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
         self
     }
 
-    /// Writes whatever If-Match and If-None-Match say, as some S3-compatible servers do.
+    /// Ignores If-Match and If-None-Match, as some S3-compatible servers do.
     #[must_use]
     pub fn ignore_conditions(mut self) -> Self {
         self.options.ignore_conditions = true;
         self
     }
 
-    /// Takes locks on objects, as buckets with Object Lock do; others refuse them.
+    /// Accepts locks on objects, as buckets with Object Lock do; others refuse them.
     #[must_use]
     pub fn object_lock(mut self) -> Self {
         self.options.object_lock = true;
         self
     }
 
-    /// Neither checks nor keeps checksums, as some S3-compatible servers do. The payload's hash in
-    /// the signature is checked all the same.
+    /// Neither verifies nor stores checksums, as some S3-compatible servers do. The payload hash in
+    /// the signature is still verified.
     #[must_use]
     pub fn ignore_checksums(mut self) -> Self {
         self.options.ignore_checksums = true;
         self
     }
 
-    /// How small a part may be that isn't the last of its object; 5 MiB, as in S3, unless set.
+    /// Sets the minimum size of all parts but the last; default 5 MiB, as in S3.
     #[must_use]
     pub fn minimum_part_size_bytes(mut self, size_bytes: usize) -> Self {
         self.options.minimum_part_size_bytes = size_bytes;
@@ -108,7 +109,7 @@ impl TestS3Builder {
     /// Starts the server on 127.0.0.1.
     ///
     /// # Errors
-    /// When the port can't be had.
+    /// The port is not available.
     pub async fn start(self) -> io::Result<TestS3> {
         let buckets = self.extra_buckets.into_iter().chain([self.bucket.clone()]);
         let shared = Arc::new(Shared::new(self.options, buckets));
@@ -119,8 +120,8 @@ impl TestS3Builder {
     }
 }
 
-/// An S3 server in memory on a port of 127.0.0.1. It runs in a thread of its own, so neither a
-/// blocked test nor tokio's paused time touches it, and it is gone with its port when dropped.
+/// An in-memory S3 server on a port of 127.0.0.1. It runs in its own thread, so blocked tests and
+/// tokio's paused time do not affect it. Dropping it frees the port.
 #[derive(Debug)]
 pub struct TestS3 {
     bucket: String,
@@ -133,23 +134,23 @@ impl TestS3 {
     /// Starts a server with one bucket on a free port.
     ///
     /// # Panics
-    /// When no port can be had.
+    /// No port is available.
     #[allow(clippy::expect_used, reason = "a test has no use for the error")]
     pub async fn start() -> Self {
         TestS3Builder::default().start().await.expect("a free port on 127.0.0.1")
     }
 
-    /// A server with options.
+    /// A builder with default options.
     pub fn builder() -> TestS3Builder {
         TestS3Builder::default()
     }
 
-    /// Where the server listens, for example `http://127.0.0.1:40001`.
+    /// The server's URL, for example `http://127.0.0.1:40001`.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The access key id that is let in.
+    /// The accepted access key id.
     pub fn access_key(&self) -> &str {
         s3::ACCESS_KEY
     }
@@ -159,17 +160,17 @@ impl TestS3 {
         s3::SECRET_KEY
     }
 
-    /// The first bucket.
+    /// The name of the first bucket.
     pub fn bucket(&self) -> &str {
         &self.bucket
     }
 
-    /// The region to sign for.
+    /// The region for signatures.
     pub fn region(&self) -> &str {
         s3::REGION
     }
 
-    /// What the AWS SDK needs to reach this server, with its credentials.
+    /// An AWS SDK configuration with the server's credentials.
     pub fn sdk_config(&self) -> SdkConfig {
         let credentials =
             Credentials::new(self.access_key(), self.secret_key(), None, None, "test server");
@@ -178,7 +179,7 @@ impl TestS3 {
             .build()
     }
 
-    /// The environment that points tara-export at this server.
+    /// The environment variables that make tara-export use this server.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         vec![
             ("AWS_ENDPOINT_URL", self.endpoint()),
@@ -190,17 +191,17 @@ impl TestS3 {
         ]
     }
 
-    /// Ends all connections and frees the port; objects, faults and the recording stay. Returns
-    /// when nothing of the server runs any more. Does nothing when stopped already.
+    /// Ends all connections and frees the port; objects, faults and recorded requests remain.
+    /// Returns when the server has stopped completely. Does nothing if it is already stopped.
     pub fn stop(&self) {
         // Dropping waits for the server's thread.
         drop(self.running().take());
     }
 
-    /// Starts again on the same port with the same objects, after stopping if needed.
+    /// Restarts on the same port with the same objects.
     ///
     /// # Errors
-    /// When somebody else has taken the port meanwhile.
+    /// Another process has taken the port meanwhile.
     pub async fn restart(&self) -> io::Result<()> {
         self.stop();
         let running = Running::start(listen(self.port)?, Arc::clone(&self.shared))?;
@@ -208,33 +209,55 @@ impl TestS3 {
         Ok(())
     }
 
-    /// Makes requests fail. Of several rules the first that matches acts.
+    /// Adds a fault rule. Of several rules, the first that matches applies.
     pub fn fail(&self, rule: FaultRule) -> FaultId {
         self.shared.faults.add(rule)
     }
 
-    /// Takes a rule back; requests that it stalls go on.
+    /// Removes a rule; its stalled requests continue.
     pub fn clear_fault(&self, id: FaultId) {
         self.shared.faults.clear(id);
     }
 
-    /// Takes all rules back.
+    /// Removes all rules.
     pub fn clear_faults(&self) {
         self.shared.faults.clear_all();
     }
 
-    /// How many requests a rule has failed so far; 0 after it was cleared.
+    /// The number of requests that a rule has failed; 0 after it was cleared.
     pub fn fault_hits(&self, id: FaultId) -> usize {
         self.shared.faults.hits(id).unwrap_or(0)
     }
 
-    /// Lets every request wait so long before it is handled.
+    /// Sets a delay for every request.
     pub fn latency(&self, latency: Duration) {
         self.shared.set_latency(latency);
     }
 
-    /// Sets the server's clock wrong: ahead of this machine's, or behind when negative. Answers
-    /// carry that time, and requests signed more than 15 minutes from it get RequestTimeTooSkewed.
+    /// Makes listings (ListObjectsV2) break the rules of S3.
+    pub fn break_listings(&self, faults: ListingFaults) {
+        self.shared.set_listing_faults(faults);
+    }
+
+    /// Moves all objects of the first bucket whose keys contain this text to an archive: they are listed and looked
+    /// up as before, and cannot be read or copied. Returns their number.
+    pub fn archive(&self, key_contains: &str) -> usize {
+        let mut buckets = self.shared.buckets();
+        let Some(bucket) = buckets.get_mut(&self.bucket) else { return 0 };
+        let keys = bucket.objects.keys().filter(|key| key.contains(key_contains)).cloned();
+        bucket.archived.extend(keys.collect::<Vec<_>>());
+        bucket.archived.len()
+    }
+
+    /// Restores all archived objects of the first bucket.
+    pub fn restore(&self) {
+        if let Some(bucket) = self.shared.buckets().get_mut(&self.bucket) {
+            bucket.archived.clear();
+        }
+    }
+
+    /// Skews the server's clock: later than this machine's, or earlier if negative. Responses have
+    /// that time, and requests signed more than 15 minutes from it get RequestTimeTooSkewed.
     pub fn clock_skew(&self, skew: TimeDelta) {
         self.shared.clock.set_skew(skew);
     }
@@ -251,7 +274,7 @@ impl TestS3 {
         requests
     }
 
-    /// Forgets the recorded requests.
+    /// Clears the recorded requests.
     pub fn reset_requests(&self) {
         self.shared.recorder.reset();
     }
@@ -261,7 +284,7 @@ impl TestS3 {
         self.objects_in(&self.bucket)
     }
 
-    /// The objects of a bucket by key; empty when there is no such bucket.
+    /// The objects of a bucket by key; empty if the bucket does not exist.
     pub fn objects_in(&self, bucket: &str) -> BTreeMap<String, StoredObject> {
         self.shared.buckets().get(bucket).map(|bucket| bucket.objects.clone()).unwrap_or_default()
     }
@@ -271,18 +294,18 @@ impl TestS3 {
         self.shared.buckets().get(&self.bucket)?.objects.get(key).cloned()
     }
 
-    /// How many multipart uploads of the first bucket are neither completed nor aborted.
+    /// The number of multipart uploads of the first bucket that are neither completed nor aborted.
     pub fn open_uploads(&self) -> usize {
         self.shared.buckets().get(&self.bucket).map_or(0, |bucket| bucket.uploads.len())
     }
 
-    /// Puts a stranger's object into the first bucket, replacing what is there.
+    /// Puts a foreign object into the first bucket and replaces an existing one.
     pub fn put_raw(&self, key: impl Into<String>, bytes: impl Into<Bytes>) {
         self.put_raw_in(&self.bucket, key, bytes);
     }
 
-    /// Puts a stranger's object into a bucket, replacing what is there; nothing when there is no
-    /// such bucket.
+    /// Puts a foreign object into a bucket and replaces an existing one. Does nothing if the bucket
+    /// does not exist.
     pub fn put_raw_in(&self, bucket: &str, key: impl Into<String>, bytes: impl Into<Bytes>) {
         let object = s3::objects::stored(
             bytes.into(),
@@ -295,8 +318,8 @@ impl TestS3 {
         }
     }
 
-    /// Flips a bit in the middle of an object's bytes; ETag and checksum stay. `false` when there
-    /// is no such object, or it is empty.
+    /// Flips a bit in the middle of an object's bytes; ETag and checksum do not change. `false` if
+    /// the object does not exist or is empty.
     pub fn corrupt(&self, key: &str) -> bool {
         self.change(key, |bytes| {
             let mut bytes = bytes.to_vec();
@@ -306,13 +329,13 @@ impl TestS3 {
         })
     }
 
-    /// Cuts off the second half of an object's bytes; ETag and checksum stay. `false` when there is
-    /// no such object, or it is empty.
+    /// Cuts off the second half of an object's bytes; ETag and checksum do not change. `false` if
+    /// the object does not exist or is empty.
     pub fn truncate(&self, key: &str) -> bool {
         self.change(key, |bytes| bytes.slice(..bytes.len() / 2))
     }
 
-    /// Removes an object. `false` when there is no such object.
+    /// Removes an object. `false` if it does not exist.
     pub fn remove(&self, key: &str) -> bool {
         self.shared
             .buckets()
@@ -333,7 +356,7 @@ impl TestS3 {
     }
 }
 
-/// The server's thread. Dropping it ends the thread with all connections and waits for that.
+/// The server's thread. Dropping it ends the thread with all connections and waits for it.
 #[derive(Debug)]
 struct Running {
     stop: Option<oneshot::Sender<()>>,
@@ -348,7 +371,7 @@ impl Running {
             tokio::net::TcpListener::from_std(listener)?
         };
         let (stop, stopped) = oneshot::channel();
-        // The tasks of the connections end when the runtime is dropped with the thread.
+        // The connections' tasks end when the runtime is dropped with the thread.
         let serve = move || {
             runtime.block_on(async {
                 tokio::select! {
@@ -366,7 +389,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic in the thread was printed there, and the requests it harmed have failed.
+            // A panic in the thread was printed there, and the affected requests have failed.
             let _ = thread.join();
         }
     }
@@ -382,7 +405,7 @@ async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>) {
     let service = s3::service(Arc::clone(&shared));
     let mut connection = 0;
     loop {
-        // Accepting fails for one connection, or while there are too many open files.
+        // Accepting fails for one connection, or if there are too many open files.
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
@@ -398,15 +421,15 @@ async fn serve(
     shared: Arc<Shared>,
     service: S3Service,
 ) {
-    // Without it small answers wait 40 ms for the client's delayed acknowledgement.
+    // Without it, small responses wait 40 ms for the client's delayed acknowledgement.
     if stream.set_nodelay(true).is_err() {
         return;
     }
     let reset = ResetSwitch::default();
     let exchange = Exchange { shared, service, connection, reset: reset.clone() };
     let io = TokioIo::new(Connection::new(stream, reset));
-    // Connections that end in an error are what faults and impatient clients make.
+    // Faults and disconnecting clients end connections with errors.
     let _ = http1::Builder::new()
-        .serve_connection(io, service_fn(move |request| exchange.clone().answer(request)))
+        .serve_connection(io, service_fn(move |request| exchange.clone().respond(request)))
         .await;
 }

@@ -1,4 +1,4 @@
-//! What all requests of one server share.
+//! State shared by all requests of a server.
 
 use std::{
     collections::BTreeMap,
@@ -8,19 +8,22 @@ use std::{
 
 use s3s::{S3Result, s3_error};
 
-use crate::{bucket::Bucket, clock::Clock, faults::Faults, recording::Recorder};
+use crate::{
+    bucket::Bucket, clock::Clock, faults::Faults, recording::Recorder,
+    s3::bad_listings::ListingFaults,
+};
 
-/// How the server behaves; fixed when it is made.
+/// The server's options, fixed when it is created.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) ignore_conditions: bool,
-    /// Whether the buckets have Object Lock. What is locked is only recorded: nothing here deletes.
+    /// Whether the buckets have Object Lock. Locks are only recorded, because nothing here deletes.
     pub(crate) object_lock: bool,
     pub(crate) ignore_checksums: bool,
     pub(crate) minimum_part_size_bytes: usize,
 }
 
-/// Survives a restart of the server.
+/// The state that survives a restart of the server.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) options: Options,
@@ -28,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) faults: Faults,
     pub(crate) recorder: Arc<Recorder>,
     latency: Mutex<Duration>,
+    listing_faults: Mutex<ListingFaults>,
     buckets: Mutex<BTreeMap<String, Bucket>>,
 }
 
@@ -42,6 +46,7 @@ impl Shared {
             faults: Faults::default(),
             recorder: Arc::default(),
             latency: Mutex::default(),
+            listing_faults: Mutex::default(),
             buckets: Mutex::new(buckets),
         }
     }
@@ -54,15 +59,23 @@ impl Shared {
         *self.latency.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All buckets, locked. Nothing slow may be done under this lock.
+    pub(crate) fn set_listing_faults(&self, faults: ListingFaults) {
+        *self.listing_faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+    }
+
+    pub(crate) fn listing_faults(&self) -> ListingFaults {
+        *self.listing_faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locks all buckets. No slow work under this lock.
     pub(crate) fn buckets(&self) -> MutexGuard<'_, BTreeMap<String, Bucket>> {
         self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something with one bucket, alone.
+    /// Calls `action` with a locked bucket.
     ///
     /// # Errors
-    /// NoSuchBucket, and what `action` returns.
+    /// NoSuchBucket, and the errors of `action`.
     pub(crate) fn with_bucket<T>(
         &self,
         name: &str,

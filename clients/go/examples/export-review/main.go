@@ -1,4 +1,4 @@
-// Export-review exports a review that is kept as proto3 JSON, shows how it goes, and reads the report:
+// Export-review exports a review from a file in proto3 JSON, prints the progress, and reads the report:
 //
 //	go run ./examples/export-review http://127.0.0.1:8080 ../../examples/request.json [DOCUMENT]
 package main
@@ -47,15 +47,15 @@ func run(ctx context.Context, server, requestPath string, documents []string) er
 	}
 	defer client.Close()
 
-	kept, err := os.ReadFile(requestPath)
+	content, err := os.ReadFile(requestPath)
 	if err != nil {
 		return err
 	}
 	request := &exportv1.StartExportRequest{}
-	if err := protojson.Unmarshal(kept, request); err != nil {
+	if err := protojson.Unmarshal(content, request); err != nil {
 		return err
 	}
-	// A new id makes a new bundle.
+	// A new id creates a new bundle.
 	request.RequestId = uuid.NewString()
 	options := []taraexport.ExportOption{taraexport.OnUpdate(show)}
 	for _, document := range documents {
@@ -81,7 +81,7 @@ func run(ctx context.Context, server, requestPath string, documents []string) er
 
 func show(update taraexport.Update) {
 	if upload := update.Upload; upload != nil {
-		fmt.Printf("sending %s: %d of %d bytes\n", upload.FileName, upload.DoneBytes, upload.SizeBytes)
+		fmt.Printf("uploading %s: %d of %d bytes\n", upload.FileName, upload.DoneBytes, upload.SizeBytes)
 		return
 	}
 	if stored := update.Event.GetArtifactStored(); stored != nil {
@@ -89,6 +89,6 @@ func show(update taraexport.Update) {
 		path := taraexport.Printable(stored.GetPath())
 		fmt.Printf("stored %s (%d of %d)\n", path, progress.GetArtifactsDone(), progress.GetArtifactsTotal())
 	} else if fellBack := update.Event.GetFellBack(); fellBack != nil {
-		fmt.Println("S3 could not take it:", taraexport.Printable(fellBack.GetMessage()))
+		fmt.Println("S3 could not store the bundle:", taraexport.Printable(fellBack.GetMessage()))
 	}
 }

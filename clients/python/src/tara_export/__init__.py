@@ -8,11 +8,12 @@ from .errors import (
     FieldViolation,
     LostContact,
     TaraExportError,
-    UntrustedAnswer,
+    UntrustedResponse,
     printable,
 )
 from .names import file_name_violation
-from .patience import Patience
+from .retry import Policy
+from .review import SessionError, review_from_session
 
 __all__ = [
     "CallError",
@@ -21,9 +22,11 @@ __all__ = [
     "ExportFailed",
     "FieldViolation",
     "LostContact",
-    "Patience",
+    "Policy",
+    "SessionError",
     "TaraExportError",
-    "UntrustedAnswer",
+    "UntrustedResponse",
     "file_name_violation",
     "printable",
+    "review_from_session",
 ]

@@ -1,4 +1,4 @@
-"""The client for asyncio, over native gRPC: what the one of threads does, awaited."""
+"""The client for asyncio, over native gRPC."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from tara.export.v1 import export_pb2, service_pb2, upload_pb2
 from . import names, native
 from .download import Download
 from .errors import CallError
-from .follow import Follower, ended_early
+from .follow import Follower, stream_ended_early
 from .methods import DEADLINE_SECONDS, StreamCall
-from .patience import Patience
 from .progress import ExportBar, UploadBar
+from .retry import Policy
 from .upload import FileUpload
 
 __all__ = ["Client"]
 
 
 class Client:
-    """A connection to a server, `host:port` or a URL, which is made again by itself when it was lost.
+    """A connection to a server, `host:port` or a URL. Reconnects automatically.
 
-    To be made where an event loop runs, and used in that one.
+    Create and use it in one running event loop.
     """
 
-    def __init__(self, server: str, patience: Optional[Patience] = None) -> None:
+    def __init__(self, server: str, policy: Optional[Policy] = None) -> None:
         self._channel = native.connect(grpc.aio, server)
-        self._patience = patience or Patience()
+        self._policy = policy or Policy()
 
     async def __aenter__(self) -> Client:
         return self
@@ -42,30 +42,30 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
         await self._channel.close()
 
     async def _call(self, name: str, request: Any, deadline_seconds: float = DEADLINE_SECONDS) -> Any:
         try:
             return await native.multi_callable(self._channel, name)(request, timeout=deadline_seconds)
         except grpc.RpcError as error:
-            # The cause has the server's text as it came, which a traceback would print.
+            # The cause contains the server's unescaped text, which a traceback would print.
             raise CallError.from_rpc(error) from None
 
-    async def _stream(self, asked: StreamCall) -> AsyncGenerator[Any, None]:
-        stream = native.multi_callable(self._channel, asked.method)(asked.request)
-        limit_seconds = asked.first_seconds
+    async def _stream(self, call: StreamCall) -> AsyncGenerator[Any, None]:
+        stream = native.multi_callable(self._channel, call.method)(call.request)
+        timeout_seconds = call.first_timeout_seconds
         try:
             while True:
-                message = await asyncio.wait_for(stream.read(), limit_seconds)
+                message = await asyncio.wait_for(stream.read(), timeout_seconds)
                 if message is grpc.aio.EOF:
                     return
                 yield message
-                limit_seconds = asked.silence_seconds
+                timeout_seconds = call.idle_timeout_seconds
         except asyncio.TimeoutError as error:
-            raise native.silence() from error
+            raise native.idle_timeout_error() from error
         except grpc.RpcError as error:
-            # The cause has the server's text as it came, which a traceback would print.
+            # The cause contains the server's unescaped text, which a traceback would print.
             raise CallError.from_rpc(error) from None
         finally:
             stream.cancel()
@@ -73,16 +73,17 @@ class Client:
     def export(
         self, request: service_pb2.StartExportRequest, *, progress: bool = False
     ) -> AsyncIterator[export_pb2.ExportEvent]:
-        """Exports a review and follows it to its end, `completed` or `failed`.
+        """Exports a review and follows the export until it ends with `completed` or `failed`.
 
-        Makes the request's id when it has none. Lost connections and restarted servers are survived, and no
-        event of a run comes twice. The export goes on when nobody reads on. `progress` shows a bar.
+        Generates the request id if it is empty. Reconnects after lost connections and server restarts, and
+        yields no event of a run twice. The export continues if the caller stops reading. `progress` shows a
+        bar.
         """
-        return self._follow(Follower.of_request(request, self._patience), progress)
+        return self._follow(Follower.of_request(request, self._policy), progress)
 
     def watch(self, name: str, *, progress: bool = False) -> AsyncIterator[export_pb2.ExportEvent]:
-        """Follows an export, exports/{export_id}, that was started before. `progress` shows a bar."""
-        return self._follow(Follower(name, None, self._patience), progress)
+        """Follows an export, exports/{export_id}, that was started earlier. `progress` shows a bar."""
+        return self._follow(Follower(name, None, self._policy), progress)
 
     async def _follow(self, follower: Follower, progress: bool) -> AsyncIterator[export_pb2.ExportEvent]:
         with ExportBar(progress) as bar:
@@ -94,25 +95,25 @@ class Client:
                             continue
                         bar.show(event)
                         yield event
-                        if not follower.wants_more(event):
+                        if not follower.should_continue(event):
                             break
                     else:
-                        raise ended_early()
+                        raise stream_ended_early()
                 except CallError as error:
-                    await asyncio.sleep(follower.seconds_to_wait(error))
+                    await asyncio.sleep(follower.next_delay_seconds(error))
                 finally:
                     await events.aclose()
 
     async def get_export(self, name: str) -> export_pb2.Export:
         """Reads one export with its artifacts."""
-        answer: service_pb2.GetExportResponse = await self._call(
+        response: service_pb2.GetExportResponse = await self._call(
             "GetExport", service_pb2.GetExportRequest(name=name)
         )
-        names.check_export(answer.export, name)
-        return answer.export
+        names.check_export(response.export, name)
+        return response.export
 
     async def list_exports(self, filter: str = "", page_size: int = 0) -> AsyncIterator[export_pb2.Export]:
-        """All exports that match the filter, newest first; pages are fetched as they are needed."""
+        """Lists all exports that match the filter, newest first. Pages are fetched on demand."""
         request = service_pb2.ListExportsRequest(filter=filter, page_size=page_size)
         while True:
             page: service_pb2.ListExportsResponse = await self._call("ListExports", request)
@@ -126,7 +127,7 @@ class Client:
     async def download_artifact(
         self, name: str, path: str, to: Union[str, os.PathLike[str]]
     ) -> export_pb2.Artifact:
-        """Writes one file of a bundle to `to`, which appears only when size and digest are right."""
+        """Downloads one file of a bundle. `to` is created only after size and digest were verified."""
         request = service_pb2.DownloadArtifactRequest(name=name, path=path)
         artifact: export_pb2.Artifact = await self._download(
             "DownloadArtifact", request, Download(to, name, path)
@@ -134,17 +135,17 @@ class Client:
         return artifact
 
     async def download_bundle(self, name: str, to: Union[str, os.PathLike[str]]) -> Any:
-        """Writes a whole bundle to `to` as a ZIP file."""
+        """Downloads a complete bundle to `to` as a ZIP file."""
         request = service_pb2.DownloadBundleRequest(name=name)
         return await self._download("DownloadBundle", request, Download(to, name))
 
     async def _download(self, method: str, request: Any, download: Download) -> Any:
-        limit_seconds = self._patience.limit_seconds
-        messages = self._stream(StreamCall(method, request, limit_seconds, limit_seconds))
+        timeout_seconds = self._policy.progress_timeout_seconds
+        messages = self._stream(StreamCall(method, request, timeout_seconds, timeout_seconds))
         with download:
             try:
                 async for message in messages:
-                    await asyncio.to_thread(download.take, message)
+                    await asyncio.to_thread(download.receive, message)
             finally:
                 await messages.aclose()
             return download.finish()
@@ -152,26 +153,26 @@ class Client:
     async def upload_file(
         self, path: Union[str, os.PathLike[str]], *, progress: bool = False
     ) -> upload_pb2.Upload:
-        """Sends a file that is too large for a request, and goes on where a lost connection left off.
+        """Uploads a file that is too large for a request. Resumes after a lost connection.
 
         `progress` shows a bar.
         """
         with UploadBar(progress, Path(path)) as bar:
-            upload = await asyncio.to_thread(FileUpload, Path(path), self._patience, bar.show)
+            upload = await asyncio.to_thread(FileUpload, Path(path), self._policy, bar.show)
             while True:
                 try:
-                    method, request = upload.look_up()
-                    upload.learn((await self._call(method, request)).upload)
+                    method, request = upload.status_call()
+                    upload.update((await self._call(method, request)).upload)
                     if not upload.is_complete:
-                        answer = await self._call("UploadDocument", _pieces(upload), upload.limit_seconds)
-                        upload.learn(answer.upload)
+                        response = await self._call("UploadDocument", _pieces(upload), upload.timeout_seconds)
+                        upload.update(response.upload)
                     return upload.result()
                 except CallError as error:
-                    await asyncio.sleep(upload.seconds_to_wait(error))
+                    await asyncio.sleep(upload.next_delay_seconds(error))
 
 
 async def _pieces(upload: FileUpload) -> AsyncIterator[upload_pb2.UploadDocumentRequest]:
-    # The file is read beside the event loop, a piece at a time.
+    # Reads the file outside of the event loop, one piece at a time.
     pieces = upload.pieces()
     while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
         yield piece

@@ -1,4 +1,4 @@
-"""A file that appears under its name only when all of it came, and is what the server says."""
+"""A downloaded file that gets its name only after size and digest were verified."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .errors import Damaged, TaraExportError, printable
 
 
 class Download:
-    """The file while it comes. Leaves nothing behind unless it is finished."""
+    """A download in progress. Removes its temporary file unless it is finished."""
 
     def __init__(
         self,
@@ -25,19 +25,19 @@ class Download:
         max_bytes: Optional[int] = None,
         folder: Optional[int] = None,
     ) -> None:
-        """`path` of the export `name`, or its whole bundle.
+        """Downloads the file `path` of the export `name`, or its complete bundle.
 
-        `folder` is the descriptor of an open folder, which `to` is relative to.
+        `to` is relative to `folder`, the descriptor of an open folder, if given.
         """
         self._target, self._name, self._path = Path(to), name, path
         self._max_bytes, self._folder = max_bytes, folder
-        self._head = "archive" if path is None else "artifact"
+        self._metadata_field = "archive" if path is None else "artifact"
         self._partial = self._target.with_name(f".{self._target.name}.{uuid.uuid4()}.part")
-        self._described: Any = None
+        self._metadata: Any = None
         self._digest, self._size_bytes = hashlib.sha256(), 0
 
     def __enter__(self) -> Download:
-        # Never through a link: the name is new.
+        # O_EXCL never opens an existing file or link.
         flags = (
             os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         )
@@ -49,40 +49,40 @@ class Download:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._partial, dir_fd=self._folder)
 
-    def take(self, message: Any) -> None:
-        """The next message came."""
-        if message.WhichOneof("part") == self._head:
-            self._describe(getattr(message, self._head))
+    def receive(self, message: Any) -> None:
+        """Processes the next message."""
+        if message.WhichOneof("part") == self._metadata_field:
+            self._set_metadata(getattr(message, self._metadata_field))
             return
         self._size_bytes += len(message.data)
         if self._max_bytes is not None and self._size_bytes > self._max_bytes:
-            raise Damaged(f"{self._what}: more than {self._max_bytes} bytes came")
+            raise Damaged(f"{self._subject}: received more than {self._max_bytes} bytes")
         self._digest.update(message.data)
         self._file.write(message.data)
 
-    def _describe(self, described: Any) -> None:
-        if self._described is not None:
-            raise TaraExportError(f"{self._what}: the server described the download twice")
+    def _set_metadata(self, metadata: Any) -> None:
+        if self._metadata is not None:
+            raise TaraExportError(f"{self._subject}: the server sent the metadata twice")
         if self._path is None:
-            names.check_archive(described, self._name)
+            names.check_archive(metadata, self._name)
         else:
-            names.check_artifact(described, self._name, self._path)
-            self._max_bytes = described.size_bytes
-        self._described = described
+            names.check_artifact(metadata, self._name, self._path)
+            self._max_bytes = metadata.size_bytes
+        self._metadata = metadata
 
     @property
-    def _what(self) -> str:
+    def _subject(self) -> str:
         return printable(f"{self._name}: {self._path or 'the bundle'}")
 
     def finish(self) -> Any:
-        """All came. Gives the file its name, and returns the server's description of it."""
-        described = self._described
-        if described is None:
-            raise TaraExportError("a download that doesn't begin with its description")
-        came = (self._size_bytes, self._digest.hexdigest())
-        if self._head == "artifact" and (described.size_bytes, described.sha256) != came:
-            raise Damaged(f"{self._what}: {came[0]} bytes came with SHA-256 {came[1]}")
+        """Verifies the download, renames the file to its target, and returns the server's metadata."""
+        metadata = self._metadata
+        if metadata is None:
+            raise TaraExportError("download does not start with its metadata")
+        received = (self._size_bytes, self._digest.hexdigest())
+        if self._metadata_field == "artifact" and (metadata.size_bytes, metadata.sha256) != received:
+            raise Damaged(f"{self._subject}: received {received[0]} bytes with SHA-256 {received[1]}")
         self._file.close()
-        # A link of that name is replaced, and not followed.
+        # Replaces a link at the target and does not follow it.
         os.replace(self._partial, self._target, src_dir_fd=self._folder, dst_dir_fd=self._folder)
-        return described
+        return metadata

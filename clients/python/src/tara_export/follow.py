@@ -1,4 +1,4 @@
-"""Following one export to its end: what to call next, and what is new. No IO."""
+"""Follows one export until it ends: chooses the next call and filters seen events. No IO."""
 
 from __future__ import annotations
 
@@ -12,72 +12,70 @@ from tara.export.v1 import export_pb2, service_pb2
 from . import methods, names
 from .errors import CallError
 from .methods import StreamCall
-from .patience import Patience, SeenEvents, Waits
+from .retry import Policy, RetryTimer, SeenEvents
 
 
 class Follower:
-    """An export that is started, or only watched where `request` is None."""
+    """An export that is started, or only watched if `request` is None."""
 
-    def __init__(
-        self, name: str, request: Optional[service_pb2.StartExportRequest], patience: Patience
-    ) -> None:
+    def __init__(self, name: str, request: Optional[service_pb2.StartExportRequest], policy: Policy) -> None:
         self.has_ended = False
-        self._name, self._request, self._patience = name, request, patience
-        self._seen, self._waits = SeenEvents(), Waits(patience, name)
-        self._is_start, self._has_started_again = request is not None, False
+        self._name, self._request, self._policy = name, request, policy
+        self._seen, self._retry_timer = SeenEvents(), RetryTimer(policy, name)
+        self._is_start, self._has_resent_request = request is not None, False
 
     @classmethod
-    def of_request(cls, given: service_pb2.StartExportRequest, patience: Patience) -> Follower:
-        """Starts an export; makes the request's id when it has none."""
+    def of_request(cls, original: service_pb2.StartExportRequest, policy: Policy) -> Follower:
+        """Starts an export. Generates the request id if it is empty."""
         request = service_pb2.StartExportRequest()
-        request.CopyFrom(given)
+        request.CopyFrom(original)
         request.request_id = request.request_id or str(uuid.uuid4())
-        return cls(f"exports/{request.request_id}", request, patience)
+        return cls(f"exports/{request.request_id}", request, policy)
 
     def next_call(self) -> StreamCall:
-        """The call whose events come next."""
-        silence_seconds = self._patience.silence_seconds
+        """The call that returns the next events."""
+        idle_timeout_seconds = self._policy.idle_timeout_seconds
         if self._is_start and self._request is not None:
-            first_seconds = max(silence_seconds, self._patience.limit_seconds)
-            first_seconds += methods.sending_seconds(self._request.ByteSize())
-            return StreamCall("StartExport", self._request, first_seconds, silence_seconds)
+            first_timeout_seconds = max(idle_timeout_seconds, self._policy.progress_timeout_seconds)
+            first_timeout_seconds += methods.sending_seconds(self._request.ByteSize())
+            return StreamCall("StartExport", self._request, first_timeout_seconds, idle_timeout_seconds)
         request = service_pb2.WatchExportRequest(
             name=self._name, run_id=self._seen.run_id, after_sequence=self._seen.last
         )
-        return StreamCall("WatchExport", request, silence_seconds, silence_seconds)
+        return StreamCall("WatchExport", request, idle_timeout_seconds, idle_timeout_seconds)
 
     def is_new(self, event: export_pb2.ExportEvent) -> bool:
-        """Whether the caller has not had this event; from then on it has. Raises UntrustedAnswer."""
+        """Whether the event is new. Marks it as seen. Raises UntrustedResponse."""
         names.check_event(event, self._name)
         return self._seen.is_new(event)
 
-    def wants_more(self, event: export_pb2.ExportEvent) -> bool:
-        """Whether to read on in this stream after this new event."""
+    def should_continue(self, event: export_pb2.ExportEvent) -> bool:
+        """Whether to continue to read this stream after this new event."""
         if event.WhichOneof("event") in ("completed", "failed"):
             self.has_ended = True
             return False
         if event.run_id:
-            self._waits.restart()
-        elif self._waits.is_over and self._request is not None and not self._has_started_again:
-            # Nobody seems to work on it: sent again, this server finishes it.
-            self._is_start, self._has_started_again = True, True
-            self._waits.restart()
+            self._retry_timer.record_progress()
+        elif self._retry_timer.is_expired and self._request is not None and not self._has_resent_request:
+            # The export seems abandoned. After the request is sent again, this server finishes it.
+            self._is_start, self._has_resent_request = True, True
+            self._retry_timer.record_progress()
             return False
         return True
 
-    def seconds_to_wait(self, error: CallError) -> float:
-        """How long to wait before the next call; raises where that would not help."""
+    def next_delay_seconds(self, error: CallError) -> float:
+        """The delay before the next call. Raises the error if a retry cannot help."""
         if not self._is_start and self._request is not None and error.reason == "EXPORT_NOT_HERE":
             self._is_start = True
             return 0
-        # Not accepted: the store is down, and the caller did not want another.
+        # Not accepted: the store is down, and the caller allowed no fallback.
         if not error.is_unavailable or (self._is_start and error.reason == "STORE_UNAVAILABLE"):
             raise error
-        seconds = self._waits.next_seconds(error)
+        seconds = self._retry_timer.next_delay_seconds(error)
         self._is_start = False
         return seconds
 
 
-def ended_early() -> CallError:
-    """The failure of a stream that ended well before the export did."""
-    return CallError(grpc.StatusCode.UNAVAILABLE, "the stream ended before the export did")
+def stream_ended_early() -> CallError:
+    """An error for a stream that ended with OK before the export."""
+    return CallError(grpc.StatusCode.UNAVAILABLE, "the stream ended before the export")

@@ -1,4 +1,4 @@
-"""The service's methods, and what holds for calls of every transport. No IO."""
+"""The service's methods and the settings of calls for every transport. No IO."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ KEEPALIVE_SECONDS = 20
 MAX_ATTEMPTS = 4
 FIRST_BACKOFF_SECONDS = 0.2
 MAX_BACKOFF_SECONDS = 5.0
-#: What may be sent again while the server is UNAVAILABLE, without asking what became of it.
-READS = frozenset(
+#: Methods that are safe to repeat. They are retried while the server is UNAVAILABLE.
+RETRYABLE_METHODS = frozenset(
     (
         "GetExport",
         "ListExports",
@@ -29,16 +29,16 @@ READS = frozenset(
         "CreateUpload",
     )
 )
-_SLOWEST_BYTES_PER_SECOND = 32 * 1024
+_MIN_BYTES_PER_SECOND = 32 * 1024
 
 
 def sending_seconds(size_bytes: int) -> float:
-    """How much longer a call may take that sends so much."""
-    return size_bytes / _SLOWEST_BYTES_PER_SECOND
+    """The additional time that a call may take to send `size_bytes`."""
+    return size_bytes / _MIN_BYTES_PER_SECOND
 
 
 class Method(NamedTuple):
-    """One method of the service, as transports need it."""
+    """One method of the service."""
 
     path: str
     client_streaming: bool
@@ -48,32 +48,32 @@ class Method(NamedTuple):
 
 
 class StreamCall(NamedTuple):
-    """A call with a stream of answers that is to be made."""
+    """A server-streaming call."""
 
     method: str
     request: Message
-    #: How long the first answer may take, and each one after it.
-    first_seconds: float
-    silence_seconds: float
+    #: Timeouts of the first message and of each further one.
+    first_timeout_seconds: float
+    idle_timeout_seconds: float
 
 
 def method(name: str) -> Method:
-    """The method of that name."""
-    described = SERVICE.methods_by_name[name]
-    request = message_factory.GetMessageClass(described.input_type)
-    answer = message_factory.GetMessageClass(described.output_type)
+    """Returns the method with this name."""
+    descriptor = SERVICE.methods_by_name[name]
+    request = message_factory.GetMessageClass(descriptor.input_type)
+    response = message_factory.GetMessageClass(descriptor.output_type)
     return Method(
         f"/{SERVICE.full_name}/{name}",
-        described.client_streaming,
-        described.server_streaming,
+        descriptor.client_streaming,
+        descriptor.server_streaming,
         request.SerializeToString,
-        answer.FromString,
+        response.FromString,
     )
 
 
-def backoffs() -> Iterator[float]:
-    """The longest waits between attempts."""
-    longest = FIRST_BACKOFF_SECONDS
+def max_delays_seconds() -> Iterator[float]:
+    """Yields the maximum delay before each retry."""
+    max_delay = FIRST_BACKOFF_SECONDS
     while True:
-        yield longest
-        longest = min(longest * 2, MAX_BACKOFF_SECONDS)
+        yield max_delay
+        max_delay = min(max_delay * 2, MAX_BACKOFF_SECONDS)

@@ -1,6 +1,7 @@
-"""Checks of what a server names: exports, uploads, folders and files. No IO.
+"""Checks of names in responses: exports, uploads, folders and files. No IO.
 
-`clients/README.md` has the rules, `clients/hostile-server.json` names that every client accepts or refuses.
+`clients/README.md` defines the rules; `clients/hostile-server.json` has examples that every client accepts or
+rejects.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from typing import Optional
 
 from tara.export.v1 import export_pb2, service_pb2, upload_pb2
 
-from .errors import Damaged, UntrustedAnswer, printable
+from .errors import Damaged, UntrustedResponse, printable
 
 MANIFEST = "manifest.json"
-_MAX_PART_BYTES = 255
+_MAX_SEGMENT_BYTES = 255
 _MAX_FOLDER_BYTES = 227
 _MAX_PATH_BYTES = 600
 _MAX_QUOTED = 200
@@ -24,14 +25,14 @@ _ARCHIVE_SUFFIX = ".zip"
 _EXPORT = re.compile("exports/[0-9A-Za-z-]{1,64}")
 _UPLOAD = re.compile("uploads/[0-9A-Za-z-]{1,64}")
 _SEPARATORS_AND_CONTROLS = re.compile("[/\\\\\x00-\x1f\x7f-\x9f]")
-#: They turn the direction of writing, end a line or are invisible.
+#: Characters that reorder text, end a line or are invisible.
 _MISLEADING = re.compile("[\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
 _RESERVED_CHARACTERS = re.compile('[<>:"|?*]')
 _DEVICE = re.compile("(CON|PRN|AUX|NUL|CONIN[$]|CONOUT[$]|(COM|LPT)[0-9¹²³])", re.IGNORECASE)
 
 
-def part_violation(name: str, max_bytes: int = _MAX_PART_BYTES) -> Optional[str]:
-    """Why no server sends `name` as one part of a path, or None."""
+def segment_violation(name: str, max_bytes: int = _MAX_SEGMENT_BYTES) -> Optional[str]:
+    """Returns why `name` is not a valid path segment; None if it is valid."""
     if not name:
         return "is empty"
     if len(name.encode("utf-8", "surrogatepass")) > max_bytes:
@@ -39,56 +40,56 @@ def part_violation(name: str, max_bytes: int = _MAX_PART_BYTES) -> Optional[str]
     if name.startswith("."):
         return "starts with a dot"
     if _SEPARATORS_AND_CONTROLS.search(name):
-        return "has a slash, a backslash or a control character"
+        return "contains a slash, a backslash or a control character"
     return None
 
 
 def folder_violation(name: str) -> Optional[str]:
-    """Why no server sends `name` as the name of a bundle's folder, or None."""
-    return part_violation(name, _MAX_FOLDER_BYTES)
+    """Returns why `name` is not a valid bundle folder name; None if it is valid."""
+    return segment_violation(name, _MAX_FOLDER_BYTES)
 
 
 def path_violation(path: str) -> Optional[str]:
-    """Why no server sends `path` as the path of a file in a bundle, or None."""
+    """Returns why `path` is not a valid path of a file in a bundle; None if it is valid."""
     if len(path.encode("utf-8", "surrogatepass")) > _MAX_PATH_BYTES:
         return f"is longer than {_MAX_PATH_BYTES} bytes"
-    return next(filter(None, map(part_violation, path.split("/"))), None)
+    return next(filter(None, map(segment_violation, path.split("/"))), None)
 
 
 def file_name_violation(name: str) -> Optional[str]:
-    """Why `name` can't be the name of a file or folder on some system, or None.
+    """Returns why `name` is not a valid file or folder name on every system; None if it is valid.
 
-    Check this before a server's name becomes the name of a file: names in adopted bundles may mean something
-    else on this system.
+    Check a text from the server with this before using it as a file name: names in adopted bundles may have a
+    special meaning on this system.
     """
-    violation = part_violation(name)
+    violation = segment_violation(name)
     if violation:
         return violation
     if name.endswith((".", " ")):
         return "ends with a dot or a space"
     if _RESERVED_CHARACTERS.search(name):
-        return 'has one of the characters < > : " | ? *'
+        return 'contains one of the characters < > : " | ? *'
     if _DEVICE.fullmatch(name.partition(".")[0].rstrip(" ")):
-        return "is the name of a device on Windows"
+        return "is a Windows device name"
     if _MISLEADING.search(name):
-        return "has a character that is invisible or changes the order of the others"
+        return "contains a character that is invisible or reorders text"
     return None
 
 
 def check_folder_name(export_name: str, folder_name: str) -> None:
-    """Raises UntrustedAnswer unless a folder can have this name on every system."""
+    """Raises UntrustedResponse unless this is a valid folder name on every system."""
     violation = folder_violation(folder_name) or file_name_violation(folder_name)
     if violation:
-        raise UntrustedAnswer(export_name, f"folder_name {quoted(folder_name)} {violation}")
+        raise UntrustedResponse(export_name, f"folder_name {quoted(folder_name)} {violation}")
 
 
 def unpacked_paths(folder_name: str, entries: Iterable[str]) -> list[str]:
-    """The paths in the bundle's folder that a ZIP file's entries have, in the same order.
+    """Returns the paths of a ZIP file's entries relative to the bundle's folder, in the same order.
 
-    Raises Damaged where one leads out of the folder, or two would be the same file on some system.
+    Raises Damaged if an entry is outside of the folder, or two entries would be the same file on some system.
     """
     paths: list[str] = []
-    #: By what all spellings of a file or folder have in common.
+    #: By case-folded and normalized path.
     files: dict[str, str] = {}
     folders: dict[str, str] = {}
     for entry in entries:
@@ -101,107 +102,109 @@ def unpacked_paths(folder_name: str, entries: Iterable[str]) -> list[str]:
             raise Damaged(f"{quoted(entry)} {violation}")
         for parent in itertools.accumulate(names[:-1], "{}/{}".format):
             key = _folded(parent)
-            _refuse_twin(parent, folders.setdefault(key, parent))
-            _refuse_twin(parent, files.get(key, parent), key in files)
+            _reject_conflict(parent, folders.setdefault(key, parent))
+            _reject_conflict(parent, files.get(key, parent), key in files)
         key = _folded(path)
-        _refuse_twin(path, files.get(key) or folders.get(key) or path, key in files or key in folders)
+        _reject_conflict(path, files.get(key) or folders.get(key) or path, key in files or key in folders)
         files[key] = path
         paths.append(path)
     return paths
 
 
-def _refuse_twin(path: str, other: str, is_taken: bool = False) -> None:
+def _reject_conflict(path: str, other: str, is_taken: bool = False) -> None:
     if is_taken or other != path:
         raise Damaged(f"{quoted(path)} and {quoted(other)} have the same name on some systems")
 
 
 def _folded(path: str) -> str:
-    """The same for all spellings that some file system takes for one."""
+    """Returns the same text for all spellings that a file system may treat as equal."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", path).casefold())
 
 
 def quoted(text: str) -> str:
-    """A server's text in a message."""
+    """Quotes a text from the server for a message."""
     shown = text if len(text) <= _MAX_QUOTED else f"{text[:_MAX_QUOTED]}…"
     return f'"{printable(shown)}"'
 
 
-def check_export(export: export_pb2.Export, asked_name: Optional[str]) -> None:
-    """Raises UntrustedAnswer unless this can be the export that was asked for; None: any."""
-    if asked_name is None:
-        asked_name = "a list of exports"
-        check_export_name(asked_name, "name", export.name)
-        asked_name = export.name
+def check_export(export: export_pb2.Export, requested_name: Optional[str]) -> None:
+    """Raises UntrustedResponse unless this is a valid export, with the requested name unless that is None."""
+    if requested_name is None:
+        requested_name = "a list of exports"
+        check_export_name(requested_name, "name", export.name)
+        requested_name = export.name
     else:
-        check_same_export(asked_name, export.name)
+        check_same_export(requested_name, export.name)
     if export.folder_name:
         violation = folder_violation(export.folder_name)
         if violation:
-            raise UntrustedAnswer(asked_name, f"folder_name {quoted(export.folder_name)} {violation}")
+            raise UntrustedResponse(requested_name, f"folder_name {quoted(export.folder_name)} {violation}")
     paths: set[str] = {MANIFEST}
     for artifact in export.artifacts:
         violation = path_violation(artifact.path)
         if not violation and artifact.path in paths:
-            violation = "is there twice"
+            violation = "occurs twice"
         if not violation and artifact.size_bytes < 0:
-            violation = "has a size below 0"
+            violation = "has a negative size"
         if violation:
-            raise UntrustedAnswer(asked_name, f"path {quoted(artifact.path)} in artifacts {violation}")
+            raise UntrustedResponse(requested_name, f"path {quoted(artifact.path)} in artifacts {violation}")
         paths.add(artifact.path)
 
 
-def check_export_name(of: str, field: str, name: str) -> None:
-    """Raises UntrustedAnswer unless `name` is exports/{export_id}."""
+def check_export_name(subject: str, field: str, name: str) -> None:
+    """Raises UntrustedResponse unless `name` is exports/{export_id}."""
     if not _EXPORT.fullmatch(name):
-        raise UntrustedAnswer(of, f"{field} {quoted(name)} is not the name of an export")
+        raise UntrustedResponse(subject, f"{field} {quoted(name)} is not an export name")
 
 
-def check_same_export(asked_name: str, name: str) -> None:
-    """Raises UntrustedAnswer unless `name` is the export that was asked for."""
-    # Servers answer in lower case, whatever case a request has.
-    if name != asked_name.lower():
-        raise UntrustedAnswer(asked_name, f"name {quoted(name)} is of another export")
+def check_same_export(requested_name: str, name: str) -> None:
+    """Raises UntrustedResponse unless `name` is the requested export."""
+    # Servers return names in lower case, regardless of the case in the request.
+    if name != requested_name.lower():
+        raise UntrustedResponse(requested_name, f"name {quoted(name)} belongs to another export")
 
 
-def check_event(event: export_pb2.ExportEvent, asked_name: str) -> None:
-    """Raises UntrustedAnswer unless the event can be of the export that was asked for."""
-    check_same_export(asked_name, event.name)
+def check_event(event: export_pb2.ExportEvent, requested_name: str) -> None:
+    """Raises UntrustedResponse unless this is a valid event of the requested export."""
+    check_same_export(requested_name, event.name)
     if event.HasField("completed"):
-        check_export(event.completed.export, asked_name)
-    elif event.HasField("failed") and event.failed.kept_as:
-        check_export_name(asked_name, "kept_as", event.failed.kept_as)
+        check_export(event.completed.export, requested_name)
+    elif event.HasField("failed") and event.failed.stored_under:
+        check_export_name(requested_name, "stored_under", event.failed.stored_under)
 
 
-def check_artifact(artifact: export_pb2.Artifact, export_name: str, asked_path: str) -> None:
-    """Raises UntrustedAnswer unless this can be the file that was asked for."""
-    if artifact.path != asked_path:
-        raise UntrustedAnswer(
-            export_name, f"path {quoted(artifact.path)} is not the requested {quoted(asked_path)}"
+def check_artifact(artifact: export_pb2.Artifact, export_name: str, requested_path: str) -> None:
+    """Raises UntrustedResponse unless the artifact describes the requested file."""
+    if artifact.path != requested_path:
+        raise UntrustedResponse(
+            export_name, f"path {quoted(artifact.path)} is not the requested {quoted(requested_path)}"
         )
     if artifact.size_bytes < 0:
-        raise UntrustedAnswer(
-            export_name, f"size_bytes {artifact.size_bytes} of {quoted(asked_path)} is below 0"
+        raise UntrustedResponse(
+            export_name, f"size_bytes {artifact.size_bytes} of {quoted(requested_path)} is negative"
         )
 
 
 def check_archive(archive: service_pb2.BundleArchive, export_name: str) -> None:
-    """Raises UntrustedAnswer unless the archive has the name of a folder, with .zip."""
+    """Raises UntrustedResponse unless the archive has a folder name with the extension `.zip`."""
     name = archive.file_name
     folder = name[: -len(_ARCHIVE_SUFFIX)] if name.endswith(_ARCHIVE_SUFFIX) else ""
-    violation = folder_violation(folder) if folder else "is not the name of a ZIP file"
+    violation = folder_violation(folder) if folder else "is not a ZIP file name"
     if violation:
-        raise UntrustedAnswer(export_name, f"file_name {quoted(name)} {violation}")
+        raise UntrustedResponse(export_name, f"file_name {quoted(name)} {violation}")
 
 
-def check_upload(upload: upload_pb2.Upload, asked_name: str, size_bytes: int) -> None:
-    """Raises UntrustedAnswer unless this can be the upload `asked_name`, or any if that is empty."""
-    of = asked_name or "a new upload"
+def check_upload(upload: upload_pb2.Upload, requested_name: str, size_bytes: int) -> None:
+    """Raises UntrustedResponse unless this is a valid upload, with `requested_name` unless that is empty."""
+    subject = requested_name or "a new upload"
     if not _UPLOAD.fullmatch(upload.name):
-        raise UntrustedAnswer(of, f"name {quoted(upload.name)} is not the name of an upload")
-    if asked_name and upload.name != asked_name:
-        raise UntrustedAnswer(of, f"name {quoted(upload.name)} is of another upload")
+        raise UntrustedResponse(subject, f"name {quoted(upload.name)} is not an upload name")
+    if requested_name and upload.name != requested_name:
+        raise UntrustedResponse(subject, f"name {quoted(upload.name)} belongs to another upload")
     committed = upload.committed_size_bytes
     if not 0 <= committed <= size_bytes:
-        raise UntrustedAnswer(of, f"committed_size_bytes {committed} is not between 0 and {size_bytes}")
+        raise UntrustedResponse(
+            subject, f"committed_size_bytes {committed} is not between 0 and {size_bytes}"
+        )
     if upload.chunk_size_bytes < 0:
-        raise UntrustedAnswer(of, f"chunk_size_bytes {upload.chunk_size_bytes} is below 0")
+        raise UntrustedResponse(subject, f"chunk_size_bytes {upload.chunk_size_bytes} is negative")

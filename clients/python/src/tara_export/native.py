@@ -1,4 +1,4 @@
-"""Native gRPC: what a channel needs, of threads or of asyncio, and the transport of the former."""
+"""Native gRPC: channels of grpc and grpc.aio, and the transport for threads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ _SERVICE_CONFIG = {
     "methodConfig": [
         {
             "name": [
-                {"service": methods.SERVICE.full_name, "method": name} for name in sorted(methods.READS)
+                {"service": methods.SERVICE.full_name, "method": name}
+                for name in sorted(methods.RETRYABLE_METHODS)
             ],
             "retryPolicy": {
                 "maxAttempts": methods.MAX_ATTEMPTS,
@@ -35,7 +36,7 @@ OPTIONS = [
     ("grpc.max_send_message_length", methods.MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", methods.MAX_MESSAGE_BYTES),
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
-    # grpcio waits a second before it connects again, and longer each time.
+    # grpcio's default delay before a reconnect is one second and grows.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5000),
@@ -45,13 +46,13 @@ OPTIONS = [
 
 
 def connect(library: Any, server: str) -> Any:
-    """A channel of `library`, grpc or grpc.aio; by TLS to a server whose URL begins with https://."""
+    """Creates a channel of `library`, which is grpc or grpc.aio. Uses TLS if the URL starts with https://."""
     url = urllib.parse.urlsplit(server if "://" in server else f"http://{server}")
     if url.scheme not in ("http", "https") or not url.hostname:
-        raise ValueError(f"a server is host:port, or a URL of http or https, not {server!r}")
+        raise ValueError(f"server must be host:port or an http or https URL, not {server!r}")
     if url.path not in ("", "/") or url.query:
-        raise ValueError(f"native gRPC has no paths: {server!r}")
-    # Without a port grpcio would take that of https for both.
+        raise ValueError(f"the URL of a native gRPC server must have no path: {server!r}")
+    # Without a port, grpcio would use 443 for both schemes.
     target = url.netloc if url.port else f"{url.netloc}:{443 if url.scheme == 'https' else 80}"
     if url.scheme == "https":
         return library.secure_channel(target, grpc.ssl_channel_credentials(), options=OPTIONS)
@@ -59,7 +60,7 @@ def connect(library: Any, server: str) -> Any:
 
 
 def multi_callable(channel: Any, name: str) -> Any:
-    """The method of that name on a channel of threads or of asyncio."""
+    """Returns the method with this name on a channel of grpc or grpc.aio."""
     method = methods.method(name)
     kinds = {
         (False, False): channel.unary_unary,
@@ -70,44 +71,44 @@ def multi_callable(channel: Any, name: str) -> Any:
     return make(method.path, request_serializer=method.serialize, response_deserializer=method.parse)
 
 
-def silence() -> CallError:
-    """The failure of a call that was given up because nothing came."""
-    return CallError(grpc.StatusCode.UNAVAILABLE, "the server said nothing for too long")
+def idle_timeout_error() -> CallError:
+    """An error for a stream without a message within the idle timeout."""
+    return CallError(grpc.StatusCode.UNAVAILABLE, "no message from the server within the idle timeout")
 
 
 class NativeTransport:
-    """Calls over a channel of threads."""
+    """Calls over a channel of grpc."""
 
     def __init__(self, server: str) -> None:
         self._channel = connect(grpc, server)
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
         self._channel.close()
 
     def call(self, name: str, request: Any, deadline_seconds: float) -> Any:
-        """A call with one answer."""
+        """Makes a unary call."""
         try:
             return multi_callable(self._channel, name)(request, timeout=deadline_seconds)
         except grpc.RpcError as error:
-            # The cause has the server's text as it came, which a traceback would print.
+            # The cause contains the server's unescaped text, which a traceback would print.
             raise CallError.from_rpc(error) from None
 
-    def stream(self, asked: StreamCall) -> Generator[Any, None, None]:
-        """The answers of a call with a stream of them, as they come."""
-        stream = multi_callable(self._channel, asked.method)(asked.request)
-        with Watchdog(stream, asked.first_seconds, asked.silence_seconds) as watchdog:
+    def stream(self, call: StreamCall) -> Generator[Any, None, None]:
+        """Makes a server-streaming call and yields its messages."""
+        stream = multi_callable(self._channel, call.method)(call.request)
+        with Watchdog(stream, call.first_timeout_seconds, call.idle_timeout_seconds) as watchdog:
             try:
                 for message in stream:
-                    watchdog.heard()
+                    watchdog.reset()
                     yield message
-                    watchdog.heard()
+                    watchdog.reset()
             except grpc.RpcError as error:
-                if watchdog.has_barked:
-                    raise silence() from error
-                # The cause has the server's text as it came, which a traceback would print.
+                if watchdog.has_expired:
+                    raise idle_timeout_error() from error
+                # The cause contains the server's unescaped text, which a traceback would print.
                 raise CallError.from_rpc(error) from None
 
     def send(self, upload: FileUpload) -> None:
-        """Sends what the server does not have yet, in one stream."""
-        upload.learn(self.call("UploadDocument", upload.pieces(), upload.limit_seconds).upload)
+        """Sends the remaining bytes in one stream."""
+        upload.update(self.call("UploadDocument", upload.pieces(), upload.timeout_seconds).upload)

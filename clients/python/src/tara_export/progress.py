@@ -1,4 +1,4 @@
-"""Progress bars, by tqdm: `pip install tara-export[progress]`."""
+"""Progress bars with tqdm: `pip install tara-export[progress]`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .errors import printable
 
 
 class _Bar:
-    def __init__(self, is_wanted: bool, **how: Any) -> None:
+    def __init__(self, is_enabled: bool, **options: Any) -> None:
         self._bar: Any = None
-        if is_wanted:
-            self._bar = _tqdm()(**how)
+        if is_enabled:
+            self._bar = _tqdm()(**options)
 
     def __enter__(self) -> Any:
         return self
@@ -26,45 +26,45 @@ class _Bar:
     def _move(self, done: int, total: Optional[int] = None) -> None:
         if total is not None:
             self._bar.total = total
-        # It goes back where an export begins anew: in another run, or in the local store.
+        # The progress decreases if the export restarts in another run or in the local store.
         self._bar.n = done
         self._bar.refresh()
 
 
 class ExportBar(_Bar):
-    """The files of a bundle. Shows nothing where it is not wanted."""
+    """The files of a bundle. Shows nothing if it is disabled."""
 
-    def __init__(self, is_wanted: bool) -> None:
-        super().__init__(is_wanted, desc="export", unit="file")
+    def __init__(self, is_enabled: bool) -> None:
+        super().__init__(is_enabled, desc="export", unit="file")
 
     def show(self, event: export_pb2.ExportEvent) -> None:
-        """This came."""
+        """Shows the progress after an event."""
         if self._bar is None:
             return
         kind = event.WhichOneof("event")
         if kind == "completed":
-            # The last event of an export that had ended before has no progress of its own.
+            # If the export ended before the call, its last event has no progress.
             total = max(event.progress.artifacts_total, event.completed.export.artifact_count)
             self._move(total, total)
             self._bar.set_postfix_str(printable(event.completed.export.location))
             return
         if kind == "fell_back":
-            self._bar.set_postfix_str("S3 could not take it: stored locally")
+            self._bar.set_postfix_str("S3 could not store the bundle: stored locally")
         elif kind == "failed":
             self._bar.set_postfix_str(printable(event.failed.reason))
         self._move(event.progress.artifacts_done, event.progress.artifacts_total or None)
 
 
 class UploadBar(_Bar):
-    """The bytes of a file. Shows nothing where it is not wanted."""
+    """The bytes of a file. Shows nothing if it is disabled."""
 
-    def __init__(self, is_wanted: bool, path: Path) -> None:
+    def __init__(self, is_enabled: bool, path: Path) -> None:
         size_bytes = path.stat().st_size
-        how: dict[str, Any] = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
-        super().__init__(is_wanted, desc=path.name, total=size_bytes, **how)
+        options: dict[str, Any] = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
+        super().__init__(is_enabled, desc=path.name, total=size_bytes, **options)
 
     def show(self, done_bytes: int) -> None:
-        """So much is on its way."""
+        """Shows the number of uploaded bytes."""
         if self._bar is not None:
             self._move(done_bytes)
 
@@ -73,5 +73,5 @@ def _tqdm() -> Any:
     try:
         from tqdm.auto import tqdm
     except ImportError as error:
-        raise ImportError("a progress bar needs tqdm: pip install tara-export[progress]") from error
+        raise ImportError("a progress bar requires tqdm: pip install tara-export[progress]") from error
     return tqdm

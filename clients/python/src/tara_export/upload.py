@@ -1,79 +1,87 @@
-"""A file on its way to the server: what to send next. Reads the file, and calls nobody."""
+"""The upload of a file: computes the next call. Reads the file, but makes no calls."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Callable, Optional, Union
+from typing import BinaryIO, Callable, Optional, Union
 
 import grpc
 
 from tara.export.v1 import upload_pb2
 
 from . import methods, names
+from .document_file import check_size, is_small, open_document, read_document
 from .errors import CallError, Damaged, TaraExportError
-from .patience import Patience, Waits
+from .retry import Policy, RetryTimer
 
 _PIECE_BYTES = 1024 * 1024
-#: The server gave the upload up: with another id a new one begins.
-_GIVEN_UP = ("UPLOAD_ABORTED", "UPLOAD_NOT_FOUND", "UPLOAD_ID_REUSED")
+#: Reasons why the upload can no longer be used. A new upload needs another request id.
+_UNUSABLE = ("UPLOAD_ABORTED", "UPLOAD_NOT_FOUND", "UPLOAD_ID_REUSED")
 
 
 class FileUpload:
-    """One file, and what is known of it between attempts."""
+    """The upload of one file, with the state between attempts."""
 
-    def __init__(self, path: Path, patience: Patience, tell: Callable[[int], None]) -> None:
-        """`tell` is told how many bytes are on their way."""
-        self.path, self._tell = path, tell
-        self._sha256, self.size_bytes = _digest(path)
-        self._request_id, self._has_second_id = str(uuid.uuid4()), False
-        self._known: Optional[upload_pb2.Upload] = None
-        self._furthest_committed_bytes = self._furthest_sent_bytes = 0
-        self._patience = patience
-        self._waits = Waits(patience, str(path))
+    def __init__(self, path: Path, policy: Policy, on_progress: Callable[[int], None]) -> None:
+        """`on_progress` is called with the number of sent bytes.
+
+        Raises OSError if this is not a plain file, or it cannot be read.
+        """
+        self.path, self._on_progress = path, on_progress
+        #: A small file is read once: the system may report another size than it has.
+        self._data = read_document(path) if is_small(path) else None
+        self._sha256, self.size_bytes = _digest(self._open())
+        # Derived from the content, so that another process can resume the upload.
+        self._request_id, self._has_second_id = _request_id(self._sha256), False
+        self._upload: Optional[upload_pb2.Upload] = None
+        self._max_committed_bytes = self._max_sent_bytes = 0
+        self._policy = policy
+        self._retry_timer = RetryTimer(policy, str(path))
 
     @property
     def committed_bytes(self) -> int:
-        """How much the server has."""
-        return self._known.committed_size_bytes if self._known is not None else 0
+        """The number of bytes that the server has."""
+        return self._upload.committed_size_bytes if self._upload is not None else 0
 
     @property
     def is_complete(self) -> bool:
-        """Whether the server has the whole file."""
-        return self._known is not None and bool(self._known.sha256)
+        """Whether the server has the complete file."""
+        return self._upload is not None and bool(self._upload.sha256)
 
     @property
-    def limit_seconds(self) -> float:
-        """How long one attempt may take."""
-        return self._patience.limit_seconds + methods.sending_seconds(self.size_bytes)
+    def timeout_seconds(self) -> float:
+        """The timeout of one attempt."""
+        return self._policy.progress_timeout_seconds + methods.sending_seconds(self.size_bytes)
 
-    def look_up(self) -> tuple[str, Union[upload_pb2.CreateUploadRequest, upload_pb2.GetUploadRequest]]:
-        """The call, method and request, that says where to go on."""
-        if self._known is not None:
-            return "GetUpload", upload_pb2.GetUploadRequest(name=self._known.name)
+    def status_call(self) -> tuple[str, Union[upload_pb2.CreateUploadRequest, upload_pb2.GetUploadRequest]]:
+        """The method and request of the call that returns the state of the upload."""
+        if self._upload is not None:
+            return "GetUpload", upload_pb2.GetUploadRequest(name=self._upload.name)
         return "CreateUpload", upload_pb2.CreateUploadRequest(
             request_id=self._request_id, size_bytes=self.size_bytes, sha256=self._sha256
         )
 
-    def learn(self, known: upload_pb2.Upload) -> None:
-        """The server told how far the upload is. Raises UntrustedAnswer."""
-        names.check_upload(known, self._name, self.size_bytes)
-        self._known = known
-        self._tell(known.committed_size_bytes)
-        if known.committed_size_bytes > self._furthest_committed_bytes:
-            self._furthest_committed_bytes = self._furthest_sent_bytes = known.committed_size_bytes
-            self._waits.restart()
+    def update(self, upload: upload_pb2.Upload) -> None:
+        """Updates the state from a response. Raises UntrustedResponse."""
+        names.check_upload(upload, self._name, self.size_bytes)
+        self._upload = upload
+        self._on_progress(upload.committed_size_bytes)
+        if upload.committed_size_bytes > self._max_committed_bytes:
+            self._max_committed_bytes = self._max_sent_bytes = upload.committed_size_bytes
+            self._retry_timer.record_progress()
 
     def pieces(self) -> Iterator[upload_pb2.UploadDocumentRequest]:
-        """The rest of the file as one stream."""
+        """Yields the remaining bytes as messages of one stream."""
         name, offset = self._name, self.committed_bytes
-        with self.path.open("rb") as file:
+        with self._open() as file:
             file.seek(offset)
             while True:
-                data = file.read(_PIECE_BYTES)
-                # A file that became shorter ends here, and the server refuses it.
+                data = file.read(min(_PIECE_BYTES, self.size_bytes - offset))
+                # A truncated file ends here, and the server rejects the upload.
                 is_end = offset + len(data) >= self.size_bytes or not data
                 yield upload_pb2.UploadDocumentRequest(name=name, offset=offset, data=data, finish=is_end)
                 self._sent(offset + len(data))
@@ -82,56 +90,74 @@ class FileUpload:
                 offset += len(data)
 
     def _sent(self, sent_bytes: int) -> None:
-        self._tell(sent_bytes)
-        # What is only sent again is no news: a server that keeps nothing is given up.
-        if sent_bytes > self._furthest_sent_bytes:
-            self._furthest_sent_bytes = sent_bytes
-            self._waits.restart()
+        self._on_progress(sent_bytes)
+        # Sending the same bytes again is not progress: a server that stores nothing must time out.
+        if sent_bytes > self._max_sent_bytes:
+            self._max_sent_bytes = sent_bytes
+            self._retry_timer.record_progress()
 
     def chunk(self) -> upload_pb2.UploadChunkRequest:
-        """The next part of the file as a call of its own: exactly as large as the server wants it."""
-        if self._known is None or self._known.chunk_size_bytes <= 0:
-            raise TaraExportError("the server named no size of a chunk")
+        """The request with the next chunk, of the size that the server chose."""
+        if self._upload is None or self._upload.chunk_size_bytes <= 0:
+            raise TaraExportError("the server returned no chunk size")
         offset = self.committed_bytes
-        with self.path.open("rb") as file:
+        with self._open() as file:
             file.seek(offset)
-            data = file.read(min(self._known.chunk_size_bytes, self.size_bytes - offset))
+            data = file.read(min(self._upload.chunk_size_bytes, self.size_bytes - offset))
         return upload_pb2.UploadChunkRequest(
             name=self._name, offset=offset, data=data, finish=offset + len(data) == self.size_bytes
         )
 
-    def learn_chunk(self, sent: upload_pb2.UploadChunkRequest, known: upload_pb2.Upload) -> None:
-        """The server told how far the upload is after this chunk; raises where that is no further."""
-        self.learn(known)
-        if not self.is_complete and known.committed_size_bytes <= sent.offset:
-            raise CallError(grpc.StatusCode.UNAVAILABLE, "a chunk brought no headway")
+    def update_after_chunk(self, sent: upload_pb2.UploadChunkRequest, upload: upload_pb2.Upload) -> None:
+        """Updates the state from the response to a chunk. Raises CallError if there was no progress."""
+        self.update(upload)
+        if not self.is_complete and upload.committed_size_bytes <= sent.offset:
+            raise CallError(grpc.StatusCode.UNAVAILABLE, "a chunk made no progress")
 
     def result(self) -> upload_pb2.Upload:
-        """The finished upload; raises where it is not, or is not this file."""
-        if self._known is None or not self._known.sha256:
-            raise CallError(grpc.StatusCode.UNAVAILABLE, "the upload ended before the file did")
-        if self._known.sha256 != self._sha256:
-            raise Damaged(f"the server has {self._known.sha256}, and the file {self._sha256}")
-        return self._known
+        """Returns the finished upload. Raises an error if it is unfinished or has other bytes."""
+        if self._upload is None or not self._upload.sha256:
+            raise CallError(grpc.StatusCode.UNAVAILABLE, "the upload ended before the file")
+        if self._upload.sha256 != self._sha256:
+            raise Damaged(f"SHA-256 of the upload is {self._upload.sha256} instead of {self._sha256}")
+        self._check_size()
+        return self._upload
 
-    def seconds_to_wait(self, error: CallError) -> float:
-        """How long to wait before looking the upload up again; raises where that would not help."""
-        if error.reason in _GIVEN_UP and not self._has_second_id:
+    def next_delay_seconds(self, error: CallError) -> float:
+        """The delay before the next attempt. Raises the error if a retry cannot help.
+
+        Raises OSError if the cause is that the file changed its size.
+        """
+        self._check_size()
+        if error.reason in _UNUSABLE and not self._has_second_id:
             self._request_id, self._has_second_id = str(uuid.uuid4()), True
-            self._known = None
+            self._upload = None
             return 0
-        if not error.is_unavailable and error.reason not in ("OVERLOADED", "UPLOAD_OFFSET"):
+        if not error.is_unavailable and error.reason not in ("OVERLOADED", "UPLOAD_OFFSET_MISMATCH"):
             raise error
-        return self._waits.next_seconds(error)
+        return self._retry_timer.next_delay_seconds(error)
+
+    def _open(self) -> BinaryIO:
+        return open_document(self.path) if self._data is None else io.BytesIO(self._data)
+
+    def _check_size(self) -> None:
+        if self._data is None:
+            with open_document(self.path) as file:
+                check_size(self.path, file, self.size_bytes)
 
     @property
     def _name(self) -> str:
-        return self._known.name if self._known is not None else ""
+        return self._upload.name if self._upload is not None else ""
 
 
-def _digest(path: Path) -> tuple[str, int]:
+def _request_id(sha256: str) -> str:
+    """Derives a UUID from a digest (RFC 9562, version 8)."""
+    return str(uuid.UUID(hex=f"{sha256[:12]}8{sha256[13:16]}8{sha256[17:32]}"))
+
+
+def _digest(file: BinaryIO) -> tuple[str, int]:
     digest, size_bytes = hashlib.sha256(), 0
-    with path.open("rb") as file:
+    with file:
         while piece := file.read(_PIECE_BYTES):
             digest.update(piece)
             size_bytes += len(piece)

@@ -1,4 +1,4 @@
-"""Ends a call that says nothing for too long."""
+"""Cancels a call that is idle for too long."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 
 class Watchdog:
-    """Cancels `call` when nothing was heard of it in time."""
+    """Cancels `call` after its timeout unless it is reset."""
 
-    def __init__(self, call: Any, first_seconds: float, silence_seconds: float) -> None:
-        self.has_barked = False
+    def __init__(self, call: Any, first_timeout_seconds: float, idle_timeout_seconds: float) -> None:
+        self.has_expired = False
         self._call = call
-        self._silence_seconds = silence_seconds
-        self._until = time.monotonic() + first_seconds
+        self._idle_timeout_seconds = idle_timeout_seconds
+        self._deadline = time.monotonic() + first_timeout_seconds
         self._ended = threading.Event()
 
     def __enter__(self) -> Watchdog:
@@ -25,13 +25,13 @@ class Watchdog:
         self._ended.set()
         self._call.cancel()
 
-    def heard(self) -> None:
-        """There was something."""
-        self._until = time.monotonic() + self._silence_seconds
+    def reset(self) -> None:
+        """Restarts the timeout after a message."""
+        self._deadline = time.monotonic() + self._idle_timeout_seconds
 
     def _watch(self) -> None:
-        while (left := self._until - time.monotonic()) > 0:
-            if self._ended.wait(left):
+        while (remaining_seconds := self._deadline - time.monotonic()) > 0:
+            if self._ended.wait(remaining_seconds):
                 return
-        self.has_barked = True
+        self.has_expired = True
         self._call.cancel()

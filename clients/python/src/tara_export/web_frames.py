@@ -1,4 +1,4 @@
-"""The frames of gRPC-Web: five bytes of head, then a message or the trailers. No IO."""
+"""gRPC-Web frames: a header of five bytes, then a message or the trailers. No IO."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ import grpc
 from . import methods
 from .errors import CallError
 
-_HEAD = struct.Struct(">BI")
+_HEADER = struct.Struct(">BI")
 _COMPRESSED, _TRAILERS = 0x01, 0x80
 
 
 class Frames:
-    """What of an answer came so far."""
+    """Parses the frames of a response incrementally."""
 
     def __init__(self) -> None:
-        #: The trailers, with lower-case names, once they came: the end of the answer.
+        #: The trailers with lower-case names, once the response has ended.
         self.trailers: Optional[dict[str, str]] = None
-        self._rest = bytearray()
+        self._buffer = bytearray()
 
     @staticmethod
     def framed(message: bytes) -> bytes:
-        """A message as a request has it."""
-        return _HEAD.pack(0, len(message)) + message
+        """Encodes a message as a frame."""
+        return _HEADER.pack(0, len(message)) + message
 
-    def take(self, piece: bytes) -> Iterator[bytes]:
-        """Takes the next bytes, and gives the messages that are whole with them."""
-        self._rest += piece
-        while len(self._rest) >= _HEAD.size:
-            flags, size_bytes = _HEAD.unpack_from(self._rest)
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """Adds received bytes, and yields the messages that are complete."""
+        self._buffer += piece
+        while len(self._buffer) >= _HEADER.size:
+            flags, size_bytes = _HEADER.unpack_from(self._buffer)
             if flags & _COMPRESSED or size_bytes > methods.MAX_MESSAGE_BYTES:
-                raise CallError(grpc.StatusCode.INTERNAL, "a frame that is compressed or too large")
-            if len(self._rest) < _HEAD.size + size_bytes:
+                raise CallError(grpc.StatusCode.INTERNAL, "the frame is compressed or too large")
+            if len(self._buffer) < _HEADER.size + size_bytes:
                 return
-            body = bytes(self._rest[_HEAD.size : _HEAD.size + size_bytes])
-            del self._rest[: _HEAD.size + size_bytes]
+            body = bytes(self._buffer[_HEADER.size : _HEADER.size + size_bytes])
+            del self._buffer[: _HEADER.size + size_bytes]
             if flags & _TRAILERS:
                 self.trailers = _parse_trailers(body)
             else:

@@ -10,6 +10,6 @@ from world import started
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    """A world of the test's own."""
-    with started() as process, World(process, tmp_path) as made:
-        yield made
+    """A separate world for each test."""
+    with started() as process, World(process, tmp_path) as world:
+        yield world

@@ -1,4 +1,4 @@
-"""A world with a server, and managers in front of it."""
+"""A world with a server, and managers that use it."""
 
 from __future__ import annotations
 
@@ -10,25 +10,24 @@ from typing import Any, Optional
 import world
 from sessions import sample_session
 
-from tara_export import Client, Patience
+from tara_export import Client, Policy
 from tara_export.dropin import S3ExportManager, Settings
 
-#: Nobody comes: it is given up at once.
-_IMPATIENT = Patience(limit_seconds=0.1)
+_SHORT_POLICY = Policy(progress_timeout_seconds=0.1)
 
 
 class World:
-    """A server of its own with S3 in memory; `clients/README.md` has its commands."""
+    """A server with in-memory S3; `clients/README.md` documents its commands."""
 
     def __init__(self, process: world.World, folder: Path) -> None:
         self._process = process
         self.folder = folder
         self.addresses = process.addresses
         self.server = self.addresses["server"]
-        # Bound, so that nobody else gets it, and nobody listens.
+        # Bound but not listening, so that no other process can use the port.
         self._closed = socket.socket()
         self._closed.bind(("127.0.0.1", 0))
-        self.nowhere = f"127.0.0.1:{self._closed.getsockname()[1]}"
+        self.unreachable = f"127.0.0.1:{self._closed.getsockname()[1]}"
 
     def __enter__(self) -> World:
         return self
@@ -37,36 +36,36 @@ class World:
         self._closed.close()
 
     def __call__(self, command: str) -> None:
-        self._process.tell(command)
+        self._process.run(command)
 
     def settings(self, server: Optional[str] = None, **more: Any) -> Settings:
         return Settings(
             server=server or self.server,
             queue_dir=self.folder / "queue",
             download_dir=self.folder / "downloads",
-            patience=_IMPATIENT if server == self.nowhere else Patience(limit_seconds=30),
+            policy=_SHORT_POLICY if server == self.unreachable else Policy(progress_timeout_seconds=30),
             **more,
         )
 
     def manager(self, server: Optional[str] = None, **more: Any) -> S3ExportManager:
-        """A manager that sends nothing by itself."""
+        """A manager that does not send in the background at start."""
         return S3ExportManager("tara-test", settings=self.settings(server, **more), send_at_start=False)
 
     def queue_one(self, session: Any = None, after: Optional[Path] = None) -> dict[str, Any]:
-        """Exports while nobody can be reached."""
-        answer = self.manager(self.nowhere).export_complete_review_to_s3(
+        """Exports while the server is unreachable."""
+        result = self.manager(self.unreachable).export_complete_review_to_s3(
             session or sample_session(), None, after
         )
-        assert answer["location"] == "queued", answer
-        return answer
+        assert result["location"] == "queued", result
+        return result
 
     def exports(self) -> list[str]:
-        """The ids of all exports of the server."""
+        """The ids of all exports on the server."""
         with Client(self.server) as client:
             return [export.name.rpartition("/")[2] for export in client.list_exports()]
 
     def environment(self, server: Optional[str] = None) -> dict[str, str]:
-        """For programs that use the drop-in."""
+        """The environment for programs that use the drop-in."""
         return {
             **os.environ,
             "PYTHONPATH": f"{world.ROOT}/clients/python/src:{Path(__file__).parent}",

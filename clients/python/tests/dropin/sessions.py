@@ -1,4 +1,4 @@
-"""Sessions as the review application holds them in memory."""
+"""Sessions as the review application has them in memory."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _AUDIT = ("audit_logs", "performance_metrics", "activity_timeline")
 
 
 class AuditLogger:
-    """What a session's audit logger offers."""
+    """A session's audit logger."""
 
     def __init__(self, logs: Any, metrics: Any, timeline: Any) -> None:
-        self._said = logs, metrics, timeline
+        self._values = logs, metrics, timeline
 
     def get_session_logs(self) -> Any:
-        return self._said[0]
+        return self._values[0]
 
     def get_performance_metrics(self) -> Any:
-        return self._said[1]
+        return self._values[1]
 
     def get_activity_timeline(self) -> Any:
-        return self._said[2]
+        return self._values[2]
 
 
 class Session:
@@ -37,16 +37,16 @@ class Session:
 
 
 def sample_session(**changes: Any) -> Session:
-    """The sample review."""
-    known = json.loads((SAMPLE / "session.json").read_text())
-    logger = AuditLogger(*(known.pop(key) for key in _AUDIT))
-    attributes = {**known, "audit_logger": logger, "guidelines_path": str(SAMPLE / "guidelines.docx")}
+    """A session of the sample review."""
+    data = json.loads((SAMPLE / "session.json").read_text())
+    logger = AuditLogger(*(data.pop(key) for key in _AUDIT))
+    attributes = {**data, "audit_logger": logger, "guidelines_path": str(SAMPLE / "guidelines.docx")}
     return Session(**{**attributes, **changes})
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
-    """Looks until it is so, for at most half a minute."""
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Polls until the condition is true, for at most 30 seconds."""
     deadline = time.monotonic() + 30
-    while not holds():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Locks, and what ended processes leave in the queue. Without a server."""
+"""Locks, and cleanup of the queue after ended processes. Without a server."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 from tara.export.v1 import service_pb2
 from tara_export.dropin import QueueLimits
 from tara_export.dropin.disk import FileLock
-from tara_export.dropin.outgoing import Outgoing
+from tara_export.dropin.outgoing import OutgoingRequest
 from tara_export.dropin.queue import Queue
 
 
 def queue_with_one(folder: Path) -> Queue:
     queue = Queue(folder, QueueLimits())
-    with queue.add(Outgoing(service_pb2.StartExportRequest(request_id="one"), ())):
-        # Whoever adds a request sends it first.
+    with queue.add(OutgoingRequest(service_pb2.StartExportRequest(request_id="one"), ())):
+        # The request is locked until its first attempt ends.
         assert queue.claim(folder / "one") is None
     return queue
 
 
-def test_a_request_is_claimed_once_and_not_when_it_is_gone(tmp_path: Path) -> None:
+def test_request_is_claimed_once_and_not_after_removal(tmp_path: Path) -> None:
     queue = queue_with_one(tmp_path / "queue")
     (folder,) = queue.waiting()
     first = queue.claim(folder)
@@ -32,7 +32,7 @@ def test_a_request_is_claimed_once_and_not_when_it_is_gone(tmp_path: Path) -> No
     assert queue.claim(folder) is None and queue.waiting() == []
 
 
-def test_a_lock_whose_folder_was_moved_meanwhile_is_not_got(tmp_path: Path) -> None:
+def test_lock_of_a_moved_folder_is_not_acquired(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     held, waiting = FileLock(tmp_path / "a/lock"), FileLock(tmp_path / "a/lock")
     assert held.try_acquire() and not waiting.try_acquire()
@@ -43,21 +43,21 @@ def test_a_lock_whose_folder_was_moved_meanwhile_is_not_got(tmp_path: Path) -> N
     assert moved.try_acquire()
 
 
-def test_only_its_owner_reads_the_queue(tmp_path: Path) -> None:
+def test_queue_is_readable_only_by_its_owner(tmp_path: Path) -> None:
     queue_with_one(tmp_path / "queue")
     for path in (tmp_path / "queue").rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
 
 
-def test_what_ended_processes_left_is_cleared_away_and_nothing_else(tmp_path: Path) -> None:
+def test_only_stale_folders_are_removed(tmp_path: Path) -> None:
     queue = queue_with_one(tmp_path)
     long_ago = time.time() - 7200
     held = FileLock(tmp_path / ".held/lock")
-    for name in (".left", ".held", ".new"):
+    for name in (".stale", ".held", ".new"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "document_0").write_bytes(b"half")
     assert held.try_acquire()
-    for name in (".left", ".held", "one"):
+    for name in (".stale", ".held", "one"):
         os.utime(tmp_path / name, (long_ago, long_ago))
-    queue.clear_away()
+    queue.remove_stale()
     assert sorted(path.name for path in tmp_path.iterdir()) == [".held", ".new", "one"]

@@ -1,4 +1,4 @@
-"""The drop-in before a server that lies: it writes nothing outside of its folder, and loses no request."""
+"""The drop-in with a hostile server: it writes nothing outside of its folder and loses no request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fake_server import HOSTILE, fake_server
 from sessions import sample_session
 
 from tara.export.v1 import export_pb2, service_pb2
-from tara_export import Patience
+from tara_export import Policy
 from tara_export.dropin import S3ExportManager, Settings
 
 FOLDER: str = HOSTILE["folder"]
@@ -24,8 +24,8 @@ CONTENTS = {"a.txt": b"a", "documents/before_\u5831\u544a.docx": b"before"}
 UNUSABLE = [row["name"] for row in HOSTILE["names"] if not row["on_disk"]]
 
 
-class Lies:
-    """A server that stores nothing, and says that it did."""
+class HostileServer:
+    """A server that stores nothing but reports success."""
 
     def __init__(self) -> None:
         self.export = export_pb2.Export(
@@ -36,16 +36,18 @@ class Lies:
         )
         self.archive_name = f"{FOLDER}.zip"
         self.archive = b""
-        self.asked: list[str] = []
-        self.holds(CONTENTS)
+        self.calls: list[str] = []
+        self.set_contents(CONTENTS)
 
-    def holds(self, contents: dict[str, bytes], entries: Optional[list[zipfile.ZipInfo]] = None) -> None:
-        """The export has these files, and its archive these entries instead if given."""
+    def set_contents(
+        self, contents: dict[str, bytes], entries: Optional[list[zipfile.ZipInfo]] = None
+    ) -> None:
+        """Sets the files of the export, and of its archive unless `entries` is given."""
         del self.export.artifacts[:]
         for path, content in contents.items():
             sha256 = hashlib.sha256(content).hexdigest()
             self.export.artifacts.add(path=path, size_bytes=len(content), sha256=sha256)
-        listed = [{"path": each.path, "sha256": each.sha256} for each in self.export.artifacts]
+        listed = [{"path": artifact.path, "sha256": artifact.sha256} for artifact in self.export.artifacts]
         manifest = json.dumps({"artifacts": listed}).encode()
         self.export.manifest_sha256 = hashlib.sha256(manifest).hexdigest()
         archive = io.BytesIO()
@@ -56,28 +58,28 @@ class Lies:
         self.archive = archive.getvalue()
 
     def __call__(self, method: str, request: Any) -> list[Any]:
-        self.asked.append(method)
+        self.calls.append(method)
         if method == "StartExport":
             self.export.name = self.export.name or f"exports/{request.request_id}"
             completed = export_pb2.Completed(export=self.export)
             name = f"exports/{request.request_id}"
             return [export_pb2.ExportEvent(name=name, run_id="r", sequence=1, completed=completed)]
         assert method == "DownloadBundle"
-        described = service_pb2.BundleArchive(file_name=self.archive_name, media_type="application/zip")
-        pieces = [self.archive[at : at + 1024] for at in range(0, len(self.archive), 1024)]
+        metadata = service_pb2.BundleArchive(file_name=self.archive_name, media_type="application/zip")
+        pieces = [self.archive[start : start + 1024] for start in range(0, len(self.archive), 1024)]
         return [
-            service_pb2.DownloadBundleResponse(archive=described),
+            service_pb2.DownloadBundleResponse(archive=metadata),
             *(service_pb2.DownloadBundleResponse(data=piece) for piece in pieces),
         ]
 
 
 @pytest.fixture
-def lies() -> Lies:
-    return Lies()
+def hostile() -> HostileServer:
+    return HostileServer()
 
 
 class Files:
-    """What is on disk around the drop-in's folder."""
+    """The files on disk around the drop-in's folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -87,7 +89,7 @@ class Files:
         (folder / "outside" / "file").write_text("untouched")
 
     def written(self) -> list[str]:
-        """The files of copies. Nothing else changed."""
+        """Returns the files of the copies. Asserts that nothing else changed."""
         outside = [path for path in (self.folder / "outside").rglob("*")]
         assert [path.name for path in outside] == ["file"] and outside[0].read_text() == "untouched"
         assert {path.name for path in self.folder.iterdir()} <= {"outside", "inner", "queue"}
@@ -105,53 +107,92 @@ def files(tmp_path: Path) -> Files:
 
 
 @contextmanager
-def manager(lies: Lies, files: Files, **more: Any) -> Iterator[S3ExportManager]:
-    with fake_server(lies) as server:
+def manager(hostile: HostileServer, files: Files, **more: Any) -> Iterator[S3ExportManager]:
+    with fake_server(hostile) as server:
         settings = Settings(
             server=server,
             queue_dir=files.folder / "queue",
             download_dir=files.downloads,
-            patience=Patience(limit_seconds=30),
+            policy=Policy(progress_timeout_seconds=30),
             **more,
         )
         yield S3ExportManager("bucket", settings=settings, send_at_start=False)
 
 
-def export(lies: Lies, files: Files, **more: Any) -> dict[str, Any]:
-    with manager(lies, files, **more) as made:
-        return made.export_complete_review_to_s3(sample_session(guidelines_path=None), None, None)
+def export(hostile: HostileServer, files: Files, **more: Any) -> dict[str, Any]:
+    with manager(hostile, files, **more) as export_manager:
+        return export_manager.export_complete_review_to_s3(sample_session(guidelines_path=None), None, None)
 
 
-def test_an_honest_bundle_is_copied(lies: Lies, files: Files) -> None:
-    answer = export(lies, files)
-    assert answer["success"] and answer["location"] == "local", answer
-    folder = Path(answer["folder_path"])
-    assert folder == files.downloads / answer["request_id"] / FOLDER
+def test_valid_bundle_is_copied(hostile: HostileServer, files: Files) -> None:
+    result = export(hostile, files)
+    assert result["success"] and result["location"] == "local", result
+    folder = Path(result["folder_path"])
+    assert folder == files.downloads / result["request_id"] / FOLDER
     for path, content in CONTENTS.items():
         assert (folder / path).read_bytes() == content
     assert {path.name for path in folder.parent.iterdir()} == {FOLDER, f"{FOLDER}.zip"}
 
 
+def rename_in_archive(hostile: HostileServer, contents: dict[str, bytes], names: dict[str, str]) -> None:
+    """Sets the files of the export. The archive has other names, a short folder, and the list of digests."""
+    hostile.set_contents(contents)
+    with zipfile.ZipFile(io.BytesIO(hostile.archive)) as archive:
+        manifest = archive.read(f"{FOLDER}/manifest.json")
+    files = {names.get(path, path): content for path, content in contents.items()}
+    files["manifest.json"] = manifest
+    sums = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items()]
+    files["SHA256SUMS"] = "".join(sums).encode()
+    renamed = io.BytesIO()
+    with zipfile.ZipFile(renamed, "w") as written:
+        for name, content in files.items():
+            written.writestr(f"short~12345678/{name}", content)
+    hostile.archive, hostile.archive_name = renamed.getvalue(), "short~12345678.zip"
+
+
+def test_file_with_another_name_in_the_archive_gets_its_own(hostile: HostileServer, files: Files) -> None:
+    document = next(path for path in CONTENTS if path.startswith("documents/"))
+    rename_in_archive(hostile, CONTENTS, {document: "documents/cut~12345678.docx"})
+    result = export(hostile, files)
+    assert result["success"] and result["folder_path"], result
+    folder = Path(result["folder_path"])
+    assert folder.name == FOLDER
+    unpacked = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert unpacked == {*CONTENTS, "manifest.json"}
+    for path, content in CONTENTS.items():
+        assert (folder / path).read_bytes() == content
+
+
+@pytest.mark.parametrize("path", ["../../outside/x", "nul.txt", "a\u202eb", "A.txt"], ids=ascii)
+def test_hostile_path_of_a_renamed_file_is_not_written(
+    hostile: HostileServer, files: Files, path: str
+) -> None:
+    """The name in the archive is valid, but not the one in the list of the export."""
+    rename_in_archive(hostile, {"a.txt": b"a", path: b"before"}, {path: "b~12345678"})
+    assert not export(hostile, files).get("folder_path")
+    assert all(name.endswith(".zip") for name in files.written())
+
+
 @pytest.mark.parametrize("stored_in", ["DESTINATION_LOCAL", "DESTINATION_S3"])
 @pytest.mark.parametrize("name", [*UNUSABLE, "../../outside/x", "../outside"], ids=ascii)
-def test_a_hostile_folder_name_writes_nothing_and_keeps_the_request(
-    lies: Lies, files: Files, name: str, stored_in: Any
+def test_hostile_folder_name_writes_nothing_and_keeps_the_request(
+    hostile: HostileServer, files: Files, name: str, stored_in: Any
 ) -> None:
-    lies.export.folder_name, lies.export.stored_in = name, stored_in
-    lies.export.location = f"s3://bucket/tara/{name}/"
-    answer = export(lies, files)
-    assert (answer["success"], answer["location"]) == (False, "queued")
-    assert answer["error"].isprintable()
-    for text in ("folder_name", f"exports/{answer['request_id']}", "check the server's address"):
-        assert text in answer["error"]
+    hostile.export.folder_name, hostile.export.stored_in = name, stored_in
+    hostile.export.location = f"s3://bucket/tara/{name}/"
+    result = export(hostile, files)
+    assert (result["success"], result["location"]) == (False, "queued")
+    assert result["error"].isprintable()
+    for text in ("folder_name", f"exports/{result['request_id']}", "check the server's address"):
+        assert text in result["error"]
     assert files.written() == []
-    assert lies.asked == ["StartExport"]
-    assert (Path(answer["queued_path"]) / "entry.json").is_file()
+    assert hostile.calls == ["StartExport"]
+    assert (Path(result["queued_path"]) / "entry.json").is_file()
 
 
-def test_an_absolute_folder_name_writes_nothing(lies: Lies, files: Files) -> None:
-    lies.export.folder_name = str(files.folder / "outside" / "x")
-    assert export(lies, files)["location"] == "queued"
+def test_absolute_folder_name_writes_nothing(hostile: HostileServer, files: Files) -> None:
+    hostile.export.folder_name = str(files.folder / "outside" / "x")
+    assert export(hostile, files)["location"] == "queued"
     assert files.written() == []
 
 
@@ -167,38 +208,38 @@ def test_an_absolute_folder_name_writes_nothing(lies: Lies, files: Files) -> Non
     ],
     ids=ascii,
 )
-def test_a_place_in_s3_that_is_none_keeps_the_request(lies: Lies, files: Files, location: str) -> None:
-    lies.export.stored_in, lies.export.location = export_pb2.DESTINATION_S3, location
-    answer = export(lies, files)
-    assert (answer["success"], answer["location"]) == (False, "queued")
-    assert "location" in answer["error"] and answer["error"].isprintable()
+def test_invalid_s3_location_keeps_the_request(hostile: HostileServer, files: Files, location: str) -> None:
+    hostile.export.stored_in, hostile.export.location = export_pb2.DESTINATION_S3, location
+    result = export(hostile, files)
+    assert (result["success"], result["location"]) == (False, "queued")
+    assert "location" in result["error"] and result["error"].isprintable()
 
 
-def test_another_export_keeps_the_request(lies: Lies, files: Files) -> None:
-    lies.export.name = HOSTILE["export"]
-    answer = export(lies, files)
-    assert answer["location"] == "queued" and HOSTILE["export"] in answer["error"]
+def test_another_export_keeps_the_request(hostile: HostileServer, files: Files) -> None:
+    hostile.export.name = HOSTILE["export"]
+    result = export(hostile, files)
+    assert result["location"] == "queued" and HOSTILE["export"] in result["error"]
     assert files.written() == []
 
 
-def test_an_archive_with_a_hostile_name_is_not_written(lies: Lies, files: Files) -> None:
-    lies.archive_name = "../../outside/file"
-    answer = export(lies, files)
-    assert answer["success"] and answer["zip_path"] is None
-    assert "file_name" in answer["warnings"][-1]
+def test_archive_with_hostile_name_is_not_written(hostile: HostileServer, files: Files) -> None:
+    hostile.archive_name = "../../outside/file"
+    result = export(hostile, files)
+    assert result["success"] and result["zip_path"] is None
+    assert "file_name" in result["warnings"][-1]
     assert files.written() == []
 
 
 @pytest.mark.parametrize(
     "row", [row for row in HOSTILE["bundles"] if not row["accepted"]], ids=lambda row: row["about"]
 )
-def test_entries_that_are_no_files_of_the_bundle_are_not_unpacked(
-    lies: Lies, files: Files, row: dict[str, Any]
+def test_entries_outside_of_the_bundle_are_not_unpacked(
+    hostile: HostileServer, files: Files, row: dict[str, Any]
 ) -> None:
     paths = {entry.partition("/")[2]: b"a" for entry in row["entries"] if entry.startswith(f"{FOLDER}/")}
-    lies.holds(paths or CONTENTS, [zipfile.ZipInfo(entry) for entry in row["entries"]])
-    answer = export(lies, files)
-    assert not answer.get("folder_path")
+    hostile.set_contents(paths or CONTENTS, [zipfile.ZipInfo(entry) for entry in row["entries"]])
+    result = export(hostile, files)
+    assert not result.get("folder_path")
     assert all(name.endswith(".zip") for name in files.written())
 
 
@@ -210,70 +251,72 @@ def hostile_entry(kind: str) -> zipfile.ZipInfo:
 
 
 @pytest.mark.parametrize("kind", ["link", "device", "fifo"])
-def test_special_files_are_not_unpacked(lies: Lies, files: Files, kind: str) -> None:
+def test_special_files_are_not_unpacked(hostile: HostileServer, files: Files, kind: str) -> None:
     content = str(files.folder / "outside" / "file").encode()
-    lies.holds({"a.txt": content}, [hostile_entry(kind)])
-    answer = export(lies, files)
-    assert answer["folder_path"] is None and "special file" in answer["warnings"][-1]
+    hostile.set_contents({"a.txt": content}, [hostile_entry(kind)])
+    result = export(hostile, files)
+    assert result["folder_path"] is None and "special file" in result["warnings"][-1]
     assert len(files.written()) == 1
 
 
 @pytest.mark.parametrize("path", ["../../outside/x", "/outside/x", "a\\b", "nul.txt"])
-def test_hostile_paths_in_list_and_archive_are_not_unpacked(lies: Lies, files: Files, path: str) -> None:
-    lies.holds({path: b"hostile"})
-    assert not export(lies, files).get("folder_path")
+def test_hostile_paths_in_list_and_archive_are_not_unpacked(
+    hostile: HostileServer, files: Files, path: str
+) -> None:
+    hostile.set_contents({path: b"hostile"})
+    assert not export(hostile, files).get("folder_path")
     assert all(name.endswith(".zip") for name in files.written())
 
 
-def test_an_archive_larger_than_listed_ends_early(lies: Lies, files: Files) -> None:
-    lies.archive = bytes(32 * 1024 * 1024)
-    answer = export(lies, files)
-    assert answer["zip_path"] is None and "bytes came" in answer["warnings"][-1]
+def test_archive_larger_than_listed_is_aborted(hostile: HostileServer, files: Files) -> None:
+    hostile.archive = bytes(32 * 1024 * 1024)
+    result = export(hostile, files)
+    assert result["zip_path"] is None and "received more than" in result["warnings"][-1]
     assert files.written() == []
 
 
-def test_a_file_larger_than_listed_is_not_unpacked(lies: Lies, files: Files) -> None:
+def test_file_larger_than_listed_is_not_unpacked(hostile: HostileServer, files: Files) -> None:
     entry = zipfile.ZipInfo(f"{FOLDER}/a.txt")
     entry.compress_type = zipfile.ZIP_DEFLATED
-    lies.holds({"a.txt": bytes(64 * 1024 * 1024)}, [entry])
-    lies.export.artifacts[0].size_bytes = 3
-    answer = export(lies, files)
-    assert answer["folder_path"] is None and "more than 3 bytes" in answer["warnings"][-1]
+    hostile.set_contents({"a.txt": bytes(64 * 1024 * 1024)}, [entry])
+    hostile.export.artifacts[0].size_bytes = 3
+    result = export(hostile, files)
+    assert result["folder_path"] is None and "more than 3 bytes" in result["warnings"][-1]
     assert len(files.written()) == 1
 
 
-def test_a_listed_size_beyond_the_room_is_refused_before_a_byte(lies: Lies, files: Files) -> None:
-    lies.export.artifacts[0].size_bytes = 2**62
-    answer = export(lies, files)
-    assert answer["zip_path"] is None and "remove copies" in answer["warnings"][-1]
-    assert lies.asked == ["StartExport"] and files.written() == []
+def test_size_beyond_the_limit_is_rejected_before_the_download(hostile: HostileServer, files: Files) -> None:
+    hostile.export.artifacts[0].size_bytes = 2**62
+    result = export(hostile, files)
+    assert result["zip_path"] is None and "remove copies" in result["warnings"][-1]
+    assert hostile.calls == ["StartExport"] and files.written() == []
 
 
-def test_a_manifest_with_other_files_is_refused(lies: Lies, files: Files) -> None:
-    lies.export.manifest_sha256 = "ab" * 32
-    answer = export(lies, files)
-    assert answer["folder_path"] is None and "manifest.json" in answer["warnings"][-1]
+def test_manifest_with_other_digest_is_rejected(hostile: HostileServer, files: Files) -> None:
+    hostile.export.manifest_sha256 = "ab" * 32
+    result = export(hostile, files)
+    assert result["folder_path"] is None and "manifest.json" in result["warnings"][-1]
 
 
-def test_a_link_in_the_folder_of_copies_is_not_followed(lies: Lies, files: Files) -> None:
-    lies.export.name = HOSTILE["export"]
+def test_link_in_the_folder_with_copies_is_not_followed(hostile: HostileServer, files: Files) -> None:
+    hostile.export.name = HOSTILE["export"]
     request_id = HOSTILE["export"].rpartition("/")[2]
     (files.downloads / request_id).symlink_to(files.folder / "outside")
-    with manager(lies, files) as made:
-        folder, archive = made._copy(lies.export, warnings := [])
+    with manager(hostile, files) as export_manager:
+        folder, archive = export_manager._copy(hostile.export, warnings := [])
     assert folder is None and archive is None
     assert "a link" in warnings[0] and request_id in warnings[0]
     assert files.written() == [request_id]
 
 
 @pytest.mark.parametrize("name", [FOLDER, f"{FOLDER}.zip"])
-def test_a_link_at_a_name_of_the_copy_is_not_followed(lies: Lies, files: Files, name: str) -> None:
-    lies.export.name = HOSTILE["export"]
+def test_link_at_a_name_of_the_copy_is_not_followed(hostile: HostileServer, files: Files, name: str) -> None:
+    hostile.export.name = HOSTILE["export"]
     parent = files.downloads / HOSTILE["export"].rpartition("/")[2]
     parent.mkdir()
     (parent / name).symlink_to(files.folder / "outside" / ("file" if name.endswith(".zip") else ""))
-    with manager(lies, files) as made:
-        folder, archive = made._copy(lies.export, warnings := [])
+    with manager(hostile, files) as export_manager:
+        folder, archive = export_manager._copy(hostile.export, warnings := [])
     if name == FOLDER:
         assert folder is None and "remove it" in warnings[0]
     else:

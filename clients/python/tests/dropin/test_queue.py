@@ -1,4 +1,4 @@
-"""Requests that wait on disk."""
+"""Queued requests on disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from world import content
 from tara_export import Client
 from tara_export.dropin import QueueLimits, S3ExportManager
 
-#: A program that exports the sample and prints the answer.
+#: A program that exports the sample and prints the result.
 _EXPORT = """
 import json, sys
 from sessions import sample_session
@@ -41,26 +41,26 @@ def waiting(world: World) -> list[Path]:
     return sorted(path.parent for path in (world.folder / "queue").glob("[!.]*/entry.json"))
 
 
-def test_what_can_not_be_sent_is_kept_and_sent_later_under_its_id(world: World) -> None:
-    answer = world.queue_one(after=SAMPLE / "after.docx")
-    assert (answer["success"], answer["location"]) == (False, "queued")
-    assert world.nowhere in answer["error"] and "kept on disk" in answer["error"]
-    assert [str(folder) for folder in waiting(world)] == [answer["queued_path"]]
-    assert answer["queued_path"].endswith(answer["request_id"])
-    # Still away: nothing changes.
-    again = world.manager(world.nowhere).send_queued()
-    assert [tried["request_id"] for tried in again] == [answer["request_id"]]
+def test_unsent_request_is_queued_and_sent_later_under_its_id(world: World) -> None:
+    result = world.queue_one(after=SAMPLE / "after.docx")
+    assert (result["success"], result["location"]) == (False, "queued")
+    assert world.unreachable in result["error"] and "queued on disk" in result["error"]
+    assert [str(folder) for folder in waiting(world)] == [result["queued_path"]]
+    assert result["queued_path"].endswith(result["request_id"])
+    # The server is still unreachable: nothing changes.
+    again = world.manager(world.unreachable).send_queued()
+    assert [attempt["request_id"] for attempt in again] == [result["request_id"]]
     assert again[0]["location"] == "queued"
     (sent,) = world.manager().send_queued()
-    assert sent["success"] and sent["request_id"] == answer["request_id"]
+    assert sent["success"] and sent["request_id"] == result["request_id"]
     assert "documents/after_incident_report_0000.docx" in [
         file["local_path"] for file in sent["uploaded_files"]
     ]
-    assert world.exports() == [answer["request_id"]] and waiting(world) == []
+    assert world.exports() == [result["request_id"]] and waiting(world) == []
     assert world.manager().send_queued() == []
 
 
-def test_the_next_call_and_the_next_start_send_what_waits(world: World) -> None:
+def test_next_export_and_next_start_send_queued_requests(world: World) -> None:
     first = world.queue_one()
     second = world.manager().export_complete_review_to_s3(sample_session(), None, None)
     wait_until(lambda: not waiting(world))
@@ -71,8 +71,8 @@ def test_the_next_call_and_the_next_start_send_what_waits(world: World) -> None:
     assert third["request_id"] in world.exports()
 
 
-def test_a_process_that_is_killed_before_it_reached_anybody_loses_nothing(world: World) -> None:
-    environment = world.environment(world.nowhere)
+def test_process_killed_before_sending_loses_nothing(world: World) -> None:
+    environment = world.environment(world.unreachable)
     with start("-c", _EXPORT, str(SAMPLE / "after.docx"), environment=environment) as process:
         wait_until(lambda: bool(waiting(world)))
         process.kill()
@@ -82,7 +82,7 @@ def test_a_process_that_is_killed_before_it_reached_anybody_loses_nothing(world:
     assert world.exports() == [folder.name]
 
 
-def test_a_process_that_is_killed_when_its_export_runs_makes_no_second_bundle(world: World) -> None:
+def test_process_killed_during_export_creates_no_second_bundle(world: World) -> None:
     world("hold")
     with start("-c", _EXPORT, str(SAMPLE / "after.docx"), environment=world.environment()) as process:
         wait_until(lambda: bool(world.exports()))
@@ -94,23 +94,23 @@ def test_a_process_that_is_killed_when_its_export_runs_makes_no_second_bundle(wo
     assert world.exports() == [folder.name] and waiting(world) == []
 
 
-def test_of_two_processes_one_sends(world: World) -> None:
-    answer = world.queue_one()
+def test_only_one_of_two_processes_sends(world: World) -> None:
+    result = world.queue_one()
     world("hold")
     with start("-m", "tara_export.dropin", environment=world.environment()) as first:
         wait_until(lambda: bool(world.exports()))
-        # It is being sent: nobody else does, and it is there.
+        # The request is being sent, so no other process sends it, but it is still queued.
         with start("-m", "tara_export.dropin", environment=world.environment()) as second:
             printed, _ = second.communicate(timeout=30)
             assert (printed, second.returncode) == ("", 1)
         assert world.manager().send_queued() == []
         world("release")
         printed, _ = first.communicate(timeout=30)
-    assert printed.startswith(answer["request_id"] + "\ts3://tara-test/") and first.returncode == 0
-    assert world.exports() == [answer["request_id"]]
+    assert printed.startswith(result["request_id"] + "\ts3://tara-test/") and first.returncode == 0
+    assert world.exports() == [result["request_id"]]
 
 
-def test_processes_that_start_at_once_send_each_request_once(world: World) -> None:
+def test_concurrent_processes_send_each_request_once(world: World) -> None:
     expected = sorted(world.queue_one()["request_id"] for _ in range(4))
     processes = [start("-m", "tara_export.dropin", environment=world.environment()) for _ in range(3)]
     printed = "".join(process.communicate(timeout=60)[0] for process in processes)
@@ -118,14 +118,14 @@ def test_processes_that_start_at_once_send_each_request_once(world: World) -> No
     assert sorted(world.exports()) == expected and waiting(world) == []
 
 
-def test_a_large_document_waits_whole(world: World) -> None:
+def test_large_document_is_queued_completely(world: World) -> None:
     size_bytes = 9 * 1024 * 1024
     document = world.folder / "after.bin"
     document.write_bytes(content(size_bytes))
-    answer = world.queue_one(after=document)
-    # The queue has a copy of its own.
+    result = world.queue_one(after=document)
+    # The queue has its own copy.
     document.write_bytes(b"something else")
-    # One connection is lost while it is uploaded.
+    # One connection is lost during the upload.
     world("cut requests 4000000")
     (sent,) = world.manager(world.addresses["grpc"]).send_queued()
     assert sent["success"], sent
@@ -133,11 +133,11 @@ def test_a_large_document_waits_whole(world: World) -> None:
     assert stored["size"] == size_bytes
     to = world.folder / "downloaded"
     with Client(world.server) as client:
-        artifact = client.download_artifact("exports/" + answer["request_id"], stored["local_path"], to)
+        artifact = client.download_artifact("exports/" + result["request_id"], stored["local_path"], to)
     assert artifact.sha256 == hashlib.sha256(content(size_bytes)).hexdigest()
 
 
-def test_what_is_refused_for_good_is_set_aside_and_the_others_go(world: World) -> None:
+def test_refused_request_is_moved_and_others_are_sent(world: World) -> None:
     refused = world.queue_one(sample_session(document_name=""))
     good = world.queue_one()
     first, second = world.manager().send_queued()
@@ -148,7 +148,7 @@ def test_what_is_refused_for_good_is_set_aside_and_the_others_go(world: World) -
     assert (error["code"], error["reason"]) == ("INVALID_ARGUMENT", "INVALID_REQUEST")
     assert list(error["fields"]) == ["review.document_name"]
     assert (folder / "request.bin").stat().st_size > 0
-    # It is not tried again, until somebody moves it back.
+    # It is not sent again until it is moved back.
     assert world.manager().send_queued() == []
     with start("-m", "tara_export.dropin", "list", environment=world.environment()) as listing:
         printed, _ = listing.communicate(timeout=30)
@@ -166,47 +166,47 @@ def damage(file: Path) -> None:
 
 @pytest.mark.parametrize("name", ["request.bin", "document_0", "entry.json"])
 @pytest.mark.parametrize("change", [damage, Path.unlink])
-def test_what_was_damaged_on_disk_is_not_sent(world: World, name: str, change: Any) -> None:
-    answer = world.queue_one(after=SAMPLE / "after.docx")
-    file = Path(answer["queued_path"]) / name
+def test_damaged_request_is_not_sent(world: World, name: str, change: Any) -> None:
+    result = world.queue_one(after=SAMPLE / "after.docx")
+    file = Path(result["queued_path"]) / name
     if name == "entry.json" and change is damage:
         file.write_text("{")
     else:
         change(file)
-    (tried,) = world.manager().send_queued()
-    assert tried["location"] == "failed" and world.exports() == []
-    assert Path(tried["refused_path"]).is_dir() and waiting(world) == []
+    (attempt,) = world.manager().send_queued()
+    assert attempt["location"] == "failed" and world.exports() == []
+    assert Path(attempt["refused_path"]).is_dir() and waiting(world) == []
 
 
-def test_the_queue_is_bounded_and_says_so(world: World) -> None:
+def test_full_queue_is_reported(world: World) -> None:
     def export(server: str) -> dict[str, Any]:
         manager = world.manager(server, queue_limits=QueueLimits(max_requests=1))
         return manager.export_complete_review_to_s3(sample_session(), None, None)
 
-    assert export(world.nowhere)["location"] == "queued"
-    full = export(world.nowhere)
-    assert full["location"] == "failed" and world.nowhere in full["error"]
+    assert export(world.unreachable)["location"] == "queued"
+    full = export(world.unreachable)
+    assert full["location"] == "failed" and world.unreachable in full["error"]
     assert f"the queue {world.folder / 'queue'} is full: 1 requests" in full["error"]
-    # What can be sent needs no queue.
+    # A full queue does not prevent direct sending.
     assert export(world.server)["success"]
-    small = world.manager(world.nowhere, queue_limits=QueueLimits(max_bytes=30_000))
+    small = world.manager(world.unreachable, queue_limits=QueueLimits(max_bytes=30_000))
     first_queued = waiting(world)
-    answer = small.export_complete_review_to_s3(sample_session(), None, SAMPLE / "after.docx")
-    assert answer["location"] == "failed" and waiting(world) == first_queued
+    result = small.export_complete_review_to_s3(sample_session(), None, SAMPLE / "after.docx")
+    assert result["location"] == "failed" and waiting(world) == first_queued
 
 
-def test_without_a_disk_the_export_goes_on(world: World) -> None:
-    (world.folder / "queue").write_text("in the way")
+def test_export_works_without_a_queue_folder(world: World) -> None:
+    (world.folder / "queue").write_text("conflicting")
     assert world.manager().export_complete_review_to_s3(sample_session(), None, None)["success"]
-    away = world.manager(world.nowhere).export_complete_review_to_s3(sample_session(), None, None)
-    assert away["location"] == "failed" and "could not be queued" in away["error"]
+    failed = world.manager(world.unreachable).export_complete_review_to_s3(sample_session(), None, None)
+    assert failed["location"] == "failed" and "could not be queued" in failed["error"]
 
 
-def test_an_export_that_stalls_is_left_to_the_server(world: World) -> None:
+def test_stalled_export_is_continued_by_the_server(world: World) -> None:
     world("hold")
-    manager = world.manager(stalled_seconds=0.5)
-    answer = manager.export_complete_review_to_s3(sample_session(), None, None)
-    assert answer["location"] == "queued" and "is safe at the server" in answer["error"]
+    manager = world.manager(stall_timeout_seconds=0.5)
+    result = manager.export_complete_review_to_s3(sample_session(), None, None)
+    assert result["location"] == "queued" and "the server has accepted" in result["error"]
     world("release")
     (sent,) = world.manager().send_queued()
-    assert sent["success"] and world.exports() == [answer["request_id"]]
+    assert sent["success"] and world.exports() == [result["request_id"]]

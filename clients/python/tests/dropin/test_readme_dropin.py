@@ -1,4 +1,4 @@
-"""The README's snippet of the drop-in, word for word, and the example program."""
+"""Runs the README's snippet of the drop-in and the example program."""
 
 from __future__ import annotations
 

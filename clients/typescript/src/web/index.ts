@@ -6,7 +6,7 @@ import { Client } from "../client.js";
 
 export * from "../index.js";
 
-/** A client of the server at this URL, whose `CORS_ALLOWED_ORIGINS` must name the page's origin. */
+/** Creates a client of the server at this URL. Its `CORS_ALLOWED_ORIGINS` must contain the page's origin. */
 export function connect(url: string, options: ClientOptions = {}): Client {
   return new Client(createGrpcWebTransport({ baseUrl: url }), options);
 }

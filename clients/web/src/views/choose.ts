@@ -11,39 +11,43 @@ const destinations = new Map<Kind, DestinationChoice>([
   [Kind.LOCAL, "local"],
 ]);
 
-/** The destination to suggest: the recommended one, or the first that can be had. */
+/** The suggested destination: the recommended one, or the first available one. */
 export function suggestedDestination({ options }: PreviewExportResponse): DestinationChoice | undefined {
-  const possible = options.filter(({ kind, available }) => available && destinations.has(kind));
-  const suggested = possible.find(({ recommended }) => recommended) ?? possible[0];
+  const available = options.filter(({ kind, available }) => available && destinations.has(kind));
+  const suggested = available.find(({ recommended }) => recommended) ?? available[0];
   return suggested && destinations.get(suggested.kind);
 }
 
-/** Where the bundle is to go, with everything to know before choosing. */
+/** The choice of the destination, with warnings and the contents of the bundle. */
 export function chooseView(
   preview: PreviewExportResponse,
   chosen: DestinationChoice | undefined,
-  on: { change: (chosen: DestinationChoice) => void; goOn: () => void; cancel: () => void },
+  on: { change: (chosen: DestinationChoice) => void; onContinue: () => void; cancel: () => void },
 ): View {
   const cancel = preview.options.find(({ kind }) => kind === Kind.CANCEL);
   const cancelLabel = cancel?.label || "Cancel";
   const explanation = cancel?.explanation && h("p", { class: "hint", id: "cancel-hint" });
   if (explanation) explanation.append(h("strong", {}, `${cancelLabel}: `), cancel.explanation);
   const describedBy = explanation ? { "aria-describedby": "cancel-hint" } : {};
-  const goOn = button("Continue", "primary", on.goOn);
-  goOn.disabled = chosen === undefined;
+  const continueButton = button("Continue", "primary", on.onContinue);
+  continueButton.disabled = chosen === undefined;
   return {
     title: "Where should the audit bundle go?",
     body: [
       h(
         "p",
         { class: "lead" },
-        "The completed review becomes an audit bundle: one folder that can’t be changed unnoticed.",
+        "The completed review is saved as an audit bundle: one folder in which any later change can be detected.",
       ),
       ...warnings(preview),
       choices(preview, chosen, on.change),
       contents(preview),
     ],
-    footer: [...(explanation ? [explanation] : []), button(cancelLabel, "secondary", on.cancel, describedBy), goOn],
+    footer: [
+      ...(explanation ? [explanation] : []),
+      button(cancelLabel, "secondary", on.cancel, describedBy),
+      continueButton,
+    ],
   };
 }
 
@@ -52,7 +56,7 @@ function warnings({ warnings }: PreviewExportResponse): HTMLElement[] {
   if (!first) return [];
   if (warnings.length === 1) return [notice("warning", h("p", { "data-reason": first.reason }, first.message))];
   const list = h("ul", {}, ...warnings.map(({ message, reason }) => h("li", { "data-reason": reason }, message)));
-  return [notice("warning", h("h3", {}, "Before you go on"), list)];
+  return [notice("warning", h("h3", {}, "Before you continue"), list)];
 }
 
 function choices(
@@ -76,7 +80,7 @@ function choices(
     radio.disabled = !option.available;
     radio.addEventListener("change", () => change(destination));
     const badge = option.recommended && h("span", { class: "badge" }, "Recommended");
-    // The label is the option's name alone; the rest is its description.
+    // Only the name of the option is its label; the rest is its description.
     const name = h("label", { for: id, class: "choice-label" }, option.label);
     const hint = option.available ? option.explanation : option.unavailableReason;
     const text = h(
@@ -98,7 +102,7 @@ function contents({ artifacts, sizeBytes }: PreviewExportResponse): HTMLElement 
     "summary",
     {},
     h("strong", {}, formatFiles(artifacts.length)),
-    ` · ${formatBytes(sizeBytes)} · and a manifest with each file’s digest`,
+    ` · ${formatBytes(sizeBytes)} · and a manifest with the digest of each file`,
   );
   return h("details", { class: "contents" }, summary, h("ul", { class: "files" }, ...rows));
 }

@@ -6,7 +6,7 @@ import { formatBytes, formatFiles } from "../format.js";
 import type { View } from "../shell.js";
 import { notice } from "./parts.js";
 
-/** What will happen, before it does. */
+/** The confirmation, which explains the next steps. */
 export function confirmView(
   preview: PreviewExportResponse,
   destination: DestinationChoice,
@@ -17,12 +17,18 @@ export function confirmView(
   const steps = [
     step("Collected", `${files}: the documents, all feedback, the logs and two reports.`),
     isS3
-      ? step("Stored in S3", "They go to a new folder in the S3 bucket, named after the time and the document.")
+      ? step(
+          "Stored in S3",
+          "The files are saved in a new folder in the S3 bucket. The folder is named after the time and the document.",
+        )
       : step(
           "Stored on the server",
-          "They go to a new folder on the server’s own disk, named after the time and the document.",
+          "The files are saved in a new folder on the server’s disk. The folder is named after the time and the document.",
         ),
-    step("Sealed", "A manifest with every file’s size and SHA-256 comes last. From then on a change would be noticed."),
+    step(
+      "Sealed",
+      "A manifest with the size and SHA-256 of every file is saved last. After that, any change can be detected.",
+    ),
   ];
   return {
     title: isS3 ? "Save this review to S3?" : "Save this review on the server only?",
@@ -30,7 +36,7 @@ export function confirmView(
       h("p", { class: "lead" }, "This is what will happen:"),
       h("ol", { class: "steps" }, ...steps),
       ...(isS3 ? [notice("info", h("p", {}, ifS3Fails))] : []),
-      h("p", { class: "hint" }, "An export that has begun is carried to its end, also when this page is closed."),
+      h("p", { class: "hint" }, "After it has started, the export continues even if you close this page."),
     ],
     footer: [
       button("Back", "secondary", on.back),
@@ -40,7 +46,7 @@ export function confirmView(
 }
 
 const ifS3Fails =
-  "If S3 can’t take it, the whole bundle is kept on the server’s disk, you are told, and it goes to S3 by itself later.";
+  "If S3 is not available, the whole bundle is saved on the server’s disk and uploaded to S3 automatically later. You will see a message.";
 
 function step(title: string, text: string): HTMLElement {
   return h("li", {}, h("div", {}, h("strong", {}, title), h("span", {}, text)));

@@ -1,11 +1,11 @@
-import { Destination, type ExportResult } from "tara-export/web";
+import { Destination, describeReplacement, type ExportResult, printable } from "tara-export/web";
 
 import { button, h, icon } from "../dom.js";
 import { formatBytes, formatFiles } from "../format.js";
 import type { View } from "../shell.js";
 import { notice } from "./parts.js";
 
-/** What the buttons of a finished export do. */
+/** Actions of the buttons. */
 export interface DoneActions {
   downloadDocument: (path: string) => void;
   downloadBundle: () => void;
@@ -13,13 +13,13 @@ export interface DoneActions {
   close: () => void;
 }
 
-/** The document as it is after the review, or the one before where there is no other. */
+/** The path of the document after the review, or of the document before it if there is no other. */
 export function finalDocument({ export: { artifacts } }: ExportResult): string | undefined {
-  const starting = (start: string) => artifacts.find(({ path }) => path.startsWith(start))?.path;
-  return starting("documents/after_") ?? starting("documents/before_");
+  const find = (prefix: string) => artifacts.find(({ path }) => path.startsWith(prefix))?.path;
+  return find("documents/after_") ?? find("documents/before_");
 }
 
-/** A bundle that is whole. */
+/** The result: a complete bundle. */
 export class DoneView {
   readonly view: View;
   private readonly status = h("p", { class: "download-status", role: "status" });
@@ -31,7 +31,7 @@ export class DoneView {
     if (document) {
       this.buttons.push(downloadButton("Final document", () => actions.downloadDocument(document)));
     }
-    this.buttons.push(downloadButton("Whole bundle (ZIP)", actions.downloadBundle));
+    this.buttons.push(downloadButton("Complete bundle (ZIP)", actions.downloadBundle));
     const mark = h(
       "span",
       { class: result.fellBack ? "seal warning" : "seal" },
@@ -42,6 +42,7 @@ export class DoneView {
       mark,
       body: [
         ...(result.fellBack ? [fallbackNotice()] : []),
+        ...replacementNotice(result),
         facts(result),
         h("section", {}, h("h3", {}, "Download"), h("div", { class: "downloads" }, ...this.buttons), this.status),
       ],
@@ -49,15 +50,15 @@ export class DoneView {
     };
   }
 
-  /** Says how a download goes. */
+  /** Shows the status of a download. */
   downloading(text: string): void {
     this.status.className = "download-status";
     this.status.textContent = text;
   }
 
-  /** While one download runs, another must wait. */
+  /** Disables the buttons during a download. */
   set isBusy(isBusy: boolean) {
-    for (const one of this.buttons) one.setAttribute("aria-disabled", String(isBusy));
+    for (const element of this.buttons) element.setAttribute("aria-disabled", String(isBusy));
   }
 
   failed(text: string): void {
@@ -70,7 +71,7 @@ function downloadButton(label: string, onClick: () => void): HTMLButtonElement {
   const element: HTMLButtonElement = button("", "secondary", () => {
     if (element.getAttribute("aria-disabled") !== "true") onClick();
   });
-  // The heading above says "Download" to those who see it.
+  // Sighted users read "Download" in the heading above.
   element.append(icon("download"), h("span", {}, h("span", { class: "visually-hidden" }, "Download "), label));
   return element;
 }
@@ -81,18 +82,32 @@ function fallbackNotice(): HTMLElement {
     h(
       "p",
       {},
-      h("strong", {}, "S3 could not take the bundle. "),
-      "Nothing is lost: all of it is on the server’s disk, whole and checked.",
+      h("strong", {}, "The bundle could not be saved to S3. "),
+      "Nothing is lost: the complete, verified bundle is on the server’s disk.",
     ),
     h(
       "p",
       {},
-      "It goes to S3 by itself as soon as S3 takes it again; you don’t have to do anything. Its folder may get another name then.",
+      "It will be uploaded to S3 automatically as soon as S3 is available again; you don’t have to do anything. Its folder name may change then.",
     ),
   );
 }
 
-const proofHint = "The manifest’s SHA-256: whoever keeps it can prove later that the bundle is unchanged.";
+/** The values of the review that the bundle has in another form. */
+function replacementNotice({ export: { replacements } }: ExportResult): HTMLElement[] {
+  if (replacements.length === 0) return [];
+  const title = replacements.length === 1 ? "1 value was replaced" : `${replacements.length} values were replaced`;
+  const items = replacements.map((replacement) => h("li", {}, printable(describeReplacement(replacement))));
+  return [
+    notice(
+      "warning",
+      h("p", {}, h("strong", {}, `${title}. `), "The bundle is complete otherwise, and its manifest lists them."),
+      h("details", { class: "replacements" }, h("summary", {}, "Show the values"), h("ul", {}, ...items)),
+    ),
+  ];
+}
+
+const proofHint = "The SHA-256 of the manifest. Keep it to prove later that the bundle is unchanged.";
 
 function facts(result: ExportResult): HTMLElement {
   const rows: [string, Node | string][] = [
@@ -106,21 +121,21 @@ function facts(result: ExportResult): HTMLElement {
   return list;
 }
 
-/** A value with a button that copies it, where the page may. */
-function copyable(value: string, what: string): HTMLElement {
+/** A value with a copy button, if the page can access the clipboard. */
+function copyable(value: string, label: string): HTMLElement {
   const text = h("code", {}, value);
   if (!navigator.clipboard) return text;
   const copy = button("", "quiet", () => {
-    const done = (label: string) => copy.setAttribute("aria-label", label);
+    const setLabel = (text: string) => copy.setAttribute("aria-label", text);
     navigator.clipboard.writeText(value).then(
       () => {
         copy.replaceChildren(icon("check"));
-        done(`Copied the ${what}`);
+        setLabel(`Copied the ${label}`);
       },
-      () => done(`The ${what} could not be copied`),
+      () => setLabel(`The ${label} could not be copied`),
     );
   });
   copy.append(icon("copy"));
-  copy.setAttribute("aria-label", `Copy the ${what}`);
+  copy.setAttribute("aria-label", `Copy the ${label}`);
   return h("span", { class: "copyable" }, text, copy);
 }

@@ -3,47 +3,48 @@ import { Code, TaraExportError } from "tara-export/web";
 import { button, h, icon } from "../dom.js";
 import type { View } from "../shell.js";
 
-/** What went wrong, for a person. */
+/** A failure in terms that the user understands. */
 export interface Failure {
   title: string;
   message: string;
-  /** What a person can tell an operator. */
+  /** Technical details for the administrator. */
   detail: string;
-  /** What is wrong with each field. */
+  /** The problem of each field. */
   fields: readonly string[];
 }
 
-/** The server's reasons for people who know nothing of S3; its own words are for the administrator. */
-const plainWords: Record<string, string> = {
-  LOCAL_STORE_FULL: "The server’s disk is full. Somebody has to make room there first.",
+/** User messages by the server's reason. The server's own message is shown to the administrator. */
+const userMessages: Record<string, string> = {
+  ARCHIVED: "The bundle is in an archive. Ask your administrator to restore it, then try again.",
+  LOCAL_STORE_FULL: "The server’s disk is full. Ask your administrator to free disk space.",
   NO_BUCKET: "This server has no S3 bucket. The bundle can be saved on the server itself.",
-  OVERLOADED: "The server has too much to do at the moment. Wait a little, then try again.",
-  REQUEST_ID_REUSED: "This export was begun before, with other content. Trying again begins a new one.",
-  REQUEST_TOO_LARGE: "The review is larger than the server takes.",
-  SOURCE_LOST: "A document that the review names is no longer where it was.",
-  STORE_DENIED: "S3 does not let the server in. Somebody has to give it access first.",
-  STORE_MISCONFIGURED: "S3 does not work as the server is set up. Somebody has to correct its settings first.",
-  STORE_UNAVAILABLE: "S3 can’t be reached at the moment. Wait a little, then try again.",
+  OVERLOADED: "The server is busy. Wait a moment, then try again.",
+  REQUEST_ID_REUSED: "This export was already started with different content. “Try again” starts a new export.",
+  REQUEST_TOO_LARGE: "The review is too large for the server.",
+  SOURCE_LOST: "A document of this review is no longer in its original location.",
+  STORE_DENIED: "The server does not have access to S3. Ask your administrator to grant access.",
+  STORE_MISCONFIGURED: "The server’s S3 settings are wrong. Ask your administrator to correct them.",
+  STORE_UNAVAILABLE: "S3 can’t be reached. Wait a moment, then try again.",
 };
 
-/** Any failure in plain words. */
+/** Describes a failure to the user. */
 export function describeFailure(error: unknown, title: string): Failure {
   if (!(error instanceof TaraExportError)) {
     return { title, message: error instanceof Error ? error.message : String(error), detail: "", fields: [] };
   }
-  const known = plainWords[error.reason ?? ""];
+  const known = userMessages[error.reason ?? ""];
   const detail = [error.codeName, error.reason, known && error.message].filter(Boolean).join(" · ");
   const fields = error.fieldViolations.map(({ field, description }) => `${field}: ${description}`);
-  const isAway = error.code === Code.Unavailable && !error.isAnswer;
-  const away = "The server can’t be reached. If the export had begun, it goes on there.";
-  const message = isAway ? away : (known ?? sentence(error.message));
+  const isUnreachable = error.code === Code.Unavailable && !error.isFromServer;
+  const unreachable = "The server can’t be reached. If the export has already started, it continues on the server.";
+  const message = isUnreachable ? unreachable : (known ?? sentence(error.message));
   return { title, message, detail, fields };
 }
 
-/** An error, and a way on. */
+/** The error, with buttons to continue. */
 export function failedView(
   failure: Failure,
-  on: { again: () => void; close: () => void; chooseAgain?: (() => void) | undefined },
+  on: { retry: () => void; close: () => void; chooseAgain?: (() => void) | undefined },
 ): View {
   return {
     title: failure.title,
@@ -58,7 +59,7 @@ export function failedView(
     footer: [
       button("Close", "secondary", on.close),
       ...(on.chooseAgain ? [button("Choose again", "secondary", on.chooseAgain)] : []),
-      button("Try again", "primary", on.again),
+      button("Try again", "primary", on.retry),
     ],
   };
 }

@@ -4,7 +4,7 @@ import type { ArtifactProgress, ExportProgress } from "../progress.js";
 import type { View } from "../shell.js";
 import { notice, pathLabel } from "./parts.js";
 
-/** A running export. Its parts are changed in place, so that nobody's place in it is lost. */
+/** A running export. Updates its elements in place, so that focus and scroll position are kept. */
 export class RunningView {
   readonly view: View;
   private readonly stage = h("p", { class: "stage" });
@@ -25,7 +25,7 @@ export class RunningView {
       title,
       body: [this.stage, this.bar, this.counts, this.fallback, this.list],
       footer: [
-        h("p", { class: "hint" }, "You can close this: the export goes on."),
+        h("p", { class: "hint" }, "You can close this dialog. The export continues."),
         button("Continue in background", "secondary", onHide),
       ],
     };
@@ -43,7 +43,7 @@ export class RunningView {
   }
 
   private updateBar({ uploading, isAccepted, artifactsDone, artifactsTotal }: ExportProgress): void {
-    this.bar.setAttribute("aria-label", uploading ? "Document sent" : "Files stored");
+    this.bar.setAttribute("aria-label", uploading ? "Document upload" : "Files stored");
     if (uploading) {
       this.bar.max = Math.max(1, uploading.sizeBytes);
       this.bar.value = uploading.doneBytes;
@@ -51,7 +51,7 @@ export class RunningView {
       this.bar.max = artifactsTotal;
       this.bar.value = artifactsDone;
     } else {
-      // How long this takes, nobody knows.
+      // The duration is unknown.
       this.bar.removeAttribute("value");
     }
   }
@@ -59,14 +59,14 @@ export class RunningView {
   private fallBack(message: string): void {
     this.hasFallenBack = true;
     this.announcedQuarter = 0;
-    const text = "S3 can’t take the bundle now, so all of it goes to the server’s disk.";
+    const text = "The bundle can’t be saved to S3 now. It is being saved on the server’s disk instead.";
     this.fallback.replaceChildren(notice("warning", h("p", {}, text), h("p", { class: "detail" }, message)));
     this.announce(text);
   }
 
   private announceQuarters({ artifactsDone, artifactsTotal }: ExportProgress): void {
     const quarter = artifactsTotal > 0 ? Math.floor((artifactsDone / artifactsTotal) * 4) : 0;
-    // The end has its own words.
+    // The result announces the end.
     if (quarter <= this.announcedQuarter || quarter >= 4) return;
     this.announcedQuarter = quarter;
     this.announce(`${artifactsDone} of ${formatFiles(artifactsTotal)} stored`);
@@ -104,8 +104,8 @@ class ArtifactRow {
   }
 
   update({ status, doneBytes, sizeBytes, reason }: ArtifactProgress): void {
-    const isPartly = status === "sending" && doneBytes > 0 && doneBytes < sizeBytes;
-    this.state.textContent = isPartly ? formatPercent(doneBytes, sizeBytes) : states[status];
+    const isPartial = status === "sending" && doneBytes > 0 && doneBytes < sizeBytes;
+    this.state.textContent = isPartial ? formatPercent(doneBytes, sizeBytes) : states[status];
     this.element.title = reason;
     if (status === this.shown) return;
     this.shown = status;
@@ -114,5 +114,5 @@ class ArtifactRow {
   }
 }
 
-const states = { waiting: "Waiting", sending: "Sending", retrying: "Trying again", stored: "Stored" } as const;
+const states = { waiting: "Waiting", sending: "Sending", retrying: "Retrying", stored: "Stored" } as const;
 const signs = { waiting: "waiting", sending: "busy", retrying: "warning", stored: "check" } as const;

@@ -1,18 +1,20 @@
-//! Listing entries.
+//! Scans and headers of entries.
 
 use std::{
     fs::File,
     io::{self, Read, Write as _},
 };
 
+use tara_export_bundle::encoding::testing::head;
+use tara_export_disk::DiskErrorKind;
+
 use super::{
     super::entries::{Found, examine, read_header},
     *,
 };
-use crate::{bundle::encoding::tests::head, disk::DiskErrorKind};
 
 #[tokio::test]
-async fn the_oldest_come_first_and_no_more_than_asked_for() {
+async fn scan_returns_oldest_entries_up_to_limit() {
     let data_dir = tempfile::tempdir().unwrap();
     let journal = open(&data_dir).await;
     for number in [5, 2, 9, 1, 7] {
@@ -28,18 +30,18 @@ async fn the_oldest_come_first_and_no_more_than_asked_for() {
     }
 }
 
-/// Ten gigabytes that no test could read or hold: nothing but holes behind each header.
+/// Ten gigabytes of sparse files: only the headers contain data.
 #[tokio::test]
 async fn ten_thousand_large_entries_are_listed_without_their_bodies() {
     const COUNT: u32 = 10_000;
     const BODY_BYTES: u64 = 1024 * 1024;
     let data_dir = tempfile::tempdir().unwrap();
-    fs::create_dir_all(place(&data_dir, "")).unwrap();
+    fs::create_dir_all(journal_path(&data_dir, "")).unwrap();
     let mut size_bytes = 0;
     for number in 0..COUNT {
         let export = export(number);
         let head = head(1, export.header(), BODY_BYTES);
-        let mut file = File::create(place(&data_dir, &name(&export))).unwrap();
+        let mut file = File::create(journal_path(&data_dir, &name(&export))).unwrap();
         file.write_all(&head).unwrap();
         file.set_len(head.len() as u64 + BODY_BYTES).unwrap();
         size_bytes += head.len() as u64 + BODY_BYTES;
@@ -47,7 +49,7 @@ async fn ten_thousand_large_entries_are_listed_without_their_bodies() {
     let journal = open(&data_dir).await;
     assert_eq!(journal.size(), JournalSize { count: COUNT.into(), size_bytes });
     let listing = journal.entries(20_000).await.unwrap();
-    // A body that had been looked at would have been found damaged.
+    // Reading a body would have quarantined its entry as damaged.
     assert!(listing.quarantined.is_empty() && listing.unread.is_empty() && !listing.more);
     let expected: Vec<_> = (0..COUNT).map(|number| export(number).export_id).collect();
     assert_eq!(ids(&listing), expected);
@@ -55,7 +57,7 @@ async fn ten_thousand_large_entries_are_listed_without_their_bodies() {
     assert!(matches!(error, LoadError::Damaged { .. }), "{error}");
 }
 
-/// Counts what is read of it, and has no end.
+/// An endless reader that counts the bytes read.
 struct Endless<'a> {
     start: &'a [u8],
     read_bytes: usize,
@@ -73,7 +75,7 @@ impl Read for Endless<'_> {
 }
 
 #[test]
-fn a_header_is_read_whole_and_little_beyond() {
+fn reading_a_header_reads_little_of_the_body() {
     for (document_name, limit_bytes) in [("short", 4096), (&"\u{1}".repeat(2048), 20_000)] {
         let export = export_of(1, document_name);
         let head = head(1, export.header(), 1 << 40);
@@ -84,7 +86,7 @@ fn a_header_is_read_whole_and_little_beyond() {
     }
 }
 
-/// Fails at some byte as a bad disk does.
+/// A reader that fails after its data, like a failing disk.
 struct Failing<'a>(&'a [u8], i32);
 
 impl Read for Failing<'_> {
@@ -97,7 +99,7 @@ impl Read for Failing<'_> {
 }
 
 #[test]
-fn a_failing_disk_is_not_a_damaged_entry() {
+fn disk_failure_is_not_reported_as_damaged_entry() {
     let head = head(1, export_of(1, &"\u{1}".repeat(2048)).header(), 7);
     // EIO and EACCES.
     for errno in [5, 13] {
@@ -109,7 +111,7 @@ fn a_failing_disk_is_not_a_damaged_entry() {
 }
 
 #[test]
-fn what_can_not_be_looked_up_is_not_damaged() {
+fn inaccessible_path_is_not_reported_as_damaged() {
     let data_dir = tempfile::tempdir().unwrap();
     assert!(matches!(examine(&data_dir.path().join("nothing")), Found::Gone));
     fs::write(data_dir.path().join("file"), "x").unwrap();

@@ -1,14 +1,15 @@
-//! What can't be read.
+//! Quarantine of entries that cannot be processed.
+
+use tara_export_bundle::{AcceptedHeader, encoding::testing::head};
 
 use super::*;
-use crate::bundle::{AcceptedHeader, encoding::tests::head};
 
-fn quarantine_of(data_dir: &TempDir) -> PathBuf {
-    place(data_dir, "quarantine")
+fn quarantine_path(data_dir: &TempDir) -> PathBuf {
+    journal_path(data_dir, "quarantine")
 }
 
 #[tokio::test]
-async fn damaged_entries_are_moved_aside_and_the_others_go_on() {
+async fn damaged_entries_are_quarantined_without_affecting_others() {
     let data_dir = tempfile::tempdir().unwrap();
     let journal = open(&data_dir).await;
     for number in 1..=2 {
@@ -25,15 +26,15 @@ async fn damaged_entries_are_moved_aside_and_the_others_go_on() {
         (name(&export(4)), vec![], "0 bytes"),
         (name(&export(5)), good(5)[..good(5).len() - 1].to_vec(), "should have"),
         (name(&export(6)), [good(6), vec![0]].concat(), "should have"),
-        // Another's name.
+        // The name of another entry.
         (name(&export(7)), good(8), "its name should be"),
-        ("notes.txt".to_owned(), b"mine".to_vec(), "4 bytes"),
+        ("notes.txt".to_owned(), b"text".to_vec(), "4 bytes"),
         (format!("{}.bak", name(&export(9))), good(9), "its name should be"),
     ];
     for (name, bytes, _) in &damaged {
-        fs::write(place(&data_dir, name), bytes).unwrap();
+        fs::write(journal_path(&data_dir, name), bytes).unwrap();
     }
-    fs::create_dir(place(&data_dir, "lost+found")).unwrap();
+    fs::create_dir(journal_path(&data_dir, "lost+found")).unwrap();
 
     let listing = journal.entries(100).await.unwrap();
     assert_eq!(ids(&listing), [export(1).export_id, export(2).export_id]);
@@ -46,13 +47,13 @@ async fn damaged_entries_are_moved_aside_and_the_others_go_on() {
         assert!(listing.quarantined.contains(file), "{name}");
         assert_eq!(file.size_bytes, bytes.len() as u64);
         assert_eq!(file.export_id.is_some(), name != "notes.txt");
-        assert_eq!(fs::read(quarantine_of(&data_dir).join(name)).unwrap(), *bytes);
-        let reason = quarantine_of(&data_dir).join(format!("{name}.reason.txt"));
+        assert_eq!(fs::read(quarantine_path(&data_dir).join(name)).unwrap(), *bytes);
+        let reason = quarantine_path(&data_dir).join(format!("{name}.reason.txt"));
         assert!(fs::read_to_string(reason).unwrap().starts_with(&file.reason));
     }
     assert_eq!(journal.size().count, 2);
 
-    // Once is enough; and what lies there stays over a restart.
+    // A second scan quarantines nothing, and the quarantine survives a restart.
     assert_eq!(listed(&journal).await.len(), 2);
     let journal = open(&data_dir).await;
     assert_eq!(journal.quarantined().await.unwrap(), quarantine);
@@ -60,12 +61,12 @@ async fn damaged_entries_are_moved_aside_and_the_others_go_on() {
 }
 
 #[tokio::test]
-async fn a_damaged_body_is_found_when_it_is_loaded() {
+async fn loading_quarantines_entry_with_damaged_body() {
     let data_dir = tempfile::tempdir().unwrap();
     let journal = open(&data_dir).await;
     journal.record(&export(1)).await.unwrap();
     journal.record(&export(2)).await.unwrap();
-    let path = place(&data_dir, &name(&export(1)));
+    let path = journal_path(&data_dir, &name(&export(1)));
     let mut bytes = fs::read(&path).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&path, &bytes).unwrap();
@@ -75,7 +76,7 @@ async fn a_damaged_body_is_found_when_it_is_loaded() {
     let error = journal.load(&listing.entries[0], u64::MAX).await.unwrap_err();
     assert!(matches!(&error, LoadError::Damaged { reason } if reason.contains("body")), "{error}");
     assert!(!path.exists());
-    assert_eq!(fs::read(quarantine_of(&data_dir).join(name(&export(1)))).unwrap(), bytes);
+    assert_eq!(fs::read(quarantine_path(&data_dir).join(name(&export(1)))).unwrap(), bytes);
     assert_eq!(journal.load(&listing.entries[1], u64::MAX).await.unwrap(), export(2));
     assert_eq!(journal.size(), JournalSize { count: 1, size_bytes: size_bytes(&export(2)) });
     let quarantined = journal.quarantined().await.unwrap().files.remove(0);
@@ -84,85 +85,86 @@ async fn a_damaged_body_is_found_when_it_is_loaded() {
 }
 
 #[tokio::test]
-async fn names_in_quarantine_never_meet() {
+async fn names_in_quarantine_are_unique() {
     let data_dir = tempfile::tempdir().unwrap();
     let journal = open(&data_dir).await;
-    fs::create_dir_all(place(&data_dir, "")).unwrap();
+    fs::create_dir_all(journal_path(&data_dir, "")).unwrap();
     let name = name(&export(1));
     for content in ["first", "second", "third"] {
-        fs::write(place(&data_dir, &name), content).unwrap();
+        fs::write(journal_path(&data_dir, &name), content).unwrap();
         assert_eq!(journal.entries(10).await.unwrap().quarantined.len(), 1);
     }
     let longest = "é".repeat(127);
-    let strange = ["a\nb", "x.reason.txt", &longest];
-    for name in strange {
-        fs::write(place(&data_dir, name), name).unwrap();
+    let unusual_names = ["a\nb", "x.reason.txt", &longest];
+    for name in unusual_names {
+        fs::write(journal_path(&data_dir, name), name).unwrap();
     }
-    std::os::unix::fs::symlink("/", place(&data_dir, "link")).unwrap();
+    std::os::unix::fs::symlink("/", journal_path(&data_dir, "link")).unwrap();
     assert_eq!(journal.entries(10).await.unwrap().quarantined.len(), 4);
 
     let quarantine = journal.quarantined().await.unwrap();
     let names: Vec<&str> = quarantine.files.iter().map(|file| file.name.as_str()).collect();
-    let (second, third, cut) = (format!("{name}.2"), format!("{name}.3"), "é".repeat(100));
-    assert_eq!(names, [&name, &second, &third, "a_b", "link", "x.reason.txt.file", &cut]);
+    let (second, third) = (format!("{name}.2"), format!("{name}.3"));
+    let truncated = "é".repeat(100);
+    assert_eq!(names, [&name, &second, &third, "a_b", "link", "x.reason.txt.file", &truncated]);
     for file in &quarantine.files {
         let id = file.name.starts_with("0000").then_some(export(1).export_id);
         assert_eq!(file.export_id, id, "{}", file.name);
-        assert!(!file.reason.is_empty() && !file.reason.contains("can't be read"), "{file:?}");
+        assert!(!file.reason.is_empty() && !file.reason.contains("cannot read"), "{file:?}");
     }
-    let content = |name: &str| fs::read_to_string(quarantine_of(&data_dir).join(name)).unwrap();
+    let content = |name: &str| fs::read_to_string(quarantine_path(&data_dir).join(name)).unwrap();
     assert_eq!((content(&name), content(&third)), ("first".to_owned(), "third".to_owned()));
 }
 
 #[tokio::test]
-async fn no_more_are_listed_than_the_bound() {
+async fn number_of_listed_files_is_limited() {
     let data_dir = tempfile::tempdir().unwrap();
     let journal = open(&data_dir).await;
-    fs::create_dir_all(quarantine_of(&data_dir)).unwrap();
+    fs::create_dir_all(quarantine_path(&data_dir)).unwrap();
     for number in 0..MAX_QUARANTINED_LISTED + 5 {
-        fs::write(quarantine_of(&data_dir).join(format!("{number:05}")), "x").unwrap();
+        fs::write(quarantine_path(&data_dir).join(format!("{number:05}")), "x").unwrap();
     }
     let quarantine = journal.quarantined().await.unwrap();
     assert_eq!(quarantine.count, MAX_QUARANTINED_LISTED as u64 + 5);
     assert_eq!(quarantine.files.len(), MAX_QUARANTINED_LISTED);
     assert_eq!(quarantine.files[0].name, "00000");
-    // One put there by hand has no reason with it.
-    assert!(quarantine.files[0].reason.contains("can't be read"));
+    // A file that an operator put there has no reason file.
+    assert!(quarantine.files[0].reason.contains("cannot read"));
 }
 
 #[tokio::test]
-async fn what_can_not_be_moved_stays_and_is_tried_again() {
+async fn file_that_cannot_be_moved_stays_and_is_retried() {
     let data_dir = tempfile::tempdir().unwrap();
     let journal = open(&data_dir).await;
     journal.record(&export(1)).await.unwrap();
-    fs::write(place(&data_dir, &name(&export(2))), "damaged").unwrap();
-    // A link, which a quarantine is not: nothing may be moved out of the data directory.
+    fs::write(journal_path(&data_dir, &name(&export(2))), "damaged").unwrap();
+    // The quarantine is a symbolic link: no file may be moved out of the data directory.
     let outside = tempfile::tempdir().unwrap();
     let elsewhere = data_dir.path().join("elsewhere");
-    std::os::unix::fs::symlink(outside.path(), quarantine_of(&data_dir)).unwrap();
+    std::os::unix::fs::symlink(outside.path(), quarantine_path(&data_dir)).unwrap();
 
     let listing = journal.entries(10).await.unwrap();
     assert_eq!(ids(&listing), [export(1).export_id]);
     let unread: Vec<_> = listing.unread.iter().map(|entry| entry.export_id).collect();
     assert!(unread.contains(&Some(export(2).export_id)), "{listing:?}");
-    assert!(place(&data_dir, &name(&export(2))).exists());
+    assert!(journal_path(&data_dir, &name(&export(2))).exists());
     assert_eq!(names_in(outside.path()), [""; 0]);
 
-    fs::rename(quarantine_of(&data_dir), elsewhere).unwrap();
+    fs::rename(quarantine_path(&data_dir), elsewhere).unwrap();
     let listing = journal.entries(10).await.unwrap();
     assert_eq!((listing.quarantined.len(), listing.unread.len()), (1, 0));
 }
 
 #[tokio::test]
-async fn a_later_release_s_entries_stay_where_they_are() {
+async fn entries_of_later_release_stay_in_journal() {
     let data_dir = tempfile::tempdir().unwrap();
     let journal = open(&data_dir).await;
     journal.record(&export(1)).await.unwrap();
-    let entry = |header: AcceptedHeader| [head(4, header, 4), b"body".to_vec()].concat();
+    let entry = |header: AcceptedHeader| [head(9999, header, 4), b"body".to_vec()].concat();
     let later_encoding = entry(export(2).header());
     let unknown_name = "3-of-a-later-release";
-    fs::write(place(&data_dir, &name(&export(2))), &later_encoding).unwrap();
-    fs::write(place(&data_dir, unknown_name), &later_encoding).unwrap();
+    fs::write(journal_path(&data_dir, &name(&export(2))), &later_encoding).unwrap();
+    fs::write(journal_path(&data_dir, unknown_name), &later_encoding).unwrap();
 
     let listing = journal.entries(10).await.unwrap();
     assert_eq!(ids(&listing), [export(1).export_id]);
@@ -176,7 +178,7 @@ async fn a_later_release_s_entries_stay_where_they_are() {
     );
     assert!(listing.later[0].unknown.to_string().contains("later release"));
 
-    // Neither does anything else touch it.
+    // Loading and recording do not change the file either.
     let same = JournalEntry {
         header: export(2).header(),
         size_bytes: later_encoding.len() as u64,
@@ -185,7 +187,7 @@ async fn a_later_release_s_entries_stay_where_they_are() {
     assert!(matches!(journal.load(&same, u64::MAX).await, Err(LoadError::LaterRelease(_))));
     let error = journal.record(&export(2)).await.unwrap_err();
     assert_eq!(error.kind(), JournalErrorKind::Unreadable, "{error}");
-    assert_eq!(fs::read(place(&data_dir, &name(&export(2)))).unwrap(), later_encoding);
+    assert_eq!(fs::read(journal_path(&data_dir, &name(&export(2)))).unwrap(), later_encoding);
     assert_eq!(journal.size().count, 3);
     assert_eq!(journal.quarantined().await.unwrap(), Quarantine::default());
 }

@@ -1,10 +1,11 @@
-//! Keeping entries and forgetting them.
+//! Recording and removing entries.
+
+use tara_export_disk::counts;
 
 use super::*;
-use crate::disk::counts;
 
 #[tokio::test]
-async fn an_entry_comes_back_whole_after_a_restart() {
+async fn entry_is_complete_after_restart() {
     let data_dir = tempfile::tempdir().unwrap();
     let journal = open(&data_dir).await;
     assert!(!data_dir.path().join(".tara-export").exists());
@@ -20,7 +21,10 @@ async fn an_entry_comes_back_whole_after_a_restart() {
     assert_eq!(entry.header, export(1).header());
     assert_eq!(entry.size_bytes, size.size_bytes);
     assert_eq!(journal.load(entry, u64::MAX).await.unwrap(), export(1));
-    assert_eq!(fs::read(place(&data_dir, &name(&export(1)))).unwrap(), export(1).encode().concat());
+    assert_eq!(
+        fs::read(journal_path(&data_dir, &name(&export(1)))).unwrap(),
+        export(1).encode().concat()
+    );
 
     journal.remove(entry.header.export_id, entry.header.content_digest).await.unwrap();
     assert_eq!(journal.size(), JournalSize::default());
@@ -30,10 +34,10 @@ async fn an_entry_comes_back_whole_after_a_restart() {
 }
 
 #[test]
-fn an_entry_costs_one_fsync_of_a_file_and_one_of_a_folder() {
+fn recording_needs_one_file_fsync_and_one_folder_fsync() {
     let data_dir = tempfile::tempdir().unwrap();
     let files = Files::new(data_dir.path().to_owned(), NO_LIMIT).unwrap();
-    // Makes the folders.
+    // Creates the folders.
     files.record(&export(1)).unwrap();
     let before = (counts::FILES.get(), counts::DIRECTORIES.get());
     files.record(&export(2)).unwrap();
@@ -49,7 +53,7 @@ fn an_entry_costs_one_fsync_of_a_file_and_one_of_a_folder() {
 }
 
 #[tokio::test]
-async fn the_same_entry_again_changes_nothing() {
+async fn recording_same_entry_again_changes_nothing() {
     let data_dir = tempfile::tempdir().unwrap();
     let journal = open(&data_dir).await;
     journal.record(&export(1)).await.unwrap();
@@ -63,12 +67,15 @@ async fn the_same_entry_again_changes_nothing() {
     assert_eq!(error.kind(), JournalErrorKind::Conflict);
     let JournalError::RecordedBefore(first) = error else { panic!("{error}") };
     assert_eq!(first.header, export(1).header());
-    assert_eq!(fs::read(place(&data_dir, &name(&export(1)))).unwrap(), export(1).encode().concat());
+    assert_eq!(
+        fs::read(journal_path(&data_dir, &name(&export(1)))).unwrap(),
+        export(1).encode().concat()
+    );
     assert_eq!(journal.size(), size);
 }
 
 #[test]
-fn an_entry_that_was_published_and_not_synced_is_synced_when_it_comes_again() {
+fn recording_again_syncs_entry_that_was_not_synced() {
     let data_dir = tempfile::tempdir().unwrap();
     let files = Files::new(data_dir.path().to_owned(), NO_LIMIT).unwrap();
     files.record(&export(1)).unwrap();
@@ -78,12 +85,12 @@ fn an_entry_that_was_published_and_not_synced_is_synced_when_it_comes_again() {
 }
 
 #[tokio::test]
-async fn a_damaged_entry_is_no_reason_to_refuse_its_export() {
+async fn recording_replaces_damaged_entry() {
     let data_dir = tempfile::tempdir().unwrap();
     let journal = open(&data_dir).await;
     journal.record(&export(1)).await.unwrap();
     let size = journal.size();
-    let path = place(&data_dir, &name(&export(1)));
+    let path = journal_path(&data_dir, &name(&export(1)));
     let mut bytes = fs::read(&path).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&path, &bytes).unwrap();
@@ -92,11 +99,14 @@ async fn a_damaged_entry_is_no_reason_to_refuse_its_export() {
     assert_eq!(fs::read(&path).unwrap(), export(1).encode().concat());
     assert_eq!(journal.size(), size);
     assert_eq!(journal.quarantined().await.unwrap().count, 1);
-    assert_eq!(fs::read(place(&data_dir, "quarantine").join(name(&export(1)))).unwrap(), bytes);
+    assert_eq!(
+        fs::read(journal_path(&data_dir, "quarantine").join(name(&export(1)))).unwrap(),
+        bytes
+    );
 }
 
 #[tokio::test]
-async fn other_content_under_an_id_has_an_entry_of_its_own() {
+async fn other_content_under_same_id_has_its_own_entry() {
     let data_dir = tempfile::tempdir().unwrap();
     let journal = open(&data_dir).await;
     let other = export_of(1, "other.docx");
@@ -104,7 +114,7 @@ async fn other_content_under_an_id_has_an_entry_of_its_own() {
     journal.record(&other).await.unwrap();
     assert_eq!(journal.size().count, 2);
     journal.remove(other.export_id, other.content_digest).await.unwrap();
-    // Forgetting what isn't there is as good.
+    // Removing a missing entry succeeds.
     journal.remove(other.export_id, other.content_digest).await.unwrap();
     let listing = journal.entries(10).await.unwrap();
     assert_eq!(listing.entries[0].header, export(1).header());
@@ -112,7 +122,7 @@ async fn other_content_under_an_id_has_an_entry_of_its_own() {
 }
 
 #[tokio::test]
-async fn removing_from_a_journal_that_is_not_there_is_no_failure() {
+async fn removing_from_missing_journal_succeeds() {
     let data_dir = tempfile::tempdir().unwrap();
     let journal = open(&data_dir).await;
     journal.remove(export(1).export_id, export(1).content_digest).await.unwrap();
@@ -120,31 +130,31 @@ async fn removing_from_a_journal_that_is_not_there_is_no_failure() {
 }
 
 #[tokio::test]
-async fn a_full_journal_refuses_until_there_is_room() {
+async fn full_journal_refuses_until_space_is_free() {
     let data_dir = tempfile::tempdir().unwrap();
     // One byte too few for three.
-    let limits = JournalLimits { max_bytes: 3 * size_bytes(&export(1)) - 1 };
+    let limits = JournalLimits { max_bytes: 3 * size_bytes(&export(1)) - 1, ..NO_LIMIT };
     let journal = Journal::open(data_dir.path().to_owned(), limits).await.unwrap();
     journal.record(&export(1)).await.unwrap();
     journal.record(&export(2)).await.unwrap();
     let error = journal.record(&export(3)).await.unwrap_err();
     assert_eq!(error.kind(), JournalErrorKind::Full);
     assert!(error.to_string().contains("MAX_JOURNAL_BYTES"), "{error}");
-    assert_eq!(names_in(&place(&data_dir, "tmp")), [""; 0]);
-    // What is there already needs no room.
+    assert_eq!(names_in(&journal_path(&data_dir, "tmp")), [""; 0]);
+    // A recorded entry needs no more space.
     journal.record(&export(2)).await.unwrap();
 
     journal.remove(export(1).export_id, export(1).content_digest).await.unwrap();
     journal.record(&export(3)).await.unwrap();
-    // The limit holds after a restart.
+    // The limit also applies after a restart.
     let journal = Journal::open(data_dir.path().to_owned(), limits).await.unwrap();
     assert!(journal.record(&export(4)).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_at_once_do_not_exceed_the_limit() {
+async fn concurrent_recording_does_not_exceed_limit() {
     let data_dir = tempfile::tempdir().unwrap();
-    let limits = JournalLimits { max_bytes: 5 * size_bytes(&export(1)) };
+    let limits = JournalLimits { max_bytes: 5 * size_bytes(&export(1)), ..NO_LIMIT };
     let journal = Journal::open(data_dir.path().to_owned(), limits).await.unwrap();
     let exports: Vec<_> = (0..9).map(export).collect();
     let twice = exports.iter().chain(&exports);
@@ -153,7 +163,7 @@ async fn many_at_once_do_not_exceed_the_limit() {
     assert!(refused >= 4, "{results:?}");
     let size = journal.size();
     assert!(size.size_bytes <= limits.max_bytes, "{size:?}");
-    // The numbers are those of the folder, and nothing stays reserved.
+    // The counters match the folder, and no reservation is left.
     assert_eq!(size.count, listed(&journal).await.len() as u64);
     assert_eq!(journal.size(), size);
     let first = journal.entries(1).await.unwrap().entries.remove(0).header;
@@ -162,11 +172,11 @@ async fn many_at_once_do_not_exceed_the_limit() {
 }
 
 #[tokio::test]
-async fn a_disk_that_refuses_is_named_and_recovers() {
+async fn disk_error_names_path_and_journal_recovers() {
     let data_dir = tempfile::tempdir().unwrap();
     let journal = open(&data_dir).await;
     let own = data_dir.path().join(".tara-export");
-    fs::write(&own, "in the way").unwrap();
+    fs::write(&own, "conflicting file").unwrap();
     let error = journal.record(&export(1)).await.unwrap_err();
     assert_eq!(error.kind(), JournalErrorKind::Full);
     assert!(error.to_string().contains(own.to_str().unwrap()), "{error}");
@@ -175,7 +185,7 @@ async fn a_disk_that_refuses_is_named_and_recovers() {
     fs::remove_file(&own).unwrap();
     journal.record(&export(1)).await.unwrap();
 
-    // The folder vanishes, with all that is in it.
+    // The folder is deleted with its content.
     fs::remove_dir_all(&own).unwrap();
     journal.record(&export(2)).await.unwrap();
     assert_eq!(listed(&journal).await, [export(2).export_id]);
@@ -184,28 +194,31 @@ async fn a_disk_that_refuses_is_named_and_recovers() {
 }
 
 #[tokio::test]
-async fn a_folder_that_can_not_be_looked_through_keeps_the_journal_shut() {
+async fn open_fails_if_folder_cannot_be_listed() {
     let data_dir = tempfile::tempdir().unwrap();
     fs::create_dir(data_dir.path().join(".tara-export")).unwrap();
-    fs::write(data_dir.path().join(".tara-export/journal"), "in the way").unwrap();
+    fs::write(data_dir.path().join(".tara-export/journal"), "conflicting file").unwrap();
     let error = Journal::open(data_dir.path().to_owned(), NO_LIMIT).await.unwrap_err();
     assert_eq!(error.kind(), JournalErrorKind::Full);
 }
 
 #[tokio::test]
-async fn a_crash_before_publishing_leaves_nothing_to_see() {
+async fn crash_before_publishing_leaves_no_entry() {
     let data_dir = tempfile::tempdir().unwrap();
     let files = Files::new(data_dir.path().to_owned(), NO_LIMIT).unwrap();
     files.record(&export(1)).unwrap();
     let unfinished = files.disk.create_unnamed().unwrap();
     fs::write(unfinished.path(), &export(2).encode().concat()[..99]).unwrap();
     let (_, path) = unfinished.keep().unwrap();
-    assert_eq!(path.parent(), Some(place(&data_dir, "tmp").as_path()));
-    let listing = files.entries(10).unwrap();
-    assert_eq!((ids(&listing), listing.quarantined), (vec![export(1).export_id], vec![]));
+    assert_eq!(path.parent(), Some(journal_path(&data_dir, "tmp").as_path()));
+    let seen = super::super::entries::plain_names(&files.journal)
+        .unwrap()
+        .collect::<Result<Vec<_>, _>>()
+        .unwrap();
+    assert_eq!(seen, [name(&export(1)).as_str()]);
 
     let journal = open(&data_dir).await;
-    assert_eq!(names_in(&place(&data_dir, "tmp")), [""; 0]);
+    assert_eq!(names_in(&journal_path(&data_dir, "tmp")), [""; 0]);
     assert_eq!(listed(&journal).await, [export(1).export_id]);
     journal.record(&export(2)).await.unwrap();
 }

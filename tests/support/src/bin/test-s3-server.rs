@@ -1,21 +1,21 @@
-//! The tests' S3 server for people: try tara-export against S3 without an AWS account.
+//! The tests' S3 server as a program: try tara-export with S3 without an AWS account.
 
 use std::{io, time::Duration};
 
 use clap::Parser;
 use tara_export_test_support::TestS3;
 
-/// An S3 server that keeps everything in memory and forgets it when it ends.
+/// An in-memory S3 server. Its objects are lost when it stops.
 #[derive(Debug, Parser)]
 #[command(name = "test-s3-server")]
 struct Arguments {
-    /// TCP port on 127.0.0.1; 0 takes a free one
+    /// TCP port on 127.0.0.1; 0 selects a free port
     #[arg(long, default_value_t = 9000)]
     port: u16,
     /// The bucket that exists from the start
     #[arg(long, default_value = "tara-test")]
     bucket: String,
-    /// Lets every request wait so long, in milliseconds
+    /// Delay of every request, in milliseconds
     #[arg(long, default_value_t = 0)]
     latency_ms: u64,
 }

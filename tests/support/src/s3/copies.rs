@@ -1,4 +1,4 @@
-//! Copying objects and parts inside the server.
+//! Copies objects and parts inside the server.
 
 use bytes::Bytes;
 use s3s::{S3Request, S3Result, dto::*, s3_error};
@@ -21,7 +21,7 @@ pub(super) fn copy(
 ) -> S3Result<CopyObjectOutput> {
     let S3Request { input, headers, .. } = request;
     refuse_unsupported!(shared, input);
-    // s3s does not know yet that S3 has conditions on a copy's target.
+    // s3s does not support S3's conditions on a copy's target yet.
     let if_none_match = headers
         .get("if-none-match")
         .map(|value| ETagCondition::parse_http_header(value.as_bytes()))
@@ -54,7 +54,8 @@ pub(super) fn copy(
     }
     attributes.encryption = encryption;
 
-    // A copy has the checksum of its whole; a composite one belongs to the parts of the source.
+    // A copy has a checksum of the complete object; a composite one belongs to the parts of the
+    // source.
     let algorithm = match &input.checksum_algorithm {
         Some(named) => Some(Algorithm::parse(named.as_str())?),
         None => source.checksum.as_ref().map(|checksum| checksum.algorithm),
@@ -118,7 +119,7 @@ fn source(shared: &Shared, source: &CopySource) -> S3Result<StoredObject> {
         return Err(s3_error!(NotImplemented, "no copies from access points"));
     };
     check_version(version_id.as_deref())?;
-    shared.with_bucket(bucket, |bucket| bucket.object(key).cloned())
+    shared.with_bucket(bucket, |bucket| bucket.readable(key).cloned())
 }
 
 fn is_same(source: &CopySource, bucket: &str, key: &str) -> bool {
@@ -126,7 +127,8 @@ fn is_same(source: &CopySource, bucket: &str, key: &str) -> bool {
         if **from == *bucket && **name == *key)
 }
 
-/// The bytes of `bytes=first-last`, the only form S3 takes here; it must lie inside the source.
+/// The bytes of `bytes=first-last`, the only form that S3 accepts here. The range must be inside
+/// the source.
 fn slice(bytes: &Bytes, range: &str) -> S3Result<Bytes> {
     let malformed = || {
         s3_error!(

@@ -1,4 +1,4 @@
-//! Listings of buckets, objects, uploads and parts.
+//! Lists buckets, objects, uploads and parts.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::{S3Result, dto::*, s3_error};
@@ -7,7 +7,11 @@ use crate::{
     bucket::StoredObject,
     checksums::set_checksum,
     listing::{self, Position},
-    s3::{REGION, multipart},
+    s3::{
+        REGION,
+        bad_listings::{self, ListingFaults},
+        multipart,
+    },
     state::Shared,
 };
 
@@ -32,7 +36,11 @@ pub(super) fn objects_v2(
     let prefix = input.prefix.clone().unwrap_or_default();
     let delimiter = input.delimiter.clone().filter(|delimiter| !delimiter.is_empty());
     let limit = listing::limit(input.max_keys)?;
-    // A token says where to go on and counts more than the key that the first page began after.
+    let faults = shared.listing_faults();
+    if faults.is_any() {
+        return with_faults(shared, &input, faults, encoding, limit);
+    }
+    // A token overrides the key after which the first page started.
     let position = match (&input.continuation_token, &input.start_after) {
         (Some(token), _) => Position::parse(token)?,
         (None, Some(key)) => Position::AfterKey(key.clone()),
@@ -65,6 +73,39 @@ pub(super) fn objects_v2(
     })
 }
 
+/// A page of a server whose listings break the rules of S3.
+fn with_faults(
+    shared: &Shared,
+    input: &ListObjectsV2Input,
+    faults: ListingFaults,
+    encoding: Encoding,
+    limit: usize,
+) -> S3Result<ListObjectsV2Output> {
+    let prefix = input.prefix.as_deref().unwrap_or_default();
+    let delimiter = input.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty());
+    let position = (input.start_after.as_deref(), input.continuation_token.as_deref());
+    shared.with_bucket(&input.bucket, |bucket| {
+        let (entries, next) =
+            bad_listings::page(bucket, faults, (prefix, delimiter), position, limit)?;
+        let (mut contents, mut prefixes) = (Vec::new(), Vec::new());
+        for (key, object) in entries {
+            match object {
+                Some(object) => contents.push(entry(encoding.text(&key), object, false)),
+                None => prefixes.push(key),
+            }
+        }
+        Ok(ListObjectsV2Output {
+            name: Some(input.bucket.clone()),
+            is_truncated: Some(next.is_some()),
+            next_continuation_token: next,
+            encoding_type: input.encoding_type.clone(),
+            contents: Some(contents),
+            common_prefixes: Some(encoding.prefixes(prefixes)),
+            ..Default::default()
+        })
+    })
+}
+
 pub(super) fn objects_v1(shared: &Shared, input: ListObjectsInput) -> S3Result<ListObjectsOutput> {
     let encoding = Encoding::new(input.encoding_type.as_ref())?;
     let prefix = input.prefix.clone().unwrap_or_default();
@@ -75,7 +116,7 @@ pub(super) fn objects_v1(shared: &Shared, input: ListObjectsInput) -> S3Result<L
     shared.with_bucket(&input.bucket, |bucket| {
         let page = listing::page(&bucket.objects, &prefix, delimiter.as_deref(), &position, limit);
         let is_truncated = page.next.is_some();
-        // S3 names the next marker only with a delimiter; otherwise it is the last key.
+        // S3 returns the next marker only with a delimiter; otherwise it is the last key.
         let next_marker = match page.next {
             Some(Position::AfterKey(text) | Position::AfterPrefix(text)) if delimiter.is_some() => {
                 Some(encoding.text(&text))
@@ -214,22 +255,22 @@ fn owner() -> Owner {
     Owner { id: Some("test-owner".to_owned()), ..Default::default() }
 }
 
-/// How keys are written in an answer: XML can't hold every character a key may have.
+/// The encoding of keys in a response: XML cannot contain every character of a key.
 #[derive(Clone, Copy)]
 enum Encoding {
     Plain,
     Url,
 }
 
-/// What S3 leaves as it is under `encoding-type=url`.
+/// The characters that S3 does not encode with `encoding-type=url`.
 const URL_ENCODED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'*').remove(b'/');
 
 impl Encoding {
     /// # Errors
     /// InvalidArgument for another encoding than `url`.
-    fn new(wanted: Option<&EncodingType>) -> S3Result<Self> {
-        match wanted.map(EncodingType::as_str) {
+    fn new(requested: Option<&EncodingType>) -> S3Result<Self> {
+        match requested.map(EncodingType::as_str) {
             None => Ok(Self::Plain),
             Some(EncodingType::URL) => Ok(Self::Url),
             Some(_) => {

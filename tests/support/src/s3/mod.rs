@@ -1,5 +1,6 @@
-//! The S3 API over the buckets in memory: one file for each subject, dispatched from here.
+//! The S3 API over the in-memory buckets, dispatched to one file per subject.
 
+pub(crate) mod bad_listings;
 mod copies;
 mod listings;
 pub(crate) mod multipart;
@@ -27,14 +28,16 @@ pub(crate) const REGION: &str = "us-east-1";
 pub(crate) fn service(shared: Arc<Shared>) -> S3Service {
     let mut builder = S3ServiceBuilder::new(MemoryS3 { shared });
     builder.set_auth(OneKey);
-    // s3s judges times by the machine's clock; the server's own, which tests set wrong, decides.
+    // s3s checks times against the machine's clock; here the server's own clock decides, which
+    // tests can skew.
     let mut config = S3Config::default();
     config.presigned_url_max_skew_time_secs = u32::MAX;
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
     builder.build()
 }
 
-/// Lets one access key in. Unlike the one of s3s it answers an unknown key with S3's own error.
+/// Accepts one access key. Unlike s3s's own implementation, it returns S3's error for an unknown
+/// key.
 struct OneKey;
 
 #[async_trait]
@@ -55,8 +58,8 @@ struct MemoryS3 {
     shared: Arc<Shared>,
 }
 
-/// Answers with what a function of one of the files here returns.
-macro_rules! answer {
+/// Returns the result of a function as a response.
+macro_rules! respond {
     ($result:expr) => {
         Ok(S3Response::new($result?))
     };
@@ -68,112 +71,112 @@ impl S3 for MemoryS3 {
         &self,
         request: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
-        answer!(objects::put(&self.shared, request).await)
+        respond!(objects::put(&self.shared, request).await)
     }
 
     async fn get_object(
         &self,
         request: S3Request<GetObjectInput>,
     ) -> S3Result<S3Response<GetObjectOutput>> {
-        answer!(objects::get(&self.shared, request.input))
+        respond!(objects::get(&self.shared, request.input))
     }
 
     async fn head_object(
         &self,
         request: S3Request<HeadObjectInput>,
     ) -> S3Result<S3Response<HeadObjectOutput>> {
-        answer!(objects::head(&self.shared, request.input))
+        respond!(objects::head(&self.shared, request.input))
     }
 
     async fn delete_object(
         &self,
         request: S3Request<DeleteObjectInput>,
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
-        answer!(objects::delete(&self.shared, request.input))
+        respond!(objects::delete(&self.shared, request.input))
     }
 
     async fn delete_objects(
         &self,
         request: S3Request<DeleteObjectsInput>,
     ) -> S3Result<S3Response<DeleteObjectsOutput>> {
-        answer!(objects::delete_many(&self.shared, request.input))
+        respond!(objects::delete_many(&self.shared, request.input))
     }
 
     async fn copy_object(
         &self,
         request: S3Request<CopyObjectInput>,
     ) -> S3Result<S3Response<CopyObjectOutput>> {
-        answer!(copies::copy(&self.shared, request))
+        respond!(copies::copy(&self.shared, request))
     }
 
     async fn create_multipart_upload(
         &self,
         request: S3Request<CreateMultipartUploadInput>,
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
-        answer!(multipart::create(&self.shared, request.input))
+        respond!(multipart::create(&self.shared, request.input))
     }
 
     async fn upload_part(
         &self,
         request: S3Request<UploadPartInput>,
     ) -> S3Result<S3Response<UploadPartOutput>> {
-        answer!(multipart::upload_part(&self.shared, request).await)
+        respond!(multipart::upload_part(&self.shared, request).await)
     }
 
     async fn upload_part_copy(
         &self,
         request: S3Request<UploadPartCopyInput>,
     ) -> S3Result<S3Response<UploadPartCopyOutput>> {
-        answer!(copies::copy_part(&self.shared, request.input))
+        respond!(copies::copy_part(&self.shared, request.input))
     }
 
     async fn complete_multipart_upload(
         &self,
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-        answer!(multipart::complete(&self.shared, request.input))
+        respond!(multipart::complete(&self.shared, request.input))
     }
 
     async fn abort_multipart_upload(
         &self,
         request: S3Request<AbortMultipartUploadInput>,
     ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
-        answer!(multipart::abort(&self.shared, request.input))
+        respond!(multipart::abort(&self.shared, request.input))
     }
 
     async fn list_multipart_uploads(
         &self,
         request: S3Request<ListMultipartUploadsInput>,
     ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
-        answer!(listings::uploads(&self.shared, request.input))
+        respond!(listings::uploads(&self.shared, request.input))
     }
 
     async fn list_parts(
         &self,
         request: S3Request<ListPartsInput>,
     ) -> S3Result<S3Response<ListPartsOutput>> {
-        answer!(listings::parts(&self.shared, request.input))
+        respond!(listings::parts(&self.shared, request.input))
     }
 
     async fn list_objects(
         &self,
         request: S3Request<ListObjectsInput>,
     ) -> S3Result<S3Response<ListObjectsOutput>> {
-        answer!(listings::objects_v1(&self.shared, request.input))
+        respond!(listings::objects_v1(&self.shared, request.input))
     }
 
     async fn list_objects_v2(
         &self,
         request: S3Request<ListObjectsV2Input>,
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
-        answer!(listings::objects_v2(&self.shared, request.input))
+        respond!(listings::objects_v2(&self.shared, request.input))
     }
 
     async fn list_buckets(
         &self,
         _request: S3Request<ListBucketsInput>,
     ) -> S3Result<S3Response<ListBucketsOutput>> {
-        answer!(listings::buckets(&self.shared))
+        respond!(listings::buckets(&self.shared))
     }
 
     async fn head_bucket(
@@ -190,7 +193,7 @@ impl S3 for MemoryS3 {
         request: S3Request<GetBucketLocationInput>,
     ) -> S3Result<S3Response<GetBucketLocationOutput>> {
         self.shared.with_bucket(&request.input.bucket, |_| Ok(()))?;
-        // S3 names us-east-1 by leaving the constraint out.
+        // For us-east-1, S3 omits the constraint.
         Ok(S3Response::new(GetBucketLocationOutput::default()))
     }
 
@@ -199,7 +202,7 @@ impl S3 for MemoryS3 {
         request: S3Request<GetBucketVersioningInput>,
     ) -> S3Result<S3Response<GetBucketVersioningOutput>> {
         self.shared.with_bucket(&request.input.bucket, |_| Ok(()))?;
-        // A bucket that never had versions answers without a status.
+        // For a bucket that never had versions, S3 returns no status.
         Ok(S3Response::new(GetBucketVersioningOutput::default()))
     }
 

@@ -1,4 +1,4 @@
-//! Multipart uploads: parts, and the object made of them in one step.
+//! Multipart uploads: parts, and the object that a completion makes of them.
 
 use std::{collections::BTreeMap, time::SystemTime};
 
@@ -20,14 +20,14 @@ use crate::{
 /// S3's highest part number.
 const PART_NUMBER_LIMIT: i32 = 10_000;
 
-/// The uploads in progress by key and upload id, which is the order S3 lists them in.
+/// The uploads in progress by key and upload id, in S3's listing order.
 pub(crate) type Uploads = BTreeMap<(String, String), Upload>;
 
-/// How the checksums of an upload's parts become the object's.
+/// How the object's checksum is made from the parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Method {
     pub(crate) algorithm: Algorithm,
-    /// A checksum of the parts' checksums instead of one of all bytes.
+    /// A checksum of the parts' checksums instead of all bytes.
     pub(crate) composite: bool,
 }
 
@@ -56,10 +56,10 @@ impl StoredPart {
 }
 
 impl Method {
-    /// What an upload that names this algorithm and type uses.
+    /// The method for this algorithm and type.
     ///
     /// # Errors
-    /// InvalidRequest for a type that S3 doesn't have for the algorithm.
+    /// InvalidRequest for a type that S3 does not support for the algorithm.
     fn new(algorithm: Algorithm, kind: Option<&ChecksumType>) -> S3Result<Self> {
         let composite = match (algorithm, kind.map(ChecksumType::as_str)) {
             (Algorithm::Crc64Nvme, None | Some(ChecksumType::FULL_OBJECT)) => false,
@@ -153,7 +153,7 @@ pub(super) async fn upload_part(
     Ok(output)
 }
 
-/// A part made of bytes the server has already; it computes their checksum itself.
+/// A part with bytes that the server already has; the server computes the checksum.
 pub(super) fn copied_part(
     shared: &Shared,
     bucket: &str,
@@ -170,7 +170,7 @@ pub(super) fn copied_part(
     })
 }
 
-/// Adds a part to an upload, replacing one of the same number.
+/// Adds a part to an upload and replaces one with the same number.
 pub(super) fn store_part(
     shared: &Shared,
     bucket: &str,
@@ -205,10 +205,10 @@ pub(super) fn complete(
     } else {
         ClaimedChecksum::from_fields(&checksum_fields!(input))?
     };
-    // Everything is decided under one lock, so of two completions only one can win.
+    // One lock for all checks, so that only one of two completions can win.
     shared.with_bucket(&input.bucket, |bucket| {
         let upload = upload(bucket, &input.key, &input.upload_id)?;
-        let parts = chosen_parts(upload, claims, shared.options.minimum_part_size_bytes)?;
+        let parts = selected_parts(upload, claims, shared.options.minimum_part_size_bytes)?;
         let object = assemble(upload, &parts, shared.clock.system_time());
         if input.mpu_object_size.is_some_and(|size| size != object.bytes.len() as i64) {
             return Err(s3_error!(
@@ -217,7 +217,7 @@ pub(super) fn complete(
             ));
         }
         if let Some(claimed) = claimed {
-            check_whole(claimed, &object)?;
+            check_object_checksum(claimed, &object)?;
         }
         condition.check(bucket.objects.get(&input.key))?;
 
@@ -249,7 +249,7 @@ pub(super) fn abort(
     })
 }
 
-/// The checksum type of an upload as S3 names it.
+/// S3's name of an upload's checksum type.
 pub(super) fn type_of(method: Method) -> ChecksumType {
     ChecksumType::from_static(match method.composite {
         true => ChecksumType::COMPOSITE,
@@ -284,8 +284,8 @@ fn no_such_upload() -> S3Error {
     )
 }
 
-/// The parts a completion names, checked against what was uploaded.
-fn chosen_parts(
+/// The parts that a completion names, checked against the uploaded ones.
+fn selected_parts(
     upload: &Upload,
     claims: &[CompletedPart],
     minimum_size_bytes: usize,
@@ -318,7 +318,7 @@ fn chosen_parts(
     Ok(parts)
 }
 
-/// A composite checksum wants every part's checksum once more; others are checked when given.
+/// Checks a part's checksum if it is given; with a composite checksum it is required.
 fn check_part(
     method: Option<Method>,
     number: i32,
@@ -379,8 +379,8 @@ fn assemble(upload: &Upload, parts: &[StoredPart], modified_time: SystemTime) ->
     }
 }
 
-/// Checks the checksum that a completion says the whole object has.
-fn check_whole(claimed: ClaimedChecksum, object: &StoredObject) -> S3Result<()> {
+/// Verifies the checksum that a completion claims for the complete object.
+fn check_object_checksum(claimed: ClaimedChecksum, object: &StoredObject) -> S3Result<()> {
     match &object.checksum {
         Some(stored) if stored.algorithm == claimed.algorithm => {
             match stored.value == claimed.value {

@@ -1,4 +1,4 @@
-//! Putting, getting and deleting whole objects.
+//! Puts, gets and deletes objects.
 
 use std::time::SystemTime;
 
@@ -12,7 +12,7 @@ use crate::{
     state::Shared,
 };
 
-/// Reads the attributes of an object from the request that makes it.
+/// Reads an object's attributes from the request that creates it.
 macro_rules! attributes {
     ($input:expr) => {
         crate::bucket::Attributes {
@@ -33,7 +33,7 @@ macro_rules! attributes {
     };
 }
 
-/// Echoes the encryption asked for.
+/// Returns the requested encryption.
 macro_rules! set_encryption {
     ($output:expr, $encryption:expr) => {
         let encryption: &crate::bucket::Encryption = $encryption;
@@ -44,7 +44,8 @@ macro_rules! set_encryption {
     };
 }
 
-/// Refuses what a bucket like ours refuses, or what this server can't do but must not skip over.
+/// Refuses what such a bucket refuses in S3, and what this server does not support but must not
+/// ignore.
 macro_rules! refuse_unsupported {
     ($shared:expr, $input:expr) => {
         if $input.sse_customer_algorithm.is_some() {
@@ -63,7 +64,7 @@ macro_rules! refuse_unsupported {
 
 pub(super) use {attributes, refuse_unsupported, set_encryption};
 
-/// An object as a single put stores it.
+/// The object that a single put stores.
 pub(crate) fn stored(
     bytes: Bytes,
     checksum: Option<StoredChecksum>,
@@ -75,7 +76,7 @@ pub(crate) fn stored(
 }
 
 impl Shared {
-    /// The condition of a write, or none when this server ignores them.
+    /// The condition of a write; always true if this server ignores conditions.
     pub(super) fn write_condition(
         &self,
         if_match: Option<IfMatch>,
@@ -128,21 +129,22 @@ pub(super) fn get(shared: &Shared, input: GetObjectInput) -> S3Result<GetObjectO
         return Err(s3_error!(NotImplemented, "no reading by part number"));
     }
     check_version(input.version_id.as_deref())?;
+    shared.with_bucket(&input.bucket, |bucket| bucket.readable(&input.key).map(|_| ()))?;
     let object = read(shared, &input.bucket, &input.key, &input.if_match, &input.if_none_match)?;
     let total = object.bytes.len() as u64;
     let mut output = GetObjectOutput::default();
     let bytes = match input.range {
         Some(range) => {
             let span = range.check(total)?;
-            // An empty object has no last byte to name; S3 refuses every range of it.
+            // An empty object has no last byte; S3 refuses every range of it.
             let Some(last) = span.end.checked_sub(1) else { return Err(s3_error!(InvalidRange)) };
             output.content_range = Some(format!("bytes {}-{last}/{total}", span.start));
-            // Both ends are at most the length of bytes in memory.
+            // Both ends are at most the length of the bytes in memory.
             object.bytes.slice(span.start as usize..span.end as usize)
         }
         None => object.bytes.clone(),
     };
-    // S3 gives the checksum of the whole object only with the whole object.
+    // S3 returns the object's checksum only with the complete object.
     if wants_checksum(input.checksum_mode.as_ref()) && output.content_range.is_none() {
         set_checksum!(output, object.checksum.as_ref());
         output.checksum_type = object.checksum_type();
@@ -176,6 +178,9 @@ pub(super) fn head(shared: &Shared, input: HeadObjectInput) -> S3Result<HeadObje
         last_modified: Some(object.modified_time.into()),
         ..Default::default()
     };
+    if shared.with_bucket(&input.bucket, |bucket| Ok(bucket.archived.contains(&input.key)))? {
+        output.storage_class = Some(StorageClass::from_static(StorageClass::GLACIER));
+    }
     if wants_checksum(input.checksum_mode.as_ref()) {
         set_checksum!(output, object.checksum.as_ref());
         output.checksum_type = object.checksum_type();
@@ -195,7 +200,7 @@ pub(super) fn delete(shared: &Shared, input: DeleteObjectInput) -> S3Result<Dele
     let condition = shared.write_condition(input.if_match, None)?;
     shared.with_bucket(&input.bucket, |bucket| {
         condition.check(bucket.objects.get(&input.key))?;
-        // Deleting what isn't there succeeds in S3, too.
+        // Deleting a missing object succeeds, as in S3.
         bucket.objects.remove(&input.key);
         Ok(DeleteObjectOutput::default())
     })
@@ -211,18 +216,18 @@ pub(super) fn delete_many(
     let quiet = input.delete.quiet.unwrap_or(false);
     shared.with_bucket(&input.bucket, |bucket| {
         let mut output = DeleteObjectsOutput::default();
-        for wanted in input.delete.objects {
-            match delete_one(bucket, &wanted) {
+        for requested in input.delete.objects {
+            match delete_one(bucket, &requested) {
                 Ok(()) if quiet => {}
                 Ok(()) => output
                     .deleted
                     .get_or_insert_default()
-                    .push(DeletedObject { key: Some(wanted.key), ..Default::default() }),
+                    .push(DeletedObject { key: Some(requested.key), ..Default::default() }),
                 Err(error) => output.errors.get_or_insert_default().push(Error {
                     code: Some(error.code().as_str().to_owned()),
                     message: error.message().map(str::to_owned),
-                    key: Some(wanted.key),
-                    version_id: wanted.version_id,
+                    key: Some(requested.key),
+                    version_id: requested.version_id,
                 }),
             }
         }
@@ -230,12 +235,12 @@ pub(super) fn delete_many(
     })
 }
 
-fn delete_one(bucket: &mut Bucket, wanted: &ObjectIdentifier) -> S3Result<()> {
-    check_version(wanted.version_id.as_deref())?;
-    if let Some(etag) = &wanted.e_tag {
-        WriteCondition::IfMatch(etag.clone()).check(bucket.objects.get(&wanted.key))?;
+fn delete_one(bucket: &mut Bucket, requested: &ObjectIdentifier) -> S3Result<()> {
+    check_version(requested.version_id.as_deref())?;
+    if let Some(etag) = &requested.e_tag {
+        WriteCondition::IfMatch(etag.clone()).check(bucket.objects.get(&requested.key))?;
     }
-    bucket.objects.remove(&wanted.key);
+    bucket.objects.remove(&requested.key);
     Ok(())
 }
 
@@ -247,14 +252,14 @@ fn read(
     if_match: &Option<IfMatch>,
     if_none_match: &Option<IfNoneMatch>,
 ) -> S3Result<StoredObject> {
-    // Cloning copies no bytes of the body.
+    // A clone does not copy the body.
     let object = shared.with_bucket(bucket, |bucket| bucket.object(key).cloned())?;
     check_read(&object, if_match, if_none_match, s3_error!(NotModified))?;
     Ok(object)
 }
 
 /// # Errors
-/// PreconditionFailed when If-Match does not hold, `unchanged` when If-None-Match does not.
+/// PreconditionFailed if If-Match does not match, `unchanged` if If-None-Match does.
 pub(super) fn check_read(
     object: &StoredObject,
     if_match: &Option<ETagCondition>,
@@ -262,8 +267,8 @@ pub(super) fn check_read(
     unchanged: s3s::S3Error,
 ) -> S3Result<()> {
     let etag = object.e_tag();
-    if let Some(ETagCondition::ETag(wanted)) = if_match
-        && !wanted.strong_cmp(&etag)
+    if let Some(ETagCondition::ETag(requested)) = if_match
+        && !requested.strong_cmp(&etag)
     {
         return Err(precondition_failed());
     }
@@ -274,7 +279,7 @@ pub(super) fn check_read(
     }
 }
 
-/// Buckets here have no versions; S3 calls the only one `null`.
+/// Buckets here have no versions; S3 names the only one `null`.
 pub(super) fn check_version(version_id: Option<&str>) -> S3Result<()> {
     match version_id {
         None | Some("null") => Ok(()),

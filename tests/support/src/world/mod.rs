@@ -1,5 +1,5 @@
-//! What clients are tested against: S3 in memory, the built server, and networks in front of it that can be
-//! cut. `clients/README.md` defines what it takes.
+//! The environment for client tests: an in-memory S3, the built server, and networks in front of it
+//! that can be cut. `clients/README.md` defines the commands.
 
 mod network;
 mod program;
@@ -14,7 +14,7 @@ use self::{
 };
 use crate::{Fault, FaultId, FaultRule, Operation, TestS3};
 
-/// A world of its own for each scenario. The server ends with it.
+/// The environment of one scenario. The server stops when it is dropped.
 #[derive(Debug)]
 pub struct World {
     s3: TestS3,
@@ -27,10 +27,10 @@ pub struct World {
 }
 
 impl World {
-    /// Starts the server of this binary, with a disk and an S3 of its own.
+    /// Starts the server binary with a new data directory and a new S3.
     ///
     /// # Errors
-    /// Something does not start.
+    /// A part does not start.
     pub async fn start(server: &Path) -> io::Result<Self> {
         let s3 = TestS3::builder().bucket("tara-test").start().await?;
         let folder = tempfile::tempdir()?;
@@ -40,34 +40,34 @@ impl World {
         Ok(Self { s3, denied: None, held: None, server, grpc, http1, folder })
     }
 
-    /// The server itself, `host:port`.
+    /// The server's own address, `host:port`.
     pub fn server(&self) -> String {
         self.server.address()
     }
 
-    /// The way for gRPC, which can be cut.
+    /// The address of the network for gRPC, which can be cut.
     pub fn grpc(&self) -> String {
         self.grpc.address()
     }
 
-    /// The same for HTTP/1.1; HTTP/2 is refused there.
+    /// The address of the network for HTTP/1.1, which refuses HTTP/2.
     pub fn http1(&self) -> String {
         self.http1.address()
     }
 
-    /// A folder of the world's own, gone when it ends.
+    /// A temporary folder, removed with the world.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Does what a line of text asks for.
+    /// Executes a command line.
     ///
     /// # Errors
-    /// No such command, or it can't be done.
-    pub async fn obey(&mut self, command: &str) -> io::Result<()> {
+    /// The command is unknown or fails.
+    pub async fn run_command(&mut self, command: &str) -> io::Result<()> {
         let words: Vec<&str> = command.split_whitespace().collect();
         match words[..] {
-            // Refused for good, so that nobody waits for what may pass.
+            // A permanent error, so that nothing is retried.
             ["s3", "down"] => {
                 self.denied = Some(self.s3.fail(FaultRule::new(Fault::ACCESS_DENIED)))
             }
@@ -103,11 +103,11 @@ impl World {
         Ok(())
     }
 
-    /// Ends the server, and waits for that.
+    /// Stops the server and waits for its end.
     ///
     /// # Errors
-    /// The system's.
-    pub async fn end(mut self) -> io::Result<()> {
+    /// An I/O error.
+    pub async fn shut_down(mut self) -> io::Result<()> {
         self.server.end().await
     }
 

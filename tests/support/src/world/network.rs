@@ -1,4 +1,4 @@
-//! The way to the server, which can be cut.
+//! A network in front of the server, which can be cut.
 
 use std::{
     io,
@@ -18,32 +18,32 @@ use tokio::{
     sync::watch,
 };
 
-/// How an HTTP/2 connection begins (RFC 9113, section 3.4).
+/// The start of an HTTP/2 connection (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// What the way lets through.
+/// The protocols that a network forwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Any,
-    /// As platforms that know no HTTP/2: a connection that begins with it is closed.
+    /// Like platforms without HTTP/2: such a connection is closed.
     Http1,
 }
 
-/// A port that leads to the server.
+/// A port that forwards to the server.
 #[derive(Debug)]
 pub(crate) struct Network {
     address: SocketAddr,
-    way: Arc<Way>,
+    link: Arc<Link>,
 }
 
 #[derive(Debug)]
-struct Way {
+struct Link {
     protocol: Protocol,
     server_port: u16,
-    /// Changes when all connections are to be cut.
+    /// Changes when all connections must be cut.
     cuts: watch::Sender<u64>,
-    /// Bytes of requests until the next cut; none where it is negative.
+    /// Bytes of requests until the next cut; negative if no cut is scheduled.
     requests_left: AtomicI64,
 }
 
@@ -52,51 +52,51 @@ impl Network {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (cuts, requests_left) = (watch::Sender::new(0), AtomicI64::new(-1));
-        let way = Arc::new(Way { protocol, server_port, cuts, requests_left });
-        let accepting = way.clone();
+        let link = Arc::new(Link { protocol, server_port, cuts, requests_left });
+        let accepting = link.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (way, mut cuts) = (accepting.clone(), accepting.cuts.subscribe());
+                let (link, mut cuts) = (accepting.clone(), accepting.cuts.subscribe());
                 tokio::spawn(async move {
                     tokio::select! {
-                        // Whoever is cut sees the connection end, as with any other end of it.
-                        _ = way.carry(client) => {}
+                        // A cut looks like any other end of the connection.
+                        _ = link.forward(client) => {}
                         _ = cuts.changed() => {}
                     }
                 });
             }
         });
-        Ok(Self { address, way })
+        Ok(Self { address, link })
     }
 
     pub(crate) fn address(&self) -> String {
         self.address.to_string()
     }
 
-    /// Cuts all connections there are.
+    /// Cuts all open connections.
     pub(crate) fn cut(&self) {
-        self.way.cuts.send_modify(|number| *number += 1);
+        self.link.cuts.send_modify(|number| *number += 1);
     }
 
-    /// Cuts all connections once so many bytes more of requests came through, once.
+    /// Cuts all connections once, after this many more bytes of requests.
     pub(crate) fn cut_requests_after(&self, count: u32) {
-        self.way.requests_left.store(count.into(), Ordering::Relaxed);
+        self.link.requests_left.store(count.into(), Ordering::Relaxed);
     }
 }
 
-impl Way {
-    async fn carry(&self, client: TcpStream) -> io::Result<()> {
+impl Link {
+    async fn forward(&self, client: TcpStream) -> io::Result<()> {
         client.set_nodelay(true)?;
-        let (requests, answers) = client.into_split();
+        let (requests, responses) = client.into_split();
         let server = TcpStream::connect(("127.0.0.1", self.server_port)).await?;
         server.set_nodelay(true)?;
         let (from_server, to_server) = server.into_split();
-        let sending = self.carry_requests(requests, to_server);
-        let answering = carry_answers(from_server, answers);
-        tokio::try_join!(sending, answering).map(|_| ())
+        let sending = self.forward_requests(requests, to_server);
+        let responding = forward_responses(from_server, responses);
+        tokio::try_join!(sending, responding).map(|_| ())
     }
 
-    async fn carry_requests(
+    async fn forward_requests(
         &self,
         mut requests: OwnedReadHalf,
         mut to_server: OwnedWriteHalf,
@@ -124,10 +124,10 @@ impl Way {
     }
 }
 
-async fn carry_answers(
+async fn forward_responses(
     mut from_server: OwnedReadHalf,
-    mut answers: OwnedWriteHalf,
+    mut responses: OwnedWriteHalf,
 ) -> io::Result<()> {
-    tokio::io::copy(&mut from_server, &mut answers).await?;
-    answers.shutdown().await
+    tokio::io::copy(&mut from_server, &mut responses).await?;
+    responses.shutdown().await
 }

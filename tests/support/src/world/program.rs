@@ -12,8 +12,8 @@ use tokio::{
     process::{Child, Command},
 };
 
-/// Settings that suit tests: what is held back is no outage, nor is a busy machine, S3 is tried again as
-/// soon as it is back, and streams that wait show that they live.
+/// Settings for tests: held requests and a busy machine do not look like an outage, S3 is retried
+/// at once when it is back, and waiting streams send heartbeats.
 const SETTINGS: [(&str, &str); 6] = [
     ("S3_RETRY_BUDGET", "2m"),
     ("S3_READ_TIMEOUT", "2m"),
@@ -23,7 +23,7 @@ const SETTINGS: [(&str, &str); 6] = [
     ("LOG_FORMAT", "json"),
 ];
 
-/// A server that listens.
+/// A running server.
 #[derive(Debug)]
 pub(crate) struct Program {
     binary: PathBuf,
@@ -38,7 +38,7 @@ impl Program {
         folder: &Path,
         s3: &[(&'static str, String)],
     ) -> io::Result<Self> {
-        // It keeps its port when it starts anew.
+        // The port stays the same after a restart.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut environment: Vec<(String, String)> =
             s3.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
@@ -58,7 +58,7 @@ impl Program {
         SocketAddr::from(([127, 0, 0, 1], self.port)).to_string()
     }
 
-    /// Kills it, and starts another on the same port and data directory.
+    /// Kills the process and starts another on the same port and data directory.
     pub(crate) async fn restart(&mut self) -> io::Result<()> {
         self.end().await?;
         self.child = spawn(&self.binary, &self.environment).await?;
@@ -70,7 +70,7 @@ impl Program {
     }
 }
 
-/// Starts the process, and waits until it says that it listens.
+/// Starts the process and waits until it logs that it listens.
 async fn spawn(binary: &Path, environment: &[(String, String)]) -> io::Result<Child> {
     let mut command = Command::new(binary);
     command.arg("serve").envs(environment.iter().map(|(name, value)| (name, value)));
@@ -86,7 +86,7 @@ async fn spawn(binary: &Path, environment: &[(String, String)]) -> io::Result<Ch
     loop {
         match lines.next_line().await? {
             Some(line) if line.contains("\"listening") => break,
-            // What went wrong is for whoever runs the tests.
+            // Show the error to the developer who runs the tests.
             Some(line) => eprintln!("{line}"),
             None => return Err(io::Error::other("the server did not start")),
         }

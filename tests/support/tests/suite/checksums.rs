@@ -1,4 +1,4 @@
-//! Bytes that don't have the checksum they came with are refused and not stored.
+//! Bytes that do not match their checksum are refused and not stored.
 
 use aws_sdk_s3::{primitives::ByteStream, types::ChecksumAlgorithm, types::ChecksumMode};
 use tara_export_test_support::{Algorithm, TestS3};
@@ -8,7 +8,7 @@ use crate::client::{client, refusal, refused};
 const BODY: &[u8] = b"hello world";
 
 #[tokio::test]
-async fn wrong_checksums_are_refused_and_nothing_is_stored() {
+async fn wrong_checksums_are_refused_and_store_nothing() {
     let server = TestS3::start().await;
     let s3 = client(&server);
     let put = || {
@@ -33,10 +33,10 @@ async fn wrong_checksums_are_refused_and_nothing_is_stored() {
     assert_eq!(server.objects().len(), 0);
 }
 
-/// The checksums of the eleven bytes, from other implementations than the one under test: zlib,
-/// the CRC catalogue and coreutils.
+/// The checksums of the eleven bytes, from implementations other than the one under test: zlib, the
+/// CRC catalogue and coreutils.
 #[tokio::test]
-async fn right_checksums_are_kept_and_echoed() {
+async fn correct_checksums_are_stored_and_returned() {
     let server = TestS3::start().await;
     let s3 = client(&server);
     let put = |key: &str| {
@@ -69,8 +69,8 @@ async fn right_checksums_are_kept_and_echoed() {
     assert_eq!(stored.sha256(), "b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9");
 }
 
-/// A body whose length is known but which the SDK can't read ahead is sent with the checksum in
-/// its trailer.
+/// A body with a known length that the SDK cannot read in advance is sent with the checksum in its
+/// trailer.
 #[tokio::test]
 async fn checksums_in_trailers_are_verified() {
     let server = TestS3::start().await;
@@ -103,7 +103,7 @@ async fn checksums_in_trailers_are_verified() {
 }
 
 #[tokio::test]
-async fn a_server_that_ignores_checksums_takes_anything_and_keeps_none() {
+async fn ignored_checksums_are_neither_verified_nor_stored() {
     let server = TestS3::builder().ignore_checksums().start().await.unwrap();
     let s3 = client(&server);
     let put = s3.put_object().bucket(server.bucket()).key("k").checksum_crc32("AAAAAA==");

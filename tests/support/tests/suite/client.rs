@@ -37,12 +37,12 @@ pub(crate) fn refusal<T: Debug, E: ProvideErrorMetadata + Debug>(
     (status, error.code().unwrap_or_default().to_owned())
 }
 
-/// A refusal as the tests name it.
+/// The expected status and code of a refusal.
 pub(crate) fn refused(status: u16, code: &str) -> (u16, String) {
     (status, code.to_owned())
 }
 
-/// Bytes that differ at every place and from seed to seed.
+/// Bytes that differ by position and by seed.
 pub(crate) fn bytes(length: usize, seed: u8) -> Vec<u8> {
-    (0..length).map(|place| (place * 31 + place / 256) as u8 ^ seed).collect()
+    (0..length).map(|index| (index * 31 + index / 256) as u8 ^ seed).collect()
 }

@@ -7,10 +7,10 @@ use tara_export_test_support::{Operation, TestS3};
 use crate::client::{bytes, client, refusal, refused};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_sixteen_conditional_puts_exactly_one_wins() {
+async fn one_of_sixteen_conditional_puts_wins() {
     let server = TestS3::start().await;
     let s3 = client(&server);
-    // Bodies larger than a socket's buffer arrive in pieces, so the puts really interleave.
+    // Bodies larger than a socket buffer arrive in pieces, so that the puts interleave.
     let body = |writer: usize| bytes(200_000, writer as u8);
     for round in 0..20 {
         let key = format!("claims/{round}");
@@ -27,7 +27,7 @@ async fn of_sixteen_conditional_puts_exactly_one_wins() {
         }
     }
     let most = server.requests_of(Operation::PutObject).iter().map(|put| put.in_flight).max();
-    assert!(most > Some(1), "the puts were never side by side: {most:?}");
+    assert!(most > Some(1), "the puts were never concurrent: {most:?}");
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn if_match_writes_only_over_the_named_object() {
 }
 
 #[tokio::test]
-async fn a_server_that_ignores_conditions_overwrites() {
+async fn ignored_conditions_overwrite() {
     let server = TestS3::builder().ignore_conditions().start().await.unwrap();
     let s3 = client(&server);
     for body in ["first", "second"] {

@@ -1,4 +1,4 @@
-//! Every fault does what it says, where it was asked for, and as often.
+//! Every fault has its effect, on the selected requests and as often as requested.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ async fn put(s3: &Client, server: &TestS3, key: &str) -> Result<(), (u16, String
 }
 
 #[tokio::test]
-async fn error_answers_leave_the_store_alone() {
+async fn error_responses_do_not_apply_the_operation() {
     let server = TestS3::start().await;
     let s3 = client(&server);
     for (fault, status, code) in [
@@ -63,7 +63,7 @@ async fn deletions_fail_like_any_operation() {
 }
 
 #[tokio::test]
-async fn rules_choose_by_operation_key_and_count() {
+async fn rules_match_by_operation_key_and_count() {
     let server = TestS3::start().await;
     let s3 = client(&server);
     let rule = FaultRule::new(Fault::SLOW_DOWN).on(Operation::PutObject);
@@ -88,7 +88,7 @@ async fn rules_choose_by_operation_key_and_count() {
 }
 
 #[tokio::test]
-async fn a_200_can_carry_an_error() {
+async fn status_200_can_contain_an_error() {
     let server = TestS3::start().await;
     let s3 = client(&server);
     server.put_raw("from", "content");
@@ -97,7 +97,7 @@ async fn a_200_can_carry_an_error() {
         let source = format!("{}/from", server.bucket());
         s3.copy_object().bucket(server.bucket()).key("to").copy_source(source).send()
     };
-    // The SDK reads the answer as an error, whatever status it then shows.
+    // The SDK reads the response as an error, whatever status it then reports.
     assert_eq!(refusal(copy().await).1, "InternalError");
     assert_eq!(server.requests_of(Operation::CopyObject)[0].status.unwrap(), 200);
     assert!(server.object("to").is_none());
@@ -105,7 +105,7 @@ async fn a_200_can_carry_an_error() {
 }
 
 #[tokio::test]
-async fn a_reset_before_applies_nothing_and_one_after_everything() {
+async fn reset_before_applies_nothing_and_reset_after_everything() {
     let server = TestS3::start().await;
     let s3 = client(&server);
     server.fail(FaultRule::new(Fault::ResetBefore).times(1));
@@ -114,14 +114,14 @@ async fn a_reset_before_applies_nothing_and_one_after_everything() {
     server.fail(FaultRule::new(Fault::ResetAfter).times(1));
     assert_eq!(put(&s3, &server, "k").await, Err(refused(0, "")));
     assert_eq!(server.object("k").unwrap().bytes, "content");
-    // The retry of a lost answer meets its own object.
+    // The retry after a lost response finds its own object.
     assert_eq!(put(&s3, &server, "k").await, Err(refused(412, "PreconditionFailed")));
     let statuses: Vec<_> = server.requests().iter().map(|put| put.status).collect();
     assert_eq!(statuses[..2], [None, None]);
 }
 
 #[tokio::test]
-async fn a_reset_is_a_tcp_reset() {
+async fn reset_fault_sends_a_tcp_reset() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let server = TestS3::start().await;
     server.fail(FaultRule::new(Fault::ResetBefore));
@@ -133,12 +133,12 @@ async fn a_reset_is_a_tcp_reset() {
 }
 
 #[tokio::test]
-async fn a_truncated_answer_ends_in_the_middle() {
+async fn truncated_response_ends_in_the_middle() {
     let server = TestS3::start().await;
     let s3 = client(&server);
     for length in [2, 100_000, 3_000_000] {
         server.put_raw("k", bytes(length, 5));
-        server.fail(FaultRule::new(Fault::TruncateAnswer).times(1));
+        server.fail(FaultRule::new(Fault::TruncateResponse).times(1));
         let got = s3.get_object().bucket(server.bucket()).key("k").send().await.unwrap();
         assert_eq!(got.content_length(), Some(length as i64));
         let (mut body, mut received) = (got.body, 0);
@@ -149,26 +149,26 @@ async fn a_truncated_answer_ends_in_the_middle() {
                 None => break None,
             }
         };
-        assert!(error.is_some(), "the end must not look like a whole body");
+        assert!(error.is_some(), "the end must not look like a complete body");
         assert_eq!(received, length / 2);
     }
-    // An answer without a body is lost, but the operation was applied.
-    server.fail(FaultRule::new(Fault::TruncateAnswer).times(1));
+    // A response without a body is lost, but the operation was applied.
+    server.fail(FaultRule::new(Fault::TruncateResponse).times(1));
     assert_eq!(put(&s3, &server, "new").await, Err(refused(0, "")));
     assert!(server.object("new").is_some());
 }
 
 #[tokio::test]
-async fn a_stalled_request_goes_on_when_cleared() {
+async fn stalled_request_continues_when_cleared() {
     let server = TestS3::start().await;
     let s3 = client(&server);
     let id = server.fail(FaultRule::new(Fault::Stall).key_ends_with("stalled").times(1));
     let mut stalled = Box::pin(put(&s3, &server, "stalled"));
-    // Others pass while it hangs.
+    // Other requests succeed while it is stalled.
     loop {
         tokio::select! {
             biased;
-            _ = &mut stalled => panic!("answered while stalled"),
+            _ = &mut stalled => panic!("response while stalled"),
             other = put(&s3, &server, "other") => assert!(other.is_ok() || server.object("other").is_some()),
         }
         if server.fault_hits(id) == 1 {
@@ -182,7 +182,7 @@ async fn a_stalled_request_goes_on_when_cleared() {
 }
 
 #[tokio::test]
-async fn a_request_is_applied_late_although_its_client_has_gone() {
+async fn stalled_request_is_applied_after_the_client_disconnects() {
     let server = TestS3::start().await;
     let s3 = client(&server);
     let id = server.fail(FaultRule::new(Fault::Stall).times(1));
@@ -190,7 +190,7 @@ async fn a_request_is_applied_late_although_its_client_has_gone() {
         let mut stalled = Box::pin(put(&s3, &server, "late"));
         while server.fault_hits(id) == 0 {
             tokio::select! {
-                _ = &mut stalled => panic!("answered while stalled"),
+                _ = &mut stalled => panic!("response while stalled"),
                 () = tokio::task::yield_now() => {}
             }
         }
@@ -203,7 +203,7 @@ async fn a_request_is_applied_late_although_its_client_has_gone() {
 }
 
 #[tokio::test]
-async fn delays_and_latency_take_their_time() {
+async fn delays_and_latency_are_applied() {
     let server = TestS3::start().await;
     let s3 = client(&server);
     let pause = Duration::from_millis(60);
@@ -220,9 +220,9 @@ async fn delays_and_latency_take_their_time() {
 }
 
 #[tokio::test]
-async fn a_wrong_clock_refuses_and_tells_its_time() {
+async fn skewed_clock_refuses_and_returns_its_time() {
     let server = TestS3::start().await;
-    // A client corrects its clock by the answers, so each try takes a new one.
+    // A client corrects its clock by the responses, so each attempt uses a new client.
     let head = || client(&server).head_bucket().bucket(server.bucket()).send();
     for skew in [TimeDelta::minutes(20), TimeDelta::minutes(-20)] {
         server.clock_skew(skew);
@@ -237,9 +237,9 @@ async fn a_wrong_clock_refuses_and_tells_its_time() {
     head().await.unwrap();
 }
 
-/// A client that corrects its clock by the server's, as the SDK does when it retries, gets in.
+/// A client that corrects its clock by the server's, as the SDK does when it retries, is accepted.
 #[tokio::test]
-async fn a_corrected_clock_is_accepted() {
+async fn corrected_clock_is_accepted() {
     let server = TestS3::start().await;
     let config = client(&server).config().to_builder();
     let retry = aws_sdk_s3::config::retry::RetryConfig::standard()

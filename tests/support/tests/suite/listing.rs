@@ -32,7 +32,7 @@ async fn list(
 }
 
 #[tokio::test]
-async fn a_delimiter_and_pages_of_any_size_give_the_same_listing() {
+async fn listing_is_the_same_for_every_page_size() {
     let server = TestS3::start().await;
     let s3 = client(&server);
     for key in KEYS {
@@ -48,7 +48,7 @@ async fn a_delimiter_and_pages_of_any_size_give_the_same_listing() {
 }
 
 #[tokio::test]
-async fn start_after_limits_and_encoding() {
+async fn listing_supports_start_after_limits_and_encoding() {
     let server = TestS3::start().await;
     let s3 = client(&server);
     for key in KEYS {
@@ -68,7 +68,7 @@ async fn start_after_limits_and_encoding() {
 }
 
 #[tokio::test]
-async fn the_first_kind_of_listing_pages_by_marker() {
+async fn list_objects_v1_pages_by_marker() {
     let server = TestS3::start().await;
     let s3 = client(&server);
     for key in KEYS {

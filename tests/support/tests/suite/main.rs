@@ -1,4 +1,4 @@
-//! The test S3 server against the real AWS SDK: a double that isn't right proves nothing.
+//! Tests of the test S3 server with the real AWS SDK: an incorrect test double proves nothing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 

@@ -101,7 +101,7 @@ async fn parts_sent_out_of_order_become_one_object() {
                 assert_eq!(done.checksum_type(), Some(&ChecksumType::Composite));
             }
             _ => {
-                // Of the same bytes sent at once.
+                // The checksum of the same bytes in one put.
                 let put = s3.put_object().bucket(server.bucket()).key("whole");
                 let put =
                     put.checksum_algorithm(algorithm.clone()).body(ByteStream::from(body.clone()));
@@ -116,7 +116,7 @@ async fn parts_sent_out_of_order_become_one_object() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_concurrent_conditional_completions_exactly_one_wins() {
+async fn one_of_concurrent_conditional_completions_wins() {
     let server = server().await;
     let s3 = client(&server);
     for round in 0..10 {
@@ -135,12 +135,12 @@ async fn of_concurrent_conditional_completions_exactly_one_wins() {
             assert_eq!(refusal(result), refused(412, "PreconditionFailed"));
         }
     }
-    // A refused completion leaves its upload to be aborted.
+    // A refused completion leaves its upload open.
     assert_eq!(server.open_uploads(), 70);
 }
 
 #[tokio::test]
-async fn completions_that_do_not_fit_their_parts_are_refused() {
+async fn completions_with_wrong_parts_are_refused() {
     let server = server().await;
     let s3 = client(&server);
     let upload = Upload::start(&s3, &server, "k", ChecksumAlgorithm::Sha256).await;

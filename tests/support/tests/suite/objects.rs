@@ -1,4 +1,4 @@
-//! Whole objects: what goes in comes out, and what is missing is missed.
+//! Objects round-trip, and missing ones are reported.
 
 use aws_sdk_s3::{
     primitives::ByteStream,
@@ -9,7 +9,7 @@ use tara_export_test_support::{Operation, TestS3};
 use crate::client::{bytes, client, client_with, refusal, refused};
 
 #[tokio::test]
-async fn an_object_comes_back_with_all_that_was_said_of_it() {
+async fn object_round_trips_with_its_attributes() {
     let server = TestS3::start().await;
     let s3 = client(&server);
     let key = "ordner/größe 文書 +&?#%.json";
@@ -41,7 +41,7 @@ async fn an_object_comes_back_with_all_that_was_said_of_it() {
 }
 
 #[tokio::test]
-async fn ranges_and_conditions_of_reads() {
+async fn reads_support_ranges_and_conditions() {
     let server = TestS3::start().await;
     let s3 = client(&server);
     server.put_raw("k", "0123456789");
@@ -64,7 +64,7 @@ async fn ranges_and_conditions_of_reads() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_named() {
+async fn missing_objects_and_buckets_are_reported() {
     let server = TestS3::builder().extra_bucket("second-bucket").start().await.unwrap();
     let s3 = client(&server);
     let get = |bucket: &str| s3.get_object().bucket(bucket).key("k").send();
@@ -89,7 +89,7 @@ async fn what_is_missing_is_named() {
 #[tokio::test]
 async fn wrong_credentials_get_403() {
     let server = TestS3::start().await;
-    // Also with a large body: the answer is not lost in a reset.
+    // Also with a large body: the response is not lost in a reset.
     for length in [1, 3_000_000] {
         let put = client_with(&server, "wrong").put_object().bucket(server.bucket()).key("k");
         let result = put.body(ByteStream::from(bytes(length, 1))).send().await;
@@ -99,7 +99,7 @@ async fn wrong_credentials_get_403() {
 }
 
 #[tokio::test]
-async fn deleting_and_copying() {
+async fn objects_are_deleted_and_copied() {
     let server = TestS3::builder().extra_bucket("second-bucket").start().await.unwrap();
     let s3 = client(&server);
     server.put_raw_in("second-bucket", "from/größe", "content");
@@ -127,7 +127,7 @@ async fn deleting_and_copying() {
 }
 
 #[tokio::test]
-async fn tests_reach_into_the_store() {
+async fn stored_objects_can_be_corrupted_and_removed() {
     let server = TestS3::start().await;
     server.put_raw("k", "0123456789");
     let before = server.object("k").unwrap();
@@ -141,7 +141,7 @@ async fn tests_reach_into_the_store() {
     assert!(!server.remove("k") && !server.corrupt("k") && !server.truncate("k"));
 }
 
-/// Not a timed test: prints what the server costs. Run it with `--ignored --nocapture`.
+/// Prints the server's overhead; run it with `--ignored --nocapture`.
 #[tokio::test]
 #[ignore = "prints timings"]
 async fn timings() {

@@ -1,4 +1,4 @@
-//! Stopping and starting again.
+//! Stops and restarts.
 
 use std::net::TcpListener;
 
@@ -8,7 +8,7 @@ use tara_export_test_support::{Fault, FaultRule, TestS3};
 use crate::client::client;
 
 #[tokio::test]
-async fn an_outage_ends_with_the_same_port_and_objects() {
+async fn restart_keeps_port_and_objects() {
     let server = TestS3::start().await;
     let s3 = client(&server);
     let put = |key: &str| {
@@ -26,14 +26,14 @@ async fn an_outage_ends_with_the_same_port_and_objects() {
 }
 
 #[tokio::test]
-async fn stopping_breaks_off_what_is_in_flight() {
+async fn stop_ends_requests_in_flight() {
     let server = TestS3::start().await;
     let s3 = client(&server);
     let id = server.fail(FaultRule::new(Fault::Stall));
     let mut request = Box::pin(s3.list_objects_v2().bucket(server.bucket()).send());
     while server.fault_hits(id) == 0 {
         tokio::select! {
-            _ = &mut request => panic!("answered while stalled"),
+            _ = &mut request => panic!("response while stalled"),
             () = tokio::task::yield_now() => {}
         }
     }
@@ -42,7 +42,7 @@ async fn stopping_breaks_off_what_is_in_flight() {
 }
 
 #[tokio::test]
-async fn dropping_frees_the_port() {
+async fn drop_frees_the_port() {
     let server = TestS3::start().await;
     let s3 = client(&server);
     s3.head_bucket().bucket(server.bucket()).send().await.unwrap();
@@ -52,7 +52,7 @@ async fn dropping_frees_the_port() {
     TcpListener::bind(&address).unwrap();
 }
 
-/// The server has a thread of its own and does not see a test's paused time.
+/// The server has its own thread and is not affected by a test's paused time.
 #[tokio::test(start_paused = true)]
 async fn paused_time_does_not_stop_the_server() {
     let server = TestS3::start().await;
@@ -61,7 +61,7 @@ async fn paused_time_does_not_stop_the_server() {
 }
 
 #[tokio::test]
-async fn the_environment_points_at_the_server() {
+async fn environment_points_at_the_server() {
     let server = TestS3::builder().bucket("some-bucket").start().await.unwrap();
     let environment = server.environment();
     let names: Vec<&str> = environment.iter().map(|(name, _)| *name).collect();

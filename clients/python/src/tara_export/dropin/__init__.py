@@ -1,16 +1,15 @@
-"""A drop-in for the review application's own S3ExportManager, on top of a tara-export server.
+"""A drop-in replacement for the review application's S3ExportManager that uses a tara-export server.
 
-session.py, values.py     the application's session as a review
-outgoing.py, sending.py   a request with its documents, and how it is sent
-queue.py, disk.py         requests that wait on disk
-backlog.py                sends what waits
-answers.py, place.py, connection.py, local_copy.py   what the application gets back
-manager.py                what it calls
+outgoing.py, sending.py   a request with its documents, and sending it
+queue.py, disk.py         queued requests on disk
+backlog.py                sends the queued requests
+results.py, location.py, connection.py, local_copy.py   build the dictionaries for the application
+manager.py                the class that the application calls
 """
 
+from ..review import SessionError
 from .manager import S3ExportManager
 from .queue import QueueLimits
 from .settings import Settings
-from .values import SessionError
 
 __all__ = ["QueueLimits", "S3ExportManager", "SessionError", "Settings"]

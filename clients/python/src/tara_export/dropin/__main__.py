@@ -1,4 +1,4 @@
-"""`python -m tara_export.dropin`: sends what waits in the queue, or lists it."""
+"""`python -m tara_export.dropin`: sends or lists the queued requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .settings import Settings
 
 
 def main() -> int:
-    """Returns 0 when nothing waits, else 1."""
+    """Returns 0 if the queue is empty, else 1."""
     parser = argparse.ArgumentParser(prog="python -m tara_export.dropin", description=__doc__)
     parser.add_argument("command", choices=("send", "list"), nargs="?", default="send")
     command = parser.parse_args().command
@@ -22,11 +22,11 @@ def main() -> int:
     queue = Queue(settings.queue_dir, settings.queue_limits)
     if command == "send":
         for outcome in Backlog(queue, settings).send():
-            became = outcome.export.location if outcome.export else outcome.error
-            print(f"{outcome.request_id}\t{printable(str(became))}", flush=True)
+            result = outcome.export.location if outcome.export else outcome.error
+            print(f"{outcome.request_id}\t{printable(str(result))}", flush=True)
     else:
         for folder in queue.waiting():
-            print(_line(folder, "waits"))
+            print(_line(folder, "waiting"))
         for folder in queue.refused():
             print(_line(folder, f"refused: {_value(folder / 'error.json', 'message')}"))
     return 1 if queue.waiting() else 0
@@ -43,7 +43,7 @@ def _value(file: Path, key: str) -> str:
     try:
         return str(json.loads(file.read_bytes())[key])
     except (OSError, ValueError, KeyError):
-        # It is listed all the same.
+        # List a damaged entry too.
         return "?"
 
 

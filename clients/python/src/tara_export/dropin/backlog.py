@@ -1,4 +1,4 @@
-"""Sends what waits in the queue."""
+"""Sends the queued requests."""
 
 from __future__ import annotations
 
@@ -15,55 +15,55 @@ from tara.export.v1 import export_pb2
 from ..client import Client
 from .disk import FileLock
 from .queue import Entry, Queue
-from .sending import Prospect, prospect, send
+from .sending import FailureKind, failure_kind, send
 from .settings import Settings
 
 _log = logging.getLogger(__name__)
-#: Nobody waits for it, and the program's end should not have to.
-_BACKGROUND_LIMIT_SECONDS = 5.0
+#: Short, because the program's exit waits for the request that is being sent.
+_BACKGROUND_TIMEOUT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one request: `export`, or `error` and what that means."""
+    """The outcome of one request: `export`, or `error` and its kind."""
 
     request_id: str
-    #: Where the request lies now; it is gone when there is an export.
+    #: The current folder of the request. It was removed if there is an export.
     folder: Path
     export: Optional[export_pb2.Export] = None
     error: Optional[Exception] = None
-    prospect: Optional[Prospect] = None
+    failure_kind: Optional[FailureKind] = None
 
 
 def connect(settings: Settings) -> Client:
-    """A connection for a few calls: one that is kept would not survive a fork of the process."""
-    return Client(settings.server, settings.patience)
+    """Connects for a few calls: a permanent connection would not survive a fork of the process."""
+    return Client(settings.server, settings.policy)
 
 
 def send_entry(entry: Entry, settings: Settings) -> Outcome:
-    """Sends a request of the queue, and removes it when its bundle exists."""
+    """Sends a queued request, and removes it from the queue when its bundle exists."""
     try:
         with connect(settings) as client:
-            export = send(client, entry.read(), settings.stalled_seconds)
+            export = send(client, entry.read(), settings.stall_timeout_seconds)
     except Exception as error:
-        # Whatever it is, the request stays, and the others have their turn.
-        return Outcome(entry.request_id, entry.folder, error=error, prospect=prospect(error))
+        # After any error the request stays in the queue, and the others are sent.
+        return Outcome(entry.request_id, entry.folder, error=error, failure_kind=failure_kind(error))
     entry.remove()
     _log.info("%s is stored: %s", export.name, export.location)
     return Outcome(entry.request_id, entry.folder, export=export)
 
 
 class Backlog:
-    """Sends the requests that wait."""
+    """Sends the queued requests."""
 
     def __init__(self, queue: Queue, settings: Settings) -> None:
         self._queue = queue
         self._settings = settings
 
     def send(self) -> Iterator[Outcome]:
-        """Sends what waits, the oldest first, as it is asked for the outcomes.
+        """Sends the queued requests, the oldest first, and yields their outcomes.
 
-        Skips what another process sends at this moment, and ends when the server can't be reached.
+        Skips requests that another process is sending, and stops if the server is unreachable.
         """
         return self._send(self._settings)
 
@@ -74,53 +74,53 @@ class Backlog:
                 continue
             with entry:
                 outcome = send_entry(entry, settings)
-                if outcome.error is not None and outcome.prospect is Prospect.NEVER:
-                    _log.error("exports/%s is refused for good: %s", entry.request_id, outcome.error)
-                    outcome = _set_aside(entry, outcome, outcome.error)
+                if outcome.error is not None and outcome.failure_kind is FailureKind.PERMANENT:
+                    _log.error("exports/%s is permanently refused: %s", entry.request_id, outcome.error)
+                    outcome = _move_to_refused(entry, outcome, outcome.error)
             yield outcome
-            if outcome.prospect is Prospect.UNREACHABLE:
+            if outcome.failure_kind is FailureKind.UNREACHABLE:
                 return
 
     def send_in_background(self) -> None:
-        """Starts a thread that sends what waits, if there is anything and no other process does it.
+        """Starts a thread that sends the queued requests, unless there are none or another process does so.
 
-        The program's end waits for the request it is at, and for no others.
+        The program's exit waits only for the request that is being sent.
         """
         try:
-            self._queue.clear_away()
+            self._queue.remove_stale()
             lock = self._queue.claim_backlog() if self._queue.waiting() else None
         except OSError as error:
-            _log.warning("the queue can't be read: %s", error)
+            _log.warning("cannot read the queue: %s", error)
             return
         if lock is None:
             return
         try:
-            threading.Thread(target=self._work_off, args=(lock,), name="tara-export-backlog").start()
+            threading.Thread(target=self._send_all, args=(lock,), name="tara-export-backlog").start()
         except RuntimeError:
-            # The program is ending.
+            # The program is exiting.
             lock.release()
 
-    def _work_off(self, lock: FileLock) -> None:
-        patience = self._settings.patience
-        limit_seconds = min(patience.limit_seconds, _BACKGROUND_LIMIT_SECONDS)
+    def _send_all(self, lock: FileLock) -> None:
+        policy = self._settings.policy
+        timeout_seconds = min(policy.progress_timeout_seconds, _BACKGROUND_TIMEOUT_SECONDS)
         settings = dataclasses.replace(
-            self._settings, patience=dataclasses.replace(patience, limit_seconds=limit_seconds)
+            self._settings, policy=dataclasses.replace(policy, progress_timeout_seconds=timeout_seconds)
         )
         with lock:
             try:
                 for outcome in self._send(settings):
-                    if outcome.prospect in (Prospect.UNREACHABLE, Prospect.LATER):
-                        _log.warning("exports/%s still waits: %s", outcome.request_id, outcome.error)
+                    if outcome.failure_kind in (FailureKind.UNREACHABLE, FailureKind.TEMPORARY):
+                        _log.warning("exports/%s is still queued: %s", outcome.request_id, outcome.error)
                     if not threading.main_thread().is_alive():
                         return
             except OSError as error:
-                _log.warning("the queue can't be worked off: %s", error)
+                _log.warning("cannot send the queued requests: %s", error)
 
 
-def _set_aside(entry: Entry, outcome: Outcome, error: Exception) -> Outcome:
+def _move_to_refused(entry: Entry, outcome: Outcome, error: Exception) -> Outcome:
     try:
-        return dataclasses.replace(outcome, folder=entry.set_aside(error))
+        return dataclasses.replace(outcome, folder=entry.move_to_refused(error))
     except OSError as failure:
-        # It will be refused again; the others must not wait for that.
-        _log.error("%s can't be set aside: %s", entry.folder, failure)
+        # It stays in the queue and will be refused again. Continue with the others.
+        _log.error("cannot move %s to the refused requests: %s", entry.folder, failure)
         return outcome

@@ -1,4 +1,4 @@
-"""Files that survive a power cut, and locks between processes. Linux and macOS."""
+"""Durable files, and locks between processes. Linux and macOS."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Optional
 
+from ..document_file import check_size, open_document
+
 _PIECE_BYTES = 1024 * 1024
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Writes a new file. Its folder has to be synced, too, before the file can be relied on."""
+    """Writes and syncs a new file. It is durable only after its folder is synced too."""
     with _create(path) as file:
         file.write(data)
         file.flush()
@@ -22,34 +24,37 @@ def write_durably(path: Path, data: bytes) -> None:
 
 
 def copy_durably(source: Path, target: Path, max_bytes: int) -> tuple[str, int]:
-    """Copies a file, as `write_durably`, and returns the copy's SHA-256 and size in bytes.
+    """Copies a file like `write_durably`, and returns the copy's SHA-256 and size in bytes.
 
-    Raises FileTooLarge beyond `max_bytes`.
+    Raises FileTooLarge if the file is larger than `max_bytes`, and OSError if it is not a plain file or its
+    size changed meanwhile.
     """
     digest, size_bytes = hashlib.sha256(), 0
-    with source.open("rb") as read, _create(target) as written:
+    with open_document(source) as read, _create(target) as written:
+        opened_bytes = os.fstat(read.fileno()).st_size
         while piece := read.read(_PIECE_BYTES):
             digest.update(piece)
             size_bytes += len(piece)
             if size_bytes > max_bytes:
-                raise FileTooLarge(f"{source} has more than the {max_bytes} bytes there is room for")
+                raise FileTooLarge(f"{source} is larger than the remaining {max_bytes} bytes")
             written.write(piece)
+        check_size(source, read, opened_bytes)
         written.flush()
         os.fsync(written.fileno())
     return digest.hexdigest(), size_bytes
 
 
 class FileTooLarge(OSError):
-    """A file is larger than what there is room for."""
+    """A file is larger than the remaining capacity."""
 
 
 def _create(path: Path) -> BinaryIO:
-    # A review is nobody else's business.
+    # Reviews are confidential.
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
 
 
 def sync_folder(path: Path) -> None:
-    """Makes the names in a folder durable."""
+    """Makes the entries of a folder durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -58,7 +63,7 @@ def sync_folder(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder that only its owner may look into, and those above it, durably."""
+    """Creates a folder that only its owner can read, and its parents, durably."""
     missing = []
     while not path.is_dir():
         missing.append(path)
@@ -69,10 +74,10 @@ def make_folder(path: Path) -> None:
 
 
 class FileLock:
-    """A lock that one process holds, and that goes with it, however it ends.
+    """A lock of one process, which the system releases if the process ends.
 
-    The file is made if it is not there and never removed alone: who removed it while another waits for it
-    would give the lock to both.
+    Creates the file if it is missing, and never removes only the file: if it were removed while another
+    process waits for the lock, both would get it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -80,14 +85,14 @@ class FileLock:
         self._descriptor: Optional[int] = None
 
     def try_acquire(self, create: bool = True) -> bool:
-        """Takes the lock, unless it is held. Whoever holds a lock can't take it again."""
+        """Takes the lock and returns True, unless it is taken. The lock is not reentrant."""
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
         descriptor = os.open(self.path, flags, stat.S_IRUSR | stat.S_IWUSR)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Its folder may have been moved or removed in between: then the lock is another's.
-            opened, there = os.fstat(descriptor), os.stat(self.path)
-            if (opened.st_dev, opened.st_ino) != (there.st_dev, there.st_ino):
+            # If its folder was moved or removed in the meantime, this is the lock of another path.
+            opened, current = os.fstat(descriptor), os.stat(self.path)
+            if (opened.st_dev, opened.st_ino) != (current.st_dev, current.st_ino):
                 raise FileNotFoundError(self.path)
         except BlockingIOError:
             os.close(descriptor)
@@ -99,9 +104,9 @@ class FileLock:
         return True
 
     def release(self) -> None:
-        """Gives it back."""
+        """Releases the lock."""
         if self._descriptor is not None:
-            # A process that was forked meanwhile has the same open file: closing it here would not do.
+            # A forked process has the same open file, so closing the descriptor would not release the lock.
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = None

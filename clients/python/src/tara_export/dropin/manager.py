@@ -1,4 +1,4 @@
-"""What the review application calls."""
+"""The class that the review application calls."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from typing import Any, Optional
 from tara.export.v1 import export_pb2
 
 from ..errors import TaraExportError
-from . import answers
-from .answers import Answer
+from . import results
 from .backlog import Backlog, Outcome, connect, send_entry
-from .connection import connection, not_connected
+from .connection import connection_failure, connection_status
 from .local_copy import LocalCopies
-from .outgoing import DocumentPath, Outgoing, outgoing_from_session
-from .place import Place, normal_base_path
+from .location import BundleLocation, normal_base_path
+from .outgoing import DocumentPath, OutgoingRequest, request_from_session
 from .queue import Queue
-from .sending import Prospect, prospect, send
+from .results import Result
+from .sending import FailureKind, failure_kind, send
 from .settings import Settings
 
 _log = logging.getLogger(__name__)
 
 
 class S3ExportManager:
-    """Exports reviews through a tara-export server, in place of the review application's own export.
+    """Exports reviews through a tara-export server, instead of the review application's own export.
 
-    `bucket_name` and `base_path` say where the caller expects bundles. The server decides, and a difference
-    is told; without a `bucket_name` any is expected. Several threads and processes may export at once.
+    `bucket_name` and `base_path` are the location where the caller expects bundles. The server's settings
+    decide, and a difference causes a warning. Without a `bucket_name`, any bucket is expected. Threads and
+    processes may export concurrently.
     """
 
     def __init__(
@@ -49,91 +50,93 @@ class S3ExportManager:
 
     def export_complete_review_to_s3(
         self, review_session: Any, before_document_path: DocumentPath, after_document_path: DocumentPath
-    ) -> Answer:
-        """Exports the session with its documents, and returns when the bundle is whole. Raises nothing."""
+    ) -> Result:
+        """Exports the session with its documents, and returns when the bundle is complete. Never raises."""
         try:
             return self._export(review_session, before_document_path, after_document_path)
         except Exception as error:
-            # Callers look into the dictionary, as with what this replaces.
+            # Callers check the dictionary, as with the class that this one replaces.
             _log.exception("the review was not exported")
-            return answers.failed(str(error) or repr(error))
+            return results.failed(str(error) or repr(error))
 
-    def send_queued(self) -> list[Answer]:
-        """Sends now what waits, the oldest first, and returns an answer for each request that was tried."""
-        return [self._answer(outcome, []) for outcome in self._backlog.send()]
+    def send_queued(self) -> list[Result]:
+        """Sends the queued requests, the oldest first, and returns a result for each attempt."""
+        return [self._result(outcome, []) for outcome in self._backlog.send()]
 
     def test_s3_connection(self) -> dict[str, Any]:
-        """Whether the server can store bundles in S3, and where. Raises nothing."""
+        """Whether the server can store bundles in S3, and where. Never raises."""
         try:
             with connect(self._settings) as client:
-                return connection(client.check_storage(), self.bucket_name, self.base_path)
+                return connection_status(client.check_storage(), self.bucket_name, self.base_path)
         except Exception as error:
-            return not_connected(self._told(error), self.bucket_name, self.base_path)
+            return connection_failure(self._error_message(error), self.bucket_name, self.base_path)
 
-    def _export(self, session: Any, before: DocumentPath, after: DocumentPath) -> Answer:
-        outgoing, warnings = outgoing_from_session(session, before, after)
+    def _export(self, session: Any, before: DocumentPath, after: DocumentPath) -> Result:
+        outgoing, warnings = request_from_session(session, before, after)
         try:
             entry = self._queue.add(outgoing)
         except (TaraExportError, OSError) as error:
-            _log.warning("the request can't be kept on disk, and is sent without that: %s", error)
+            _log.warning("cannot queue the request on disk, sending it directly: %s", error)
             return self._export_unqueued(outgoing, warnings, error)
         with entry:
             outcome = send_entry(entry, self._settings)
-            if outcome.prospect is Prospect.NEVER:
-                # Its caller learns of it, and has the session.
+            if outcome.failure_kind is FailureKind.PERMANENT:
+                # The caller gets the error and still has the session.
                 entry.remove()
-        if outcome.prospect in (None, Prospect.NEVER):
-            # The server answers, and is not too busy.
+        if outcome.failure_kind in (None, FailureKind.PERMANENT):
+            # The server responds and is not overloaded.
             self._backlog.send_in_background()
-        return self._answer(outcome, warnings)
+        return self._result(outcome, warnings)
 
-    def _export_unqueued(self, outgoing: Outgoing, warnings: list[str], why: Exception) -> Answer:
+    def _export_unqueued(
+        self, outgoing: OutgoingRequest, warnings: list[str], queue_error: Exception
+    ) -> Result:
         try:
             with connect(self._settings) as client:
-                export = send(client, outgoing, self._settings.stalled_seconds)
+                export = send(client, outgoing, self._settings.stall_timeout_seconds)
         except (TaraExportError, OSError) as error:
-            message = f"{self._told(error)}; and the request could not be queued: {why}"
-            return answers.failed(message, outgoing.request_id)
+            message = f"{self._error_message(error)}; the request could not be queued: {queue_error}"
+            return results.failed(message, outgoing.request_id)
         return self._stored(export, warnings)
 
-    def _answer(self, outcome: Outcome, warnings: list[str]) -> Answer:
+    def _result(self, outcome: Outcome, warnings: list[str]) -> Result:
         if outcome.export is not None:
             return self._stored(outcome.export, warnings)
         assert outcome.error is not None
-        error = self._told(outcome.error)
-        if outcome.prospect is not Prospect.NEVER:
-            _log.warning("exports/%s waits in %s: %s", outcome.request_id, outcome.folder, error)
-            return answers.queued(outcome.request_id, outcome.folder, error)
+        error = self._error_message(outcome.error)
+        if outcome.failure_kind is not FailureKind.PERMANENT:
+            _log.warning("exports/%s is queued in %s: %s", outcome.request_id, outcome.folder, error)
+            return results.queued(outcome.request_id, outcome.folder, error)
         refused_path = outcome.folder if outcome.folder.exists() else None
-        return answers.failed(error, outcome.request_id, refused_path)
+        return results.failed(error, outcome.request_id, refused_path)
 
-    def _stored(self, export: export_pb2.Export, warnings: list[str]) -> Answer:
+    def _stored(self, export: export_pb2.Export, warnings: list[str]) -> Result:
         if export.stored_in == export_pb2.DESTINATION_S3:
-            place = Place.of_bundle(export.location, export.folder_name)
-            difference = place.difference(self.bucket_name, self.base_path)
+            location = BundleLocation.of_bundle(export.location, export.folder_name)
+            difference = location.difference(self.bucket_name, self.base_path)
             if difference:
                 _log.warning("%s: %s", export.name, difference)
                 warnings = [*warnings, difference]
-            return answers.stored_in_s3(export, warnings)
+            return results.stored_in_s3(export, warnings)
         if export.state == export_pb2.Export.STATE_FELL_BACK:
-            warnings = [*warnings, "S3 could not take the bundle; the server sends it there by itself later"]
+            warnings = [*warnings, "S3 could not store the bundle; the server syncs it to S3 later"]
         else:
             warnings = [*warnings, "the server has no S3 bucket; the bundle stays on its disk"]
         folder, archive = self._copy(export, warnings)
-        return answers.stored_locally(export, folder, archive, warnings)
+        return results.stored_locally(export, folder, archive, warnings)
 
     def _copy(self, export: export_pb2.Export, warnings: list[str]) -> tuple[Optional[Path], Optional[Path]]:
         try:
             with connect(self._settings) as client:
                 return self._copies.fetch(client, export)
         except Exception as error:
-            # The bundle is safe all the same.
-            _log.warning("no copy of %s was made here: %s", export.name, error)
-            warnings.append(f"no copy of the bundle was made here: {error}")
+            # The bundle is stored nevertheless.
+            _log.warning("cannot copy %s to this machine: %s", export.name, error)
+            warnings.append(f"cannot copy the bundle to this machine: {error}")
             return None, None
 
-    def _told(self, error: Exception) -> str:
-        if prospect(error) is Prospect.UNREACHABLE:
+    def _error_message(self, error: Exception) -> str:
+        if failure_kind(error) is FailureKind.UNREACHABLE:
             server = self._settings.server
-            return f"the tara-export server {server} (TARA_EXPORT_SERVER) can't be reached: {error}"
+            return f"cannot reach the tara-export server {server} (TARA_EXPORT_SERVER): {error}"
         return str(error) or repr(error)

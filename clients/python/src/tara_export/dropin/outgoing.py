@@ -1,4 +1,4 @@
-"""A request that is to be sent, with its documents still in files."""
+"""A request that is not sent yet, with its documents in files."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import Any, Optional, Union
 
 from tara.export.v1 import service_pb2
 
+from ..document_file import violation
 from ..errors import Damaged
-from .session import review_from_session
-from .values import SessionError
+from ..review import review_from_session
+from ..review.plain import text
+from ..review.replacements import Reason
 
-#: What callers may give as a document: nothing, or where it lies.
+#: The path of a document, or None.
 DocumentPath = Optional[Union[str, "os.PathLike[str]"]]
 
 
 class DamagedEntry(Damaged):
-    """What lies in the queue is not what was put there."""
+    """A queued request was changed on disk."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,16 @@ class DocumentFile:
 
     #: The name of a Document.Kind.
     kind: str
-    #: The caller's own name of the file.
+    #: The caller's file name.
     file_name: str
     path: Path
-    #: What the file has to hold; empty where nobody has looked yet.
+    #: The expected digest of the file; empty if it is not known.
     sha256: str = ""
 
 
 @dataclass(frozen=True)
-class Outgoing:
-    """A request, and its documents in the order in which it names them."""
+class OutgoingRequest:
+    """A request and its documents, in order."""
 
     #: Without documents.
     request: service_pb2.StartExportRequest
@@ -45,15 +47,17 @@ class Outgoing:
 
     @property
     def request_id(self) -> str:
-        """The export's id: with it, sending again never makes a second bundle."""
+        """The export's id. Retrying with the same id never creates a second bundle."""
         return self.request.request_id
 
 
-def outgoing_from_session(
+def request_from_session(
     session: Any, before: DocumentPath, after: DocumentPath
-) -> tuple[Outgoing, list[str]]:
-    """The session's request under an id of its own, and what a person should know about it."""
-    documents, warnings = [], []
+) -> tuple[OutgoingRequest, list[str]]:
+    """Creates the session's request with a new id, and returns it with human-readable warnings."""
+    documents: list[DocumentFile] = []
+    warnings: list[str] = []
+    renamed: list[int] = []
     for kind, path in (
         ("KIND_BEFORE", before),
         ("KIND_AFTER", after),
@@ -61,20 +65,25 @@ def outgoing_from_session(
     ):
         if not path:
             continue
-        # The folder may change before the request is sent.
+        # The working directory may change before the request is sent.
         file = Path(path).absolute()
-        if not file.is_file():
-            warnings.append(f"{path}: there is no such file, so the bundle goes without it")
+        reason = violation(file)
+        if reason:
+            warnings.append(f"{path}: {reason}, so the bundle does not contain it")
             continue
-        documents.append(DocumentFile(kind, _name(file), file))
-    review = review_from_session(session)
+        name, is_replaced = _name(file)
+        if is_replaced:
+            renamed.append(len(documents))
+            warnings.append(f"{name}: the file's name is not Unicode: exported with U+FFFD")
+        documents.append(DocumentFile(kind, name, file))
+    review, replaced = review_from_session(session)
+    for index in renamed:
+        review.replacements.add(path=f"documents[{index}].file_name", reason=Reason.NOT_UNICODE.name)
     request = service_pb2.StartExportRequest(request_id=str(uuid.uuid4()), review=review)
-    return Outgoing(request, tuple(documents)), warnings
+    return OutgoingRequest(request, tuple(documents)), [*warnings, *replaced]
 
 
-def _name(file: Path) -> str:
-    try:
-        file.name.encode()
-    except UnicodeEncodeError:
-        raise SessionError(repr(file.name), "the file's name is not Unicode; rename the file") from None
-    return file.name
+def _name(file: Path) -> tuple[str, bool]:
+    """The file's name, and whether a part of it was replaced because it is not Unicode."""
+    reasons: list[Reason] = []
+    return text(file.name, reasons.append), bool(reasons)

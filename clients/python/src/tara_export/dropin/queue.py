@@ -1,16 +1,16 @@
-"""Requests that are not known to be exported yet, each in a folder of its own on disk.
+"""Requests that are not exported yet, each in its own folder on disk.
 
-A request is written before it is first sent, and removed when its bundle exists. So whatever ends this
-process, the request is there for the next one, with its documents and under the same id.
+A request is written before it is first sent, and removed when its bundle exists. If this process ends, the
+next one can send the request with its documents and the same id.
 
-    <queue>/<request id>/        complete from the moment it has this name
-        lock                     held by whoever sends it
-        entry.json               what is in the others, with digests
+    <queue>/<request id>/        complete as soon as it has this name
+        lock                     locked by the process that sends it
+        entry.json               metadata of the other files, with digests
         request.bin              the StartExportRequest without its documents
         document_0 …             the documents
-    <queue>/refused/<request id>/   the same with error.json: what the server refused for good
-    <queue>/.…                   on its way in or out
-    <queue>/backlog.lock         held by whoever sends the others in the background
+    <queue>/refused/<request id>/   the same with error.json: a permanently refused request
+    <queue>/.…                   being added or removed
+    <queue>/backlog.lock         locked by the process that sends in the background
 """
 
 from __future__ import annotations
@@ -34,33 +34,33 @@ from tara.export.v1 import service_pb2
 
 from ..errors import CallError, ExportFailed, TaraExportError
 from .disk import FileLock, copy_durably, make_folder, sync_folder, write_durably
-from .outgoing import DamagedEntry, DocumentFile, Outgoing
+from .outgoing import DamagedEntry, DocumentFile, OutgoingRequest
 
 _log = logging.getLogger(__name__)
 _SCHEMA = 1
 _REFUSED = "refused"
-#: So long a folder on its way in or out is left alone, even where nobody seems to have it.
+#: The minimum age of an unlocked temporary folder before it is removed.
 _STALE_SECONDS = 3600
 
 
 @dataclass(frozen=True)
 class QueueLimits:
-    """How much the queue takes, what was refused included."""
+    """Limits of the queue, including the refused requests."""
 
     max_requests: int = 1000
     max_bytes: int = 8 * 1024**3
 
 
 class QueueFull(TaraExportError):
-    """The queue takes no more."""
+    """The queue is full."""
 
 
 class NewerEntry(TaraExportError):
-    """A later release wrote this entry."""
+    """A later release wrote this entry, which this release cannot read."""
 
 
 class Entry:
-    """A request in the queue, that nobody else sends as long as this exists."""
+    """A queued request, locked so that no other process sends it."""
 
     def __init__(self, folder: Path, lock: FileLock) -> None:
         self.folder = folder
@@ -82,46 +82,46 @@ class Entry:
         """The request's id."""
         return self.folder.name
 
-    def read(self) -> Outgoing:
-        """The request as it was queued; raises DamagedEntry when it is another."""
+    def read(self) -> OutgoingRequest:
+        """Reads the request. Raises DamagedEntry if it was changed on disk."""
         try:
             entry = json.loads((self.folder / "entry.json").read_bytes())
             if entry["schema"] > _SCHEMA:
                 raise NewerEntry(f"{self.folder} was queued by a later release")
             data = (self.folder / "request.bin").read_bytes()
             if hashlib.sha256(data).hexdigest() != entry["request_sha256"]:
-                raise DamagedEntry(f"{self.folder}/request.bin is not what was queued")
+                raise DamagedEntry(f"{self.folder}/request.bin is damaged")
             request = service_pb2.StartExportRequest.FromString(data)
-            documents = tuple(self._document(described) for described in entry["documents"])
+            documents = tuple(self._document(document) for document in entry["documents"])
         except (KeyError, TypeError, ValueError, DecodeError, FileNotFoundError) as error:
-            raise DamagedEntry(f"{self.folder} is not what was queued: {error!r}") from error
-        return Outgoing(request, documents)
+            raise DamagedEntry(f"{self.folder} is damaged: {error!r}") from error
+        return OutgoingRequest(request, documents)
 
-    def _document(self, described: dict[str, Any]) -> DocumentFile:
-        path = self.folder / described["stored_as"]
+    def _document(self, document: dict[str, Any]) -> DocumentFile:
+        path = self.folder / document["stored_as"]
         if not path.is_file():
-            raise DamagedEntry(f"{path} is gone")
-        return DocumentFile(described["kind"], described["file_name"], path, described["sha256"])
+            raise DamagedEntry(f"{path} is missing")
+        return DocumentFile(document["kind"], document["file_name"], path, document["sha256"])
 
     def remove(self) -> None:
-        """Takes the request out of the queue, since its bundle exists or its caller knows why not."""
-        gone = self.folder.with_name(f".{self.request_id}.{uuid.uuid4()}")
+        """Removes the request from the queue."""
+        removed = self.folder.with_name(f".{self.request_id}.{uuid.uuid4()}")
         try:
-            self.folder.rename(gone)
+            self.folder.rename(removed)
         except OSError as error:
-            # It will be sent again, which does no harm.
-            _log.warning("%s can't be removed: %s", self.folder, error)
+            # It will be sent again, which is harmless.
+            _log.warning("cannot remove %s: %s", self.folder, error)
             return
-        shutil.rmtree(gone, ignore_errors=True)
+        shutil.rmtree(removed, ignore_errors=True)
 
-    def set_aside(self, error: Exception) -> Path:
-        """Moves the request to those that were refused for good, with the reason."""
+    def move_to_refused(self, error: Exception) -> Path:
+        """Moves the request to the permanently refused requests, with the error."""
         refused = self.folder.parent / _REFUSED
         make_folder(refused)
         path = self.folder / "error.json"
-        # What was written before a crash would be in the way.
+        # A previous process may have written it before a crash.
         path.unlink(missing_ok=True)
-        write_durably(path, _json(_described(error)))
+        write_durably(path, _json(_error_json(error)))
         sync_folder(self.folder)
         target = refused / self.request_id
         self.folder.rename(target)
@@ -131,25 +131,25 @@ class Entry:
 
 
 class Queue:
-    """The requests in a folder, which several processes may use at the same time."""
+    """The requests in a folder, which several processes may use concurrently."""
 
     def __init__(self, folder: Path, limits: QueueLimits) -> None:
         self.folder = folder
         self._limits = limits
 
-    def add(self, outgoing: Outgoing) -> Entry:
-        """Writes the request and its documents to disk, and keeps others from sending it.
+    def add(self, outgoing: OutgoingRequest) -> Entry:
+        """Writes the request and its documents to disk, and locks the request.
 
-        Raises QueueFull, or OSError when the disk takes nothing.
+        Raises QueueFull, or OSError if a write fails.
         """
         make_folder(self.folder)
-        left_bytes = self._left_bytes()
+        remaining_bytes = self._remaining_bytes()
         new = self.folder / f".{outgoing.request_id}.{uuid.uuid4()}"
         new.mkdir(mode=0o700)
         lock = FileLock(new / "lock")
         try:
             lock.try_acquire()
-            self._write(new, outgoing, left_bytes)
+            self._write(new, outgoing, remaining_bytes)
             folder = self.folder / outgoing.request_id
             new.rename(folder)
         except BaseException:
@@ -160,25 +160,25 @@ class Queue:
         sync_folder(self.folder)
         return Entry(folder, lock)
 
-    def _left_bytes(self) -> int:
-        held = [*self.waiting(), *self.refused()]
-        used_bytes = sum(map(_size_bytes, held))
-        if len(held) >= self._limits.max_requests or used_bytes >= self._limits.max_bytes:
+    def _remaining_bytes(self) -> int:
+        entries = [*self.waiting(), *self.refused()]
+        used_bytes = sum(map(_size_bytes, entries))
+        if len(entries) >= self._limits.max_requests or used_bytes >= self._limits.max_bytes:
             raise QueueFull(
-                f"the queue {self.folder} is full: {len(held)} requests with {used_bytes} bytes, "
+                f"the queue {self.folder} is full: {len(entries)} requests with {used_bytes} bytes, "
                 f"{len(self.refused())} of them refused"
             )
         return self._limits.max_bytes - used_bytes
 
-    def _write(self, folder: Path, outgoing: Outgoing, left_bytes: int) -> None:
+    def _write(self, folder: Path, outgoing: OutgoingRequest, remaining_bytes: int) -> None:
         request = outgoing.request.SerializeToString(deterministic=True)
         write_durably(folder / "request.bin", request)
-        left_bytes -= len(request)
+        remaining_bytes -= len(request)
         documents = []
         for index, document in enumerate(outgoing.documents):
             stored_as = f"document_{index}"
-            sha256, size_bytes = copy_durably(document.path, folder / stored_as, left_bytes)
-            left_bytes -= size_bytes
+            sha256, size_bytes = copy_durably(document.path, folder / stored_as, remaining_bytes)
+            remaining_bytes -= size_bytes
             documents.append(
                 {
                     "kind": document.kind,
@@ -201,11 +201,11 @@ class Queue:
         sync_folder(folder)
 
     def waiting(self) -> list[Path]:
-        """The folders of the requests that wait, the oldest first."""
+        """The folders of the requests to send, the oldest first."""
         return self._entries(self.folder)
 
     def refused(self) -> list[Path]:
-        """The folders of the requests that were refused for good, the oldest first."""
+        """The folders of the permanently refused requests, the oldest first."""
         return self._entries(self.folder / _REFUSED)
 
     def _entries(self, parent: Path) -> list[Path]:
@@ -215,13 +215,13 @@ class Queue:
         for folder in parent.iterdir():
             if folder.name.startswith(".") or folder.name == _REFUSED or not folder.is_dir():
                 continue
-            # Another process may have sent it in this moment.
+            # Another process may have removed it in the meantime.
             with contextlib.suppress(FileNotFoundError):
                 found.append((folder.stat().st_mtime_ns, folder))
         return [folder for _, folder in sorted(found)]
 
     def claim(self, folder: Path) -> Optional[Entry]:
-        """The request in this folder, unless somebody else sends it or it is gone."""
+        """Locks the request in this folder. None if another process is sending it or it was removed."""
         lock = FileLock(folder / "lock")
         try:
             return Entry(folder, lock) if lock.try_acquire() else None
@@ -229,12 +229,12 @@ class Queue:
             return None
 
     def claim_backlog(self) -> Optional[FileLock]:
-        """The right to send in the background what waits; None where another thread or process has it."""
+        """Locks the sending in the background. None if another thread or process has the lock."""
         lock = FileLock(self.folder / "backlog.lock")
         return lock if lock.try_acquire() else None
 
-    def clear_away(self) -> None:
-        """Removes what processes that ended left on its way in or out."""
+    def remove_stale(self) -> None:
+        """Removes the temporary folders of processes that have ended."""
         for folder in self.folder.glob(".*"):
             try:
                 if time.time() - folder.stat().st_mtime < _STALE_SECONDS:
@@ -243,7 +243,7 @@ class Queue:
                     if lock.try_acquire():
                         shutil.rmtree(folder, ignore_errors=True)
             except OSError as error:
-                _log.debug("%s is left where it is: %s", folder, error)
+                _log.debug("cannot remove %s: %s", folder, error)
 
 
 def _size_bytes(folder: Path) -> int:
@@ -252,14 +252,16 @@ def _size_bytes(folder: Path) -> int:
     return 0
 
 
-def _described(error: Exception) -> dict[str, Any]:
-    described: dict[str, Any] = {"time": _now(), "message": str(error)}
+def _error_json(error: Exception) -> dict[str, Any]:
+    description: dict[str, Any] = {"time": _now(), "message": str(error)}
     if isinstance(error, CallError):
-        described.update(code=error.code.name, reason=error.reason)
-        described["fields"] = {violation.field: violation.description for violation in error.field_violations}
+        description.update(code=error.code.name, reason=error.reason)
+        description["fields"] = {
+            violation.field: violation.description for violation in error.field_violations
+        }
     elif isinstance(error, ExportFailed):
-        described["reason"] = error.reason
-    return described
+        description["reason"] = error.reason
+    return description
 
 
 def _now() -> str:

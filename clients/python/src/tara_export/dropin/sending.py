@@ -1,4 +1,4 @@
-"""Sends a request and follows it until there is a bundle, and says what a failure means for a later try."""
+"""Sends a request, follows the export until there is a bundle, and classifies failures."""
 
 from __future__ import annotations
 
@@ -14,83 +14,84 @@ import grpc
 from tara.export.v1 import export_pb2, review_pb2, service_pb2
 
 from ..client import Client
-from ..errors import CallError, ExportFailed, LostContact, TaraExportError, UntrustedAnswer, printable
+from ..document_file import read_document
+from ..errors import CallError, ExportFailed, LostContact, TaraExportError, UntrustedResponse, printable
 from ..names import check_folder_name, quoted
-from .outgoing import DamagedEntry, DocumentFile, Outgoing
+from .outgoing import DamagedEntry, DocumentFile, OutgoingRequest
 
-#: What is larger is uploaded before the request, as by `tara-export export`: three documents and a review fit
-#: into what servers take by default.
-_LARGEST_INLINE_BYTES = 8 * 1024 * 1024
+#: Larger documents are uploaded before the request, as by `tara-export export`. Three such documents and a
+#: review fit into the servers' default limit.
+_MAX_INLINE_BYTES = 8 * 1024 * 1024
 _PROGRESS = ("artifact_progress", "artifact_stored", "fell_back")
 
 
-class Prospect(enum.Enum):
-    """What a failure means for the same request, sent again."""
+class FailureKind(enum.Enum):
+    """Whether a retry of the same request can succeed after a failure."""
 
-    #: Nothing can be sent at the moment.
+    #: The server cannot be reached, so other requests would fail too.
     UNREACHABLE = enum.auto()
-    #: This one can't; others may.
-    LATER = enum.auto()
-    #: Not as it is.
-    NEVER = enum.auto()
+    #: This request failed, but a later retry may succeed.
+    TEMPORARY = enum.auto()
+    #: The same request will always fail.
+    PERMANENT = enum.auto()
 
 
 class Stalled(TaraExportError):
-    """The server has accepted the export, and comes no further with it at the moment."""
+    """The server has accepted the export, but makes no progress."""
 
 
-def prospect(error: Exception) -> Prospect:
-    """What `error` means for the same request, sent again."""
+def failure_kind(error: Exception) -> FailureKind:
+    """Classifies an error of a request."""
     if isinstance(error, LostContact):
-        # Of a server that is too busy there was news.
-        return Prospect.UNREACHABLE if error.last.is_unavailable else Prospect.LATER
+        # An overloaded server is reachable.
+        return FailureKind.UNREACHABLE if error.last.is_unavailable else FailureKind.TEMPORARY
     if isinstance(error, (ExportFailed, DamagedEntry)):
-        return Prospect.NEVER
+        return FailureKind.PERMANENT
     if not isinstance(error, CallError):
-        return Prospect.LATER
+        return FailureKind.TEMPORARY
     if error.is_unavailable:
-        return Prospect.UNREACHABLE
-    for_good = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.ALREADY_EXISTS)
-    if error.code in for_good or error.reason == "REQUEST_TOO_LARGE":
-        return Prospect.NEVER
-    return Prospect.LATER
+        return FailureKind.UNREACHABLE
+    permanent_codes = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.ALREADY_EXISTS)
+    if error.code in permanent_codes or error.reason == "REQUEST_TOO_LARGE":
+        return FailureKind.PERMANENT
+    return FailureKind.TEMPORARY
 
 
-def send(client: Client, outgoing: Outgoing, stalled_seconds: float) -> export_pb2.Export:
-    """Exports, and returns the export with its bundle. Sending the same again gives the same export.
+def send(client: Client, outgoing: OutgoingRequest, stall_timeout_seconds: float) -> export_pb2.Export:
+    """Exports the request and returns the completed export. Retrying returns the same export.
 
-    Raises Stalled when so long nothing went on: neither of the server's stores takes the bundle.
+    Raises Stalled if there was no progress for `stall_timeout_seconds`, because no store accepts the bundle.
     """
     try:
-        return _send(client, outgoing, _LARGEST_INLINE_BYTES, stalled_seconds)
+        return _send(client, outgoing, _MAX_INLINE_BYTES, stall_timeout_seconds)
     except CallError as error:
         if error.reason != "REQUEST_TOO_LARGE" or not outgoing.documents:
             raise
-        # This server takes less in one request than servers do by default.
-        return _send(client, outgoing, 0, stalled_seconds)
+        # This server's limit is lower than the default.
+        return _send(client, outgoing, 0, stall_timeout_seconds)
 
 
 def _send(
-    client: Client, outgoing: Outgoing, largest_inline_bytes: int, stalled_seconds: float
+    client: Client, outgoing: OutgoingRequest, max_inline_bytes: int, stall_timeout_seconds: float
 ) -> export_pb2.Export:
     request = service_pb2.StartExportRequest()
     request.CopyFrom(outgoing.request)
     for document in outgoing.documents:
-        request.documents.append(_document(client, document, largest_inline_bytes))
+        request.documents.append(_document(client, document, max_inline_bytes))
     name = f"exports/{outgoing.request_id}"
-    end = _end(client.export(request), name, stalled_seconds)
-    if isinstance(end, export_pb2.Failed) and end.kept_as:
-        # Another content had this id already: the server kept this one under an id of its own.
-        end = _end(client.watch(end.kept_as), end.kept_as, stalled_seconds)
-    if isinstance(end, export_pb2.Failed):
-        raise ExportFailed(name, end.reason, end.message)
-    # Before the request counts as done: what a server says that is none has stored nothing.
-    check_stored(end.export)
-    return end.export
+    final = _final_event(client.export(request), name, stall_timeout_seconds)
+    if isinstance(final, export_pb2.Failed) and final.stored_under:
+        # The id belonged to other content, so the server stored this content under a derived id.
+        final = _final_event(client.watch(final.stored_under), final.stored_under, stall_timeout_seconds)
+    if isinstance(final, export_pb2.Failed):
+        raise ExportFailed(name, final.reason, final.message)
+    # Check before the request is removed from the queue: an untrusted server may have stored nothing.
+    check_stored(final.export)
+    return final.export
 
 
 def check_stored(export: export_pb2.Export) -> None:
-    """Raises UntrustedAnswer unless the export names its folder, and its place if that is in S3."""
+    """Raises UntrustedResponse unless the export has a valid folder name and, in S3, a valid location."""
     check_folder_name(export.name, export.folder_name)
     if export.stored_in != export_pb2.DESTINATION_S3:
         return
@@ -101,26 +102,28 @@ def check_stored(export: export_pb2.Export) -> None:
         or f"/{found[2]}"[-len(folder) - 1 :] != f"/{folder}"
         or printable(export.location) != export.location
     ):
-        raise UntrustedAnswer(
+        raise UntrustedResponse(
             export.name, f"location {quoted(export.location)} is not the folder {quoted(folder)} in S3"
         )
 
 
-def _document(client: Client, file: DocumentFile, largest_inline_bytes: int) -> review_pb2.Document:
-    made = review_pb2.Document(kind=file.kind, file_name=file.file_name)
-    if file.path.stat().st_size > largest_inline_bytes:
+def _document(client: Client, file: DocumentFile, max_inline_bytes: int) -> review_pb2.Document:
+    document = review_pb2.Document(kind=file.kind, file_name=file.file_name)
+    content = None
+    if file.path.stat().st_size <= max_inline_bytes:
+        content = read_document(file.path)
+    if content is None or len(content) > max_inline_bytes:
         upload = client.upload_file(file.path)
-        made.upload, made.sha256 = upload.name, upload.sha256
+        document.upload, document.sha256 = upload.name, upload.sha256
     else:
-        content = file.path.read_bytes()
-        made.content, made.sha256 = content, hashlib.sha256(content).hexdigest()
-    if file.sha256 not in ("", made.sha256):
-        raise DamagedEntry(f"{file.path} has SHA-256 {made.sha256}, and was queued with {file.sha256}")
-    return made
+        document.content, document.sha256 = content, hashlib.sha256(content).hexdigest()
+    if file.sha256 not in ("", document.sha256):
+        raise DamagedEntry(f"SHA-256 of {file.path} is {document.sha256} instead of {file.sha256}")
+    return document
 
 
-def _end(
-    events: Iterator[export_pb2.ExportEvent], name: str, stalled_seconds: float
+def _final_event(
+    events: Iterator[export_pb2.ExportEvent], name: str, stall_timeout_seconds: float
 ) -> Union[export_pb2.Completed, export_pb2.Failed]:
     progress_time = time.monotonic()
     for event in events:
@@ -131,6 +134,6 @@ def _end(
             return event.failed
         if kind in _PROGRESS:
             progress_time = time.monotonic()
-        elif time.monotonic() - progress_time > stalled_seconds:
-            raise Stalled(f"{name} is safe at the server, which can't store the bundle at the moment")
-    raise TaraExportError(f"the events of {name} ended before it did")
+        elif time.monotonic() - progress_time > stall_timeout_seconds:
+            raise Stalled(f"the server has accepted {name}, but cannot store the bundle at the moment")
+    raise TaraExportError(f"the events of {name} ended before the export")

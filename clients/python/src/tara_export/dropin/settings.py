@@ -1,4 +1,4 @@
-"""Where the server is, and where files go on this machine."""
+"""The address of the server, and the folders on this machine."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..patience import Patience
+from ..retry import Policy
 from .queue import QueueLimits
 
 _DEFAULT_SERVER = "127.0.0.1:8080"
-#: Somebody waits for the answer, and what can't be sent is queued.
-_PATIENCE = Patience(limit_seconds=20, silence_seconds=30, max_delay_seconds=4)
+#: Short, because the caller waits for the result and the request is queued.
+_POLICY = Policy(progress_timeout_seconds=20, idle_timeout_seconds=30, max_delay_seconds=4)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the drop-in is told from outside."""
+    """The settings of the drop-in."""
 
     #: `host:port` or a URL.
     server: str
     queue_dir: Path
-    #: Where copies go of bundles that are not in S3.
+    #: The folder for copies of bundles that are not in S3.
     download_dir: Path
-    #: How much there may be of them.
+    #: The maximum total size of the copies.
     max_download_bytes: int = 8 * 1024**3
     queue_limits: QueueLimits = QueueLimits()
-    patience: Patience = _PATIENCE
-    #: After so long without progress an accepted export is left to the server, and asked for later.
-    stalled_seconds: float = 120
+    policy: Policy = _POLICY
+    #: After this time without progress the call returns; the server continues an accepted export.
+    stall_timeout_seconds: float = 120
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -41,13 +41,13 @@ class Settings:
 
 
 def _folder(variable: str, name: str) -> Path:
-    chosen = os.environ.get(variable)
-    # The process may change its folder later.
-    return Path(chosen).expanduser().absolute() if chosen else _state_folder() / name
+    value = os.environ.get(variable)
+    # The process may change its working directory later.
+    return Path(value).expanduser().absolute() if value else _state_folder() / name
 
 
 def _state_folder() -> Path:
-    """The user's state folder (XDG Base Directory Specification): not for a cache, which may be emptied."""
+    """The user's state folder (XDG Base Directory Specification). A cache folder may be emptied."""
     base = os.environ.get("XDG_STATE_HOME", "")
     if os.path.isabs(base):
         return Path(base) / "tara-export"

@@ -23,23 +23,23 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// What comprehensive_report.json says, field by field; its maps are repeated entries in the
-// file's order.
+// The content of comprehensive_report.json, field by field. Its maps are repeated entries in the file's
+// order.
 type Report struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What was reviewed, and when it was exported.
+	// The review and the export time.
 	ExportMetadata *ExportMetadata `protobuf:"bytes,1,opt,name=export_metadata,json=exportMetadata,proto3" json:"export_metadata,omitempty"`
 	// The counts over all sections.
 	SummaryStatistics *SummaryStatistics `protobuf:"bytes,2,opt,name=summary_statistics,json=summaryStatistics,proto3" json:"summary_statistics,omitempty"`
-	// AI suggestions by risk level: High, Medium and Low always, then others as they appear.
+	// AI suggestions by risk level: always High, Medium and Low, then others in order of appearance.
 	RiskAnalysis []*NamedCount `protobuf:"bytes,3,rep,name=risk_analysis,json=riskAnalysis,proto3" json:"risk_analysis,omitempty"`
-	// AI suggestions by category, as they appear.
+	// AI suggestions by category, in order of appearance.
 	CategoryAnalysis []*NamedCount `protobuf:"bytes,4,rep,name=category_analysis,json=categoryAnalysis,proto3" json:"category_analysis,omitempty"`
-	// One entry for every section of the suggestion list, in its order.
+	// One entry for each section of the suggestion list, in its order.
 	SectionAnalysis []*SectionAnalysis `protobuf:"bytes,5,rep,name=section_analysis,json=sectionAnalysis,proto3" json:"section_analysis,omitempty"`
-	// How much happened.
+	// The amount of activity.
 	ActivitySummary *ActivitySummary `protobuf:"bytes,6,opt,name=activity_summary,json=activitySummary,proto3" json:"activity_summary,omitempty"`
-	// How long it took.
+	// The duration.
 	PerformanceMetrics *PerformanceMetrics `protobuf:"bytes,7,opt,name=performance_metrics,json=performanceMetrics,proto3" json:"performance_metrics,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
@@ -124,16 +124,16 @@ func (x *Report) GetPerformanceMetrics() *PerformanceMetrics {
 	return nil
 }
 
-// What was reviewed, and when it was exported.
+// The review and the export time.
 type ExportMetadata struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// When the export was accepted, RFC 3339 in UTC, as the artifact has it.
+	// The acceptance time, RFC 3339 in UTC, as in the artifact.
 	Timestamp string `protobuf:"bytes,1,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	// The review application's id of the session.
 	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// The document's name as the caller sent it.
 	DocumentName string `protobuf:"bytes,3,opt,name=document_name,json=documentName,proto3" json:"document_name,omitempty"`
-	// The guidelines' name; absent when the review had none.
+	// The name of the guidelines; absent if the review had none.
 	GuidelinesUsed *string `protobuf:"bytes,4,opt,name=guidelines_used,json=guidelinesUsed,proto3,oneof" json:"guidelines_used,omitempty"`
 	// The review application's setting for which guidelines to use.
 	GuidelinesPreference string `protobuf:"bytes,5,opt,name=guidelines_preference,json=guidelinesPreference,proto3" json:"guidelines_preference,omitempty"`
@@ -215,11 +215,11 @@ type SummaryStatistics struct {
 	TotalAccepted int64 `protobuf:"varint,2,opt,name=total_accepted,json=totalAccepted,proto3" json:"total_accepted,omitempty"`
 	// Items in the rejected list.
 	TotalRejected int64 `protobuf:"varint,3,opt,name=total_rejected,json=totalRejected,proto3" json:"total_rejected,omitempty"`
-	// Items the reviewer added.
+	// Items that the reviewer added.
 	TotalUserFeedback int64 `protobuf:"varint,4,opt,name=total_user_feedback,json=totalUserFeedback,proto3" json:"total_user_feedback,omitempty"`
 	// Accepted items in percent of AI suggestions, unrounded; 0 without suggestions.
 	AcceptanceRate float64 `protobuf:"fixed64,5,opt,name=acceptance_rate,json=acceptanceRate,proto3" json:"acceptance_rate,omitempty"`
-	// The reviewer's own items in percent of AI suggestions, unrounded; 0 without suggestions.
+	// Items that the reviewer added, in percent of AI suggestions, unrounded; 0 without suggestions.
 	UserEngagementRate float64 `protobuf:"fixed64,6,opt,name=user_engagement_rate,json=userEngagementRate,proto3" json:"user_engagement_rate,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
@@ -297,12 +297,12 @@ func (x *SummaryStatistics) GetUserEngagementRate() float64 {
 	return 0
 }
 
-// A count under a name.
+// A count with a name.
 type NamedCount struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The risk level or category.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// How many AI suggestions have it.
+	// The number of AI suggestions with it.
 	Count         int64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -363,7 +363,7 @@ type SectionAnalysis struct {
 	Accepted int64 `protobuf:"varint,3,opt,name=accepted,proto3" json:"accepted,omitempty"`
 	// Rejected items in the section.
 	Rejected int64 `protobuf:"varint,4,opt,name=rejected,proto3" json:"rejected,omitempty"`
-	// The reviewer's own items in the section.
+	// Items in the section that the reviewer added.
 	UserAdded int64 `protobuf:"varint,5,opt,name=user_added,json=userAdded,proto3" json:"user_added,omitempty"`
 	// Accepted in percent of AI suggestions, unrounded; 0 without suggestions.
 	AcceptanceRate float64 `protobuf:"fixed64,6,opt,name=acceptance_rate,json=acceptanceRate,proto3" json:"acceptance_rate,omitempty"`
@@ -443,7 +443,7 @@ func (x *SectionAnalysis) GetAcceptanceRate() float64 {
 	return 0
 }
 
-// How much happened during the review.
+// The amount of activity during the review.
 type ActivitySummary struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Entries of the activity log.
@@ -507,7 +507,7 @@ func (x *ActivitySummary) GetSectionsAnalyzed() int64 {
 	return 0
 }
 
-// How long the review took.
+// The duration of the review.
 type PerformanceMetrics struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Minutes from the first to the last activity, two decimals; 0 with fewer than two readable

@@ -13,41 +13,42 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from tara.export.v1 import review_pb2 as tara_dot_export_dot_v1_dot_review__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btara/export/v1/export.proto\x12\x0etara.export.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\x07\n\x06\x45xport\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x32\n\x05state\x18\x02 \x01(\x0e\x32\x1c.tara.export.v1.Export.StateR\x05state\x12!\n\x0cstate_reason\x18\x03 \x01(\tR\x0bstateReason\x12#\n\rdocument_name\x18\x04 \x01(\tR\x0c\x64ocumentName\x12\x1d\n\nsession_id\x18\x05 \x01(\tR\tsessionId\x12\x1a\n\x08reviewer\x18\x06 \x01(\tR\x08reviewer\x12!\n\x0crequested_by\x18\x07 \x01(\tR\x0brequestedBy\x12P\n\x15requested_destination\x18\x08 \x01(\x0e\x32\x1b.tara.export.v1.DestinationR\x14requestedDestination\x12\x38\n\tstored_in\x18\t \x01(\x0e\x32\x1b.tara.export.v1.DestinationR\x08storedIn\x12\x1f\n\x0b\x66older_name\x18\n \x01(\tR\nfolderName\x12\x1a\n\x08location\x18\x0b \x01(\tR\x08location\x12\x18\n\x07replica\x18\x0c \x01(\tR\x07replica\x12%\n\x0e\x61rtifact_count\x18\r \x01(\x05R\rartifactCount\x12\x1d\n\nsize_bytes\x18\x0e \x01(\x03R\tsizeBytes\x12\'\n\x0fmanifest_sha256\x18\x0f \x01(\tR\x0emanifestSha256\x12?\n\raccepted_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0c\x61\x63\x63\x65ptedTime\x12\x41\n\x0e\x63ommitted_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\rcommittedTime\x12\x36\n\tartifacts\x18\x12 \x03(\x0b\x32\x18.tara.export.v1.ArtifactR\tartifacts\x12\x18\n\x07\x61\x64opted\x18\x13 \x01(\x08R\x07\x61\x64opted\"\x97\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_RUNNING\x10\x01\x12\x11\n\rSTATE_PENDING\x10\x02\x12\x13\n\x0fSTATE_FELL_BACK\x10\x03\x12\x13\n\x0fSTATE_COMMITTED\x10\x04\x12\x10\n\x0cSTATE_FAILED\x10\x05\x12\x15\n\x11STATE_QUARANTINED\x10\x06\"t\n\x08\x41rtifact\x12\x12\n\x04path\x18\x01 \x01(\tR\x04path\x12\x1d\n\nsize_bytes\x18\x02 \x01(\x03R\tsizeBytes\x12\x16\n\x06sha256\x18\x03 \x01(\tR\x06sha256\x12\x1d\n\nmedia_type\x18\x04 \x01(\tR\tmediaType\"\x9d\x06\n\x0b\x45xportEvent\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x15\n\x06run_id\x18\x02 \x01(\tR\x05runId\x12\x1a\n\x08sequence\x18\x03 \x01(\x03R\x08sequence\x12\x39\n\nevent_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\teventTime\x12\x34\n\x08progress\x18\x05 \x01(\x0b\x32\x18.tara.export.v1.ProgressR\x08progress\x12\x36\n\x08\x61\x63\x63\x65pted\x18\n \x01(\x0b\x32\x18.tara.export.v1.AcceptedH\x00R\x08\x61\x63\x63\x65pted\x12K\n\x10\x61rtifact_started\x18\x0b \x01(\x0b\x32\x1e.tara.export.v1.ArtifactUpdateH\x00R\x0f\x61rtifactStarted\x12M\n\x11\x61rtifact_progress\x18\x0c \x01(\x0b\x32\x1e.tara.export.v1.ArtifactUpdateH\x00R\x10\x61rtifactProgress\x12M\n\x11\x61rtifact_retrying\x18\r \x01(\x0b\x32\x1e.tara.export.v1.ArtifactUpdateH\x00R\x10\x61rtifactRetrying\x12I\n\x0f\x61rtifact_stored\x18\x0e \x01(\x0b\x32\x1e.tara.export.v1.ArtifactUpdateH\x00R\x0e\x61rtifactStored\x12\x37\n\tfell_back\x18\x0f \x01(\x0b\x32\x18.tara.export.v1.FellBackH\x00R\x08\x66\x65llBack\x12\x39\n\theartbeat\x18\x10 \x01(\x0b\x32\x19.tara.export.v1.HeartbeatH\x00R\theartbeat\x12\x39\n\tcompleted\x18\x11 \x01(\x0b\x32\x19.tara.export.v1.CompletedH\x00R\tcompleted\x12\x30\n\x06\x66\x61iled\x18\x12 \x01(\x0b\x32\x16.tara.export.v1.FailedH\x00R\x06\x66\x61iledB\x07\n\x05\x65vent\"\x9a\x01\n\x08Progress\x12%\n\x0e\x61rtifacts_done\x18\x01 \x01(\x05R\rartifactsDone\x12\'\n\x0f\x61rtifacts_total\x18\x02 \x01(\x05R\x0e\x61rtifactsTotal\x12\x1d\n\nbytes_done\x18\x03 \x01(\x03R\tbytesDone\x12\x1f\n\x0b\x62ytes_total\x18\x04 \x01(\x03R\nbytesTotal\"\x85\x02\n\x08\x41\x63\x63\x65pted\x12?\n\raccepted_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0c\x61\x63\x63\x65ptedTime\x12\x18\n\x07resumed\x18\x02 \x01(\x08R\x07resumed\x12\x43\n\ndurability\x18\x03 \x01(\x0e\x32#.tara.export.v1.Accepted.DurabilityR\ndurability\"Y\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x19\n\x15\x44URABILITY_LOCAL_DISK\x10\x01\x12\x14\n\x10\x44URABILITY_STORE\x10\x02\"\xac\x01\n\x0e\x41rtifactUpdate\x12\x12\n\x04path\x18\x01 \x01(\tR\x04path\x12\x1d\n\nbytes_done\x18\x02 \x01(\x03R\tbytesDone\x12\x1d\n\nsize_bytes\x18\x03 \x01(\x03R\tsizeBytes\x12\x16\n\x06sha256\x18\x04 \x01(\tR\x06sha256\x12\x18\n\x07\x61ttempt\x18\x05 \x01(\x05R\x07\x61ttempt\x12\x16\n\x06reason\x18\x06 \x01(\tR\x06reason\"<\n\x08\x46\x65llBack\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\"\x0b\n\tHeartbeat\";\n\tCompleted\x12.\n\x06\x65xport\x18\x01 \x01(\x0b\x32\x16.tara.export.v1.ExportR\x06\x65xport\"S\n\x06\x46\x61iled\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12\x17\n\x07kept_as\x18\x03 \x01(\tR\x06keptAs*U\n\x0b\x44\x65stination\x12\x1b\n\x17\x44\x45STINATION_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44\x45STINATION_S3\x10\x01\x12\x15\n\x11\x44\x45STINATION_LOCAL\x10\x02*K\n\x08\x46\x61llback\x12\x18\n\x14\x46\x41LLBACK_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46\x41LLBACK_LOCAL\x10\x01\x12\x11\n\rFALLBACK_NONE\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btara/export/v1/export.proto\x12\x0etara.export.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1btara/export/v1/review.proto\"\xf9\x07\n\x06\x45xport\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x32\n\x05state\x18\x02 \x01(\x0e\x32\x1c.tara.export.v1.Export.StateR\x05state\x12!\n\x0cstate_reason\x18\x03 \x01(\tR\x0bstateReason\x12#\n\rdocument_name\x18\x04 \x01(\tR\x0c\x64ocumentName\x12\x1d\n\nsession_id\x18\x05 \x01(\tR\tsessionId\x12\x1a\n\x08reviewer\x18\x06 \x01(\tR\x08reviewer\x12!\n\x0crequested_by\x18\x07 \x01(\tR\x0brequestedBy\x12P\n\x15requested_destination\x18\x08 \x01(\x0e\x32\x1b.tara.export.v1.DestinationR\x14requestedDestination\x12\x38\n\tstored_in\x18\t \x01(\x0e\x32\x1b.tara.export.v1.DestinationR\x08storedIn\x12\x1f\n\x0b\x66older_name\x18\n \x01(\tR\nfolderName\x12\x1a\n\x08location\x18\x0b \x01(\tR\x08location\x12\x18\n\x07replica\x18\x0c \x01(\tR\x07replica\x12%\n\x0e\x61rtifact_count\x18\r \x01(\x05R\rartifactCount\x12\x1d\n\nsize_bytes\x18\x0e \x01(\x03R\tsizeBytes\x12\'\n\x0fmanifest_sha256\x18\x0f \x01(\tR\x0emanifestSha256\x12?\n\raccepted_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0c\x61\x63\x63\x65ptedTime\x12\x41\n\x0e\x63ommitted_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\rcommittedTime\x12\x36\n\tartifacts\x18\x12 \x03(\x0b\x32\x18.tara.export.v1.ArtifactR\tartifacts\x12\x18\n\x07\x61\x64opted\x18\x13 \x01(\x08R\x07\x61\x64opted\x12?\n\x0creplacements\x18\x14 \x03(\x0b\x32\x1b.tara.export.v1.ReplacementR\x0creplacements\"\x97\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_RUNNING\x10\x01\x12\x11\n\rSTATE_PENDING\x10\x02\x12\x13\n\x0fSTATE_FELL_BACK\x10\x03\x12\x13\n\x0fSTATE_COMMITTED\x10\x04\x12\x10\n\x0cSTATE_FAILED\x10\x05\x12\x15\n\x11STATE_QUARANTINED\x10\x06\"t\n\x08\x41rtifact\x12\x12\n\x04path\x18\x01 \x01(\tR\x04path\x12\x1d\n\nsize_bytes\x18\x02 \x01(\x03R\tsizeBytes\x12\x16\n\x06sha256\x18\x03 \x01(\tR\x06sha256\x12\x1d\n\nmedia_type\x18\x04 \x01(\tR\tmediaType\"\x9d\x06\n\x0b\x45xportEvent\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x15\n\x06run_id\x18\x02 \x01(\tR\x05runId\x12\x1a\n\x08sequence\x18\x03 \x01(\x03R\x08sequence\x12\x39\n\nevent_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\teventTime\x12\x34\n\x08progress\x18\x05 \x01(\x0b\x32\x18.tara.export.v1.ProgressR\x08progress\x12\x36\n\x08\x61\x63\x63\x65pted\x18\n \x01(\x0b\x32\x18.tara.export.v1.AcceptedH\x00R\x08\x61\x63\x63\x65pted\x12K\n\x10\x61rtifact_started\x18\x0b \x01(\x0b\x32\x1e.tara.export.v1.ArtifactUpdateH\x00R\x0f\x61rtifactStarted\x12M\n\x11\x61rtifact_progress\x18\x0c \x01(\x0b\x32\x1e.tara.export.v1.ArtifactUpdateH\x00R\x10\x61rtifactProgress\x12M\n\x11\x61rtifact_retrying\x18\r \x01(\x0b\x32\x1e.tara.export.v1.ArtifactUpdateH\x00R\x10\x61rtifactRetrying\x12I\n\x0f\x61rtifact_stored\x18\x0e \x01(\x0b\x32\x1e.tara.export.v1.ArtifactUpdateH\x00R\x0e\x61rtifactStored\x12\x37\n\tfell_back\x18\x0f \x01(\x0b\x32\x18.tara.export.v1.FellBackH\x00R\x08\x66\x65llBack\x12\x39\n\theartbeat\x18\x10 \x01(\x0b\x32\x19.tara.export.v1.HeartbeatH\x00R\theartbeat\x12\x39\n\tcompleted\x18\x11 \x01(\x0b\x32\x19.tara.export.v1.CompletedH\x00R\tcompleted\x12\x30\n\x06\x66\x61iled\x18\x12 \x01(\x0b\x32\x16.tara.export.v1.FailedH\x00R\x06\x66\x61iledB\x07\n\x05\x65vent\"\x9a\x01\n\x08Progress\x12%\n\x0e\x61rtifacts_done\x18\x01 \x01(\x05R\rartifactsDone\x12\'\n\x0f\x61rtifacts_total\x18\x02 \x01(\x05R\x0e\x61rtifactsTotal\x12\x1d\n\nbytes_done\x18\x03 \x01(\x03R\tbytesDone\x12\x1f\n\x0b\x62ytes_total\x18\x04 \x01(\x03R\nbytesTotal\"\x85\x02\n\x08\x41\x63\x63\x65pted\x12?\n\raccepted_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0c\x61\x63\x63\x65ptedTime\x12\x18\n\x07resumed\x18\x02 \x01(\x08R\x07resumed\x12\x43\n\ndurability\x18\x03 \x01(\x0e\x32#.tara.export.v1.Accepted.DurabilityR\ndurability\"Y\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x19\n\x15\x44URABILITY_LOCAL_DISK\x10\x01\x12\x14\n\x10\x44URABILITY_STORE\x10\x02\"\xac\x01\n\x0e\x41rtifactUpdate\x12\x12\n\x04path\x18\x01 \x01(\tR\x04path\x12\x1d\n\nbytes_done\x18\x02 \x01(\x03R\tbytesDone\x12\x1d\n\nsize_bytes\x18\x03 \x01(\x03R\tsizeBytes\x12\x16\n\x06sha256\x18\x04 \x01(\tR\x06sha256\x12\x18\n\x07\x61ttempt\x18\x05 \x01(\x05R\x07\x61ttempt\x12\x16\n\x06reason\x18\x06 \x01(\tR\x06reason\"<\n\x08\x46\x65llBack\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\"\x0b\n\tHeartbeat\";\n\tCompleted\x12.\n\x06\x65xport\x18\x01 \x01(\x0b\x32\x16.tara.export.v1.ExportR\x06\x65xport\"]\n\x06\x46\x61iled\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12!\n\x0cstored_under\x18\x03 \x01(\tR\x0bstoredUnder*U\n\x0b\x44\x65stination\x12\x1b\n\x17\x44\x45STINATION_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44\x45STINATION_S3\x10\x01\x12\x15\n\x11\x44\x45STINATION_LOCAL\x10\x02*K\n\x08\x46\x61llback\x12\x18\n\x14\x46\x41LLBACK_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46\x41LLBACK_LOCAL\x10\x01\x12\x11\n\rFALLBACK_NONE\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tara.export.v1.export_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
-  _globals['_DESTINATION']._serialized_start=2770
-  _globals['_DESTINATION']._serialized_end=2855
-  _globals['_FALLBACK']._serialized_start=2857
-  _globals['_FALLBACK']._serialized_end=2932
-  _globals['_EXPORT']._serialized_start=81
-  _globals['_EXPORT']._serialized_end=1033
-  _globals['_EXPORT_STATE']._serialized_start=882
-  _globals['_EXPORT_STATE']._serialized_end=1033
-  _globals['_ARTIFACT']._serialized_start=1035
-  _globals['_ARTIFACT']._serialized_end=1151
-  _globals['_EXPORTEVENT']._serialized_start=1154
-  _globals['_EXPORTEVENT']._serialized_end=1951
-  _globals['_PROGRESS']._serialized_start=1954
-  _globals['_PROGRESS']._serialized_end=2108
-  _globals['_ACCEPTED']._serialized_start=2111
-  _globals['_ACCEPTED']._serialized_end=2372
-  _globals['_ACCEPTED_DURABILITY']._serialized_start=2283
-  _globals['_ACCEPTED_DURABILITY']._serialized_end=2372
-  _globals['_ARTIFACTUPDATE']._serialized_start=2375
-  _globals['_ARTIFACTUPDATE']._serialized_end=2547
-  _globals['_FELLBACK']._serialized_start=2549
-  _globals['_FELLBACK']._serialized_end=2609
-  _globals['_HEARTBEAT']._serialized_start=2611
-  _globals['_HEARTBEAT']._serialized_end=2622
-  _globals['_COMPLETED']._serialized_start=2624
-  _globals['_COMPLETED']._serialized_end=2683
-  _globals['_FAILED']._serialized_start=2685
-  _globals['_FAILED']._serialized_end=2768
+  _globals['_DESTINATION']._serialized_start=2874
+  _globals['_DESTINATION']._serialized_end=2959
+  _globals['_FALLBACK']._serialized_start=2961
+  _globals['_FALLBACK']._serialized_end=3036
+  _globals['_EXPORT']._serialized_start=110
+  _globals['_EXPORT']._serialized_end=1127
+  _globals['_EXPORT_STATE']._serialized_start=976
+  _globals['_EXPORT_STATE']._serialized_end=1127
+  _globals['_ARTIFACT']._serialized_start=1129
+  _globals['_ARTIFACT']._serialized_end=1245
+  _globals['_EXPORTEVENT']._serialized_start=1248
+  _globals['_EXPORTEVENT']._serialized_end=2045
+  _globals['_PROGRESS']._serialized_start=2048
+  _globals['_PROGRESS']._serialized_end=2202
+  _globals['_ACCEPTED']._serialized_start=2205
+  _globals['_ACCEPTED']._serialized_end=2466
+  _globals['_ACCEPTED_DURABILITY']._serialized_start=2377
+  _globals['_ACCEPTED_DURABILITY']._serialized_end=2466
+  _globals['_ARTIFACTUPDATE']._serialized_start=2469
+  _globals['_ARTIFACTUPDATE']._serialized_end=2641
+  _globals['_FELLBACK']._serialized_start=2643
+  _globals['_FELLBACK']._serialized_end=2703
+  _globals['_HEARTBEAT']._serialized_start=2705
+  _globals['_HEARTBEAT']._serialized_end=2716
+  _globals['_COMPLETED']._serialized_start=2718
+  _globals['_COMPLETED']._serialized_end=2777
+  _globals['_FAILED']._serialized_start=2779
+  _globals['_FAILED']._serialized_end=2872
 # @@protoc_insertion_point(module_scope)

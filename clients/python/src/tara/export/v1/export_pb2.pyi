@@ -1,4 +1,5 @@
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from tara.export.v1 import review_pb2 as _review_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -26,7 +27,7 @@ FALLBACK_LOCAL: Fallback
 FALLBACK_NONE: Fallback
 
 class Export(_message.Message):
-    __slots__ = ("name", "state", "state_reason", "document_name", "session_id", "reviewer", "requested_by", "requested_destination", "stored_in", "folder_name", "location", "replica", "artifact_count", "size_bytes", "manifest_sha256", "accepted_time", "committed_time", "artifacts", "adopted")
+    __slots__ = ("name", "state", "state_reason", "document_name", "session_id", "reviewer", "requested_by", "requested_destination", "stored_in", "folder_name", "location", "replica", "artifact_count", "size_bytes", "manifest_sha256", "accepted_time", "committed_time", "artifacts", "adopted", "replacements")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Export.State]
@@ -62,6 +63,7 @@ class Export(_message.Message):
     COMMITTED_TIME_FIELD_NUMBER: _ClassVar[int]
     ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
     ADOPTED_FIELD_NUMBER: _ClassVar[int]
+    REPLACEMENTS_FIELD_NUMBER: _ClassVar[int]
     name: str
     state: Export.State
     state_reason: str
@@ -81,7 +83,8 @@ class Export(_message.Message):
     committed_time: _timestamp_pb2.Timestamp
     artifacts: _containers.RepeatedCompositeFieldContainer[Artifact]
     adopted: bool
-    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[Export.State, str]] = ..., state_reason: _Optional[str] = ..., document_name: _Optional[str] = ..., session_id: _Optional[str] = ..., reviewer: _Optional[str] = ..., requested_by: _Optional[str] = ..., requested_destination: _Optional[_Union[Destination, str]] = ..., stored_in: _Optional[_Union[Destination, str]] = ..., folder_name: _Optional[str] = ..., location: _Optional[str] = ..., replica: _Optional[str] = ..., artifact_count: _Optional[int] = ..., size_bytes: _Optional[int] = ..., manifest_sha256: _Optional[str] = ..., accepted_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., committed_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., artifacts: _Optional[_Iterable[_Union[Artifact, _Mapping]]] = ..., adopted: bool = ...) -> None: ...
+    replacements: _containers.RepeatedCompositeFieldContainer[_review_pb2.Replacement]
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[Export.State, str]] = ..., state_reason: _Optional[str] = ..., document_name: _Optional[str] = ..., session_id: _Optional[str] = ..., reviewer: _Optional[str] = ..., requested_by: _Optional[str] = ..., requested_destination: _Optional[_Union[Destination, str]] = ..., stored_in: _Optional[_Union[Destination, str]] = ..., folder_name: _Optional[str] = ..., location: _Optional[str] = ..., replica: _Optional[str] = ..., artifact_count: _Optional[int] = ..., size_bytes: _Optional[int] = ..., manifest_sha256: _Optional[str] = ..., accepted_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., committed_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., artifacts: _Optional[_Iterable[_Union[Artifact, _Mapping]]] = ..., adopted: bool = ..., replacements: _Optional[_Iterable[_Union[_review_pb2.Replacement, _Mapping]]] = ...) -> None: ...
 
 class Artifact(_message.Message):
     __slots__ = ("path", "size_bytes", "sha256", "media_type")
@@ -192,11 +195,11 @@ class Completed(_message.Message):
     def __init__(self, export: _Optional[_Union[Export, _Mapping]] = ...) -> None: ...
 
 class Failed(_message.Message):
-    __slots__ = ("reason", "message", "kept_as")
+    __slots__ = ("reason", "message", "stored_under")
     REASON_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
-    KEPT_AS_FIELD_NUMBER: _ClassVar[int]
+    STORED_UNDER_FIELD_NUMBER: _ClassVar[int]
     reason: str
     message: str
-    kept_as: str
-    def __init__(self, reason: _Optional[str] = ..., message: _Optional[str] = ..., kept_as: _Optional[str] = ...) -> None: ...
+    stored_under: str
+    def __init__(self, reason: _Optional[str] = ..., message: _Optional[str] = ..., stored_under: _Optional[str] = ...) -> None: ...

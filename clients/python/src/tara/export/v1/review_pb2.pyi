@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Review(_message.Message):
-    __slots__ = ("document_name", "session_id", "reviewer", "guidelines_name", "guidelines_preference", "section_names", "suggestions", "accepted", "rejected", "user_created", "activity_log", "chat_history", "audit_logs", "activity_timeline", "performance_metrics")
+    __slots__ = ("document_name", "session_id", "reviewer", "guidelines_name", "guidelines_preference", "section_names", "suggestions", "accepted", "rejected", "user_created", "activity_log", "chat_history", "audit_logs", "activity_timeline", "performance_metrics", "replacements")
     DOCUMENT_NAME_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     REVIEWER_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +24,7 @@ class Review(_message.Message):
     AUDIT_LOGS_FIELD_NUMBER: _ClassVar[int]
     ACTIVITY_TIMELINE_FIELD_NUMBER: _ClassVar[int]
     PERFORMANCE_METRICS_FIELD_NUMBER: _ClassVar[int]
+    REPLACEMENTS_FIELD_NUMBER: _ClassVar[int]
     document_name: str
     session_id: str
     reviewer: str
@@ -39,7 +40,16 @@ class Review(_message.Message):
     audit_logs: _containers.RepeatedCompositeFieldContainer[_struct_pb2.Struct]
     activity_timeline: _containers.RepeatedCompositeFieldContainer[_struct_pb2.Struct]
     performance_metrics: _struct_pb2.Struct
-    def __init__(self, document_name: _Optional[str] = ..., session_id: _Optional[str] = ..., reviewer: _Optional[str] = ..., guidelines_name: _Optional[str] = ..., guidelines_preference: _Optional[str] = ..., section_names: _Optional[_Iterable[str]] = ..., suggestions: _Optional[_Iterable[_Union[FeedbackSection, _Mapping]]] = ..., accepted: _Optional[_Iterable[_Union[FeedbackSection, _Mapping]]] = ..., rejected: _Optional[_Iterable[_Union[FeedbackSection, _Mapping]]] = ..., user_created: _Optional[_Iterable[_Union[FeedbackSection, _Mapping]]] = ..., activity_log: _Optional[_Iterable[_Union[_struct_pb2.Struct, _Mapping]]] = ..., chat_history: _Optional[_Iterable[_Union[_struct_pb2.Struct, _Mapping]]] = ..., audit_logs: _Optional[_Iterable[_Union[_struct_pb2.Struct, _Mapping]]] = ..., activity_timeline: _Optional[_Iterable[_Union[_struct_pb2.Struct, _Mapping]]] = ..., performance_metrics: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    replacements: _containers.RepeatedCompositeFieldContainer[Replacement]
+    def __init__(self, document_name: _Optional[str] = ..., session_id: _Optional[str] = ..., reviewer: _Optional[str] = ..., guidelines_name: _Optional[str] = ..., guidelines_preference: _Optional[str] = ..., section_names: _Optional[_Iterable[str]] = ..., suggestions: _Optional[_Iterable[_Union[FeedbackSection, _Mapping]]] = ..., accepted: _Optional[_Iterable[_Union[FeedbackSection, _Mapping]]] = ..., rejected: _Optional[_Iterable[_Union[FeedbackSection, _Mapping]]] = ..., user_created: _Optional[_Iterable[_Union[FeedbackSection, _Mapping]]] = ..., activity_log: _Optional[_Iterable[_Union[_struct_pb2.Struct, _Mapping]]] = ..., chat_history: _Optional[_Iterable[_Union[_struct_pb2.Struct, _Mapping]]] = ..., audit_logs: _Optional[_Iterable[_Union[_struct_pb2.Struct, _Mapping]]] = ..., activity_timeline: _Optional[_Iterable[_Union[_struct_pb2.Struct, _Mapping]]] = ..., performance_metrics: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., replacements: _Optional[_Iterable[_Union[Replacement, _Mapping]]] = ...) -> None: ...
+
+class Replacement(_message.Message):
+    __slots__ = ("path", "reason")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    reason: str
+    def __init__(self, path: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class FeedbackSection(_message.Message):
     __slots__ = ("name", "items")

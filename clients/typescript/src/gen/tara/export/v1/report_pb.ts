@@ -15,14 +15,14 @@ export const file_tara_export_v1_report: GenFile = /*@__PURE__*/
   fileDesc("Cht0YXJhL2V4cG9ydC92MS9yZXBvcnQucHJvdG8SDnRhcmEuZXhwb3J0LnYxIqEDCgZSZXBvcnQSNwoPZXhwb3J0X21ldGFkYXRhGAEgASgLMh4udGFyYS5leHBvcnQudjEuRXhwb3J0TWV0YWRhdGESPQoSc3VtbWFyeV9zdGF0aXN0aWNzGAIgASgLMiEudGFyYS5leHBvcnQudjEuU3VtbWFyeVN0YXRpc3RpY3MSMQoNcmlza19hbmFseXNpcxgDIAMoCzIaLnRhcmEuZXhwb3J0LnYxLk5hbWVkQ291bnQSNQoRY2F0ZWdvcnlfYW5hbHlzaXMYBCADKAsyGi50YXJhLmV4cG9ydC52MS5OYW1lZENvdW50EjkKEHNlY3Rpb25fYW5hbHlzaXMYBSADKAsyHy50YXJhLmV4cG9ydC52MS5TZWN0aW9uQW5hbHlzaXMSOQoQYWN0aXZpdHlfc3VtbWFyeRgGIAEoCzIfLnRhcmEuZXhwb3J0LnYxLkFjdGl2aXR5U3VtbWFyeRI/ChNwZXJmb3JtYW5jZV9tZXRyaWNzGAcgASgLMiIudGFyYS5leHBvcnQudjEuUGVyZm9ybWFuY2VNZXRyaWNzIp8BCg5FeHBvcnRNZXRhZGF0YRIRCgl0aW1lc3RhbXAYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRIVCg1kb2N1bWVudF9uYW1lGAMgASgJEhwKD2d1aWRlbGluZXNfdXNlZBgEIAEoCUgAiAEBEh0KFWd1aWRlbGluZXNfcHJlZmVyZW5jZRgFIAEoCUISChBfZ3VpZGVsaW5lc191c2VkIrUBChFTdW1tYXJ5U3RhdGlzdGljcxIcChR0b3RhbF9haV9zdWdnZXN0aW9ucxgBIAEoAxIWCg50b3RhbF9hY2NlcHRlZBgCIAEoAxIWCg50b3RhbF9yZWplY3RlZBgDIAEoAxIbChN0b3RhbF91c2VyX2ZlZWRiYWNrGAQgASgDEhcKD2FjY2VwdGFuY2VfcmF0ZRgFIAEoARIcChR1c2VyX2VuZ2FnZW1lbnRfcmF0ZRgGIAEoASIpCgpOYW1lZENvdW50EgwKBG5hbWUYASABKAkSDQoFY291bnQYAiABKAMijgEKD1NlY3Rpb25BbmFseXNpcxIPCgdzZWN0aW9uGAEgASgJEhkKEXRvdGFsX3N1Z2dlc3Rpb25zGAIgASgDEhAKCGFjY2VwdGVkGAMgASgDEhAKCHJlamVjdGVkGAQgASgDEhIKCnVzZXJfYWRkZWQYBSABKAMSFwoPYWNjZXB0YW5jZV9yYXRlGAYgASgBImEKD0FjdGl2aXR5U3VtbWFyeRIYChB0b3RhbF9hY3Rpdml0aWVzGAEgASgDEhkKEWNoYXRfaW50ZXJhY3Rpb25zGAIgASgDEhkKEXNlY3Rpb25zX2FuYWx5emVkGAMgASgDIksKElBlcmZvcm1hbmNlTWV0cmljcxIXCg9yZXZpZXdfZHVyYXRpb24YASABKAESHAoUYXZnX3RpbWVfcGVyX3NlY3Rpb24YAiABKAFiBnByb3RvMw");
 
 /**
- * What comprehensive_report.json says, field by field; its maps are repeated entries in the
- * file's order.
+ * The content of comprehensive_report.json, field by field. Its maps are repeated entries in the file's
+ * order.
  *
  * @generated from message tara.export.v1.Report
  */
 export type Report = Message<"tara.export.v1.Report"> & {
   /**
-   * What was reviewed, and when it was exported.
+   * The review and the export time.
    *
    * @generated from field: tara.export.v1.ExportMetadata export_metadata = 1;
    */
@@ -36,35 +36,35 @@ export type Report = Message<"tara.export.v1.Report"> & {
   summaryStatistics?: SummaryStatistics | undefined;
 
   /**
-   * AI suggestions by risk level: High, Medium and Low always, then others as they appear.
+   * AI suggestions by risk level: always High, Medium and Low, then others in order of appearance.
    *
    * @generated from field: repeated tara.export.v1.NamedCount risk_analysis = 3;
    */
   riskAnalysis: NamedCount[];
 
   /**
-   * AI suggestions by category, as they appear.
+   * AI suggestions by category, in order of appearance.
    *
    * @generated from field: repeated tara.export.v1.NamedCount category_analysis = 4;
    */
   categoryAnalysis: NamedCount[];
 
   /**
-   * One entry for every section of the suggestion list, in its order.
+   * One entry for each section of the suggestion list, in its order.
    *
    * @generated from field: repeated tara.export.v1.SectionAnalysis section_analysis = 5;
    */
   sectionAnalysis: SectionAnalysis[];
 
   /**
-   * How much happened.
+   * The amount of activity.
    *
    * @generated from field: tara.export.v1.ActivitySummary activity_summary = 6;
    */
   activitySummary?: ActivitySummary | undefined;
 
   /**
-   * How long it took.
+   * The duration.
    *
    * @generated from field: tara.export.v1.PerformanceMetrics performance_metrics = 7;
    */
@@ -79,13 +79,13 @@ export const ReportSchema: GenMessage<Report> = /*@__PURE__*/
   messageDesc(file_tara_export_v1_report, 0);
 
 /**
- * What was reviewed, and when it was exported.
+ * The review and the export time.
  *
  * @generated from message tara.export.v1.ExportMetadata
  */
 export type ExportMetadata = Message<"tara.export.v1.ExportMetadata"> & {
   /**
-   * When the export was accepted, RFC 3339 in UTC, as the artifact has it.
+   * The acceptance time, RFC 3339 in UTC, as in the artifact.
    *
    * @generated from field: string timestamp = 1;
    */
@@ -106,7 +106,7 @@ export type ExportMetadata = Message<"tara.export.v1.ExportMetadata"> & {
   documentName: string;
 
   /**
-   * The guidelines' name; absent when the review had none.
+   * The name of the guidelines; absent if the review had none.
    *
    * @generated from field: optional string guidelines_used = 4;
    */
@@ -155,7 +155,7 @@ export type SummaryStatistics = Message<"tara.export.v1.SummaryStatistics"> & {
   totalRejected: bigint;
 
   /**
-   * Items the reviewer added.
+   * Items that the reviewer added.
    *
    * @generated from field: int64 total_user_feedback = 4;
    */
@@ -169,7 +169,7 @@ export type SummaryStatistics = Message<"tara.export.v1.SummaryStatistics"> & {
   acceptanceRate: number;
 
   /**
-   * The reviewer's own items in percent of AI suggestions, unrounded; 0 without suggestions.
+   * Items that the reviewer added, in percent of AI suggestions, unrounded; 0 without suggestions.
    *
    * @generated from field: double user_engagement_rate = 6;
    */
@@ -184,7 +184,7 @@ export const SummaryStatisticsSchema: GenMessage<SummaryStatistics> = /*@__PURE_
   messageDesc(file_tara_export_v1_report, 2);
 
 /**
- * A count under a name.
+ * A count with a name.
  *
  * @generated from message tara.export.v1.NamedCount
  */
@@ -197,7 +197,7 @@ export type NamedCount = Message<"tara.export.v1.NamedCount"> & {
   name: string;
 
   /**
-   * How many AI suggestions have it.
+   * The number of AI suggestions with it.
    *
    * @generated from field: int64 count = 2;
    */
@@ -246,7 +246,7 @@ export type SectionAnalysis = Message<"tara.export.v1.SectionAnalysis"> & {
   rejected: bigint;
 
   /**
-   * The reviewer's own items in the section.
+   * Items in the section that the reviewer added.
    *
    * @generated from field: int64 user_added = 5;
    */
@@ -268,7 +268,7 @@ export const SectionAnalysisSchema: GenMessage<SectionAnalysis> = /*@__PURE__*/
   messageDesc(file_tara_export_v1_report, 4);
 
 /**
- * How much happened during the review.
+ * The amount of activity during the review.
  *
  * @generated from message tara.export.v1.ActivitySummary
  */
@@ -303,7 +303,7 @@ export const ActivitySummarySchema: GenMessage<ActivitySummary> = /*@__PURE__*/
   messageDesc(file_tara_export_v1_report, 5);
 
 /**
- * How long the review took.
+ * The duration of the review.
  *
  * @generated from message tara.export.v1.PerformanceMetrics
  */

@@ -1,22 +1,18 @@
 package com.tara.export.client;
 
-import java.io.EOFException;
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.channels.FileChannel;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 
-/** Bytes of a known size that can be read again. */
+/** Bytes of a known size that can be read repeatedly. */
 public interface Content {
-  /** How many there are. */
+  /** Size of the content. */
   long sizeBytes();
 
-  /** Exactly {@code length} bytes from {@code start} on, which are not beyond the size. */
+  /** Returns exactly {@code length} bytes from {@code start}. The range is within the size. */
   byte[] read(long start, int length) throws IOException;
 
-  /** Bytes in memory. */
+  /** Content in memory. */
   static Content of(byte[] bytes) {
     return new Content() {
       @Override
@@ -31,27 +27,13 @@ public interface Content {
     };
   }
 
-  /** A file. */
+  /**
+   * Content of a plain file, or of the file to which a link leads.
+   *
+   * @throws IOException if the path is a folder, pipe, socket or device, or cannot be read; when
+   *     reading, also if the file changed its size
+   */
   static Content of(Path path) throws IOException {
-    long sizeBytes = Files.size(path);
-    return new Content() {
-      @Override
-      public long sizeBytes() {
-        return sizeBytes;
-      }
-
-      @Override
-      public byte[] read(long start, int length) throws IOException {
-        ByteBuffer piece = ByteBuffer.allocate(length);
-        try (FileChannel file = FileChannel.open(path)) {
-          while (piece.hasRemaining()) {
-            if (file.read(piece, start + piece.position()) < 0) {
-              throw new EOFException(path + " became shorter while it was read");
-            }
-          }
-        }
-        return piece.array();
-      }
-    };
+    return FileContent.open(path);
   }
 }

@@ -13,7 +13,7 @@ final class Digests {
     try {
       return MessageDigest.getInstance("SHA-256");
     } catch (NoSuchAlgorithmException impossible) {
-      // Every Java has it: its specification demands that.
+      // The Java specification requires SHA-256.
       throw new IllegalStateException(impossible);
     }
   }
@@ -29,5 +29,16 @@ final class Digests {
       digest.update(content.read(start, length));
     }
     return hex(digest);
+  }
+
+  /** Derives a UUID from a digest (RFC 9562, version 8). */
+  static String uuid(String sha256) {
+    return String.join(
+        "-",
+        sha256.substring(0, 8),
+        sha256.substring(8, 12),
+        "8" + sha256.substring(13, 16),
+        "8" + sha256.substring(17, 20),
+        sha256.substring(20, 32));
   }
 }

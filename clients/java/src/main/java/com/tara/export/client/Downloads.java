@@ -18,10 +18,10 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.security.MessageDigest;
 
-/** Gets files of bundles, and whole bundles, out of a server. */
+/** Downloads files of bundles and whole bundles. */
 final class Downloads {
-  /** Writes something, and returns what it is. */
-  interface Writing<T> {
+  /** Writes a download to a stream, and returns its description. */
+  interface Transfer<T> {
     T to(OutputStream output) throws IOException;
   }
 
@@ -31,15 +31,15 @@ final class Downloads {
     this.connection = connection;
   }
 
-  /** Lets a file appear under its name once it is whole. */
-  static <T> T toFile(Path target, Writing<T> writing) throws IOException {
+  /** Writes a file that appears under its name only when it is complete. */
+  static <T> T toFile(Path target, Transfer<T> transfer) throws IOException {
     Path folder = target.toAbsolutePath().getParent();
     Path unfinished = Files.createTempFile(folder, "." + target.getFileName(), null);
     try {
       T written;
       try (OutputStream output =
           Files.newOutputStream(unfinished, StandardOpenOption.WRITE, LinkOption.NOFOLLOW_LINKS)) {
-        written = writing.to(output);
+        written = transfer.to(output);
       }
       Files.move(
           unfinished, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
@@ -49,9 +49,9 @@ final class Downloads {
     }
   }
 
-  /** Writes one file of a bundle. A lost stream is taken up where it was. */
+  /** Writes one file of a bundle. Resumes a lost stream. */
   Artifact artifact(String name, String path, OutputStream output) throws IOException {
-    Patience patience = new Patience(connection);
+    RetryTimer retryTimer = new RetryTimer(connection);
     MessageDigest digest = Digests.sha256();
     Artifact artifact = null;
     long received = 0;
@@ -66,13 +66,13 @@ final class Downloads {
           new WatchedStream<>(
               connection.channel(), ExportServiceGrpc.getDownloadArtifactMethod(), request)) {
         DownloadArtifactResponse part;
-        while ((part = stream.next(connection.policy().silence())) != null) {
+        while ((part = stream.next(connection.policy().idleTimeout())) != null) {
           if (part.hasArtifact()) {
             artifact = ServerNames.checkedArtifact(part.getArtifact(), name, path);
             continue;
           }
           ByteString data = part.getData();
-          patience.progressed();
+          retryTimer.recordProgress();
           received += data.size();
           if (artifact == null || received > artifact.getSizeBytes()) {
             return checked(artifact, received, "");
@@ -85,20 +85,21 @@ final class Downloads {
         if (!failure.isLost()) {
           throw failure;
         }
-        patience.waitAfter(failure, path);
+        retryTimer.waitAfter(failure, path);
       }
     }
   }
 
   private static Artifact checked(Artifact artifact, long received, String sha256) {
     if (artifact == null) {
-      throw TaraExportException.protocol("a download without its description");
+      throw TaraExportException.invalidResponse("download without its artifact");
     }
     if (received != artifact.getSizeBytes()) {
-      throw damaged(artifact, received + " bytes came instead of " + artifact.getSizeBytes());
+      throw damaged(
+          artifact, "received " + received + " bytes instead of " + artifact.getSizeBytes());
     }
     if (!sha256.equals(artifact.getSha256())) {
-      throw damaged(artifact, "its SHA-256 is " + sha256 + " instead of " + artifact.getSha256());
+      throw damaged(artifact, "SHA-256 is " + sha256 + " instead of " + artifact.getSha256());
     }
     return artifact;
   }
@@ -107,12 +108,12 @@ final class Downloads {
     return TaraExportException.of(
         Status.Code.DATA_LOSS,
         TaraExportException.DAMAGED,
-        artifact.getPath() + " arrived damaged: " + message);
+        artifact.getPath() + " is damaged: " + message);
   }
 
-  /** Writes a whole bundle as a ZIP file. A stream that is cut can't be taken up. */
+  /** Writes a whole bundle as a ZIP file. A lost stream cannot be resumed. */
   BundleArchive bundle(String name, OutputStream output) throws IOException {
-    Patience patience = new Patience(connection);
+    RetryTimer retryTimer = new RetryTimer(connection);
     DownloadBundleRequest request = DownloadBundleRequest.newBuilder().setName(name).build();
     BundleArchive archive = null;
     while (true) {
@@ -120,7 +121,7 @@ final class Downloads {
           new WatchedStream<>(
               connection.channel(), ExportServiceGrpc.getDownloadBundleMethod(), request)) {
         DownloadBundleResponse part;
-        while ((part = stream.next(connection.policy().silence())) != null) {
+        while ((part = stream.next(connection.policy().idleTimeout())) != null) {
           if (part.hasArchive()) {
             archive = ServerNames.checkedArchive(part.getArchive(), name);
           } else {
@@ -128,14 +129,14 @@ final class Downloads {
           }
         }
         if (archive == null) {
-          throw TaraExportException.protocol("a bundle without its description");
+          throw TaraExportException.invalidResponse("download without its archive");
         }
         return archive;
       } catch (TaraExportException failure) {
         if (archive != null || !failure.isLost()) {
           throw failure;
         }
-        patience.waitAfter(failure, name);
+        retryTimer.waitAfter(failure, name);
       }
     }
   }

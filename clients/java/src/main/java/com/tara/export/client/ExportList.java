@@ -8,7 +8,7 @@ import java.util.Collections;
 import java.util.Iterator;
 import java.util.NoSuchElementException;
 
-/** Exports, newest first; pages are fetched as they are asked for. Each iteration begins anew. */
+/** Exports, newest first. Pages are fetched on demand; each iteration starts again. */
 final class ExportList implements Iterable<Export> {
   private final Connection connection;
   private final ListExportsRequest first;
@@ -28,10 +28,10 @@ final class ExportList implements Iterable<Export> {
       public boolean hasNext() {
         // A page can be empty without being the last.
         while (!page.hasNext() && next != null) {
-          ListExportsResponse answer = fetch(next);
-          answer.getExportsList().forEach(ServerNames::checkListed);
-          page = answer.getExportsList().iterator();
-          String token = answer.getNextPageToken();
+          ListExportsResponse response = fetch(next);
+          response.getExportsList().forEach(ServerNames::checkListed);
+          page = response.getExportsList().iterator();
+          String token = response.getNextPageToken();
           next = token.isEmpty() ? null : next.toBuilder().setPageToken(token).build();
         }
         return page.hasNext();

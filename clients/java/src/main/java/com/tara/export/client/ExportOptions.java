@@ -8,7 +8,7 @@ import java.util.List;
 import java.util.function.Consumer;
 
 /**
- * What is added to a request, and who is told how it goes. Each method changes this object, and
+ * Attachments of a request, and the listener for its updates. Each method changes this object and
  * returns it.
  */
 public final class ExportOptions {
@@ -17,7 +17,7 @@ public final class ExportOptions {
   private final List<Attachment> attachments = new ArrayList<>();
   private Consumer<ExportUpdate> listener = update -> {};
 
-  /** Adds a file as one of the documents, whatever its size. */
+  /** Adds a file of any size as a document. */
   public ExportOptions attach(Document.Kind kind, Path file) {
     try {
       return attach(kind, file.getFileName().toString(), Content.of(file));
@@ -26,15 +26,15 @@ public final class ExportOptions {
     }
   }
 
-  /** Adds bytes that are somewhere else as one of the documents, whatever their size. */
+  /** Adds content of any size as a document. */
   public ExportOptions attach(Document.Kind kind, String fileName, Content content) {
     attachments.add(new Attachment(kind, fileName, content));
     return this;
   }
 
   /**
-   * Has a function called with all news of the export, one after the other, on the thread that
-   * exports. What it throws ends the waiting; an export that was accepted goes on.
+   * Sets the listener for all updates of the export. It is called sequentially on the exporting
+   * thread. An exception of the listener ends the call; an accepted export continues.
    */
   public ExportOptions onUpdate(Consumer<ExportUpdate> listener) {
     this.listener = listener;

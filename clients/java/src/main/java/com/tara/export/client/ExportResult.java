@@ -4,9 +4,9 @@ import com.tara.export.v1.Destination;
 import com.tara.export.v1.Export;
 
 /**
- * A bundle that is whole.
+ * A complete bundle.
  *
- * @param export everything the server says, with the artifacts
+ * @param export the complete message of the server, with the artifacts
  */
 public record ExportResult(Export export) {
   /** exports/{export_id}. */
@@ -19,35 +19,35 @@ public record ExportResult(Export export) {
     return export.getLocation();
   }
 
-  /** The bundle's folder. */
+  /** Name of the bundle's folder. */
   public String folderName() {
     return export.getFolderName();
   }
 
-  /** Where the bundle is now. */
+  /** The store that contains the bundle now. */
   public Destination storedIn() {
     return export.getStoredIn();
   }
 
   /**
-   * Whether S3 was asked for and could not take the bundle: it is on the server's disk, and goes to
-   * S3 by itself.
+   * Whether the bundle fell back to the server's disk because S3 failed. The server syncs it to S3
+   * later.
    */
   public boolean fellBack() {
     return export.getState() == Export.State.STATE_FELL_BACK;
   }
 
-  /** How many artifacts it has, the manifest not counted. */
+  /** Number of artifacts, without the manifest. */
   public int artifactCount() {
     return export.getArtifactCount();
   }
 
-  /** Bytes of all artifacts. */
+  /** Total size of the artifacts. */
   public long sizeBytes() {
     return export.getSizeBytes();
   }
 
-  /** SHA-256 of manifest.json: who keeps it can prove the bundle later. */
+  /** SHA-256 of manifest.json. Keep it to prove later that the bundle is unchanged. */
   public String manifestSha256() {
     return export.getManifestSha256();
   }

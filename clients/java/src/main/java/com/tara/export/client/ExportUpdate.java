@@ -3,23 +3,23 @@ package com.tara.export.client;
 import com.tara.export.v1.Document;
 import com.tara.export.v1.ExportEvent;
 
-/** News of an export. */
+/** An update about an export. */
 public sealed interface ExportUpdate {
   /**
-   * A large document goes ahead of the request.
+   * Progress of a large document that is uploaded before the request.
    *
-   * @param kind which document
-   * @param fileName its name
-   * @param doneBytes how many bytes are there
-   * @param sizeBytes how many there will be
+   * @param kind the kind of the document
+   * @param fileName the file name of the document
+   * @param doneBytes the number of uploaded bytes
+   * @param sizeBytes the size of the document
    */
   record Uploading(Document.Kind kind, String fileName, long doneBytes, long sizeBytes)
       implements ExportUpdate {}
 
   /**
-   * The server says something.
+   * An event from the server.
    *
-   * @param event what it says
+   * @param event the event
    */
-  record Told(ExportEvent event) implements ExportUpdate {}
+  record Event(ExportEvent event) implements ExportUpdate {}
 }

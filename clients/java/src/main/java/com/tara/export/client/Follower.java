@@ -8,24 +8,24 @@ import io.grpc.ManagedChannel;
 import io.grpc.Status;
 import java.time.Duration;
 
-/** Follows one export to its end, over as many streams as that takes. */
+/** Follows one export until it ends, over one or more streams. */
 final class Follower implements AutoCloseable {
   private final ManagedChannel channel;
   private final Policy policy;
   private final String name;
 
-  /** What to send where nothing is known of the export; null when only watching. */
+  /** Sent if the server does not know the export; null when only watching. */
   private final StartExportRequest request;
 
   private final SeenEvents seen = new SeenEvents();
 
-  /** Headway is a new event of a run. */
-  private final Patience patience;
+  /** Progress is a new event of a run. */
+  private final RetryTimer retryTimer;
 
   private WatchedStream<?, ExportEvent> stream;
   private boolean isStarting;
 
-  /** Whether the request was sent again because nobody seemed to work on it. Once is enough. */
+  /** Whether the request was already sent again because the export seemed abandoned. */
   private boolean hasStartedAgain;
 
   Follower(Connection connection, String name, StartExportRequest request) {
@@ -34,10 +34,10 @@ final class Follower implements AutoCloseable {
     this.name = name;
     this.request = request;
     this.isStarting = request != null;
-    this.patience = new Patience(connection);
+    this.retryTimer = new RetryTimer(connection);
   }
 
-  /** The next event that was not seen before. */
+  /** Returns the next new event. */
   ExportEvent next() {
     while (true) {
       ExportEvent event;
@@ -52,8 +52,8 @@ final class Follower implements AutoCloseable {
       if (!seen.isNew(event)) {
         continue;
       }
-      if (SeenEvents.isOfARun(event)) {
-        patience.progressed();
+      if (SeenEvents.isRunEvent(event)) {
+        retryTimer.recordProgress();
       } else {
         startAgainIfAbandoned();
       }
@@ -61,10 +61,10 @@ final class Follower implements AutoCloseable {
     }
   }
 
-  /** The code of the status that ends the stream after {@code failed}. */
-  Status.Code endingCode() {
+  /** Returns the code of the status that ends the stream after {@code failed}. */
+  Status.Code finalCode() {
     try {
-      stream.next(policy.silence());
+      stream.next(policy.idleTimeout());
     } catch (TaraExportException failure) {
       if (!failure.reason().isEmpty()) {
         return failure.code();
@@ -73,7 +73,7 @@ final class Follower implements AutoCloseable {
     return Status.Code.ABORTED;
   }
 
-  /** Ends the open stream. A later next attaches again. */
+  /** Closes the open stream. The next call of next opens another. */
   @Override
   public void close() {
     if (stream != null) {
@@ -83,20 +83,22 @@ final class Follower implements AutoCloseable {
   }
 
   private ExportEvent read() {
-    Duration limit = policy.silence();
+    Duration limit = policy.idleTimeout();
     if (stream == null) {
       if (isStarting) {
         Duration longer =
-            policy.patience().compareTo(limit) > 0 ? policy.patience() : policy.silence();
+            policy.progressTimeout().compareTo(limit) > 0
+                ? policy.progressTimeout()
+                : policy.idleTimeout();
         limit = longer.plus(Policy.sendingTime(request.getSerializedSize()));
       }
       stream = open();
     }
     ExportEvent event = stream.next(limit);
     if (event == null) {
-      throw TaraExportException.lost("the stream ended before the export did");
+      throw TaraExportException.connectionLost("the stream ended before the export");
     }
-    // From now on the server knows the export.
+    // The server knows the export now.
     isStarting = false;
     return event;
   }
@@ -114,30 +116,31 @@ final class Follower implements AutoCloseable {
     return new WatchedStream<>(channel, ExportServiceGrpc.getWatchExportMethod(), watch);
   }
 
-  /** Makes ready for the next attempt, or throws where none would help. */
+  /** Prepares the next attempt, or throws if a retry cannot help. */
   private void recover(TaraExportException failure) {
     if (request != null && !isStarting && failure.reason().equals("EXPORT_NOT_HERE")) {
       isStarting = true;
       return;
     }
-    // Not accepted: the store is down, and the caller did not want another.
-    boolean isRefused = isStarting && failure.reason().equals("STORE_UNAVAILABLE");
-    if (!failure.isLost() || isRefused) {
+    // Not accepted: the store is down, and the caller allowed no fallback.
+    boolean isRejected = isStarting && failure.reason().equals("STORE_UNAVAILABLE");
+    if (!failure.isLost() || isRejected) {
       throw failure;
     }
-    patience.waitAfter(failure, name);
+    retryTimer.waitAfter(failure, name);
     isStarting = false;
   }
 
   /**
-   * Sends the request again when nobody finishes the export for so long: a server that follows it
-   * through the store can't see whether anybody works on it, and will finish it then.
+   * Sends the request again after the progress timeout, so that this server finishes the export. A
+   * server that follows an export through the store cannot see whether another replica is working
+   * on it.
    */
   private void startAgainIfAbandoned() {
-    boolean isAbandoned = patience.waited().compareTo(policy.patience()) > 0;
+    boolean isAbandoned = retryTimer.sinceProgress().compareTo(policy.progressTimeout()) > 0;
     if (isAbandoned && request != null && !hasStartedAgain) {
       hasStartedAgain = true;
-      patience.progressed();
+      retryTimer.recordProgress();
       close();
       isStarting = true;
     }

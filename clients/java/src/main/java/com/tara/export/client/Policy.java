@@ -7,25 +7,27 @@ import java.util.Locale;
 import java.util.Map;
 
 /**
- * How patiently calls are made, and lost ones taken up again.
+ * Timeouts and retries.
  *
- * @param patience how long to go on without news of an export or headway of a transfer
- * @param silence how long a stream may say nothing before it counts as lost; servers send a
+ * @param progressTimeout how long to retry without a new event of an export or progress of a
+ *     transfer
+ * @param idleTimeout how long a stream may be idle before it counts as lost; servers send a
  *     heartbeat at least every 15 s
- * @param minDelay the first wait before another attempt; each further one is about twice as long
- * @param maxDelay the longest such wait
- * @param deadline how long a call with one answer may take, its repetitions included
- * @param maxAttempts how often such a call is sent at most while the answer is UNAVAILABLE; 2 to 5
+ * @param minDelay the first retry delay; it doubles with each attempt
+ * @param maxDelay the longest retry delay
+ * @param deadline the deadline of a unary call, including retries
+ * @param maxAttempts the maximum number of attempts of a unary call while the server is
+ *     UNAVAILABLE; 2 to 5
  */
 public record Policy(
-    Duration patience,
-    Duration silence,
+    Duration progressTimeout,
+    Duration idleTimeout,
     Duration minDelay,
     Duration maxDelay,
     Duration deadline,
     int maxAttempts) {
 
-  /** What a client has when nobody asks for another. */
+  /** The default policy. */
   public static final Policy DEFAULT =
       new Policy(
           Duration.ofMinutes(2),
@@ -33,46 +35,46 @@ public record Policy(
           Duration.ofMillis(200),
           Duration.ofSeconds(10),
           Duration.ofSeconds(30),
-          // grpc-java connects again a second after a connection broke in its beginning, and fails
-          // calls until then: fewer attempts could all come too early.
+          // grpc-java reconnects one second after a connection failed during setup, and fails
+          // all calls until then. With fewer attempts, all of them could fail.
           5);
 
   /**
-   * The slowest line that is waited for: what is sent may take a second more for each of these
+   * The slowest supported connection. Timeouts are extended by the time that it needs for the sent
    * bytes.
    */
   private static final int SLOWEST_BYTES_PER_SECOND = 32 * 1024;
 
-  /** Checks what grpc-java would refuse later. */
+  /** Rejects values that grpc-java would reject later. */
   public Policy {
     if (minDelay.isNegative() || minDelay.isZero() || maxAttempts < 2 || maxAttempts > 5) {
-      throw new IllegalArgumentException("a policy needs a minDelay and 2 to 5 maxAttempts");
+      throw new IllegalArgumentException("minDelay must be positive and maxAttempts from 2 to 5");
     }
   }
 
-  /** This policy with another patience. */
-  public Policy withPatience(Duration patience) {
-    return new Policy(patience, silence, minDelay, maxDelay, deadline, maxAttempts);
+  /** Returns this policy with another progress timeout. */
+  public Policy withProgressTimeout(Duration progressTimeout) {
+    return new Policy(progressTimeout, idleTimeout, minDelay, maxDelay, deadline, maxAttempts);
   }
 
-  /** This policy with another limit for silent streams. */
-  public Policy withSilence(Duration silence) {
-    return new Policy(patience, silence, minDelay, maxDelay, deadline, maxAttempts);
+  /** Returns this policy with another idle timeout of streams. */
+  public Policy withIdleTimeout(Duration idleTimeout) {
+    return new Policy(progressTimeout, idleTimeout, minDelay, maxDelay, deadline, maxAttempts);
   }
 
-  /** This policy with other waits between attempts. */
+  /** Returns this policy with other retry delays. */
   public Policy withDelays(Duration minDelay, Duration maxDelay) {
-    return new Policy(patience, silence, minDelay, maxDelay, deadline, maxAttempts);
+    return new Policy(progressTimeout, idleTimeout, minDelay, maxDelay, deadline, maxAttempts);
   }
 
-  /** This policy with another deadline for calls with one answer. */
+  /** Returns this policy with another deadline of unary calls. */
   public Policy withDeadline(Duration deadline) {
-    return new Policy(patience, silence, minDelay, maxDelay, deadline, maxAttempts);
+    return new Policy(progressTimeout, idleTimeout, minDelay, maxDelay, deadline, maxAttempts);
   }
 
-  /** This policy with another number of attempts for such calls. */
+  /** Returns this policy with another number of attempts of unary calls. */
   public Policy withMaxAttempts(int maxAttempts) {
-    return new Policy(patience, silence, minDelay, maxDelay, deadline, maxAttempts);
+    return new Policy(progressTimeout, idleTimeout, minDelay, maxDelay, deadline, maxAttempts);
   }
 
   static Duration sendingTime(long sizeBytes) {
@@ -80,8 +82,8 @@ public record Policy(
   }
 
   /**
-   * The policy in the form that grpc-java follows by itself. Streams are not in it: a client that
-   * repeated them would begin an upload or a download anew.
+   * Returns the gRPC service config of this policy. It does not contain streaming methods, because
+   * grpc-java would restart an upload or a download.
    */
   Map<String, Object> serviceConfig() {
     List<Map<String, String>> names = new ArrayList<>();

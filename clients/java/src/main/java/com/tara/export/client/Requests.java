@@ -7,13 +7,13 @@ import io.grpc.Status;
 import java.io.IOException;
 import java.util.UUID;
 
-/** Makes the message that is sent, and uploads what is too large for it. */
+/** Builds the request message, and uploads documents that are too large for it. */
 final class Requests {
   /**
-   * What is larger is uploaded before the request: three documents and a review fit into what
-   * servers take by default.
+   * Larger documents are uploaded before the request. Three such documents and a review fit into
+   * the default limit.
    */
-  private static final int LARGEST_INLINE_BYTES = 8 * 1024 * 1024;
+  private static final int MAX_INLINE_BYTES = 8 * 1024 * 1024;
 
   private final Connection connection;
   private final ExportOptions options;
@@ -24,8 +24,10 @@ final class Requests {
   }
 
   StartExportRequest prepare(StartExportRequest given) throws IOException {
-    ExactNumbers.check(given.getReview());
     StartExportRequest.Builder request = given.toBuilder().clearDocuments();
+    if (given.hasReview()) {
+      request.setReview(SendableReview.of(given.getReview()));
+    }
     for (Document document : given.getDocumentsList()) {
       request.addDocuments(prepare(document));
     }
@@ -40,7 +42,7 @@ final class Requests {
     StartExportRequest prepared = request.build();
     if (prepared.getSerializedSize() > Connection.MAX_MESSAGE_BYTES) {
       String message =
-          "the request has %d bytes; at most %d can be sent"
+          "the request is too large: %d bytes, at most %d bytes can be sent"
               .formatted(prepared.getSerializedSize(), Connection.MAX_MESSAGE_BYTES);
       throw TaraExportException.of(
           Status.Code.RESOURCE_EXHAUSTED, TaraExportException.REQUEST_TOO_LARGE, message);
@@ -49,14 +51,14 @@ final class Requests {
   }
 
   private Document prepare(Document given) throws IOException {
-    if (given.getContent().size() <= LARGEST_INLINE_BYTES) {
+    if (given.getContent().size() <= MAX_INLINE_BYTES) {
       return given;
     }
     return fill(given.toBuilder().clearContent(), Content.of(given.getContent().toByteArray()));
   }
 
   private Document fill(Document.Builder document, Content content) throws IOException {
-    if (content.sizeBytes() <= LARGEST_INLINE_BYTES) {
+    if (content.sizeBytes() <= MAX_INLINE_BYTES) {
       byte[] bytes = content.read(0, (int) content.sizeBytes());
       return document.setContent(UnsafeByteOperations.unsafeWrap(bytes)).build();
     }

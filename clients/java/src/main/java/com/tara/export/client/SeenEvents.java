@@ -4,12 +4,12 @@ import com.tara.export.v1.ExportEvent;
 import java.util.HashMap;
 import java.util.Map;
 
-/** Which events were seen, so that none is told twice. */
+/** Tracks the events that were seen, so that none is delivered twice. */
 final class SeenEvents {
   /** The run of the last numbered event. */
   private String runId = "";
 
-  /** The highest number seen, by run: a server may go back to an older run. */
+  /** The highest sequence number per run: a server may return to an older run. */
   private final Map<String, Long> lastByRun = new HashMap<>();
 
   static boolean isTerminal(ExportEvent event) {
@@ -17,23 +17,23 @@ final class SeenEvents {
   }
 
   /**
-   * Whether a run sent the event, or ended. A heartbeat without a run only says that the server,
-   * which looks for the bundle in the store, is alive.
+   * Whether the event belongs to a run or ends the export. A heartbeat without a run only shows
+   * that the server is alive and polls the store for the bundle.
    */
-  static boolean isOfARun(ExportEvent event) {
+  static boolean isRunEvent(ExportEvent event) {
     return !event.getRunId().isEmpty() || isTerminal(event);
   }
 
-  /** Whether the event was not seen before; from then on it was. */
+  /** Whether the event is new. Marks it as seen. */
   boolean isNew(ExportEvent event) {
     if (isTerminal(event)) {
-      // Ends the stream, so it can't come twice. Of an export that had ended before the call it
-      // belongs to no run.
+      // It ends the stream, so it cannot repeat. If the export ended before the call, it belongs to
+      // no run.
       return true;
     }
     long last = lastByRun.getOrDefault(event.getRunId(), 0L);
     if (event.hasArtifactProgress() || event.hasHeartbeat()) {
-      // These repeat the last number.
+      // These repeat the last sequence number.
       return event.getSequence() >= last;
     }
     runId = event.getRunId();
@@ -41,12 +41,12 @@ final class SeenEvents {
     return event.getSequence() > last;
   }
 
-  /** The run to attach to. */
+  /** The run to resume. */
   String runId() {
     return runId;
   }
 
-  /** The last event seen of that run. */
+  /** The last event that was seen of that run. */
   long afterSequence() {
     return lastByRun.getOrDefault(runId, 0L);
   }

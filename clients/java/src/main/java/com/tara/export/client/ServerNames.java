@@ -17,19 +17,19 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
- * Checks of what a server names: exports, uploads, folders, files and links. {@code
- * clients/README.md} has the rules, and {@code clients/hostile-server.json} names that every client
- * accepts or refuses.
+ * Checks of names in responses: exports, uploads, folders, files and links. {@code
+ * clients/README.md} defines the rules; {@code clients/hostile-server.json} has examples that every
+ * client accepts or rejects.
  */
 public final class ServerNames {
-  private static final int MAX_PART_BYTES = 255;
+  private static final int MAX_SEGMENT_BYTES = 255;
   private static final int MAX_FOLDER_BYTES = 227;
   private static final int MAX_PATH_BYTES = 600;
 
-  /** The most characters of a server's text in a message. */
+  /** Maximum number of characters of a quoted text. */
   private static final int MAX_QUOTED = 200;
 
-  /** The file that no manifest lists. */
+  /** The only file of a bundle that the manifest does not list. */
   private static final String MANIFEST = "manifest.json";
 
   private static final String ARCHIVE_SUFFIX = ".zip";
@@ -43,29 +43,29 @@ public final class ServerNames {
   private ServerNames() {}
 
   /**
-   * Why a server's text can't be the name of a file or folder on some system; empty if it can.
-   * Check this before the text becomes such a name: names in adopted bundles may mean something
-   * else on this system.
+   * Returns why a text from the server is not a valid file or folder name on every system; empty if
+   * it is valid. Check a text with this before using it as a file name: names in adopted bundles
+   * may have a special meaning on this system.
    */
   public static Optional<String> fileNameViolation(String name) {
-    Optional<String> violation = partViolation(name);
+    Optional<String> violation = segmentViolation(name);
     if (violation.isPresent()) {
       return violation;
     } else if (name.endsWith(".") || name.endsWith(" ")) {
       return Optional.of("ends with a dot or a space");
     } else if (name.chars().anyMatch(character -> "<>:\"|?*".indexOf(character) >= 0)) {
-      return Optional.of("has one of the characters < > : \" | ? *");
+      return Optional.of("contains one of the characters < > : \" | ? *");
     } else if (DEVICE.matcher(name).matches()) {
-      return Optional.of("is the name of a device on Windows");
+      return Optional.of("is a Windows device name");
     } else if (name.chars().anyMatch(ServerNames::isMisleading)) {
-      return Optional.of("has a character that is invisible or changes the order of the others");
+      return Optional.of("contains a character that is invisible or reorders text");
     }
     return Optional.empty();
   }
 
   /**
-   * A server's text, safe to print on a terminal: control characters, which a terminal obeys, and
-   * characters that reorder text are escaped as <code>&#92;u{1b}</code>.
+   * Makes a text from the server safe to print on a terminal: escapes control characters and
+   * characters that are invisible or reorder text as <code>&#92;u{1b}</code>.
    */
   public static String printable(String text) {
     StringBuilder printable = new StringBuilder(text.length());
@@ -81,12 +81,12 @@ public final class ServerNames {
     return printable.toString();
   }
 
-  /** Whether a terminal obeys the character, or it is misleading. */
+  /** Whether the character is a control character or misleading. */
   private static boolean isUnprintable(int character) {
     return Character.isISOControl(character) || isMisleading(character);
   }
 
-  /** Whether the character is invisible, ends a line or changes the order of others. */
+  /** Whether the character is invisible, ends a line or reorders text. */
   private static boolean isMisleading(int character) {
     return switch (character) {
       case 0x61c, 0x200e, 0x200f, 0xfeff -> true;
@@ -96,43 +96,45 @@ public final class ServerNames {
     };
   }
 
-  /** Why no server sends the text as one part of a path; empty if one can. */
-  static Optional<String> partViolation(String part) {
-    return partViolation(part, MAX_PART_BYTES);
+  /** Returns why the text is not a valid path segment; empty if it is valid. */
+  static Optional<String> segmentViolation(String segment) {
+    return segmentViolation(segment, MAX_SEGMENT_BYTES);
   }
 
-  private static Optional<String> partViolation(String part, int maxBytes) {
+  private static Optional<String> segmentViolation(String segment, int maxBytes) {
     IntPredicate isSeparator =
         character -> character == '/' || character == '\\' || Character.isISOControl(character);
-    if (part.isEmpty()) {
+    if (segment.isEmpty()) {
       return Optional.of("is empty");
-    } else if (bytesOf(part) > maxBytes) {
+    } else if (bytesOf(segment) > maxBytes) {
       return Optional.of("is longer than " + maxBytes + " bytes");
-    } else if (part.startsWith(".")) {
+    } else if (segment.startsWith(".")) {
       return Optional.of("starts with a dot");
-    } else if (part.chars().anyMatch(isSeparator)) {
-      return Optional.of("has a slash, a backslash or a control character");
+    } else if (segment.chars().anyMatch(isSeparator)) {
+      return Optional.of("contains a slash, a backslash or a control character");
     }
     return Optional.empty();
   }
 
-  /** Why no server sends the text as the name of a bundle's folder; empty if one can. */
+  /** Returns why the text is not a valid bundle folder name; empty if it is valid. */
   static Optional<String> folderViolation(String name) {
-    return partViolation(name, MAX_FOLDER_BYTES);
+    return segmentViolation(name, MAX_FOLDER_BYTES);
   }
 
-  /** Why no server sends the text as the path of a file in a bundle; empty if one can. */
+  /** Returns why the text is not a valid path of a file in a bundle; empty if it is valid. */
   static Optional<String> pathViolation(String path) {
     if (bytesOf(path) > MAX_PATH_BYTES) {
       return Optional.of("is longer than " + MAX_PATH_BYTES + " bytes");
     }
-    return Stream.of(path.split("/", -1)).flatMap(part -> partViolation(part).stream()).findFirst();
+    return Stream.of(path.split("/", -1))
+        .flatMap(segment -> segmentViolation(segment).stream())
+        .findFirst();
   }
 
-  /** Why the text can't be a link to a file of a bundle; empty if it can. */
+  /** Returns why the text is not a valid download link; empty if it is valid. */
   static Optional<String> linkViolation(String uri) {
     if (uri.chars().anyMatch(character -> character == ' ' || isUnprintable(character))) {
-      return Optional.of("has a space or a control character");
+      return Optional.of("contains a space or a control character");
     }
     try {
       URI link = new URI(uri);
@@ -141,12 +143,12 @@ public final class ServerNames {
         return Optional.empty();
       }
     } catch (URISyntaxException broken) {
-      // It is no link, either.
+      // Reported below.
     }
     return Optional.of("is not an http or https URL");
   }
 
-  /** Throws unless this can be a link to a file of the export. */
+  /** Throws unless the link is valid. */
   static void checkLink(String uri, String exportName) {
     Optional<String> violation = linkViolation(uri);
     if (violation.isPresent()) {
@@ -158,33 +160,32 @@ public final class ServerNames {
     return text.getBytes(StandardCharsets.UTF_8).length;
   }
 
-  /** A server's text in a message. */
+  /** Quotes a text from the server for a message. */
   private static String quoted(String text) {
     String shown = text.length() > MAX_QUOTED ? text.substring(0, MAX_QUOTED) + "…" : text;
     return '"' + printable(shown) + '"';
   }
 
-  private static void checkSameExport(String askedName, String name) {
-    // Servers answer in lower case, whatever case a request has.
-    if (!name.equals(askedName.toLowerCase(Locale.ROOT))) {
+  private static void checkSameExport(String requestedName, String name) {
+    // Servers return names in lower case, regardless of the case in the request.
+    if (!name.equals(requestedName.toLowerCase(Locale.ROOT))) {
       throw TaraExportException.untrusted(
-          askedName, "name " + quoted(name) + " is of another export");
+          requestedName, "name " + quoted(name) + " belongs to another export");
     }
   }
 
-  /** The requested export, with names that a server can send. */
-  static Export checkedExport(Export export, String askedName) {
-    checkSameExport(askedName, export.getName());
+  /** Returns the export if it is a valid response to a request for {@code requestedName}. */
+  static Export checkedExport(Export export, String requestedName) {
+    checkSameExport(requestedName, export.getName());
     checkContents(export);
     return export;
   }
 
-  /** An export of a list, with names that a server can send. */
+  /** Throws unless the export is valid in a list. */
   static void checkListed(Export export) {
     if (!EXPORT.matcher(export.getName()).matches()) {
       throw TaraExportException.untrusted(
-          "a list of exports",
-          "name " + quoted(export.getName()) + " is not the name of an export");
+          "a list of exports", "name " + quoted(export.getName()) + " is not an export name");
     }
     checkContents(export);
   }
@@ -200,10 +201,10 @@ public final class ServerNames {
     for (Artifact artifact : export.getArtifactsList()) {
       Optional<String> violation = pathViolation(artifact.getPath());
       if (violation.isEmpty() && !paths.add(artifact.getPath())) {
-        violation = Optional.of("is there twice");
+        violation = Optional.of("occurs twice");
       }
       if (violation.isEmpty() && artifact.getSizeBytes() < 0) {
-        violation = Optional.of("has a size below 0");
+        violation = Optional.of("has a negative size");
       }
       if (violation.isPresent()) {
         String path = quoted(artifact.getPath());
@@ -213,37 +214,37 @@ public final class ServerNames {
     }
   }
 
-  /** An event of the requested export. */
-  static void checkEvent(ExportEvent event, String askedName) {
-    checkSameExport(askedName, event.getName());
-    String keptAs = event.getFailed().getKeptAs();
+  /** Throws unless the event is a valid event of the requested export. */
+  static void checkEvent(ExportEvent event, String requestedName) {
+    checkSameExport(requestedName, event.getName());
+    String storedUnder = event.getFailed().getStoredUnder();
     if (event.hasCompleted()) {
-      checkedExport(event.getCompleted().getExport(), askedName);
-    } else if (!keptAs.isEmpty() && !EXPORT.matcher(keptAs).matches()) {
+      checkedExport(event.getCompleted().getExport(), requestedName);
+    } else if (!storedUnder.isEmpty() && !EXPORT.matcher(storedUnder).matches()) {
       throw TaraExportException.untrusted(
-          askedName, "kept_as " + quoted(keptAs) + " is not the name of an export");
+          requestedName, "stored_under " + quoted(storedUnder) + " is not an export name");
     }
   }
 
-  /** The description of the requested file. */
-  static Artifact checkedArtifact(Artifact artifact, String exportName, String askedPath) {
+  /** Returns the artifact if it describes the requested file. */
+  static Artifact checkedArtifact(Artifact artifact, String exportName, String requestedPath) {
     String path = artifact.getPath();
-    if (!path.equals(askedPath)) {
+    if (!path.equals(requestedPath)) {
       throw TaraExportException.untrusted(
-          exportName, "path " + quoted(path) + " is not the requested " + quoted(askedPath));
+          exportName, "path " + quoted(path) + " is not the requested " + quoted(requestedPath));
     }
     if (artifact.getSizeBytes() < 0) {
       throw TaraExportException.untrusted(
           exportName,
-          "size_bytes " + artifact.getSizeBytes() + " of " + quoted(path) + " is below 0");
+          "size_bytes " + artifact.getSizeBytes() + " of " + quoted(path) + " is negative");
     }
     return artifact;
   }
 
-  /** The description of a bundle's ZIP file, which is named as a folder. */
+  /** Returns the archive if it has a folder name with the extension {@code .zip}. */
   static BundleArchive checkedArchive(BundleArchive archive, String exportName) {
     String name = archive.getFileName();
-    Optional<String> violation = Optional.of("is not the name of a ZIP file");
+    Optional<String> violation = Optional.of("is not a ZIP file name");
     if (name.endsWith(ARCHIVE_SUFFIX)) {
       violation = folderViolation(name.substring(0, name.length() - ARCHIVE_SUFFIX.length()));
     }
@@ -254,23 +255,23 @@ public final class ServerNames {
     return archive;
   }
 
-  /** The requested upload, or any if {@code askedName} is empty, of a document of this size. */
-  static Upload checkedUpload(Upload upload, String askedName, long sizeBytes) {
+  /** Returns the upload if it is valid. An empty {@code requestedName} matches any name. */
+  static Upload checkedUpload(Upload upload, String requestedName, long sizeBytes) {
     String name = upload.getName();
     long committed = upload.getCommittedSizeBytes();
     String problem = null;
     if (!UPLOAD.matcher(name).matches()) {
-      problem = "name " + quoted(name) + " is not the name of an upload";
-    } else if (!askedName.isEmpty() && !name.equals(askedName)) {
-      problem = "name " + quoted(name) + " is of another upload";
+      problem = "name " + quoted(name) + " is not an upload name";
+    } else if (!requestedName.isEmpty() && !name.equals(requestedName)) {
+      problem = "name " + quoted(name) + " belongs to another upload";
     } else if (committed < 0 || committed > sizeBytes) {
       problem = "committed_size_bytes " + committed + " is not between 0 and " + sizeBytes;
     } else if (upload.getChunkSizeBytes() < 0) {
-      problem = "chunk_size_bytes " + upload.getChunkSizeBytes() + " is below 0";
+      problem = "chunk_size_bytes " + upload.getChunkSizeBytes() + " is negative";
     }
     if (problem != null) {
       throw TaraExportException.untrusted(
-          askedName.isEmpty() ? "a new upload" : askedName, problem);
+          requestedName.isEmpty() ? "a new upload" : requestedName, problem);
     }
     return upload;
   }

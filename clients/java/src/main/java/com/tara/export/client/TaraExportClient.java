@@ -33,11 +33,11 @@ import java.util.function.Consumer;
 import java.util.function.LongConsumer;
 
 /**
- * A tara-export server, over native gRPC. Safe for use by several threads. Every method throws
- * {@link TaraExportException} where it fails.
+ * A client of a tara-export server, over native gRPC. It is thread-safe. Every method throws {@link
+ * TaraExportException} on failure.
  */
 public final class TaraExportClient implements AutoCloseable {
-  /** A connection that is dead without a sign is noticed after twice this. */
+  /** A silently dead connection is detected after twice this time. */
   private static final int KEEPALIVE_SECONDS = 20;
 
   private final Connection connection;
@@ -46,14 +46,14 @@ public final class TaraExportClient implements AutoCloseable {
     this.connection = connection;
   }
 
-  /** A client of the server at a URL such as http://127.0.0.1:8080, with the usual patience. */
+  /** Creates a client of the server at a URL such as http://127.0.0.1:8080. */
   public static TaraExportClient connect(String url) {
     return connect(url, Policy.DEFAULT, builder -> {});
   }
 
   /**
-   * The same with a policy, and with changes to grpc-java's channel, such as interceptors that add
-   * credentials. The connection is made with the first call, and again by itself when it was lost.
+   * Creates a client with a policy and with changes to the channel, such as interceptors that add
+   * credentials. It connects on the first call, and reconnects automatically.
    */
   public static TaraExportClient connect(
       String url, Policy policy, Consumer<ManagedChannelBuilder<?>> changes) {
@@ -77,24 +77,25 @@ public final class TaraExportClient implements AutoCloseable {
   }
 
   /**
-   * Exports a review, follows it to its end, and returns the bundle, also one that fell back to the
-   * server's disk. What is large of the documents goes ahead of the request by itself.
+   * Exports a review, follows the export until it ends, and returns the bundle, even if it fell
+   * back to the server's disk. Large documents are uploaded automatically before the request.
    *
-   * <p>The request's id is made once, when it has none; the same id never makes a second bundle.
-   * Lost connections and restarted servers are survived, and no event of one run is told twice.
+   * <p>If the request has no id, one is generated. The same id never creates a second bundle. The
+   * call reconnects after lost connections and server restarts, and delivers no event of a run
+   * twice.
    *
-   * <p>It waits as long as the server says that the export goes on. Whoever wants a limit calls it
-   * in an {@link io.grpc.Context} with a deadline, or interrupts the thread; an export that was
-   * accepted goes on without its caller.
+   * <p>The call waits until the export ends. To limit the time, call it in an {@link
+   * io.grpc.Context} with a deadline or interrupt the thread; an accepted export continues.
    */
   public ExportResult export(StartExportRequest request, ExportOptions options) {
-    StartExportRequest prepared = calling(() -> new Requests(connection, options).prepare(request));
+    StartExportRequest prepared =
+        translatingErrors(() -> new Requests(connection, options).prepare(request));
     return follow("exports/" + prepared.getRequestId(), prepared, options.listener());
   }
 
   /**
-   * Follows an export that was started before, from any process, to its end: name is
-   * exports/{export_id}. The listener is called as that of {@link ExportOptions#onUpdate}.
+   * Follows an export that was started earlier, by any process, until it ends. The name is
+   * exports/{export_id}. The listener is called as in {@link ExportOptions#onUpdate}.
    */
   public ExportResult watch(String name, Consumer<ExportUpdate> listener) {
     return follow(name, null, listener);
@@ -105,114 +106,114 @@ public final class TaraExportClient implements AutoCloseable {
     try (Follower follower = new Follower(connection, name, request)) {
       while (true) {
         ExportEvent event = follower.next();
-        listener.accept(new ExportUpdate.Told(event));
+        listener.accept(new ExportUpdate.Event(event));
         if (event.hasCompleted()) {
           return new ExportResult(event.getCompleted().getExport());
         }
         if (event.hasFailed()) {
           Failed failed = event.getFailed();
-          String keptAs = failed.getKeptAs();
+          String storedUnder = failed.getStoredUnder();
           throw TaraExportException.of(
-                  follower.endingCode(), failed.getReason(), failed.getMessage())
-              .with(keptAs.isEmpty() ? Map.of() : Map.of("kept_as", keptAs));
+                  follower.finalCode(), failed.getReason(), failed.getMessage())
+              .with(storedUnder.isEmpty() ? Map.of() : Map.of("stored_under", storedUnder));
         }
       }
     }
   }
 
-  /** Says what an export would write and what a person can choose, and writes nothing. */
+  /** Returns the files that an export would write and the options for the user. */
   public PreviewExportResponse preview(PreviewExportRequest request) {
-    return calling(() -> connection.service().previewExport(request));
+    return translatingErrors(() -> connection.service().previewExport(request));
   }
 
   /** Reads one export with its artifacts. */
   public Export getExport(String name) {
     GetExportRequest request = GetExportRequest.newBuilder().setName(name).build();
-    Export export = calling(() -> connection.service().getExport(request)).getExport();
+    Export export = translatingErrors(() -> connection.service().getExport(request)).getExport();
     return ServerNames.checkedExport(export, name);
   }
 
   /**
-   * Lists exports, newest first; pages are fetched as they are asked for. The request gives filter,
-   * page size and where to begin.
+   * Lists exports, newest first. Pages are fetched on demand. The request contains the filter, the
+   * page size and the first page token.
    */
   public Iterable<Export> listExports(ListExportsRequest request) {
     return new ExportList(connection, request);
   }
 
-  /** Reads a bundle's report in one of its forms. */
+  /** Reads a bundle's report in one of its formats. */
   public GetReportResponse getReport(String name, GetReportRequest.View view) {
     GetReportRequest request = GetReportRequest.newBuilder().setName(name).setView(view).build();
-    return calling(() -> connection.service().getReport(request));
+    return translatingErrors(() -> connection.service().getReport(request));
   }
 
-  /** Checks the server's stores: a row for each check, with a hint where one failed. */
+  /** Checks the server's stores. Returns one row per check, with a hint for each failure. */
   public List<StorageCheck> checkStorage() {
     CheckStorageRequest request = CheckStorageRequest.getDefaultInstance();
-    return calling(() -> connection.service().checkStorage(request)).getChecksList();
+    return translatingErrors(() -> connection.service().checkStorage(request)).getChecksList();
   }
 
   /**
-   * Makes a link by which anybody can download one file of a bundle in S3, for a time. The answer
-   * tells when it really dies.
+   * Creates a link with which anyone can download one file of a bundle in S3 until the link
+   * expires. The response contains the actual expiry time.
    */
   public CreateDownloadLinkResponse createDownloadLink(CreateDownloadLinkRequest request) {
     CreateDownloadLinkResponse link =
-        calling(() -> connection.service().createDownloadLink(request));
+        translatingErrors(() -> connection.service().createDownloadLink(request));
     ServerNames.checkLink(link.getUri(), request.getName());
     return link;
   }
 
   /**
-   * Sends a document ahead of the request that names it, and goes on where a lost connection left
-   * off, also that of an earlier process: the same content is the same upload as long as the server
-   * keeps it. {@code progress} is told how many bytes are there, on the thread that uploads.
+   * Uploads a document before the request that names it, and resumes after a lost connection, even
+   * in another process: the same content is the same upload for as long as the server keeps it.
+   * {@code progress} receives the number of uploaded bytes, on the uploading thread.
    */
   public UploadedDocument upload(Content content, LongConsumer progress) {
-    return calling(() -> new Uploader(connection, content, progress).run());
+    return translatingErrors(() -> new Uploader(connection, content, progress).run());
   }
 
   /**
-   * Writes one file of a bundle to target, which appears only once size and digest were held
-   * against the manifest's; path is the path within the bundle's folder. A lost stream is taken up
-   * where it was.
+   * Downloads one file of a bundle to target, which appears only after size and digest were
+   * verified against the manifest. The path is relative to the bundle's folder. A lost stream is
+   * resumed.
    */
   public Artifact downloadArtifact(String name, String path, Path target) {
-    return calling(
+    return translatingErrors(
         () ->
             Downloads.toFile(
                 target, output -> new Downloads(connection).artifact(name, path, output)));
   }
 
-  /** Writes one file of a bundle. Where it throws, what was written is not to be used. */
+  /** Downloads one file of a bundle. If this throws, do not use the written bytes. */
   public Artifact downloadArtifact(String name, String path, OutputStream output) {
-    return calling(() -> new Downloads(connection).artifact(name, path, output));
+    return translatingErrors(() -> new Downloads(connection).artifact(name, path, output));
   }
 
-  /** Writes a whole bundle as a ZIP file to target, which appears only once it is whole. */
+  /** Downloads a whole bundle as a ZIP file to target, which appears only when it is complete. */
   public BundleArchive downloadBundle(String name, Path target) {
-    return calling(
+    return translatingErrors(
         () -> Downloads.toFile(target, output -> new Downloads(connection).bundle(name, output)));
   }
 
-  /** Writes a whole bundle as a ZIP file. Where it throws, what was written is not to be used. */
+  /** Downloads a whole bundle as a ZIP file. If this throws, do not use the written bytes. */
   public BundleArchive downloadBundle(String name, OutputStream output) {
-    return calling(() -> new Downloads(connection).bundle(name, output));
+    return translatingErrors(() -> new Downloads(connection).bundle(name, output));
   }
 
-  /** Ends the connection. Exports that were accepted go on. */
+  /** Closes the connection. Accepted exports continue. */
   @Override
   public void close() {
     ManagedChannel channel = connection.channel();
     channel.shutdownNow();
   }
 
-  /** Anything that calls the server or touches files. */
+  /** An operation that calls the server or accesses files. */
   private interface Call<T> {
     T run() throws IOException;
   }
 
-  private static <T> T calling(Call<T> call) {
+  private static <T> T translatingErrors(Call<T> call) {
     try {
       return call.run();
     } catch (IOException failure) {

@@ -17,35 +17,32 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 
-/** Why a call failed: the gRPC status with its {@code google.rpc} details. */
+/** A failed call: the gRPC status with its {@code google.rpc} details. */
 public final class TaraExportException extends RuntimeException {
   private static final long serialVersionUID = 1;
 
   /**
-   * Nothing was heard for so long that it is no longer waited for. An export may still go on:
-   * follow it later, or send it again with the same request id.
+   * No progress within the timeout, so the client stopped waiting. An export may continue: follow
+   * it later, or send it again with the same request id.
    */
   public static final String LOST_CONTACT = "LOST_CONTACT";
 
-  /** Other bytes arrived than the server says the file has. */
+  /** The received bytes do not match the size or digest that the server reported. */
   public static final String DAMAGED = "DAMAGED";
 
   /**
-   * An answer that no tara-export server gives, such as a path that leads out of its folder.
-   * Nothing of it was used.
+   * A response that no tara-export server sends, such as a path outside of its folder. It was
+   * discarded.
    */
-  public static final String UNTRUSTED_ANSWER = "UNTRUSTED_ANSWER";
+  public static final String UNTRUSTED_RESPONSE = "UNTRUSTED_RESPONSE";
 
-  /** The request has a number that can't be sent without rounding it. */
-  public static final String NOT_EXACT = "NOT_EXACT";
-
-  /** The request is larger than any server takes. */
+  /** The request is larger than any server accepts. */
   public static final String REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE";
 
-  /** A file can't be read or written; the cause says more. */
+  /** A file cannot be read or written; the cause has the details. */
   public static final String FILE = "FILE";
 
-  /** The thread was interrupted. An export that was accepted goes on. */
+  /** The thread was interrupted. An accepted export continues. */
   public static final String INTERRUPTED = "INTERRUPTED";
 
   private final Details details;
@@ -68,36 +65,35 @@ public final class TaraExportException extends RuntimeException {
     return new TaraExportException(message, details, null);
   }
 
-  /** A call that was cut without a status. */
-  static TaraExportException lost(String message) {
+  /** Creates an exception for a call that ended without a status. */
+  static TaraExportException connectionLost(String message) {
     return of(Status.Code.UNAVAILABLE, "", message);
   }
 
-  /** What the caller's own {@code io.grpc.Context} ended: by its deadline, or cancelled. */
-  static TaraExportException ended(Context context) {
+  /** Creates an exception for a {@code io.grpc.Context} that was cancelled or expired. */
+  static TaraExportException contextEnded(Context context) {
     return from(Contexts.statusFromCancelled(context).asRuntimeException());
   }
 
-  /** An answer that the protocol does not allow. */
-  static TaraExportException protocol(String message) {
-    return of(
-        Status.Code.DATA_LOSS, "", "the server sent an answer that makes no sense: " + message);
+  /** Creates an exception for a response that violates the protocol. */
+  static TaraExportException invalidResponse(String message) {
+    return of(Status.Code.DATA_LOSS, "", "invalid response from the server: " + message);
   }
 
-  /** An answer that no right server gives to a request for {@code name}. */
+  /** Creates an exception for a response that no tara-export server sends. */
   static TaraExportException untrusted(String name, String problem) {
     String message =
-        "cannot use the server's answer for %s: %s; check the server's address, and that no other program answers there"
+        "cannot use the server's response for %s: %s; check the server's address, and that no other program is listening there"
             .formatted(name, problem);
-    return of(Status.Code.DATA_LOSS, UNTRUSTED_ANSWER, message);
+    return of(Status.Code.DATA_LOSS, UNTRUSTED_RESPONSE, message);
   }
 
   static TaraExportException file(IOException cause) {
-    return of(Status.Code.FAILED_PRECONDITION, FILE, "a file can't be read or written: " + cause)
+    return of(Status.Code.FAILED_PRECONDITION, FILE, "cannot read or write file: " + cause)
         .causedBy(cause);
   }
 
-  /** Keeps the thread's flag, as whoever catches that exception must. */
+  /** Restores the interrupt flag of the thread. */
   static TaraExportException interrupted(InterruptedException cause) {
     Thread.currentThread().interrupt();
     return of(Status.Code.CANCELLED, INTERRUPTED, "the thread was interrupted").causedBy(cause);
@@ -120,7 +116,7 @@ public final class TaraExportException extends RuntimeException {
     return new TaraExportException(getMessage(), details, cause);
   }
 
-  /** Any failure of a call as this class. */
+  /** Converts any failure of a call to this class. */
   static TaraExportException from(Throwable failure) {
     if (failure instanceof TaraExportException known) {
       return known;
@@ -129,16 +125,16 @@ public final class TaraExportException extends RuntimeException {
       return interrupted(interrupted);
     }
     Status status = Status.fromThrowable(failure);
-    com.google.rpc.Status answer = null;
+    com.google.rpc.Status response = null;
     if (failure instanceof StatusRuntimeException || failure instanceof StatusException) {
-      answer = StatusProto.fromThrowable(failure);
+      response = StatusProto.fromThrowable(failure);
     }
     String reason = "";
     Map<String, String> metadata = Map.of();
     List<FieldViolation> violations = List.of();
     Duration retryDelay = Duration.ZERO;
     try {
-      for (Any detail : answer == null ? List.<Any>of() : answer.getDetailsList()) {
+      for (Any detail : response == null ? List.<Any>of() : response.getDetailsList()) {
         if (detail.is(ErrorInfo.class)) {
           ErrorInfo info = detail.unpack(ErrorInfo.class);
           reason = info.getReason();
@@ -149,7 +145,7 @@ public final class TaraExportException extends RuntimeException {
         } else if (detail.is(BadRequest.class)) {
           violations =
               detail.unpack(BadRequest.class).getFieldViolationsList().stream()
-                  .map(wrong -> new FieldViolation(wrong.getField(), wrong.getDescription()))
+                  .map(field -> new FieldViolation(field.getField(), field.getDescription()))
                   .toList();
         }
       }
@@ -161,43 +157,43 @@ public final class TaraExportException extends RuntimeException {
     if (message == null) {
       return new TaraExportException(status.getCode().toString(), details, failure);
     }
-    // The cause has the server's text as it came, which a stack trace would print.
+    // The cause contains the server's unescaped text, which a stack trace would print.
     boolean isPrintable = ServerNames.printable(message).equals(message);
     return new TaraExportException(message, details, isPrintable ? failure : null);
   }
 
-  /** The gRPC code. A connection that was cut has UNAVAILABLE, or a code without a reason. */
+  /** The gRPC code. For a lost connection it is UNAVAILABLE, or a code without a reason. */
   public Status.Code code() {
     return details.code;
   }
 
   /**
    * The UPPER_SNAKE reason of {@code google.rpc.ErrorInfo}, such as {@code REQUEST_ID_REUSED}, or
-   * one of this class; empty where there is none.
+   * one of this class; empty if there is none.
    */
   public String reason() {
     return details.reason;
   }
 
-  /** What {@code google.rpc.ErrorInfo} says besides, such as {@code export}. */
+  /** Metadata of {@code google.rpc.ErrorInfo}, such as {@code export}. */
   public Map<String, String> metadata() {
     return details.metadata;
   }
 
-  /** Every wrong field of a bad request. */
+  /** All invalid fields of a bad request. */
   public List<FieldViolation> fieldViolations() {
     return details.violations;
   }
 
-  /** How long to wait before trying again; zero where the server doesn't say. */
+  /** The delay before a retry; zero if the server does not specify one. */
   public Duration retryDelay() {
     return details.retryDelay;
   }
 
   /**
-   * Whether the server is away or the call was cut, so that the same may work a moment later. Every
-   * error of the server itself has a reason: without one, codes such as INTERNAL come from a
-   * connection that ended in the middle.
+   * Whether the server is unavailable or the connection was lost, so that a retry may succeed.
+   * Every error of the server has a reason: without one, codes such as INTERNAL mean that the
+   * connection was lost.
    */
   boolean isLost() {
     return switch (details.code) {

@@ -14,35 +14,35 @@ import java.time.Duration;
 import java.util.function.BooleanSupplier;
 import java.util.function.LongConsumer;
 
-/** One stream that brings a document, or the rest of one, at the pace of the line. */
+/** A stream that uploads a document, or the rest of one, with backpressure. */
 final class UploadStream {
-  /** Bytes of one message. */
+  /** Size of the data in one message. */
   static final int PIECE_BYTES = 1024 * 1024;
 
-  private final Duration patience;
+  private final Duration progressTimeout;
   private final ClientCall<UploadDocumentRequest, UploadDocumentResponse> call;
-  private final Object change = new Object();
-  private UploadDocumentResponse answer;
-  private Status ending;
+  private final Object lock = new Object();
+  private UploadDocumentResponse response;
+  private Status finalStatus;
   private Metadata trailers;
 
   UploadStream(Connection connection) {
-    patience = connection.policy().patience();
+    progressTimeout = connection.policy().progressTimeout();
     call =
         connection
             .channel()
             .newCall(ExportServiceGrpc.getUploadDocumentMethod(), CallOptions.DEFAULT);
   }
 
-  /** Sends what the server does not have yet, and returns what it has then. */
+  /** Sends the bytes that the server does not have, and returns the resulting upload. */
   Upload send(Upload known, Content content, LongConsumer progress) throws IOException {
     call.start(new Listener(), new Metadata());
     try {
       call.request(1);
       long start = known.getCommittedSizeBytes();
       boolean isFinished = false;
-      while (!isFinished && awaitRoom()) {
-        // Of a document that is there already only the end is said.
+      while (!isFinished && awaitReady()) {
+        // If all bytes are uploaded already, this only finishes the upload.
         int length = (int) Math.min(PIECE_BYTES, content.sizeBytes() - start);
         isFinished = start + length == content.sizeBytes();
         byte[] data = content.read(start, length);
@@ -57,43 +57,43 @@ final class UploadStream {
         progress.accept(start);
       }
       call.halfClose();
-      return awaitAnswer();
+      return awaitResponse();
     } finally {
-      call.cancel("no longer wanted", null);
+      call.cancel("no longer needed", null);
     }
   }
 
-  /** Waits until the connection takes a message; false: the call has ended. */
-  private boolean awaitRoom() {
-    synchronized (change) {
-      await(() -> ending != null || call.isReady());
-      return ending == null;
+  /** Waits until a message can be sent. Returns false if the call has ended. */
+  private boolean awaitReady() {
+    synchronized (lock) {
+      await(() -> finalStatus != null || call.isReady());
+      return finalStatus == null;
     }
   }
 
-  private Upload awaitAnswer() {
-    synchronized (change) {
-      await(() -> ending != null);
-      if (!ending.isOk()) {
-        throw TaraExportException.from(ending.asRuntimeException(trailers));
+  private Upload awaitResponse() {
+    synchronized (lock) {
+      await(() -> finalStatus != null);
+      if (!finalStatus.isOk()) {
+        throw TaraExportException.from(finalStatus.asRuntimeException(trailers));
       }
-      if (answer == null) {
-        throw TaraExportException.protocol("an upload without an answer");
+      if (response == null) {
+        throw TaraExportException.invalidResponse("upload without a response");
       }
-      return answer.getUpload();
+      return response.getUpload();
     }
   }
 
-  /** Waits for a change, as long as something moves within the patience for that. */
+  /** Waits for a condition, up to the progress timeout. */
   private void await(BooleanSupplier isDone) {
-    long end = System.nanoTime() + patience.toNanos();
+    long end = System.nanoTime() + progressTimeout.toNanos();
     while (!isDone.getAsBoolean()) {
       long leftMillis = (end - System.nanoTime()) / 1_000_000;
       if (leftMillis <= 0) {
-        throw TaraExportException.lost("the upload makes no headway");
+        throw TaraExportException.connectionLost("no progress of the upload within the timeout");
       }
       try {
-        change.wait(leftMillis);
+        lock.wait(leftMillis);
       } catch (InterruptedException interrupted) {
         throw TaraExportException.interrupted(interrupted);
       }
@@ -103,22 +103,22 @@ final class UploadStream {
   private final class Listener extends ClientCall.Listener<UploadDocumentResponse> {
     @Override
     public void onReady() {
-      synchronized (change) {
-        change.notifyAll();
+      synchronized (lock) {
+        lock.notifyAll();
       }
     }
 
     @Override
     public void onMessage(UploadDocumentResponse message) {
-      answer = message;
+      response = message;
     }
 
     @Override
     public void onClose(Status status, Metadata received) {
-      synchronized (change) {
-        ending = status;
+      synchronized (lock) {
+        finalStatus = status;
         trailers = received;
-        change.notifyAll();
+        lock.notifyAll();
       }
     }
   }

@@ -1,9 +1,9 @@
 package com.tara.export.client;
 
 /**
- * A document that is at the server.
+ * An uploaded document.
  *
- * @param name uploads/{upload_id}, for a request's document
+ * @param name uploads/{upload_id}, for use in a request's document
  * @param sizeBytes its size in bytes
  * @param sha256 its SHA-256, 64 lower-case hexadecimal digits
  */

@@ -10,17 +10,20 @@ import java.util.Set;
 import java.util.UUID;
 import java.util.function.LongConsumer;
 
-/** One document's way to the server, and what is known of it between attempts. */
+/** The upload of one document, with the state between attempts. */
 final class Uploader {
-  private static final Set<String> GIVEN_UP =
+  private static final Set<String> UNUSABLE_UPLOAD =
       Set.of("UPLOAD_ABORTED", "UPLOAD_NOT_FOUND", "UPLOAD_ID_REUSED");
-  private static final Set<String> MAY_PASS = Set.of("OVERLOADED", "UPLOAD_OFFSET");
+  private static final Set<String> TRANSIENT = Set.of("OVERLOADED", "UPLOAD_OFFSET_MISMATCH");
 
   private final Connection connection;
   private final Content content;
   private final LongConsumer progress;
   private final String sha256;
-  private String requestId = UUID.randomUUID().toString();
+
+  /** Derived from the content, so that another process can resume the upload. */
+  private String requestId;
+
   private Upload known;
   private boolean hasSecondId;
 
@@ -29,37 +32,38 @@ final class Uploader {
     this.content = content;
     this.progress = progress;
     this.sha256 = Digests.of(content);
+    this.requestId = Digests.uuid(sha256);
   }
 
   UploadedDocument run() throws IOException {
-    Patience patience = new Patience(connection);
-    long furthest = 0;
+    RetryTimer retryTimer = new RetryTimer(connection);
+    long maxCommittedBytes = 0;
     while (true) {
       try {
         attempt();
         return new UploadedDocument(known.getName(), content.sizeBytes(), sha256);
       } catch (TaraExportException | StatusRuntimeException failed) {
         TaraExportException failure = TaraExportException.from(failed);
-        if (GIVEN_UP.contains(failure.reason()) && !hasSecondId) {
-          // Of an earlier process, or too old.
+        if (UNUSABLE_UPLOAD.contains(failure.reason()) && !hasSecondId) {
+          // The existing upload can no longer be used: switch to a new one.
           hasSecondId = true;
           requestId = UUID.randomUUID().toString();
           known = null;
           continue;
         }
-        if (!failure.isLost() && !MAY_PASS.contains(failure.reason())) {
+        if (!failure.isLost() && !TRANSIENT.contains(failure.reason())) {
           throw failure;
         }
-        if (known != null && known.getCommittedSizeBytes() > furthest) {
-          furthest = known.getCommittedSizeBytes();
-          patience.progressed();
+        if (known != null && known.getCommittedSizeBytes() > maxCommittedBytes) {
+          maxCommittedBytes = known.getCommittedSizeBytes();
+          retryTimer.recordProgress();
         }
-        patience.waitAfter(failure, "an upload");
+        retryTimer.waitAfter(failure, "an upload");
       }
     }
   }
 
-  /** Brings the rest. */
+  /** Sends the remaining bytes. */
   private void attempt() throws IOException {
     known = checked(find());
     progress.accept(known.getCommittedSizeBytes());
@@ -67,18 +71,18 @@ final class Uploader {
       known = checked(new UploadStream(connection).send(known, content, progress));
     }
     if (known.getSha256().isEmpty()) {
-      throw TaraExportException.lost("the upload ended before the document did");
+      throw TaraExportException.connectionLost("the upload ended before the document");
     }
     if (!known.getSha256().equals(sha256)) {
-      String message = "the server has " + known.getSha256() + ", and the document is " + sha256;
+      String message = "SHA-256 of the upload is " + known.getSha256() + " instead of " + sha256;
       throw TaraExportException.of(Status.Code.DATA_LOSS, TaraExportException.DAMAGED, message);
     }
     progress.accept(content.sizeBytes());
   }
 
-  private Upload checked(Upload answer) {
+  private Upload checked(Upload upload) {
     return ServerNames.checkedUpload(
-        answer, known == null ? "" : known.getName(), content.sizeBytes());
+        upload, known == null ? "" : known.getName(), content.sizeBytes());
   }
 
   private Upload find() {

@@ -12,11 +12,11 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 
 /**
- * A stream of the server that counts as lost when it says nothing for too long. One message is
- * asked for at a time, so that a slow reader fills no memory.
+ * A server stream with an idle timeout. It requests one message at a time, so that a slow reader
+ * does not use unbounded memory.
  */
 final class WatchedStream<Q, A> implements AutoCloseable {
-  /** A message, or how the stream ended. */
+  /** A message, or the end of the stream. */
   private record Item<A>(A message, Status status, Metadata trailers) {}
 
   private final BlockingQueue<Item<A>> arrived = new LinkedBlockingQueue<>();
@@ -41,7 +41,7 @@ final class WatchedStream<Q, A> implements AutoCloseable {
     call.halfClose();
   }
 
-  /** The next message, or null after the last. */
+  /** Returns the next message, or null after the last. */
   A next(Duration limit) {
     call.request(1);
     Item<A> item;
@@ -51,12 +51,13 @@ final class WatchedStream<Q, A> implements AutoCloseable {
       throw TaraExportException.interrupted(interrupted);
     }
     if (item == null) {
-      throw TaraExportException.lost("the server said nothing for too long");
+      throw TaraExportException.connectionLost(
+          "no message from the server within the idle timeout");
     }
     if (item.message != null) {
       return item.message;
     }
-    // Whoever asks again gets the same answer.
+    // Further calls return the same end.
     arrived.add(item);
     if (item.status.isOk()) {
       return null;
@@ -66,6 +67,6 @@ final class WatchedStream<Q, A> implements AutoCloseable {
 
   @Override
   public void close() {
-    call.cancel("no longer wanted", null);
+    call.cancel("no longer needed", null);
   }
 }

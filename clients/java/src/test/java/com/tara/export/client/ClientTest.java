@@ -35,7 +35,9 @@ import java.util.Random;
 import java.util.UUID;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.stream.Stream;
+import java.util.zip.ZipEntry;
 import java.util.zip.ZipFile;
+import java.util.zip.ZipInputStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.function.Executable;
@@ -65,23 +67,23 @@ class ClientTest {
                 .addSuggestions(FeedbackSection.newBuilder().setName("Überblick").addItems(item)));
   }
 
-  /** The same for every run. */
+  /** Reproducible random bytes. */
   private static byte[] randomBytes(int size) {
     byte[] bytes = new byte[size];
     new Random(7).nextBytes(bytes);
     return bytes;
   }
 
-  /** Exports, and checks that events come gapless and once. */
+  /** Exports, and checks that the sequence numbers have no gaps and no repetitions. */
   private static ExportResult export(
       TaraExportClient client, StartExportRequest request, ExportOptions options) {
     Map<String, Long> last = new HashMap<>();
     options.onUpdate(
         update -> {
-          if (!(update instanceof ExportUpdate.Told told)) {
+          if (!(update instanceof ExportUpdate.Event received)) {
             return;
           }
-          ExportEvent event = told.event();
+          ExportEvent event = received.event();
           if (event.hasHeartbeat() || event.hasArtifactProgress() || event.getRunId().isEmpty()) {
             return;
           }
@@ -106,7 +108,7 @@ class ClientTest {
   }
 
   @Test
-  void whatS3CantTakeFallsBack() throws IOException {
+  void exportFallsBackDuringS3Outage() throws IOException {
     try (Server server = new Server(folder.resolve("data"), Server.outage());
         TaraExportClient client = TaraExportClient.connect(server.url())) {
       ExportResult result = export(client, reviewed("report.docx").build(), new ExportOptions());
@@ -122,14 +124,14 @@ class ClientTest {
   }
 
   @Test
-  void theSameIdMakesOneBundle() throws IOException {
+  void sameRequestIdCreatesOneBundle() throws IOException {
     try (Server server = server();
         TaraExportClient client = TaraExportClient.connect(server.url())) {
       StartExportRequest.Builder request = reviewed("report.docx");
       ExportResult first = export(client, request.build(), new ExportOptions());
       ExportResult again = export(client, request.build(), new ExportOptions());
       assertEquals(first.manifestSha256(), again.manifestSha256());
-      request.getReviewBuilder().setReviewer("Somebody else");
+      request.getReviewBuilder().setReviewer("Grace Hopper");
       TaraExportException failure =
           assertFails(
               Status.Code.ALREADY_EXISTS,
@@ -141,12 +143,12 @@ class ClientTest {
 
   @ParameterizedTest
   @ValueSource(longs = {1, 300, 900, 2000})
-  void aCutStreamIsWatched(long toClientBytes) throws IOException {
+  void cutStreamIsResumed(long toClientBytes) throws IOException {
     try (Server server = server();
-        Cutter cutter = new Cutter(server.url(), toClientBytes, Cutter.NEVER);
-        TaraExportClient client = TaraExportClient.connect(cutter.url())) {
+        CuttingProxy proxy = new CuttingProxy(server.url(), toClientBytes, CuttingProxy.NEVER);
+        TaraExportClient client = TaraExportClient.connect(proxy.url())) {
       ExportResult result = export(client, reviewed("report.docx").build(), new ExportOptions());
-      assertEquals(1, cutter.cuts());
+      assertEquals(1, proxy.cuts());
       assertEquals(Export.State.STATE_COMMITTED, client.getExport(result.name()).getState());
       int bundles = 0;
       for (Export export : client.listExports(ListExportsRequest.getDefaultInstance())) {
@@ -158,11 +160,11 @@ class ClientTest {
   }
 
   @Test
-  void largeDocumentsGoAheadAndOnAfterACut() throws Exception {
+  void uploadOfLargeDocumentResumesAfterCut() throws Exception {
     byte[] bytes = randomBytes(40 * MIB);
     try (Server server = server();
-        Cutter cutter = new Cutter(server.url(), Cutter.NEVER, 30L * MIB);
-        TaraExportClient client = TaraExportClient.connect(cutter.url())) {
+        CuttingProxy proxy = new CuttingProxy(server.url(), CuttingProxy.NEVER, 30L * MIB);
+        TaraExportClient client = TaraExportClient.connect(proxy.url())) {
       AtomicLong done = new AtomicLong();
       AtomicLong resumed = new AtomicLong();
       ExportOptions options =
@@ -176,16 +178,16 @@ class ClientTest {
                     }
                   });
       ExportResult result = client.export(reviewed("report.pdf").build(), options);
-      assertEquals(1, cutter.cuts());
+      assertEquals(1, proxy.cuts());
       assertEquals(bytes.length, done.get());
-      assertTrue(resumed.get() > 0, "it was begun anew");
+      assertTrue(resumed.get() > 0, "the upload was not resumed");
       Artifact document = artifact(result, "documents/after_report.pdf");
       assertEquals(Digests.of(Content.of(bytes)), document.getSha256());
     }
   }
 
   @Test
-  void errorsHaveTheirDetails() throws IOException {
+  void errorsIncludeDetails() throws IOException {
     try (Server server = server();
         TaraExportClient client = TaraExportClient.connect(server.url())) {
       TaraExportException failure =
@@ -202,44 +204,52 @@ class ClientTest {
   }
 
   @Test
-  void numbersThatWouldBeRoundedAreRefused() {
-    Value number = Value.newBuilder().setNumberValue(9007199254740993.0).build();
-    StartExportRequest.Builder request = reviewed("report.docx");
+  void replacedValuesAreListedInTheExport() throws IOException {
+    Value number = Value.newBuilder().setNumberValue(9007199254740994.0).build();
+    StartExportRequest.Builder request = reviewed("report \ud83d.docx");
     request
         .getReviewBuilder()
         .getSuggestionsBuilder(0)
         .getItemsBuilder(0)
+        .setConfidence(Double.NaN)
         .setAdditionalFields(Struct.newBuilder().putFields("ticket", number));
-    try (TaraExportClient client = TaraExportClient.connect(Server.NOWHERE)) {
-      TaraExportException failure =
-          assertFails(
-              Status.Code.INVALID_ARGUMENT,
-              TaraExportException.NOT_EXACT,
-              () -> client.export(request.build(), new ExportOptions()));
-      String field = failure.fieldViolations().get(0).field();
-      assertEquals("review.suggestions[0].items[0].additional_fields.ticket", field);
+    String section = "suggestions[\"" + request.getReview().getSuggestions(0).getName() + "\"][0]";
+    try (Server server = server();
+        TaraExportClient client = TaraExportClient.connect(server.url())) {
+      String name = client.export(request.build(), new ExportOptions()).name();
+      assertEquals(
+          List.of(
+              "document_name NOT_UNICODE",
+              section + ".confidence NOT_FINITE",
+              section + ".ticket NOT_EXACT"),
+          client.getExport(name).getReplacementsList().stream()
+              .map(entry -> entry.getPath() + " " + entry.getReason())
+              .toList());
     }
   }
 
   @Test
-  void downloadsAreChecked() throws IOException {
+  void downloadsAreVerifiedAndResumed() throws IOException {
     byte[] bytes = randomBytes(12 * MIB);
     try (Server server = server();
-        Cutter cutter = new Cutter(server.url(), 5L * MIB, Cutter.NEVER);
-        TaraExportClient client = TaraExportClient.connect(cutter.url())) {
+        CuttingProxy proxy = new CuttingProxy(server.url(), 5L * MIB, CuttingProxy.NEVER);
+        TaraExportClient client = TaraExportClient.connect(proxy.url())) {
       ExportOptions options =
           new ExportOptions().attach(Document.Kind.KIND_AFTER, "after.pdf", Content.of(bytes));
       ExportResult result = export(client, reviewed("report.pdf").build(), options);
       Path target = folder.resolve("after.pdf");
       client.downloadArtifact(result.name(), "documents/after_report.pdf", target);
-      assertEquals(1, cutter.cuts());
+      assertEquals(1, proxy.cuts());
       assertArrayEquals(bytes, Files.readAllBytes(target));
 
       Path archive = folder.resolve("bundle.zip");
       client.downloadBundle(result.name(), archive);
       try (ZipFile zip = new ZipFile(archive.toFile())) {
-        assertEquals(result.artifactCount() + 1, zip.size());
+        // The files, SHA256SUMS and the manifest.
+        assertEquals(result.artifactCount() + 2, zip.size());
       }
+      String document = result.folderName() + "/documents/after_report.pdf";
+      assertArrayEquals(bytes, streamed(archive, document));
       Path empty = Files.createDirectory(folder.resolve("empty"));
       assertFails(
           Status.Code.NOT_FOUND,
@@ -251,8 +261,20 @@ class ClientTest {
     }
   }
 
-  /** How a caller stops waiting. */
-  private static void leave(Context.CancellableContext context, boolean byInterrupt) {
+  /** Reads a file of a ZIP file that is received as a stream: without its central directory. */
+  private static byte[] streamed(Path archive, String name) throws IOException {
+    try (ZipInputStream entries = new ZipInputStream(Files.newInputStream(archive))) {
+      ZipEntry entry;
+      do {
+        entry = entries.getNextEntry();
+        assertTrue(entry != null, name + " is missing");
+      } while (!entry.getName().equals(name));
+      return entries.readAllBytes();
+    }
+  }
+
+  /** Stops the caller's call. */
+  private static void stopWaiting(Context.CancellableContext context, boolean byInterrupt) {
     if (byInterrupt) {
       Thread.currentThread().interrupt();
     } else {
@@ -262,16 +284,17 @@ class ClientTest {
 
   @ParameterizedTest
   @ValueSource(booleans = {true, false})
-  void anExportGoesOnWithoutItsCaller(boolean byInterrupt) throws Exception {
+  void exportContinuesWithoutCaller(boolean byInterrupt) throws Exception {
     try (Server server = server();
         Context.CancellableContext context = Context.current().withCancellation();
         TaraExportClient client = TaraExportClient.connect(server.url())) {
       StartExportRequest request = reviewed("report.docx").build();
-      ExportOptions leaving = new ExportOptions().onUpdate(update -> leave(context, byInterrupt));
+      ExportOptions stopping =
+          new ExportOptions().onUpdate(update -> stopWaiting(context, byInterrupt));
       assertFails(
           Status.Code.CANCELLED,
           byInterrupt ? TaraExportException.INTERRUPTED : "",
-          () -> context.call(() -> client.export(request, leaving)));
+          () -> context.call(() -> client.export(request, stopping)));
       assertEquals(byInterrupt, Thread.interrupted());
       ExportResult result = client.watch("exports/" + request.getRequestId(), update -> {});
       assertEquals(Destination.DESTINATION_LOCAL, result.storedIn());
@@ -279,7 +302,7 @@ class ClientTest {
   }
 
   @Test
-  void whatAListenerThrowsEndsAnUpload() throws IOException {
+  void listenerExceptionEndsUpload() throws IOException {
     try (Server server = server();
         TaraExportClient client = TaraExportClient.connect(server.url())) {
       Content content = Content.of(randomBytes(MIB));
@@ -298,26 +321,26 @@ class ClientTest {
   }
 
   @Test
-  void aCallWithOneAnswerIsSentAgain() throws IOException {
+  void unaryCallIsRetried() throws IOException {
     String unknown = "exports/" + UUID.randomUUID();
     try (Server server = server();
-        Cutter first = new Cutter(server.url(), 1, Cutter.NEVER);
+        CuttingProxy first = new CuttingProxy(server.url(), 1, CuttingProxy.NEVER);
         TaraExportClient client = TaraExportClient.connect(first.url());
-        Cutter second = new Cutter(server.url(), 1, Cutter.NEVER);
-        TaraExportClient impatient =
+        CuttingProxy second = new CuttingProxy(server.url(), 1, CuttingProxy.NEVER);
+        TaraExportClient withoutRetries =
             TaraExportClient.connect(
                 second.url(), Policy.DEFAULT, ManagedChannelBuilder::disableRetry)) {
       assertFails(Status.Code.NOT_FOUND, "EXPORT_NOT_FOUND", () -> client.getExport(unknown));
       assertEquals(1, first.cuts());
-      // That it was the policy's doing:
-      assertFails(Status.Code.UNAVAILABLE, "", () -> impatient.getExport(unknown));
+      // Without the retry policy, the call fails.
+      assertFails(Status.Code.UNAVAILABLE, "", () -> withoutRetries.getExport(unknown));
     }
   }
 
   @Test
-  void aCallWithOneAnswerHasADeadline() throws IOException {
+  void unaryCallHasDeadline() throws IOException {
     Policy policy = Policy.DEFAULT.withDeadline(Duration.ofMillis(200));
-    // It takes connections, and never says a word.
+    // Accepts connections, but never responds.
     try (ServerSocket silent = new ServerSocket(0, 50, InetAddress.getLoopbackAddress());
         TaraExportClient client =
             TaraExportClient.connect(
@@ -327,10 +350,10 @@ class ClientTest {
   }
 
   @Test
-  void patienceEnds() {
-    Policy policy = Policy.DEFAULT.withPatience(Duration.ofMillis(500));
+  void exportFailsAfterProgressTimeout() {
+    Policy policy = Policy.DEFAULT.withProgressTimeout(Duration.ofMillis(500));
     try (TaraExportClient client =
-        TaraExportClient.connect(Server.NOWHERE, policy, builder -> {})) {
+        TaraExportClient.connect(Server.UNREACHABLE_URL, policy, builder -> {})) {
       assertFails(
           Status.Code.UNAVAILABLE,
           TaraExportException.LOST_CONTACT,

@@ -37,7 +37,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.api.io.TempDir;
 
-/** The client before a server that lies: it throws, and leaves no file. */
+/** The client against a hostile server: it throws and writes no file. */
 class HostileServerTest {
   private static final JsonNode SHARED = shared();
   private static final String EXPORT = SHARED.get("export").asText();
@@ -58,7 +58,7 @@ class HostileServerTest {
       check.run();
       return true;
     } catch (TaraExportException failure) {
-      assertEquals(TaraExportException.UNTRUSTED_ANSWER, failure.reason());
+      assertEquals(TaraExportException.UNTRUSTED_RESPONSE, failure.reason());
       return false;
     }
   }
@@ -68,10 +68,10 @@ class HostileServerTest {
   }
 
   @Test
-  void namesOfServersAreAcceptedAndRefused() {
+  void serverNamesAreChecked() {
     for (JsonNode row : SHARED.get("names")) {
       String name = row.get("name").asText();
-      expect("in_bundle", name, ServerNames.partViolation(name), row);
+      expect("in_bundle", name, ServerNames.segmentViolation(name), row);
       expect("on_disk", name, ServerNames.fileNameViolation(name), row);
     }
     for (JsonNode row : SHARED.get("folders")) {
@@ -103,23 +103,23 @@ class HostileServerTest {
   }
 
   @TestFactory
-  Stream<DynamicTest> liesAreRefused() {
-    return StreamSupport.stream(SHARED.get("answers").spliterator(), false)
+  Stream<DynamicTest> hostileResponsesAreRejected() {
+    return StreamSupport.stream(SHARED.get("cases").spliterator(), false)
         .map(
-            lie -> {
-              String name = lie.get("method").asText() + ": " + lie.get("about").asText();
-              return DynamicTest.dynamicTest(name, () -> refuses(lie));
+            row -> {
+              String name = row.get("method").asText() + ": " + row.get("about").asText();
+              return DynamicTest.dynamicTest(name, () -> assertRejected(row));
             });
   }
 
-  private void refuses(JsonNode lie) throws IOException {
-    String method = lie.get("method").asText();
+  private void assertRejected(JsonNode row) throws IOException {
+    String method = row.get("method").asText();
     Path target = folder.resolve("file");
-    try (Lies lies = new Lies(method, lie.get("answers"));
-        TaraExportClient client = lies.client()) {
+    try (HostileServer server = new HostileServer(method, row.get("responses"));
+        TaraExportClient client = server.client()) {
       TaraExportException failure =
           assertThrows(TaraExportException.class, () -> call(client, method, target));
-      for (JsonNode text : lie.get("says")) {
+      for (JsonNode text : row.get("error_contains")) {
         String message = failure.getMessage();
         assertTrue(message.contains(text.asText()), () -> text + " is missing in " + message);
       }
@@ -150,17 +150,18 @@ class HostileServerTest {
   }
 
   @Test
-  void aLinkAtTheTargetIsReplacedAndNotFollowed() throws IOException {
+  void linkAtTargetIsReplacedNotFollowed() throws IOException {
     Path outside = folder.resolve("outside");
     Path target = Files.createSymbolicLink(folder.resolve("file"), outside);
     String sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-    String answers =
+    String responses =
         """
         [{"artifact": {"path": "%s", "sizeBytes": "3", "sha256": "%s"}}, {"data": "YWJj"}]
         """
             .formatted(PATH, sha256);
-    try (Lies lies = new Lies("DownloadArtifact", new ObjectMapper().readTree(answers));
-        TaraExportClient client = lies.client()) {
+    try (HostileServer server =
+            new HostileServer("DownloadArtifact", new ObjectMapper().readTree(responses));
+        TaraExportClient client = server.client()) {
       client.downloadArtifact(EXPORT, PATH, target);
     }
     assertEquals("abc", Files.readString(target));
@@ -168,21 +169,20 @@ class HostileServerTest {
   }
 
   @Test
-  void aStackTraceHasNoControlCharactersOfTheServer() {
+  void stackTraceContainsNoControlCharactersOfServer() {
     String hostile = "\u001b[2J\u009b31m\u202e";
-    Status refused = Status.NOT_FOUND.withDescription(hostile);
+    Status status = Status.NOT_FOUND.withDescription(hostile);
     StringWriter printed = new StringWriter();
-    TaraExportException.from(refused.asRuntimeException())
-        .printStackTrace(new PrintWriter(printed));
+    TaraExportException.from(status.asRuntimeException()).printStackTrace(new PrintWriter(printed));
     assertTrue(printed.toString().contains("\\u{1b}[2J\\u{9b}31m\\u{202e}"), printed.toString());
     assertFalse(hostile.chars().limit(1).anyMatch(each -> printed.toString().indexOf(each) >= 0));
   }
 
-  /** A server whose method gives these answers. */
-  private static final class Lies implements AutoCloseable {
+  /** A fake server whose method responds with these messages. */
+  private static final class HostileServer implements AutoCloseable {
     private final Server server;
 
-    Lies(String method, JsonNode answers) throws IOException {
+    HostileServer(String method, JsonNode responses) throws IOException {
       String service = ExportServiceGrpc.SERVICE_NAME;
       MethodDescriptor<?, ?> called =
           ExportServiceGrpc.getServiceDescriptor().getMethods().stream()
@@ -190,7 +190,7 @@ class HostileServerTest {
               .findFirst()
               .orElseThrow();
       ServerServiceDefinition.Builder definition = ServerServiceDefinition.builder(service);
-      add(definition, called, answers);
+      add(definition, called, responses);
       server =
           Grpc.newServerBuilderForPort(0, InsecureServerCredentials.create())
               .addService(definition.build())
@@ -199,19 +199,21 @@ class HostileServerTest {
     }
 
     private static <Q, A> void add(
-        ServerServiceDefinition.Builder definition, MethodDescriptor<Q, A> method, JsonNode answers)
+        ServerServiceDefinition.Builder definition,
+        MethodDescriptor<Q, A> method,
+        JsonNode responses)
         throws IOException {
       MethodDescriptor.PrototypeMarshaller<A> marshaller =
           (MethodDescriptor.PrototypeMarshaller<A>) method.getResponseMarshaller();
       List<A> messages = new ArrayList<>();
-      for (JsonNode answer : answers) {
+      for (JsonNode response : responses) {
         Message.Builder message = ((Message) marshaller.getMessagePrototype()).newBuilderForType();
-        JsonFormat.parser().merge(answer.toString(), message);
+        JsonFormat.parser().merge(response.toString(), message);
         messages.add(marshaller.getMessageClass().cast(message.build()));
       }
       boolean isStream = method.getType() == MethodDescriptor.MethodType.SERVER_STREAMING;
       definition.addMethod(
-          // Not the whole service, as the builder would otherwise demand.
+          // Without the schema descriptor, the builder does not require the whole service.
           method.toBuilder().setSchemaDescriptor(null).build(),
           isStream
               ? ServerCalls.asyncServerStreamingCall(

@@ -15,7 +15,7 @@ import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** What the README shows, and the example, as a person runs them. */
+/** Runs the README's snippet and the example program. */
 class ReadmeTest {
   @TempDir Path folder;
 
@@ -32,7 +32,7 @@ class ReadmeTest {
   }
 
   @Test
-  void theSnippetRuns() throws Exception {
+  void snippetRuns() throws Exception {
     Matcher snippet =
         Pattern.compile("```java\n(.*?)```", Pattern.DOTALL)
             .matcher(Files.readString(Path.of("README.md")));
@@ -45,7 +45,7 @@ class ReadmeTest {
               .replace("http://127.0.0.1:8080", server.url())
               .replace("\"examples/", "\"" + examples + "/");
       Path source = Files.writeString(folder.resolve("Snippet.java"), program);
-      // Java compiles a single source file by itself.
+      // The java launcher compiles a single source file.
       String output = run(List.of(source.toString()));
       assertTrue(output.contains("Incident report.docx"), output);
       assertTrue(Files.size(folder.resolve("report.txt")) > 0);
@@ -54,7 +54,7 @@ class ReadmeTest {
   }
 
   @Test
-  void theExampleRuns() throws Exception {
+  void exampleRuns() throws Exception {
     try (Server server = new Server(folder.resolve("data"), Map.of())) {
       Path examples = Path.of("../../examples").toRealPath();
       String request = examples.resolve("request.json").toString();

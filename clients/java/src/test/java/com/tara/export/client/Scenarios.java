@@ -8,11 +8,11 @@ import java.nio.file.Path;
 import java.util.List;
 
 /**
- * What clients/scenarios.json says; clients/README.md tells what it means. Everything but the
- * request and the scenarios is null where it is not said.
+ * The contents of clients/scenarios.json; clients/README.md defines the format. Absent fields are
+ * null.
  */
 record Scenarios(Content request, List<Scenario> scenarios) {
-  /** What is exported where a step says nothing else. */
+  /** The default content of exports. */
   record Content(JsonNode review, List<Document> documents) {}
 
   record Document(String kind, String fileName, String text, Integer sizeBytes) {}
@@ -60,7 +60,7 @@ record Scenarios(Content request, List<Scenario> scenarios) {
       String reason,
       List<String> fields) {}
 
-  /** Reads them. What this class does not know must not pass, and Jackson refuses it. */
+  /** Reads the file. Jackson rejects unknown fields. */
   static Scenarios read() throws IOException {
     return JsonMapper.builder()
         .propertyNamingStrategy(PropertyNamingStrategies.SNAKE_CASE)

@@ -12,6 +12,7 @@ import com.tara.export.v1.ExportEvent;
 import com.tara.export.v1.ListExportsRequest;
 import com.tara.export.v1.StartExportRequest;
 import java.io.IOException;
+import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -25,16 +26,17 @@ import java.util.Map;
 import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Stream;
 import java.util.zip.ZipFile;
+import java.util.zip.ZipInputStream;
 import org.junit.jupiter.api.Named;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** The scenarios that every client passes, over native gRPC. */
+/** Runs the scenarios that every client must pass, over native gRPC. */
 @Timeout(180)
 class ScenariosTest {
-  private static final Duration BETWEEN_QUESTIONS = Duration.ofMillis(50);
+  private static final Duration POLL_INTERVAL = Duration.ofMillis(50);
 
   @TempDir Path folder;
 
@@ -44,34 +46,34 @@ class ScenariosTest {
 
   @ParameterizedTest(name = "{0}")
   @MethodSource("scenarios")
-  void aScenario(Scenarios.Scenario scenario) throws IOException {
+  void scenarioPasses(Scenarios.Scenario scenario) throws IOException {
     try (World world = new World();
         TaraExportClient client = TaraExportClient.connect(world.url())) {
-      Player player = new Player(world, client, Scenarios.read().request(), folder);
+      ScenarioRunner runner = new ScenarioRunner(world, client, Scenarios.read().request(), folder);
       for (Scenarios.Step step : scenario.steps()) {
-        player.play(step);
+        runner.run(step);
       }
     }
   }
 
-  /** Plays one scenario. */
-  private static final class Player {
+  /** Runs the steps of one scenario. */
+  private static final class ScenarioRunner {
     private final World world;
     private final TaraExportClient client;
-    private final Scenarios.Content usual;
+    private final Scenarios.Content defaults;
     private final Path folder;
     private final Map<String, Export> exports = new HashMap<>();
 
-    Player(World world, TaraExportClient client, Scenarios.Content usual, Path folder) {
+    ScenarioRunner(World world, TaraExportClient client, Scenarios.Content defaults, Path folder) {
       this.world = world;
       this.client = client;
-      this.usual = usual;
+      this.defaults = defaults;
       this.folder = folder;
     }
 
-    void play(Scenarios.Step step) throws IOException {
+    void run(Scenarios.Step step) throws IOException {
       if (step.world() != null) {
-        world.tell(step.world());
+        world.send(step.world());
       } else if (step.until() != null) {
         getUntil(step.get(), step.until());
       } else if (step.expect().code() == null) {
@@ -99,31 +101,32 @@ class ScenariosTest {
         client.downloadBundle(exports.get(step.bundle().of()).getName(), target);
         try (ZipFile archive = new ZipFile(target.toFile())) {
           assertEquals(expect.files(), archive.size());
+          assertEquals(archive.size(), streamedFiles(target));
         }
       } else {
-        fail(step + " does nothing");
+        fail("unknown step: " + step);
       }
     }
 
     private void export(Scenarios.Export step, Scenarios.Expectation expect) throws IOException {
       Map<String, Long> lastByRun = new HashMap<>();
       List<String> fellBack = new ArrayList<>();
-      // When it is accepted by another run, it is not accepted for the first time.
+      // A later run repeats the accepted event; send the commands only once.
       List<String> commands =
           new ArrayList<>(step.whenAccepted() == null ? List.of() : step.whenAccepted());
       ExportOptions options =
           new ExportOptions()
               .onUpdate(
                   update -> {
-                    if (!(update instanceof ExportUpdate.Told told)) {
+                    if (!(update instanceof ExportUpdate.Event received)) {
                       return;
                     }
-                    ExportEvent event = told.event();
+                    ExportEvent event = received.event();
                     if (event.hasFellBack()) {
                       fellBack.add(event.getFellBack().getReason());
                     }
                     if (event.hasAccepted()) {
-                      commands.forEach(this::tell);
+                      commands.forEach(this::send);
                       commands.clear();
                     }
                     checkOrder(event, lastByRun);
@@ -132,12 +135,12 @@ class ScenariosTest {
       exports.put(step.as(), result.export());
       assertEquals(List.of(), differences(result.export(), expect), step::toString);
       assertEquals(expect.fellBack() == null ? List.of() : List.of(expect.fellBack()), fellBack);
-      assertEquals(List.of(), commands, "it was never accepted");
+      assertEquals(List.of(), commands, "the export was not accepted");
     }
 
-    private void tell(String command) {
+    private void send(String command) {
       try {
-        world.tell(command);
+        world.send(command);
       } catch (IOException failure) {
         throw new UncheckedIOException(failure);
       }
@@ -155,13 +158,13 @@ class ScenariosTest {
     private StartExportRequest request(Scenarios.Export step, ExportOptions options)
         throws IOException {
       StartExportRequest.Builder request = StartExportRequest.newBuilder();
-      String review = (step.review() == null ? usual.review() : step.review()).toString();
+      String review = (step.review() == null ? defaults.review() : step.review()).toString();
       JsonFormat.parser().merge(review, request.getReviewBuilder());
       if (step.requestId() != null) {
         request.setRequestId(step.requestId());
       }
       for (Scenarios.Document document :
-          step.documents() == null ? usual.documents() : step.documents()) {
+          step.documents() == null ? defaults.documents() : step.documents()) {
         Document.Kind kind = Document.Kind.valueOf(document.kind());
         if (document.sizeBytes() == null) {
           byte[] text = document.text().getBytes(StandardCharsets.UTF_8);
@@ -175,11 +178,11 @@ class ScenariosTest {
     }
 
     private void getUntil(Scenarios.Get step, Scenarios.Expectation until) {
-      // What is waited for is in another process, which can only be asked.
+      // The state is in another process, so it must be polled.
       Instant end = Instant.now().plus(Duration.ofMinutes(1));
       List<String> differences;
       do {
-        LockSupport.parkNanos(BETWEEN_QUESTIONS.toNanos());
+        LockSupport.parkNanos(POLL_INTERVAL.toNanos());
         differences = differences(client.getExport(name(step)), until);
       } while (!differences.isEmpty() && Instant.now().isBefore(end));
       assertEquals(List.of(), differences);
@@ -236,17 +239,29 @@ class ScenariosTest {
       return found;
     }
 
-    private static void compare(List<String> found, String what, Object expected, Object actual) {
+    private static void compare(List<String> found, String label, Object expected, Object actual) {
       if (expected != null && !expected.equals(actual)) {
-        found.add("%s is %s instead of %s".formatted(what, actual, expected));
+        found.add("%s is %s instead of %s".formatted(label, actual, expected));
       }
     }
 
-    /** The content of a document of that size. */
+    /** Returns document content of that size, the same in the tests of every client. */
+    /** Reads the archive as programs do that receive it without storing it. */
+    private static int streamedFiles(Path archive) throws IOException {
+      int files = 0;
+      try (ZipInputStream entries = new ZipInputStream(Files.newInputStream(archive))) {
+        while (entries.getNextEntry() != null) {
+          entries.transferTo(OutputStream.nullOutputStream());
+          files++;
+        }
+      }
+      return files;
+    }
+
     private static byte[] patterned(int sizeBytes) {
       byte[] content = new byte[sizeBytes];
-      for (int place = 0; place < sizeBytes; place++) {
-        content[place] = (byte) (place * 31L % 251);
+      for (int index = 0; index < sizeBytes; index++) {
+        content[index] = (byte) (index * 31L % 251);
       }
       return content;
     }

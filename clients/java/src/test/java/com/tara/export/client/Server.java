@@ -7,14 +7,13 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Map;
 
-/** The server's real binary, killed when the test ends. */
+/** The built server, killed when the test ends. */
 final class Server implements AutoCloseable {
   private final Process process;
   private final String url;
 
   Server(Path dataDir, Map<String, String> environment) throws IOException {
-    String binary =
-        System.getenv().getOrDefault("TARA_EXPORT_BINARY", "../../target/debug/tara-export");
+    String binary = Programs.path("TARA_EXPORT_BINARY", "tara-export");
     ProcessBuilder builder =
         new ProcessBuilder(binary, "serve", "--port", "0", "--log-format", "json");
     builder.environment().clear();
@@ -27,26 +26,26 @@ final class Server implements AutoCloseable {
     while (!start.containsFields("address")) {
       String line = logs.readLine();
       if (line == null) {
-        throw new IOException("the server ended before it listened");
+        throw new IOException("the server exited before it was ready");
       }
       JsonFormat.parser().merge(line, start.clear());
     }
     url = "http://" + start.getFieldsOrThrow("address").getStringValue();
-    // The pipe must not fill up while the server runs.
-    Thread drain = new Thread(() -> logs.lines().forEach(line -> {}));
-    drain.setDaemon(true);
-    drain.start();
+    // Read the log so that the pipe does not fill up.
+    Thread logReader = new Thread(() -> logs.lines().forEach(line -> {}));
+    logReader.setDaemon(true);
+    logReader.start();
   }
 
-  /** Nobody listens there, and a port that the system gave away would not stay so. */
-  static final String NOWHERE = "http://127.0.0.1:1";
+  /** A URL without a listener. A reserved port, because a free ephemeral port could be assigned. */
+  static final String UNREACHABLE_URL = "http://127.0.0.1:1";
 
-  /** The environment of a server whose S3 nobody answers for. */
+  /** The environment of a server whose S3 is unreachable. */
   static Map<String, String> outage() {
     return Map.of(
         "S3_BUCKET_NAME", "audit",
         "S3_RETRY_BUDGET", "100ms",
-        "AWS_ENDPOINT_URL", NOWHERE,
+        "AWS_ENDPOINT_URL", UNREACHABLE_URL,
         "S3_PATH_STYLE", "true",
         "AWS_REGION", "eu-central-1",
         "AWS_ACCESS_KEY_ID", "test",

@@ -5,48 +5,47 @@ import java.io.BufferedReader;
 import java.io.BufferedWriter;
 import java.io.IOException;
 
-/** The program test-world: a server with an S3 and ways to it. It ends with the test. */
+/** The program test-world: a server with an S3 and proxies. It ends with the test. */
 final class World implements AutoCloseable {
   private final Process process;
   private final BufferedWriter commands;
-  private final BufferedReader answers;
+  private final BufferedReader responses;
   private final String url;
 
   World() throws IOException {
-    String binary =
-        System.getenv().getOrDefault("TEST_WORLD_BINARY", "../../target/debug/test-world");
+    String binary = Programs.path("TEST_WORLD_BINARY", "test-world");
     process = new ProcessBuilder(binary).redirectError(ProcessBuilder.Redirect.INHERIT).start();
     commands = process.outputWriter();
-    answers = process.inputReader();
-    url = "http://" + new JsonMapper().readTree(answer()).required("grpc").textValue();
+    responses = process.inputReader();
+    url = "http://" + new JsonMapper().readTree(readResponse()).required("grpc").textValue();
   }
 
-  /** The way to the server that can be cut. */
+  /** URL of the proxy that can cut connections. */
   String url() {
     return url;
   }
 
-  void tell(String command) throws IOException {
+  void send(String command) throws IOException {
     commands.write(command);
     commands.newLine();
     commands.flush();
-    String answer = answer();
-    if (!answer.equals("ok")) {
-      throw new IOException(command + ": " + answer);
+    String response = readResponse();
+    if (!response.equals("ok")) {
+      throw new IOException(command + ": " + response);
     }
   }
 
-  private String answer() throws IOException {
-    String line = answers.readLine();
+  private String readResponse() throws IOException {
+    String line = responses.readLine();
     if (line == null) {
-      throw new IOException("the world has ended");
+      throw new IOException("test-world has exited");
     }
     return line;
   }
 
   @Override
   public void close() throws IOException {
-    // That ends it, and everything it started.
+    // Closing standard input ends test-world and everything that it started.
     commands.close();
     process.onExit().join();
   }

@@ -1,0 +1,121 @@
+//! Reads the documents of a review folder.
+
+use std::{fs, path::Path};
+
+use tara_export_digest::Sha256;
+
+use super::{InputError, LargeDocument, read_bytes};
+use crate::{
+    document_file,
+    proto::{
+        Document,
+        document::{Kind, Source},
+    },
+};
+
+/// Larger documents are uploaded before the request. Three such documents and a review fit into the servers'
+/// default limit.
+const MAX_INLINE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// The kind of each document by its file name without the extension.
+const KINDS: [(&str, Kind); 3] =
+    [("before", Kind::Before), ("after", Kind::After), ("guidelines", Kind::Guidelines)];
+
+/// Reads the folder's documents in the order before, after, guidelines. Adds a warning for each other
+/// visible file or folder, because it is not exported.
+pub(super) fn read_documents(
+    folder: &Path,
+    warnings: &mut Vec<String>,
+) -> Result<(Vec<Document>, Vec<LargeDocument>), InputError> {
+    let mut found: [Option<String>; KINDS.len()] = Default::default();
+    for Entry { name, violation } in entries(folder)? {
+        let index = KINDS.iter().position(|(stem, _)| is_document(&name, stem));
+        if let (Some(_), Some(reason)) = (index, &violation) {
+            let path = folder.join(&name);
+            return Err(InputError::UnusableDocument { path, reason: reason.clone() });
+        }
+        match index.map(|index| &mut found[index]) {
+            Some(Some(first)) => {
+                return Err(InputError::TwoDocuments {
+                    folder: folder.to_owned(),
+                    first: first.clone(),
+                    second: name,
+                });
+            }
+            Some(slot) => *slot = Some(name),
+            None if name == "session.json" || name.starts_with('.') => {}
+            None => {
+                let reason = violation.as_deref().unwrap_or("not a file of a review");
+                warnings.push(format!("{name}: {reason}, ignored"));
+            }
+        }
+    }
+    let (mut documents, mut large) = (Vec::new(), Vec::new());
+    for (name, (_, kind)) in found.into_iter().zip(KINDS) {
+        let Some(name) = name else { continue };
+        let path = folder.join(&name);
+        let size_bytes = fs::metadata(&path).map_err(InputError::io(&path))?.len();
+        if size_bytes > MAX_INLINE_BYTES {
+            large.push(LargeDocument { index: documents.len(), path, size_bytes });
+            documents.push(document(name, kind, None));
+        } else {
+            documents.push(read_document(folder, name, kind)?);
+        }
+    }
+    Ok((documents, large))
+}
+
+/// An entry of the folder.
+struct Entry {
+    name: String,
+    /// Why it is not a file that can be read; `None` if it is one.
+    violation: Option<String>,
+}
+
+/// The folder's entries by name, so that messages do not depend on the file system.
+fn entries(folder: &Path) -> Result<Vec<Entry>, InputError> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder).map_err(InputError::io(folder))? {
+        let path = entry.map_err(InputError::io(folder))?.path();
+        // Follows links: a linked document is exported too.
+        let violation = document_file::violation(&path);
+        let name = path.file_name().unwrap_or_default();
+        match (name.to_str(), violation) {
+            (Some(name), violation) => entries.push(Entry { name: name.to_owned(), violation }),
+            (None, None) => return Err(InputError::NonUnicodeFileName { path }),
+            (None, violation) => {
+                entries.push(Entry { name: name.to_string_lossy().into_owned(), violation });
+            }
+        }
+    }
+    entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    Ok(entries)
+}
+
+/// Whether the name is `stem.something`. Ignores case, because some file systems do not preserve it.
+fn is_document(name: &str, stem: &str) -> bool {
+    name.split_once('.').is_some_and(|(start, _)| start.eq_ignore_ascii_case(stem))
+}
+
+fn read_document(folder: &Path, name: String, kind: Kind) -> Result<Document, InputError> {
+    let path = folder.join(&name);
+    let content = read_bytes(&path)?;
+    // Files of `/proc` report no size at any time.
+    let size_bytes = fs::metadata(&path).map_err(InputError::io(&path))?.len();
+    if size_bytes > document_file::SMALL_BYTES && size_bytes != content.len() as u64 {
+        let reason = "it changed while it was read; export it when it is complete".to_owned();
+        return Err(InputError::UnusableDocument { path, reason });
+    }
+    Ok(document(name, kind, Some(content)))
+}
+
+fn document(name: String, kind: Kind, content: Option<Vec<u8>>) -> Document {
+    Document {
+        kind: kind.into(),
+        file_name: name,
+        media_type: String::new(),
+        // Lets the server detect corruption in transit.
+        sha256: content.as_ref().map(|content| Sha256::of(content).to_string()).unwrap_or_default(),
+        source: content.map(|content| Source::Content(content.into())),
+    }
+}

@@ -1,0 +1,45 @@
+//! Unary calls: their deadline and retries.
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable as _};
+use tokio::time::timeout;
+use tonic::{Request, Response, Status};
+
+use super::{Client, ClientError, Rejection, connect::ApiClient};
+
+/// The deadline of a call.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+// Four attempts, as gRPC service configs recommend for calls that are safe to repeat.
+const RETRIES: usize = 3;
+const MIN_DELAY: Duration = Duration::from_millis(200);
+const MAX_DELAY: Duration = Duration::from_secs(5);
+
+impl Client {
+    /// Makes a call that is safe to repeat, and retries it while the server is unavailable.
+    pub(super) async fn call<Q, T, C, F>(&self, request: Q, call: C) -> Result<T, ClientError>
+    where
+        Q: Clone,
+        C: Fn(ApiClient, Request<Q>) -> F,
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let attempt = || async {
+            let mut request = Request::new(request.clone());
+            request.set_timeout(DEADLINE);
+            // The server enforces the deadline too; this timeout covers a silently lost connection.
+            let response = timeout(DEADLINE, call(self.service.clone(), request)).await;
+            match response {
+                Ok(response) => Ok(response?.into_inner()),
+                Err(_) => Err(Rejection::deadline_exceeded(DEADLINE)),
+            }
+        };
+        let delays = ExponentialBuilder::default()
+            .with_min_delay(MIN_DELAY)
+            .with_max_delay(MAX_DELAY)
+            .with_max_times(RETRIES)
+            .with_jitter();
+        let response = attempt.retry(delays).when(Rejection::is_unavailable).await;
+        response.map_err(|rejection| ClientError::Rejected(Box::new(rejection)))
+    }
+}

@@ -1,0 +1,71 @@
+//! The source of an issuer's keys: a file, or the URL where the issuer publishes them.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tara_export_limits::Pool;
+
+use super::{AuthSetupError, file::WatchedFile, keys::KeySet, published::PublishedKeys};
+
+/// The source of an issuer's keys.
+#[derive(Debug, Clone)]
+pub enum KeySource {
+    /// A JWK set on disk (`JWT_JWKS_FILE`).
+    File(PathBuf),
+    /// A JWK set that is fetched by HTTP (`JWT_JWKS_URL`).
+    Url {
+        /// Its URL.
+        url: String,
+        /// How often it is fetched.
+        refresh: Duration,
+    },
+}
+
+/// The current keys of an issuer.
+#[derive(Debug)]
+pub(super) enum IssuerKeys {
+    File { file: Arc<WatchedFile<KeySet>>, reader: Pool },
+    Published(Arc<PublishedKeys>),
+}
+
+impl IssuerKeys {
+    pub(super) async fn open(source: KeySource, reader: Pool) -> Result<Self, AuthSetupError> {
+        match source {
+            KeySource::File(path) => {
+                let file = WatchedFile::open("JWT_JWKS_FILE", path, KeySet::parse)?;
+                Ok(Self::File { file: Arc::new(file), reader })
+            }
+            KeySource::Url { url, refresh } => {
+                PublishedKeys::open(&url, refresh).await.map(|keys| Self::Published(Arc::new(keys)))
+            }
+        }
+    }
+
+    /// The current keys; `None` if they were not fetched yet.
+    pub(super) fn current(&self) -> Option<Arc<KeySet>> {
+        match self {
+            Self::File { file, .. } => Some(file.value()),
+            Self::Published(published) => published.current(),
+        }
+    }
+
+    /// Fetches the keys again after a token's key was not found: the issuer may have a new one. The source is
+    /// read at most once per interval, regardless of the number of callers.
+    pub(super) async fn refresh_after_miss(&self, now: Instant) -> Option<Arc<KeySet>> {
+        match self {
+            Self::File { file, reader } => file.refresh_after_miss(reader, now).await,
+            Self::Published(published) => published.refresh_after_miss(now).await,
+        }
+        self.current()
+    }
+
+    pub(super) async fn refresh(&self) {
+        match self {
+            Self::File { file, .. } => file.refresh(),
+            Self::Published(published) => published.refresh().await,
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Decodes and converts requests with a review in the background, within the memory that admission reserved.
+
+use bytes::Bytes;
+use tonic::{Request, Status};
+
+use super::{
+    admission::refusals::undecodable,
+    admitted::{Admitted, AdmittedReview},
+    status::internal_error,
+};
+use crate::export::Engine;
+
+/// Returns the review and the permit from the admission layer.
+pub(super) fn admitted<T>(request: &Request<T>) -> Result<AdmittedReview, Status> {
+    Admitted::take_from(request).ok_or_else(|| {
+        tracing::error!("a request bypassed the admission layer");
+        internal_error()
+    })
+}
+
+/// Decodes a message that the admission layer scanned. Its documents share its bytes.
+pub(super) fn decode<T: prost::Message + Default>(message: Bytes) -> Result<T, Status> {
+    T::decode(message).map_err(|_| undecodable())
+}
+
+/// Runs work that takes long for large requests on the computing pool, where it does not block other calls.
+pub(super) async fn in_background<T: Send + 'static>(
+    engine: &Engine,
+    work: impl FnOnce() -> Result<T, Status> + Send + 'static,
+) -> Result<T, Status> {
+    engine.computing().run(work).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "converting a request panicked");
+        Err(internal_error())
+    })
+}

@@ -1,0 +1,29 @@
+//! Records requests to S3: counts, latency, estimated cost and spans.
+
+use tara_export_store::s3::{EndedRequest, RequestObserver, RequestPrices};
+use tara_export_telemetry::{names, spans};
+use tracing::Span;
+
+/// Records each request.
+#[derive(Debug)]
+pub(super) struct ObservedS3 {
+    pub prices: RequestPrices,
+}
+
+impl RequestObserver for ObservedS3 {
+    fn sent(&self, operation: &str) -> Span {
+        spans::s3_request(operation)
+    }
+
+    fn ended(&self, request: &EndedRequest<'_>) {
+        let EndedRequest { operation, result, http_status, .. } = *request;
+        names::S3_REQUESTS.add(1, [operation.to_owned(), result.to_owned()]);
+        let seconds = request.duration.as_secs_f64();
+        names::S3_DURATION.record(seconds, [operation.to_owned(), result.to_owned()]);
+        // Requests without a response and requests with a server error (5xx) are not billed.
+        if http_status.is_some_and(|status| status < 500) {
+            names::S3_COST.add(self.prices.nanodollars(operation), [operation.to_owned()]);
+        }
+        spans::s3_request_ended(request.span, result, http_status);
+    }
+}

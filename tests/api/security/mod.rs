@@ -1,0 +1,10 @@
+//! Authentication, authorization, TLS and host checks: the real service over TCP and TLS. Each test generates its
+//! certificates, tokens and keys.
+
+mod callers;
+mod hosts;
+mod jwt;
+mod roles;
+mod s3;
+mod tls;
+mod uploads;

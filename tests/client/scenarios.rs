@@ -1,0 +1,268 @@
+//! The Rust client in the scenarios that every client must pass (`clients/scenarios.json`), over gRPC and over
+//! gRPC-Web on HTTP/1.1. `clients/README.md` defines each step.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::File,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use futures::TryStreamExt as _;
+use serde_json::{Map, Value, json};
+use tara_export_client::{
+    Client, ClientError, ConnectOptions, FollowPolicy, Protocol,
+    proto::{
+        Destination, Document, Export, ListExportsRequest, StartExportRequest,
+        document::{Kind, Source},
+        export::State,
+        export_event::Event,
+    },
+    request_from_json,
+};
+use tara_export_digest::Sha256;
+use tara_export_test_support::World;
+use tokio::time::{Instant, timeout};
+
+/// Longer than any scenario takes. One that hangs fails.
+const TEST_TIMEOUT: Duration = Duration::from_secs(120);
+
+fn scenarios() -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/scenarios.json");
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// A document of this size as the scenarios define it.
+fn content(size_bytes: u64) -> Vec<u8> {
+    (0..size_bytes).map(|offset| u8::try_from(offset * 31 % 251).unwrap()).collect()
+}
+
+struct Run<'a> {
+    world: World,
+    client: Client,
+    defaults: &'a Value,
+    exports: HashMap<String, Export>,
+}
+
+/// The results of a step, by the names of its expectations.
+type Found = Map<String, Value>;
+
+impl Run<'_> {
+    async fn world(&mut self, command: &str) {
+        self.world.run_command(command).await.unwrap();
+    }
+
+    fn name(&self, step: &Value) -> String {
+        match step["of"].as_str() {
+            Some(key) => self.exports[key].name.clone(),
+            None => step["name"].as_str().unwrap().to_owned(),
+        }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.world.folder().join(name)
+    }
+
+    async fn request(&self, step: &Value) -> StartExportRequest {
+        let of = |key: &str| if step[key].is_null() { &self.defaults[key] } else { &step[key] };
+        let review = json!({ "review": of("review"), "requestId": step["request_id"] });
+        let mut request = request_from_json(review.to_string()).unwrap();
+        for document in of("documents").as_array().unwrap() {
+            let file_name = document["file_name"].as_str().unwrap().to_owned();
+            let source = match document["size_bytes"].as_u64() {
+                None => Source::Content(document["text"].as_str().unwrap().to_owned().into()),
+                Some(size_bytes) => {
+                    let path = self.file(&file_name);
+                    std::fs::write(&path, content(size_bytes)).unwrap();
+                    Source::Upload(self.client.upload_file(&path, |_| {}).await.unwrap().name)
+                }
+            };
+            request.documents.push(Document {
+                kind: Kind::from_str_name(document["kind"].as_str().unwrap()).unwrap().into(),
+                file_name,
+                source: Some(source),
+                ..Document::default()
+            });
+        }
+        request
+    }
+
+    async fn export(&mut self, step: &Value) -> Result<Found, ClientError> {
+        let request = self.request(step).await;
+        let mut events = self.client.export(request);
+        let (mut found, mut last) = (Found::new(), BTreeMap::<String, i64>::new());
+        while let Some(event) = events.try_next().await? {
+            let previous = last.entry(event.run_id.clone()).or_default();
+            match event.event.unwrap() {
+                // They repeat earlier sequence numbers and can overtake queued events.
+                Event::ArtifactProgress(_) | Event::Heartbeat(_) => continue,
+                Event::Completed(completed) => {
+                    let export = completed.export.unwrap();
+                    self.exports.insert(step["as"].as_str().unwrap().to_owned(), export.clone());
+                    found.extend(values(&export));
+                    continue;
+                }
+                Event::Accepted(accepted) if !accepted.resumed => {
+                    for command in step["when_accepted"].as_array().into_iter().flatten() {
+                        self.world(command.as_str().unwrap()).await;
+                    }
+                }
+                Event::FellBack(fell_back) => {
+                    found.insert("fell_back".to_owned(), fell_back.reason.into());
+                }
+                _ => {}
+            }
+            assert!(event.sequence > *previous, "{} after {previous}", event.sequence);
+            *previous = event.sequence;
+        }
+        Ok(found)
+    }
+
+    async fn take(&mut self, verb: &str, step: &Value) -> Result<Found, ClientError> {
+        let found = match verb {
+            "export" => return self.export(step).await,
+            "get" => return Ok(values(&self.client.get_export(self.name(step)).await?)),
+            "list" => {
+                let request = ListExportsRequest {
+                    filter: step["filter"].as_str().unwrap().to_owned(),
+                    page_size: i32::try_from(step["page_size"].as_i64().unwrap()).unwrap(),
+                    ..ListExportsRequest::default()
+                };
+                let exports: Vec<Export> = self.client.list_exports(request).try_collect().await?;
+                let key_of = |export: &Export| {
+                    let mut known = self.exports.iter();
+                    known.find(|(_, one)| one.name == export.name).map(|(key, _)| key.clone())
+                };
+                let keys: Vec<_> = exports.iter().map(key_of).collect();
+                json!({ "exports": keys })
+            }
+            "download" => {
+                let path = self.file("downloaded");
+                let mut file = tokio::fs::File::create(&path).await.unwrap();
+                let file_path = step["path"].as_str().unwrap();
+                self.client.download_artifact(self.name(step), file_path, &mut file).await?;
+                json!({ "sha256": Sha256::of(&std::fs::read(path).unwrap()).to_string() })
+            }
+            "bundle" => {
+                let path = self.file("bundle.zip");
+                let mut file = tokio::fs::File::create(&path).await.unwrap();
+                self.client.download_bundle(self.name(step), &mut file).await?;
+                let mut archive = zip::ZipArchive::new(File::open(path).unwrap()).unwrap();
+                for index in 0..archive.len() {
+                    // Reading to the end checks its CRC-32.
+                    let mut entry = archive.by_index(index).unwrap();
+                    std::io::copy(&mut entry, &mut std::io::sink()).unwrap();
+                }
+                json!({ "files": archive.len() })
+            }
+            other => panic!("no such step: {other}"),
+        };
+        Ok(found.as_object().unwrap().clone())
+    }
+
+    async fn step(&mut self, step: &Value) {
+        if let Some(command) = step["world"].as_str() {
+            return self.world(command).await;
+        }
+        let mut entries = step.as_object().unwrap().iter();
+        let (verb, details) =
+            entries.find(|(key, _)| !["expect", "until"].contains(&key.as_str())).unwrap();
+        if let Some(until) = step["until"].as_object() {
+            let started = Instant::now();
+            loop {
+                let found = self.take(verb, details).await.unwrap();
+                if self.matches(&found, until) {
+                    return;
+                }
+                assert!(started.elapsed() < TEST_TIMEOUT, "{step}: {found:?}");
+            }
+        }
+        let expected = step["expect"].as_object().unwrap();
+        let found = match self.take(verb, details).await {
+            Ok(found) => found,
+            Err(error) => refusal(&error),
+        };
+        assert!(self.matches(&found, expected), "found {found:?} in {step}");
+    }
+
+    fn matches(&self, found: &Found, expected: &Found) -> bool {
+        expected.iter().all(|(key, value)| match key.as_str() {
+            "same_as" => {
+                let other = values(&self.exports[value.as_str().unwrap()]);
+                ["name", "manifest_sha256"].iter().all(|key| found.get(*key) == other.get(*key))
+            }
+            "sha256_of_size_bytes" => {
+                let sha256 = Sha256::of(&content(value.as_u64().unwrap()));
+                found.get("sha256") == Some(&sha256.to_string().into())
+            }
+            _ => found.get(key) == Some(value),
+        })
+    }
+}
+
+fn values(export: &Export) -> Found {
+    let values = json!({
+    "name": export.name,
+        "state": State::try_from(export.state).unwrap().as_str_name(),
+        "stored_in": Destination::try_from(export.stored_in).unwrap().as_str_name(),
+        "artifact_count": export.artifact_count,
+        "document_name": export.document_name,
+        "reviewer": export.reviewer,
+        "manifest_sha256": export.manifest_sha256,
+    });
+    values.as_object().unwrap().clone()
+}
+
+fn refusal(error: &ClientError) -> Found {
+    let rejection = error.rejection().unwrap_or_else(|| panic!("{error}"));
+    let fields: Vec<&str> =
+        rejection.field_violations.iter().map(|violation| violation.field.as_str()).collect();
+    // The name of the code in gRPC's notation: INVALID_ARGUMENT.
+    let code = format!("{:?}", rejection.code);
+    let mut name = String::new();
+    for letter in code.chars() {
+        if letter.is_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.extend(letter.to_uppercase());
+    }
+    let refusal = json!({ "code": name, "reason": rejection.reason, "fields": fields });
+    refusal.as_object().unwrap().clone()
+}
+
+async fn all_scenarios(protocol: Protocol) {
+    let file = scenarios();
+    for scenario in file["scenarios"].as_array().unwrap() {
+        let name = scenario["name"].as_str().unwrap();
+        println!("{name}");
+        let world = World::start(Path::new(env!("CARGO_BIN_EXE_tara-export"))).await.unwrap();
+        let address = match protocol {
+            Protocol::Grpc => world.grpc(),
+            Protocol::GrpcWeb => world.http1(),
+        };
+        let options = ConnectOptions { protocol, ..ConnectOptions::default() };
+        let client = Client::connect_with(&address, options).await.unwrap();
+        let client = client.with_follow_policy(FollowPolicy {
+            min_delay: Duration::from_millis(10),
+            ..FollowPolicy::default()
+        });
+        let mut run = Run { world, client, defaults: &file["request"], exports: HashMap::new() };
+        let steps = async {
+            for step in scenario["steps"].as_array().unwrap() {
+                run.step(step).await;
+            }
+        };
+        timeout(TEST_TIMEOUT, steps).await.unwrap_or_else(|_| panic!("{name:?} hangs"));
+        run.world.shut_down().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn scenarios_pass_over_grpc() {
+    all_scenarios(Protocol::Grpc).await;
+}
+
+#[tokio::test]
+async fn scenarios_pass_over_grpc_web_on_http_1() {
+    all_scenarios(Protocol::GrpcWeb).await;
+}

@@ -1,0 +1,4 @@
+//! The built binary's log: addresses of refused callers, and no secrets.
+
+mod forwarded;
+mod logs;
