@@ -36,7 +36,7 @@ const ZIP64_BYTES: u64 = u32::MAX as u64 - (u32::MAX as u64) / 2000;
 /// A bundle as a ZIP file in a folder with the bundle's name, with `SHA256SUMS` and the manifest last.
 ///
 /// All entries are deflated: a reader that does not seek finds the end of an entry without its size. Names
-/// are valid on every system, see [`names`]. The same bundle always produces the same bytes.
+/// are valid on every system, see `names.rs`. The same bundle always produces the same bytes.
 pub struct Archive {
     bundle: Arc<StoredBundle>,
     pool: Pool,
