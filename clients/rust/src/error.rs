@@ -8,6 +8,9 @@ use tonic_types::StatusExt as _;
 
 use super::{advice::advice, http_status::http_status, printable};
 
+/// The reason of a connection that fails because of TLS (clients/README.md).
+const TLS_FAILED: &str = "TLS_FAILED";
+
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -186,7 +189,10 @@ impl From<Status> for Rejection {
         Self {
             code: if is_final { Code::FailedPrecondition } else { status.code() },
             message,
-            reason: details.error_info().map(|info| info.reason.clone()),
+            reason: match is_final {
+                true => Some(TLS_FAILED.to_owned()),
+                false => details.error_info().map(|info| info.reason.clone()),
+            },
             field_violations: violations
                 .unwrap_or_default()
                 .iter()
@@ -197,7 +203,7 @@ impl From<Status> for Rejection {
                 .collect(),
             retry_delay: details.retry_info().and_then(|info| info.retry_delay),
             is_transport_failure,
-            http_status: http_status(&status),
+            http_status: http_status(&details),
         }
     }
 }

@@ -2,9 +2,13 @@
 
 use http::{Response, StatusCode};
 use tonic::{Code, Status, body::Body};
+use tonic_types::{ErrorDetails, StatusExt as _};
 
-/// In the headers of the replaced response.
-const HTTP_STATUS: &str = "tara-export-client-http-status";
+/// The reason of these statuses (clients/README.md).
+const REASON: &str = "HTTP_ERROR";
+const DOMAIN: &str = "tara-export-client";
+/// In the metadata of the reason.
+const HTTP_STATUS: &str = "http_status";
 /// Where operators find the limits and timeouts of proxies.
 const DOCUMENT: &str = "docs/deployment.md, section Behind a proxy";
 
@@ -14,30 +18,27 @@ pub(super) fn explained(response: Response<Body>) -> Response<Body> {
     if http_status == StatusCode::OK || response.headers().contains_key(Status::GRPC_STATUS) {
         return response;
     }
-    let mut status = Status::new(code(http_status), message(http_status));
-    // The value is three digits, so it is valid as metadata.
-    if let Ok(value) = http_status.as_str().parse() {
-        status.metadata_mut().insert(HTTP_STATUS, value);
-    }
-    status.into_http()
+    let metadata = [(HTTP_STATUS.to_owned(), http_status.as_str().to_owned())];
+    let details = ErrorDetails::with_error_info(REASON, DOMAIN, metadata);
+    let (code, message) = (code(http_status), message(http_status));
+    Status::with_error_details(code, message, details).into_http()
 }
 
 /// The HTTP status of a response that [`explained`] replaced.
-pub(super) fn http_status(status: &Status) -> Option<StatusCode> {
-    let value = status.metadata().get(HTTP_STATUS)?;
-    StatusCode::from_bytes(value.as_bytes()).ok()
+pub(super) fn http_status(details: &ErrorDetails) -> Option<StatusCode> {
+    let info = details.error_info().filter(|info| info.reason == REASON)?;
+    StatusCode::from_bytes(info.metadata.get(HTTP_STATUS)?.as_bytes()).ok()
 }
 
-/// Like gRPC's mapping ("HTTP to gRPC Status Code Mapping"). A request that is too large stays too large; other
-/// failures of proxies are transient.
+/// Like gRPC's mapping ("HTTP to gRPC Status Code Mapping"). A request that is too large stays too large.
 fn code(status: StatusCode) -> Code {
     match status.as_u16() {
         400 => Code::Internal,
         401 => Code::Unauthenticated,
         403 => Code::PermissionDenied,
         404 => Code::Unimplemented,
-        413 => Code::ResourceExhausted,
-        408 | 425 | 429 | 500.. => Code::Unavailable,
+        413 | 431 => Code::ResourceExhausted,
+        429 | 502..=504 => Code::Unavailable,
         _ => Code::Unknown,
     }
 }
@@ -52,6 +53,12 @@ fn message(status: StatusCode) -> String {
             "a proxy refused the size of the request (HTTP 413): raise the proxy's limit (client_max_body_size in \
              nginx), or upload large documents before the request; see {DOCUMENT}"
         ),
+        431 => "a proxy refused the size of the request's headers (HTTP 431): use a shorter token, or raise the \
+                proxy's limit (large_client_header_buffers in nginx)"
+            .to_owned(),
+        429 => {
+            "a proxy limits the rate of calls (HTTP 429): send fewer calls, or raise the proxy's limit".to_owned()
+        }
         502 => format!(
             "a proxy cannot reach the server, or got an invalid response (HTTP 502): check that the server runs, and \
              the proxy's address and protocol for it (proxy_pass or grpc_pass in nginx); see {DOCUMENT}"
