@@ -4,6 +4,8 @@
 //! such a chunk are an object of their own, a piece, and the checkpoint after the chunk names the pieces of the current
 //! part. The chunk that completes the part puts it: its pieces and its own bytes. Any replica can do that.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use tara_export_catalog::layout;
@@ -38,16 +40,20 @@ impl StoreUploads {
 
     /// Receives a chunk that is smaller than a part, or that begins or ends within one. Writes a checkpoint after it.
     ///
+    /// A repeated chunk is compared with the checkpoint after it, and not stored again. Any other chunk must begin at the
+    /// committed size, so that the pieces of an upload are not larger than its document.
+    ///
     /// The caller's memory for one part is sufficient: the chunk and the pieces before it have the size of a part, or
     /// the chunk is put first and dropped.
     pub(super) async fn receive_piece(
         &self,
         record: &UploadRecord,
         resumed: Resumed,
+        committed_size_bytes: u64,
         incoming: IncomingBytes,
     ) -> Result<Received, UploadError> {
         let Resumed { mut hasher, mut pieces } = resumed;
-        let IncomingBytes { offset, pieces: data, .. } = incoming;
+        let IncomingBytes { offset, pieces: data, is_finished, .. } = incoming;
         let received: Vec<Bytes> = data.try_collect().await?;
         let mut data = match <[Bytes; 1]>::try_from(received) {
             Ok([chunk]) => chunk,
@@ -57,6 +63,19 @@ impl StoreUploads {
         let missing_bytes = usize::try_from(number * PART_BYTES - offset).unwrap_or(usize::MAX);
         let mut parts = Vec::new();
         hasher.update(&data);
+        let (end, is_finished) = (hasher.size_bytes(), is_finished.load(Ordering::Acquire));
+        if is_finished && end != record.size_bytes {
+            let (size_bytes, received_bytes) = (record.size_bytes, end);
+            return Err(UploadError::WrongSize { size_bytes, received_bytes });
+        }
+        if end <= committed_size_bytes && !is_finished {
+            let failure = self.compare(record, &hasher).await.err();
+            return Ok(Received { hasher, parts, failure });
+        }
+        // The last chunk is repeated if its response was lost before the upload was finished.
+        if offset != committed_size_bytes && committed_size_bytes != record.size_bytes {
+            return Err(UploadError::WrongOffset { offset, committed_size_bytes });
+        }
         if data.len() > missing_bytes {
             let rest = data.split_off(missing_bytes);
             let rest_offset = offset + data.len() as u64;
@@ -83,6 +102,20 @@ impl StoreUploads {
         self.write_checkpoint(&mut checkpoints, record, &hasher, pieces);
         let failure = Self::written(checkpoints).await.err();
         Ok(Received { hasher, parts, failure })
+    }
+
+    /// Compares the bytes up to here with those of the checkpoint here, if there is one.
+    async fn compare(
+        &self,
+        record: &UploadRecord,
+        hasher: &ContentHasher,
+    ) -> Result<(), UploadError> {
+        let offset = hasher.size_bytes();
+        let stored = self.checkpoint(record, offset).await?;
+        match stored.is_none_or(|stored| stored.hasher.save() == hasher.save()) {
+            true => Ok(()),
+            false => Err(UploadError::ConflictingBytes { offset }),
+        }
     }
 
     async fn put_piece(

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, future::OptionFuture, stream};
 use serde::{Serialize, de::DeserializeOwned};
 use tara_export_catalog::{
     layout,
@@ -129,8 +129,13 @@ impl StoreUploads {
         incoming: IncomingBytes,
         memory: PermitMemory,
     ) -> Result<Option<FinishedUpload>, UploadError> {
-        let (finished, resumed) =
-            futures::join!(self.finished(record), self.resumed_at(record, incoming.offset));
+        let is_piece = Self::is_piece(record, &incoming);
+        let (finished, resumed, committed) = futures::join!(
+            self.finished(record),
+            self.resumed_at(record, incoming.offset),
+            // Only pieces need it, and it costs a request.
+            OptionFuture::from(is_piece.then(|| self.committed(record.upload_id))),
+        );
         // The response to the call that finished the upload was lost.
         if let Some(finished) = finished? {
             return Ok(Some(finished));
@@ -138,13 +143,13 @@ impl StoreUploads {
         let starts_at_zero = incoming.offset == 0;
         let is_finished = incoming.is_finished.clone();
         let resumed = resumed?;
-        let received = match Self::is_piece(record, &incoming) {
-            true => {
+        let received = match committed {
+            Some(committed_size_bytes) => {
                 // Kept until the piece is stored.
                 let _memory = memory;
-                self.receive_piece(record, resumed, incoming).await
+                self.receive_piece(record, resumed, committed_size_bytes?, incoming).await
             }
-            false => self.receive_parts(record, resumed, incoming, memory).await,
+            None => self.receive_parts(record, resumed, incoming, memory).await,
         };
         let Received { hasher, parts, failure } = match received {
             Ok(received) => received,
@@ -201,7 +206,7 @@ impl StoreUploads {
     }
 
     /// The checkpoint at an offset, if any.
-    async fn checkpoint(
+    pub(super) async fn checkpoint(
         &self,
         record: &UploadRecord,
         offset: u64,

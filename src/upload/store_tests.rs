@@ -554,11 +554,12 @@ async fn repeated_small_chunks_change_nothing() {
     let id = replica.create_of(1, content.len(), None).await.unwrap().upload_id;
     let replicas = [replica];
     // A call whose response was lost is sent again, also in chunks of another size and after its part is complete.
-    for size in [SMALL, 2 * SMALL] {
+    for size in [SMALL, SMALL, 2 * SMALL] {
         for number in 0..CHUNK / size {
             replicas[0].send(id, &content, number * size..(number + 1) * size).await.unwrap();
         }
     }
+    assert_eq!(replicas[0].calls_on(Operation::Put, "/pieces/"), CHUNK / SMALL - 1);
     replicas[0].send(id, &content, 0..SMALL).await.unwrap();
     send_in(&replicas, id, &content, &[SMALL]).await;
     replicas[0].check_finished(id, &content).await;
@@ -624,4 +625,23 @@ async fn small_chunks_need_the_memory_of_one_part() {
     let replicas = [replica];
     send_in(&replicas, id, &content, &[CHUNK - 3, SMALL + 5]).await;
     replicas[0].check_finished(id, &content).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn pieces_are_not_larger_than_their_document() {
+    let (replica, content) = (Replica::new(), long_content());
+    let id = replica.create_of(1, content.len(), None).await.unwrap().upload_id;
+    replica.send(id, &content, 0..SMALL).await.unwrap();
+    // Each of these would be another object.
+    for size in [SMALL + 1, SMALL + 2, CHUNK - 1] {
+        let error = replica.send(id, &content, 0..size).await.unwrap_err();
+        let UploadError::WrongOffset { offset: 0, committed_size_bytes: MIN_CHUNK_BYTES } = error
+        else {
+            panic!("{error}");
+        };
+    }
+    assert_eq!(replica.calls_on(Operation::Put, "/pieces/"), 1);
+    // A complete part replaces its pieces.
+    replica.send(id, &content, 0..CHUNK).await.unwrap();
+    assert_eq!(replica.uploads.status(id).await.unwrap().committed_size_bytes, CHUNK_BYTES);
 }

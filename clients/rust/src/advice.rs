@@ -2,7 +2,7 @@
 
 use std::{error::Error, io};
 
-use tokio_rustls::rustls::{self, CertificateError};
+use tokio_rustls::rustls::{self, AlertDescription, CertificateError};
 
 /// The text of webpki's error, which rustls passes on without a type.
 const CA_USED_AS_END_ENTITY: &str = "CaUsedAsEndEntity";
@@ -73,6 +73,9 @@ fn of_tls(error: &rustls::Error) -> Option<&'static str> {
             }
             _ => None,
         },
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => Some(
+            "the server requires a client certificate: set one (--tls-client-cert-file, --tls-client-key-file)",
+        ),
         // Such as a response over HTTP/1.1.
         rustls::Error::InvalidMessage(_) => {
             Some("the server does not use TLS at this address: use http:// instead of https://")

@@ -103,9 +103,15 @@ impl ClientError {
         self.rejection().map(|rejection| rejection.code)
     }
 
-    /// The server's UPPER_SNAKE reason, such as `EXPORT_NOT_HERE`.
+    /// The server's UPPER_SNAKE reason, such as `EXPORT_NOT_HERE`, or one of the client (clients/README.md).
     pub fn reason(&self) -> Option<&str> {
-        self.rejection().and_then(|rejection| rejection.reason.as_deref())
+        match self {
+            Self::Connect { source, .. } => {
+                let advice = advice(&**source).filter(|advice| !advice.is_transient);
+                advice.map(|_| TLS_FAILED)
+            }
+            _ => self.rejection().and_then(|rejection| rejection.reason.as_deref()),
+        }
     }
 }
 

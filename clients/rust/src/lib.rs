@@ -84,7 +84,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to a server, such as `http://127.0.0.1:8080`. The default scheme is `http://`.
+    /// Connects to a server, such as `http://127.0.0.1:8080`, or to the Unix socket `unix:PATH`. The default scheme is
+    /// `http://`.
     ///
     /// # Errors
     /// [`ClientError::Url`] and [`ClientError::Connect`].

@@ -19,7 +19,6 @@ pub(crate) fn free_port() -> u16 {
 /// nginx or HAProxy, killed when the test ends.
 pub(crate) struct Proxy {
     child: Child,
-    pub(crate) port: u16,
 }
 
 impl Proxy {
@@ -63,7 +62,7 @@ impl Proxy {
             .stderr(output)
             .spawn()
             .expect("the proxy is installed: .ci/run proxies installs it");
-        let mut proxy = Self { child, port };
+        let mut proxy = Self { child };
         let connected = async {
             while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
                 if let Some(ended) = proxy.child.try_wait().unwrap() {
