@@ -16,3 +16,4 @@ mod observability;
 mod proxies;
 mod security;
 mod stop;
+mod unix_socket;

@@ -59,6 +59,12 @@ impl Server {
         Self { child, address, log }
     }
 
+    /// Stops the server as a platform does.
+    pub(crate) fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
     /// Waits for a log line that contains all of these texts.
     pub(crate) async fn wait_for_log(&self, texts: &[&str]) {
         until(&format!("{texts:?} in the log"), || {
