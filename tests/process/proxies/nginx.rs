@@ -3,7 +3,10 @@
 use std::{fs, net::TcpListener, path::Path};
 
 use futures::StreamExt as _;
-use tara_export_client::{Client, ClientError, Protocol, proto::ListExportsRequest};
+use tara_export_client::{
+    Client, ClientError, Protocol,
+    proto::{FeedbackSection, ListExportsRequest, StartExportRequest},
+};
 use tempfile::TempDir;
 use tonic::Code;
 
@@ -44,6 +47,21 @@ async fn list(client: &Client) -> Result<usize, ClientError> {
     Ok(page.exports.len())
 }
 
+async fn export_error(client: &Client, request: StartExportRequest) -> ClientError {
+    within("an error", client.export(request).next()).await.unwrap().unwrap_err()
+}
+
+/// A request with 600 invalid fields.
+fn invalid() -> StartExportRequest {
+    let mut invalid = request(9, "incident report.docx");
+    let section = |number: usize| FeedbackSection {
+        name: format!("Überschrift {}", number / 2),
+        ..FeedbackSection::default()
+    };
+    invalid.review.as_mut().unwrap().suggestions = (0..1200).map(section).collect();
+    invalid
+}
+
 #[tokio::test]
 #[ignore = "needs nginx: .ci/run proxies"]
 async fn progress_and_large_documents_pass_nginx_as_installed() {
@@ -72,7 +90,7 @@ async fn errors_of_nginx_name_the_proxy_and_the_setting() {
         let (nginx, client) = as_installed(folder.path(), protocol, &server.address).await;
         let mut large = request(1, "incident report.docx");
         large.documents = vec![document(Kind::Before, bytes(2_000_000, 1).to_vec())];
-        let error = within("an error", client.export(large).next()).await.unwrap().unwrap_err();
+        let error = export_error(&client, large).await;
         assert_eq!(error.code(), Some(Code::ResourceExhausted), "{error}");
         for part in ["proxy", "413", "client_max_body_size", "docs/deployment.md"] {
             assert!(error.to_string().contains(part), "{error}");
@@ -100,6 +118,21 @@ async fn errors_of_nginx_name_the_proxy_and_the_setting() {
         {
             assert!(error.to_string().contains(part), "{error}");
         }
+    }
+}
+
+/// nginx reads response headers into a buffer of 4 KiB.
+#[tokio::test]
+#[ignore = "needs nginx: .ci/run proxies"]
+async fn errors_with_many_details_pass_nginx_as_installed() {
+    for protocol in [Protocol::GrpcWeb, Protocol::Grpc] {
+        let (folder, s3) = (tempfile::tempdir().unwrap(), bucket().await);
+        let server = Server::start(&s3, folder.path(), &[]);
+        let (_nginx, client) = as_installed(folder.path(), protocol, &server.address).await;
+        let error = export_error(&client, invalid()).await;
+        assert_eq!(error.code(), Some(Code::InvalidArgument), "{protocol:?}: {error}");
+        let rejection = error.rejection().unwrap();
+        assert!(rejection.field_violations.len() > 10, "{error}");
     }
 }
 
@@ -136,10 +169,7 @@ async fn documented_configurations_pass_everything() {
         let client = Client::connect_with(&url, options).await.unwrap();
         check_progress(&client, &s3, 1).await;
         check_large_document(&client, folder.path(), 2).await;
-        // An error with many details, whose headers are larger than nginx's default.
-        let mut invalid = request(3, "incident report.docx");
-        invalid.documents = vec![document(Kind::Unspecified, Vec::new()); 40];
-        let error = within("an error", client.export(invalid).next()).await.unwrap().unwrap_err();
+        let error = export_error(&client, invalid()).await;
         assert_eq!(error.code(), Some(Code::InvalidArgument), "{error}");
     }
 }
