@@ -48,6 +48,7 @@ export class Calls {
     call: (service: Client<typeof ExportService>, options: CallOptions) => Promise<T>,
     { signal }: CallSettings = {},
     deadlineMs = this.policy.deadlineMs,
+    maxAttempts = this.policy.maxAttempts,
   ): Promise<T> {
     const backoff = new Backoff(this.policy);
     const end = Date.now() + deadlineMs;
@@ -59,7 +60,7 @@ export class Calls {
         const error = TaraExportError.from(failure);
         signal?.throwIfAborted();
         const delayMs = Math.max(backoff.delayMs(), error.retryDelayMs ?? 0);
-        const isLast = attempt >= this.policy.maxAttempts || Date.now() + delayMs >= end;
+        const isLast = attempt >= maxAttempts || Date.now() + delayMs >= end;
         if (error.code !== Code.Unavailable || isLast) throw error;
         await sleep(delayMs, signal);
       }

@@ -201,12 +201,18 @@ class UploadAttempt {
       const end = Math.min(start + chunkBytes, size);
       const data = await this.source.read(start, end);
       const chunk = { name: upload.name, offset: BigInt(start), data, finish: end === size };
-      const timeoutMs = this.calls.policy.deadlineMs + sendingTimeMs(data.byteLength);
-      // Not repeated with the same size: a proxy may have refused it.
-      const sending = this.calls.service.uploadChunk(chunk, { timeoutMs, ...this.settings() });
-      const response = await sending.catch((failure: unknown) => {
+      const deadlineMs = this.calls.policy.deadlineMs + sendingTimeMs(data.byteLength);
+      const isLarge = data.byteLength > upload.minChunkSizeBytes;
+      const send = this.calls.unary(
+        (service, options) => service.uploadChunk(chunk, options),
+        this.settings(),
+        deadlineMs,
+        // Not repeated with the same size: a proxy may have refused it.
+        isLarge ? 1 : this.calls.policy.maxAttempts,
+      );
+      const response = await send.catch((failure: unknown) => {
         // A page gets no status from a proxy of another origin (CORS), as for a lost connection.
-        const mayBeTooLarge = data.byteLength > upload.minChunkSizeBytes && !TaraExportError.from(failure).isFromServer;
+        const mayBeTooLarge = isLarge && !TaraExportError.from(failure).isFromServer;
         if (mayBeTooLarge && !this.signal?.aborted) this.calls.sendsSmallChunks = true;
         throw failure;
       });
