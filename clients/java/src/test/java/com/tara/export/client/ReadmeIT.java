@@ -16,7 +16,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Runs the README's snippet and the example program. */
-class ReadmeTest {
+class ReadmeIT {
   @TempDir Path folder;
 
   private String run(List<String> arguments) throws IOException, InterruptedException {
