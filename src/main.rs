@@ -248,18 +248,18 @@ async fn serve(
     let metrics = telemetry.metrics_address().map(tracing::field::display);
     match value(&settings.store.s3_bucket_name) {
         Some(bucket) => {
-            tracing::info!(address = %server.address(), metrics, bucket, "listening");
+            tracing::info!(address = %server.listen_address(), metrics, bucket, "listening");
         }
         None => tracing::warn!(
-            address = %server.address(), metrics, data_dir = %settings.disk.data_dir.display(),
+            address = %server.listen_address(), metrics, data_dir = %settings.disk.data_dir.display(),
             "listening WITHOUT an S3 bucket: bundles stay on this machine's disk; set S3_BUCKET_NAME to store them in S3"
         ),
     }
     if let Some(warning) = settings.disk_warning() {
         tracing::warn!(data_dir = %settings.disk.data_dir.display(), "{warning}");
     }
-    if let Some(warning) = listen.security.warning(listen.bind_address) {
-        tracing::warn!(address = %server.address(), "{warning}");
+    if let Some(warning) = listen.warning() {
+        tracing::warn!(address = %server.listen_address(), "{warning}");
     }
     let engine = server.engine().clone();
     tokio::spawn(async move { engine.check_s3().await });

@@ -2,17 +2,26 @@
 
 mod accept;
 mod connections;
+mod cors;
 mod descriptors;
 mod health;
 mod http;
+mod intermediaries;
 mod observed_s3;
 mod routes;
 mod security;
 mod settings;
 mod shutdown;
+mod unix_socket;
 mod unread;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::StreamExt as _;
 use tara_export_auth::Authenticator;
@@ -20,7 +29,12 @@ use tara_export_catalog::Catalog;
 use tara_export_clock::Clock;
 use tara_export_limits::{ConnectionPermit, Connections, Pool, Pools};
 use tara_export_store::Store;
-use tokio::{net::TcpListener, sync::Notify, task::JoinHandle, time};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::Notify,
+    task::JoinHandle,
+    time,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
@@ -36,6 +50,7 @@ use self::{
         auth_settings, computing_threads, engine_settings, journal_limits, read_limits, tls_files,
         uploads,
     },
+    unix_socket::SocketFile,
 };
 pub use self::{
     descriptors::TooFewDescriptors,
@@ -160,10 +175,36 @@ impl Service {
     }
 }
 
+/// The address that a server listens on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// A TCP address with its port.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(formatter),
+            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// An open listener.
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
 /// A listening server.
 #[derive(Debug)]
 pub struct RunningServer {
-    address: SocketAddr,
+    address: ListenAddress,
+    /// Removed when the server has stopped.
+    _socket_file: Option<SocketFile>,
     engine: Engine,
     health: HealthProbes,
     _monitor: Monitor,
@@ -185,11 +226,7 @@ impl RunningServer {
         let authenticator =
             Authenticator::open(auth_settings(&settings.security), reader.clone()).await?;
         let authenticator = authenticator.map(Arc::new);
-        // The setting's range is the range of ports.
-        let port = u16::try_from(settings.port).unwrap_or(0);
-        let failed = |source| ListenError::Bind { address: settings.bind_address, port, source };
-        let listener = TcpListener::bind((settings.bind_address, port)).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        let (listener, address, socket_file) = listen(settings).await?;
         let descriptors = DescriptorPlan::of_process()?;
         let max_connections = descriptors.clamp_connections(settings.max_connections);
         let connections = Connections::new(max_connections as usize);
@@ -213,24 +250,38 @@ impl RunningServer {
         let refreshing =
             refresh(tls.clone(), authenticator, service.s3.clone(), reload.clone(), reader);
         tokio::spawn(stopping.clone().run_until_cancelled_owned(refreshing));
-        let incoming = TcpIncoming::from(listener)
-            // Without it, a small response waits up to 40 ms for the peer's delayed acknowledgement.
-            .with_nodelay(Some(true))
-            .with_keepalive(Some(settings.keepalive_interval));
         let limits = HttpLimits {
             concurrent_streams: settings.max_concurrent_streams,
             keepalive_interval: settings.keepalive_interval,
             idle_timeout: settings.read_idle_timeout,
         };
         let stop_accepting = stopping.clone();
-        let incoming =
-            limited(accepted_connections(incoming), connections, descriptors.waiting as usize);
-        let serving = match tls {
-            Some(tls) => {
-                let incoming = tls.accept(incoming).map(|(stream, permit)| open(stream, permit));
-                tokio::spawn(serve(incoming, routes, limits, stop_accepting))
+        let waiting = descriptors.waiting as usize;
+        let serving = match listener {
+            Listener::Tcp(listener) => {
+                let incoming = TcpIncoming::from(listener)
+                    // Without it, a small response waits up to 40 ms for the peer's delayed acknowledgement.
+                    .with_nodelay(Some(true))
+                    .with_keepalive(Some(settings.keepalive_interval));
+                let incoming = limited(accepted_connections(incoming), connections, waiting);
+                match tls {
+                    Some(tls) => {
+                        let incoming = tls.accept(incoming);
+                        let incoming = incoming.map(|(stream, permit)| open(stream, permit));
+                        tokio::spawn(serve(incoming, routes, limits, stop_accepting))
+                    }
+                    None => {
+                        let incoming = incoming.map(|(stream, permit)| {
+                            let peer = stream.peer_addr().ok();
+                            Ok(open(stream, permit)?.with_plain_peer(peer))
+                        });
+                        tokio::spawn(serve(incoming, routes, limits, stop_accepting))
+                    }
+                }
             }
-            None => {
+            Listener::Unix(listener) => {
+                let incoming = accepted_connections(unix_socket::incoming(listener));
+                let incoming = limited(incoming, connections, waiting);
                 let incoming = incoming.map(|(stream, permit)| open(stream, permit));
                 tokio::spawn(serve(incoming, routes, limits, stop_accepting))
             }
@@ -239,6 +290,7 @@ impl RunningServer {
         let shutdown_timeout = settings.shutdown_timeout;
         Ok(Self {
             address,
+            _socket_file: socket_file,
             engine,
             health,
             _monitor: monitor,
@@ -255,9 +307,17 @@ impl RunningServer {
         self.reload.clone()
     }
 
-    /// The bound address.
+    /// The bound TCP address. `0.0.0.0:0` if the server listens on a Unix socket.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        match self.address {
+            ListenAddress::Tcp(address) => address,
+            ListenAddress::Unix(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        }
+    }
+
+    /// The address that the server listens on.
+    pub fn listen_address(&self) -> &ListenAddress {
+        &self.address
     }
 
     /// The engine.
@@ -301,6 +361,22 @@ impl RunningServer {
         stopping.set_phase("the process to end");
         exports_ended && writes_ended
     }
+}
+
+/// Listens on the Unix socket, or else on the TCP address.
+async fn listen(
+    settings: &ListenSettings,
+) -> Result<(Listener, ListenAddress, Option<SocketFile>), ListenError> {
+    if let Some(path) = value(&settings.unix_socket) {
+        let (listener, file) = unix_socket::listen(&path, settings.unix_socket_mode).await?;
+        return Ok((Listener::Unix(listener), ListenAddress::Unix(path), Some(file)));
+    }
+    // The setting's range is the range of ports.
+    let port = u16::try_from(settings.port).unwrap_or(0);
+    let failed = |source| ListenError::Bind { address: settings.bind_address, port, source };
+    let listener = TcpListener::bind((settings.bind_address, port)).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((Listener::Tcp(listener), ListenAddress::Tcp(address), None))
 }
 
 fn open<C>(stream: C, permit: ConnectionPermit) -> io::Result<Connection<C>> {

@@ -1,5 +1,7 @@
 //! TLS of the server: reads the files, reloads them when they change, and does handshakes.
 
+mod plain;
+
 use std::{
     future::Future,
     io,
@@ -16,12 +18,13 @@ use tokio_rustls::{
     rustls::{
         RootCertStore, ServerConfig,
         crypto::aws_lc_rs,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+        pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _},
         server::WebPkiClientVerifier,
     },
     server::TlsStream,
 };
 use tracing::field::display;
+use webpki::{EndEntityCert, KeyUsage};
 
 /// Time limit of a handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -151,8 +154,22 @@ async fn handshake(
     let log_failure = |error: &dyn std::fmt::Display| {
         tracing::warn!(peer, %error, "TLS handshake failed");
     };
-    match timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(connection)).await {
-        Ok(Ok(stream)) => Some(stream),
+    let accept = async {
+        let mut connection = connection;
+        match plain::answer(&mut connection).await? {
+            None => TlsAcceptor::from(config).accept(connection).await.map(Some),
+            Some(protocol) => {
+                tracing::warn!(
+                    peer,
+                    protocol,
+                    "a client sent plain HTTP to the port with TLS: it must use https://"
+                );
+                Ok(None)
+            }
+        }
+    };
+    match timeout(HANDSHAKE_TIMEOUT, accept).await {
+        Ok(Ok(stream)) => stream,
         // Load balancers connect and close to check the port.
         Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => None,
         Ok(Err(error)) => {
@@ -191,6 +208,9 @@ fn file_error(setting: &str, path: &Path, reason: impl std::fmt::Display) -> Tls
 fn server_config(files: &TlsFiles, contents: &FileContents) -> Result<ServerConfig, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let chain = certificates("TLS_CERT_FILE", &files.certificates, &contents.certificates)?;
+    if let Some(warning) = chain.first().and_then(|certificate| warning(certificate)) {
+        tracing::warn!("{}", file_error("TLS_CERT_FILE", &files.certificates, warning));
+    }
     let key_error = |reason: String| file_error("TLS_KEY_FILE", &files.key, reason);
     let key = PrivateKeyDer::from_pem_slice(&contents.key)
         .map_err(|_| key_error("no private key in PEM (BEGIN PRIVATE KEY)".to_owned()))?;
@@ -220,6 +240,29 @@ fn server_config(files: &TlsFiles, contents: &FileContents) -> Result<ServerConf
     Ok(config)
 }
 
+/// A property of the server's certificate that some clients reject.
+fn warning(certificate: &CertificateDer<'_>) -> Option<&'static str> {
+    let certificate = EndEntityCert::try_from(certificate).ok()?;
+    let (algorithms, usage) = (webpki::ALL_VERIFICATION_ALGS, KeyUsage::server_auth());
+    // Without a root, verification fails in any case, and checks the certificate itself first.
+    let verified = certificate
+        .verify_for_usage(algorithms, &[], &[], UnixTime::now(), usage, None, None)
+        .map(|_| ());
+    match verified {
+        Err(webpki::Error::CaUsedAsEndEntity) => Some(
+            "the first certificate is a CA certificate (CA:TRUE), which many clients reject as a server's \
+             certificate: use one that the CA issued for this server, see docs/security.md, section TLS",
+        ),
+        Err(webpki::Error::CertExpired { .. }) => {
+            Some("the first certificate has expired: clients reject it")
+        }
+        Err(webpki::Error::CertNotValidYet { .. }) => {
+            Some("the first certificate is not valid yet: clients reject it")
+        }
+        _ => None,
+    }
+}
+
 fn certificates(
     setting: &str,
     path: &Path,
@@ -237,7 +280,26 @@ fn certificates(
 mod tests {
     use std::fs;
 
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
+
     use super::*;
+
+    #[test]
+    fn certificates_that_clients_reject_have_a_warning() {
+        let warning = |change: fn(&mut CertificateParams)| {
+            let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+            change(&mut params);
+            let signed = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+            warning(signed.der())
+        };
+        assert_eq!(warning(|_| {}), None);
+        let of_ca = warning(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
+        assert!(of_ca.unwrap().contains("CA:TRUE"));
+        let expired = warning(|params| params.not_after = date_time_ymd(2020, 1, 1));
+        assert!(expired.unwrap().contains("expired"));
+        let future = warning(|params| params.not_before = date_time_ymd(2100, 1, 1));
+        assert!(future.unwrap().contains("not valid yet"));
+    }
 
     #[test]
     fn error_names_setting_and_path_of_invalid_file() {

@@ -69,8 +69,8 @@ impl ExportCommand {
     /// # Errors
     /// If the input cannot be read, the call fails or contact is lost.
     pub async fn run(self, client: Client, out: &mut Output) -> Result<ExitStatus, CliError> {
-        let path = self.path.clone();
-        let loaded = tokio::task::spawn_blocking(move || session::read(&path))
+        let (path, protocol) = (self.path.clone(), self.server.protocol());
+        let loaded = tokio::task::spawn_blocking(move || session::read_for(&path, protocol))
             .await
             .map_err(|error| CliError::Internal(error.to_string()))?;
         let mut loaded = loaded?;
@@ -147,6 +147,9 @@ impl ExportCommand {
         add("--tls-ca-file", path(&self.server.tls_ca_file));
         add("--tls-client-cert-file", path(&self.server.tls_client_cert_file));
         add("--tls-client-key-file", path(&self.server.tls_client_key_file));
+        if self.server.grpc_web {
+            command.push_str(" --grpc-web");
+        }
         command
     }
 }

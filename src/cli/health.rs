@@ -11,7 +11,10 @@ pub struct HealthCommand {
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would use the comment as the command's help")]
     pub server: ServerArguments,
-    /// Port of the server on this machine; ignored with --server
+    /// Unix socket of the server on this machine; ignored with --server
+    #[arg(long, env = "UNIX_SOCKET", value_name = "PATH")]
+    pub unix_socket: Option<String>,
+    /// Port of the server on this machine; ignored with --server and --unix-socket
     #[arg(long, env = "PORT", default_value_t = 8080)]
     pub port: u16,
     /// Health service to check. `liveness`: the server makes progress and needs no restart; `accepting`: it accepts
@@ -27,7 +30,12 @@ impl HealthCommand {
     /// If the call fails.
     pub async fn run(self, out: &mut Output) -> Result<ExitStatus, CliError> {
         let options = self.server.options()?;
-        let url = self.server.server.unwrap_or_else(|| format!("http://127.0.0.1:{}", self.port));
+        let socket = self.unix_socket.filter(|path| !path.trim().is_empty());
+        let url = self.server.server.unwrap_or_else(|| match socket {
+            Some(path) if path.starts_with("unix:") => path,
+            Some(path) => format!("unix:{path}"),
+            None => format!("http://127.0.0.1:{}", self.port),
+        });
         if is_serving(&url, &self.service, options).await? {
             out.line("serving")?;
             Ok(ExitStatus::Done)

@@ -17,7 +17,7 @@ const TOKEN_VARIABLE: &str = "TARA_EXPORT_TOKEN";
 /// The server to call.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ServerArguments {
-    /// URL of the server, `http://` or `https://`; unset: the command starts an embedded server
+    /// URL of the server, `http://`, `https://` or `unix:PATH` for its Unix socket; unset: the command starts an embedded server
     #[arg(long, value_name = "URL", env = "TARA_EXPORT_SERVER")]
     pub server: Option<String>,
 
@@ -85,8 +85,12 @@ impl ServerArguments {
             _ => None,
         };
         let authorities_pem = self.tls_ca_file.as_deref().map(bytes).transpose()?;
-        let protocol = if self.grpc_web { Protocol::GrpcWeb } else { Protocol::Grpc };
-        Ok(ConnectOptions { authorities_pem, identity, token, protocol })
+        Ok(ConnectOptions { authorities_pem, identity, token, protocol: self.protocol() })
+    }
+
+    /// The protocol of the calls.
+    pub(super) fn protocol(&self) -> Protocol {
+        if self.grpc_web { Protocol::GrpcWeb } else { Protocol::Grpc }
     }
 }
 

@@ -22,7 +22,7 @@ use tara_export_catalog::layout::JournalLocation;
 pub use self::{
     disk::DiskSettings,
     limits::{DOWNLOAD_BYTES, LimitSettings},
-    listen::{ListenSettings, StreamTime},
+    listen::{ListenSettings, StreamTime, TrustedProxy},
     optional::{Optional, value, values},
     security::SecuritySettings,
     store::StoreSettings,

@@ -16,7 +16,7 @@ use tara_export_store::{
     s3::{ObjectLockMode, RequestPrices, S3Settings, ServerSideEncryption},
 };
 
-use super::{LogFormat, Optional, StreamTime};
+use super::{LogFormat, Optional, StreamTime, TrustedProxy};
 use crate::host::HostPattern;
 
 pub(super) type Parsed<T> = Result<T, String>;
@@ -240,14 +240,41 @@ pub(super) fn ip_address(text: &str) -> Parsed<IpAddr> {
     text.parse().map_err(|_| "an IP address such as 127.0.0.1, 0.0.0.0 or ::".to_owned())
 }
 
-/// Parses an address as a network of one address.
-pub(super) fn network(text: &str) -> Parsed<IpNet> {
+/// The system's limit is 107 bytes on Linux and 103 on macOS, and the socket gets a suffix while it is created.
+const SOCKET_PATH_LIMIT_BYTES: usize = 100;
+
+/// The prefix `unix:`, as in the addresses of clients, is optional.
+pub(super) fn socket_path(text: &str) -> Parsed<PathBuf> {
     let text = text.trim();
+    let path = text.strip_prefix("unix://").or_else(|| text.strip_prefix("unix:")).unwrap_or(text);
+    let is_valid = (1..=SOCKET_PATH_LIMIT_BYTES).contains(&path.len())
+        && !path.ends_with('/')
+        && !path.starts_with('@')
+        && !path.contains('\0');
+    is_valid.then(|| PathBuf::from(path)).ok_or_else(|| {
+        "the path of a socket such as /run/tara-export/server.sock, of at most 100 bytes".to_owned()
+    })
+}
+
+pub(super) fn file_mode(text: &str) -> Parsed<u32> {
+    let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let mode = is_octal.then(|| u32::from_str_radix(text, 8).ok()).flatten();
+    mode.filter(|mode| *mode <= 0o777)
+        .ok_or_else(|| "octal permissions such as 600, 660 or 666".to_owned())
+}
+
+/// Parses an address as a network of one address.
+pub(super) fn proxy(text: &str) -> Parsed<TrustedProxy> {
+    let text = text.trim();
+    if text == "unix" {
+        return Ok(TrustedProxy::Unix);
+    }
     let address = text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
     let network = address.ok().or_else(|| text.parse().ok().map(canonical));
     // If every peer were trusted, every client could choose its address.
-    network.filter(|network| network.prefix_len() > 0).ok_or_else(|| {
-        "IP addresses and networks such as 10.0.0.0/8 or 2001:db8::7, with prefixes of more than 0 bits"
+    let network = network.filter(|network| network.prefix_len() > 0);
+    network.map(TrustedProxy::Network).ok_or_else(|| {
+        "IP addresses and networks such as 10.0.0.0/8 or 2001:db8::7, with prefixes of more than 0 bits, or unix"
             .to_owned()
     })
 }
@@ -281,6 +308,13 @@ pub(super) fn origin(text: &str) -> Parsed<String> {
     is_valid
         .then(|| text.to_owned())
         .ok_or_else(|| "origins such as https://review.example.com, or *".to_owned())
+}
+
+/// Returns the name in lower case.
+pub(super) fn header_name(text: &str) -> Parsed<String> {
+    let text = text.trim();
+    let name = text.parse::<http::HeaderName>().map(|name| name.as_str().to_owned());
+    name.map_err(|_| "names of headers such as x-tenant, or *".to_owned())
 }
 
 pub(super) fn log_filter(text: &str) -> Parsed<String> {

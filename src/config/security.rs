@@ -141,7 +141,8 @@ impl SecuritySettings {
         }
     }
 
-    pub(super) fn check(&self, address: IpAddr) -> Result<(), String> {
+    /// Checks the settings of a listener on this address, or on a Unix socket.
+    pub(super) fn check(&self, address: Option<IpAddr>) -> Result<(), String> {
         let (cert, key) = (value(&self.tls_cert_file), value(&self.tls_key_file));
         if cert.is_some() != key.is_some() {
             return Err(
@@ -177,8 +178,8 @@ impl SecuritySettings {
                 self.allowed_hosts.len()
             ));
         }
-        let is_open = !address.is_loopback() && !self.has_tls() && !self.has_authentication();
-        if is_open && !self.allow_insecure {
+        let is_open = !self.has_tls() && !self.has_authentication() && !self.allow_insecure;
+        if let Some(address) = address.filter(|address| is_open && !address.is_loopback()) {
             return Err(format!(
                 "BIND_ADDRESS {address} is reachable from other machines, and there is neither TLS nor \
                  authentication: set TLS_CERT_FILE and TLS_KEY_FILE, and AUTH_TOKENS_FILE or JWT_ISSUER; or set \
@@ -204,7 +205,7 @@ mod tests {
 
     fn check(address: &str, arguments: &[&str]) -> Result<(), String> {
         let parsed = Arguments::try_parse_from([&["tara-export"], arguments].concat()).unwrap();
-        parsed.security.check(address.parse().unwrap())
+        parsed.security.check(Some(address.parse().unwrap()))
     }
 
     #[test]

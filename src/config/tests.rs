@@ -42,6 +42,12 @@ fn invalid_value_error_names_variable_value_and_rule() {
         ("--s3-parallel-puts", "0", "S3_PARALLEL_PUTS", "from 1 to 256"),
         ("--bind-address", "localhost", "BIND_ADDRESS", "IP address"),
         ("--cors-allowed-origins", "example.com", "CORS_ALLOWED_ORIGINS", "origins"),
+        ("--unix-socket", "/run/tara-export/", "UNIX_SOCKET", "at most 100 bytes"),
+        ("--unix-socket", "@abstract", "UNIX_SOCKET", "path of a socket"),
+        ("--unix-socket-mode", "0x180", "UNIX_SOCKET_MODE", "such as 600"),
+        ("--unix-socket-mode", "1777", "UNIX_SOCKET_MODE", "such as 600"),
+        ("--unix-socket-mode", "68", "UNIX_SOCKET_MODE", "such as 600"),
+        ("--cors-allowed-headers", "x tenant", "CORS_ALLOWED_HEADERS", "x-tenant"),
         ("--trusted-proxies", "proxy.internal", "TRUSTED_PROXIES", "10.0.0.0/8"),
         ("--trusted-proxies", "10.0.0.0/33", "TRUSTED_PROXIES", "10.0.0.0/8"),
         ("--trusted-proxies", "0.0.0.0/0", "TRUSTED_PROXIES", "more than 0 bits"),
@@ -138,7 +144,28 @@ fn trusted_proxies_accept_addresses_and_networks() {
         ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"]
     );
     assert_eq!(parsed("::ffff:10.0.0.0/104,::ffff:192.0.2.7"), ["10.0.0.0/8", "192.0.2.7/32"]);
+    assert_eq!(parsed("unix"), ["unix"]);
     assert!(parse(&[]).unwrap().listen.trusted_proxies.is_empty());
+}
+
+#[test]
+fn unix_socket_has_a_path_and_no_tls() {
+    let listen = |flags: &[&str]| parse(flags).unwrap().listen;
+    for path in ["/run/a.sock", "unix:/run/a.sock", "unix:///run/a.sock"] {
+        let path = listen(&["--unix-socket", path]).unix_socket;
+        assert_eq!(value(&path), Some("/run/a.sock".into()));
+    }
+    let long = format!("/{}", "x".repeat(100));
+    assert!(parse(&["--unix-socket", &long]).is_err());
+    assert!(parse(&["--unix-socket", &long[..100]]).is_ok());
+    let mode = |text| listen(&["--unix-socket-mode", text]).unix_socket_mode;
+    assert_eq!((mode("660"), mode("0666"), listen(&[]).unix_socket_mode), (0o660, 0o666, 0o600));
+    let tls = ["--unix-socket=/a", "--tls-cert-file=c", "--tls-key-file=k"];
+    assert!(listen(&tls).check().unwrap_err().contains("UNIX_SOCKET"));
+    // The bind address is not used.
+    let open = listen(&["--unix-socket=/a", "--bind-address=0.0.0.0"]);
+    open.check().unwrap();
+    assert_eq!(open.warning(), None);
 }
 
 #[test]

@@ -14,14 +14,18 @@ use axum::{
 use http::{Extensions, HeaderMap};
 use ipnet::IpNet;
 use tara_export_limits::CallerKey;
-use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
+use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo, UdsConnectInfo};
 use tracing::field::{DisplayValue, display};
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// Proxies that report the addresses of their clients (`TRUSTED_PROXIES`).
 #[derive(Debug, Clone, Default)]
-pub struct TrustedProxies(Arc<[IpNet]>);
+pub struct TrustedProxies {
+    networks: Arc<[IpNet]>,
+    /// Whether every peer of the Unix socket is a trusted proxy.
+    unix: bool,
+}
 
 /// The client's address, in the extensions of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +36,14 @@ pub(super) enum ClientAddress {
     Peer(SocketAddr),
     /// The client's address, as reported by a trusted proxy.
     Forwarded(IpAddr),
+    /// The user whose process is connected over the Unix socket.
+    UnixUser(u32),
+}
+
+/// The other end of the connection.
+enum Peer {
+    Address(SocketAddr),
+    UnixUser(u32),
 }
 
 /// A layer for [`axum::middleware::from_fn_with_state`]: puts the client's address and its [`CallerKey`] into the
@@ -41,11 +53,11 @@ pub async fn identify_client(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let address = match peer_address(request.extensions()) {
+    let address = match peer(request.extensions()) {
         Some(peer) => proxies.client(peer, request.headers()),
         None => ClientAddress::Unknown,
     };
-    let key = address.ip().map_or_else(CallerKey::server, CallerKey::address);
+    let key = address.key();
     request.extensions_mut().insert(address);
     request.extensions_mut().insert(key);
     next.run(request).await
@@ -63,11 +75,12 @@ impl ClientAddress {
         address.filter(|address| *address != Self::Unknown).map(display)
     }
 
-    fn ip(self) -> Option<IpAddr> {
+    fn key(self) -> CallerKey {
         match self {
-            Self::Unknown => None,
-            Self::Peer(peer) => Some(peer.ip()),
-            Self::Forwarded(address) => Some(address),
+            Self::Unknown => CallerKey::server(),
+            Self::Peer(peer) => CallerKey::address(peer.ip()),
+            Self::Forwarded(address) => CallerKey::address(address),
+            Self::UnixUser(user_id) => CallerKey::unix_user(user_id),
         }
     }
 }
@@ -78,35 +91,46 @@ impl fmt::Display for ClientAddress {
             Self::Unknown => formatter.write_str("unknown"),
             Self::Peer(peer) => peer.fmt(formatter),
             Self::Forwarded(address) => address.fmt(formatter),
+            Self::UnixUser(user_id) => write!(formatter, "unix:user={user_id}"),
         }
     }
 }
 
-/// The address at the other end of the connection.
-fn peer_address(extensions: &Extensions) -> Option<SocketAddr> {
-    match extensions.get::<TlsConnectInfo<TcpConnectInfo>>() {
+fn peer(extensions: &Extensions) -> Option<Peer> {
+    if let Some(unix) = extensions.get::<UdsConnectInfo>() {
+        return unix.peer_cred.map(|credentials| Peer::UnixUser(credentials.uid()));
+    }
+    let address = match extensions.get::<TlsConnectInfo<TcpConnectInfo>>() {
         Some(tls) => tls.get_ref().remote_addr(),
         None => extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr),
-    }
+    };
+    address.map(Peer::Address)
 }
 
 impl TrustedProxies {
-    /// Trusts proxies in these networks.
-    pub fn new(networks: &[IpNet]) -> Self {
-        Self(networks.into())
+    /// Trusts proxies in these networks, and with `unix` all peers of the Unix socket.
+    pub fn new(networks: &[IpNet], unix: bool) -> Self {
+        Self { networks: networks.into(), unix }
     }
 
-    fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> ClientAddress {
-        let client = self.client_address(peer.ip(), headers);
-        if client == peer.ip().to_canonical() {
-            ClientAddress::Peer(peer)
-        } else {
-            ClientAddress::Forwarded(client)
+    fn client(&self, peer: Peer, headers: &HeaderMap) -> ClientAddress {
+        match peer {
+            Peer::Address(peer) => match self.client_address(Some(peer.ip()), headers) {
+                Some(client) if client != peer.ip().to_canonical() => {
+                    ClientAddress::Forwarded(client)
+                }
+                _ => ClientAddress::Peer(peer),
+            },
+            Peer::UnixUser(user_id) => {
+                let client = self.unix.then(|| self.client_address(None, headers)).flatten();
+                client.map_or(ClientAddress::UnixUser(user_id), ClientAddress::Forwarded)
+            }
         }
     }
 
-    fn contain(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address))
+    /// Whether it is the address of a trusted proxy. `None` is a trusted proxy without an address.
+    fn contain(&self, address: Option<IpAddr>) -> bool {
+        address.is_none_or(|address| self.networks.iter().any(|network| network.contains(&address)))
     }
 
     /// Returns the client's address. Each proxy appends the address of its own peer to `X-Forwarded-For`, so the
@@ -115,8 +139,8 @@ impl TrustedProxies {
     ///
     /// An entry that is not an address ends the search, and the last address found counts. Empty entries are
     /// skipped.
-    fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let mut client = peer.to_canonical();
+    fn client_address(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
+        let mut client = peer.map(|peer| peer.to_canonical());
         // The values of several header lines are one list (RFC 9110, section 5.3).
         let lines: Vec<&[u8]> =
             headers.get_all(FORWARDED_FOR).iter().map(|line| line.as_bytes()).collect();
@@ -126,7 +150,7 @@ impl TrustedProxies {
                 break;
             }
             match parse_entry(entry) {
-                Some(address) => client = address,
+                Some(address) => client = Some(address),
                 None => break,
             }
         }
@@ -159,7 +183,9 @@ mod tests {
         for line in lines {
             headers.append(FORWARDED_FOR, http::HeaderValue::from_bytes(line).unwrap());
         }
-        TrustedProxies::new(&networks).client_address(peer.parse().unwrap(), &headers).to_string()
+        let peer = Some(peer.parse().unwrap());
+        let client = TrustedProxies::new(&networks, false).client_address(peer, &headers);
+        client.unwrap().to_string()
     }
 
     #[test]
@@ -187,6 +213,22 @@ mod tests {
             (&[b""], "10.0.0.1"),
         ] {
             assert_eq!(client(&proxies, "10.0.0.1", lines), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn header_over_the_unix_socket_needs_trust() {
+        let client = |unix, line: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.append(FORWARDED_FOR, http::HeaderValue::from_static(line));
+            let proxies = TrustedProxies::new(&["10.0.0.0/8".parse().unwrap()], unix);
+            proxies.client(Peer::UnixUser(7), &headers).to_string()
+        };
+        assert_eq!(client(false, "203.0.113.5"), "unix:user=7");
+        assert_eq!(client(true, "198.51.100.1, 203.0.113.5"), "203.0.113.5");
+        assert_eq!(client(true, "203.0.113.5, 10.1.1.1"), "203.0.113.5");
+        for invalid in ["", "unknown", "203.0.113.5, unix:"] {
+            assert_eq!(client(true, invalid), "unix:user=7", "{invalid}");
         }
     }
 

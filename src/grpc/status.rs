@@ -299,9 +299,9 @@ pub(super) fn upload_status(error: &UploadError) -> Status {
         }
         UploadError::WrongChunk { .. } | UploadError::WrongSize { .. } => invalid("data", message),
         // The upload cannot continue; the caller must create a new one.
-        UploadError::DigestMismatch { .. } | UploadError::ConflictingBytes { .. } => {
-            status(Code::Aborted, "UPLOAD_ABORTED", message)
-        }
+        UploadError::DigestMismatch { .. }
+        | UploadError::ConflictingBytes { .. }
+        | UploadError::LostBytes { .. } => status(Code::Aborted, "UPLOAD_ABORTED", message),
         UploadError::Interrupted { .. } => status(Code::Unavailable, "UPLOAD_INTERRUPTED", message),
         UploadError::Overloaded { .. } => {
             let metadata = [("setting", "MAX_CONCURRENT_UPLOADS".to_owned())];

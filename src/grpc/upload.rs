@@ -25,7 +25,10 @@ use super::{
 };
 use crate::{
     proto::{self, UploadDocumentRequest},
-    upload::{CHUNK_BYTES, IncomingBytes, UploadError, UploadPermit, UploadStatus, Uploads},
+    upload::{
+        CHUNK_BYTES, IncomingBytes, MIN_CHUNK_BYTES, UploadError, UploadPermit, UploadStatus,
+        Uploads,
+    },
 };
 
 /// An upload as a message.
@@ -36,6 +39,7 @@ pub(super) fn upload_message(status: &UploadStatus, replica: &str) -> proto::Upl
         committed_size_bytes: signed(status.committed_size_bytes),
         size_bytes: signed(status.size_bytes),
         chunk_size_bytes: i32::try_from(CHUNK_BYTES).unwrap_or(i32::MAX),
+        min_chunk_size_bytes: i32::try_from(MIN_CHUNK_BYTES).unwrap_or(i32::MAX),
         expire_time: Some(super::convert::timestamp(status.expire_time)),
         sha256: status.finished.map(|finished| finished.sha256.to_string()).unwrap_or_default(),
         replica: if status.is_on_this_disk { replica.to_owned() } else { String::new() },

@@ -1,12 +1,13 @@
 //! Accepts connections, and pauses when the process or the system runs out of resources.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, time::Duration};
 
 use futures::{Stream, StreamExt as _, stream};
 use rustix::io::Errno;
+use tara_export_limits::CallerKey;
 use tara_export_telemetry::names;
 use tokio::{
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
     time::{Instant, sleep},
 };
 
@@ -20,13 +21,13 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 /// after any other failure the loop pauses, since accepting would fail again at once.
 pub(super) fn accepted_connections<C: Peer + Send>(
     incoming: impl Stream<Item = io::Result<C>> + Send + 'static,
-) -> impl Stream<Item = (C, SocketAddr)> + Send + 'static {
+) -> impl Stream<Item = (C, CallerKey)> + Send + 'static {
     let state = (Box::pin(incoming), Shortage::default());
     stream::unfold(state, |(mut incoming, mut shortage)| async move {
         loop {
             match incoming.next().await? {
                 Ok(connection) => {
-                    // A connection without a peer address is already closed.
+                    // A connection without a peer is already closed.
                     let Ok(peer) = connection.peer() else { continue };
                     shortage.reset();
                     return Some(((connection, peer), (incoming, shortage)));
@@ -38,14 +39,21 @@ pub(super) fn accepted_connections<C: Peer + Send>(
     })
 }
 
-/// A connection with a peer address.
+/// A connection whose peer is known.
 pub(super) trait Peer {
-    fn peer(&self) -> io::Result<SocketAddr>;
+    /// The key under which limits count the peer.
+    fn peer(&self) -> io::Result<CallerKey>;
 }
 
 impl Peer for TcpStream {
-    fn peer(&self) -> io::Result<SocketAddr> {
-        self.peer_addr()
+    fn peer(&self) -> io::Result<CallerKey> {
+        Ok(CallerKey::address(self.peer_addr()?.ip()))
+    }
+}
+
+impl Peer for UnixStream {
+    fn peer(&self) -> io::Result<CallerKey> {
+        Ok(CallerKey::unix_user(self.peer_cred()?.uid()))
     }
 }
 
@@ -103,11 +111,11 @@ fn reason(error: &io::Error) -> &'static str {
 mod tests {
     use super::*;
 
-    struct Connection(SocketAddr);
+    struct Connection(CallerKey);
 
     impl Peer for Connection {
-        fn peer(&self) -> io::Result<SocketAddr> {
-            Ok(self.0)
+        fn peer(&self) -> io::Result<CallerKey> {
+            Ok(self.0.clone())
         }
     }
 
@@ -117,9 +125,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pauses_double_during_shortage() {
-        let peer: SocketAddr = "192.0.2.1:1".parse().unwrap();
-        let shortage = (0..20).map(|_| failure(Errno::MFILE)).chain([Ok(Connection(peer))]);
-        let again = [failure(Errno::NFILE), Ok(Connection(peer))];
+        let peer = CallerKey::address([192, 0, 2, 1].into());
+        let shortage = (0..20).map(|_| failure(Errno::MFILE)).chain([Ok(Connection(peer.clone()))]);
+        let again = [failure(Errno::NFILE), Ok(Connection(peer.clone()))];
         let mut accepted_connections =
             Box::pin(accepted_connections(stream::iter(shortage.chain(again).collect::<Vec<_>>())));
         let started = Instant::now();
@@ -133,8 +141,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn closed_connection_is_skipped_without_pause() {
-        let peer: SocketAddr = "192.0.2.1:1".parse().unwrap();
-        let gone = [failure(Errno::CONNABORTED), failure(Errno::CONNRESET), Ok(Connection(peer))];
+        let peer = CallerKey::address([192, 0, 2, 1].into());
+        let gone =
+            [failure(Errno::CONNABORTED), failure(Errno::CONNRESET), Ok(Connection(peer.clone()))];
         let mut accepted_connections = Box::pin(accepted_connections(stream::iter(gone)));
         let started = Instant::now();
         assert_eq!(accepted_connections.next().await.unwrap().1, peer);

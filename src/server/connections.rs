@@ -19,7 +19,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep},
 };
-use tonic::transport::server::{Connected, TcpConnectInfo, TlsConnectInfo};
+use tonic::transport::server::{Connected, TcpConnectInfo, TlsConnectInfo, UdsConnectInfo};
 
 use crate::tls::CloseSignal;
 
@@ -28,6 +28,8 @@ const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(10);
 /// The length of HTTP/2's preface, which identifies the protocol. hyper waits for it without a time limit, and has
 /// time limits for everything after it.
 const PREFACE_BYTES: usize = 24;
+/// The start of a TLS handshake: a record of type 22, version 3.x.
+const TLS_HANDSHAKE: [u8; 2] = [0x16, 3];
 /// The setting and the label of its metrics.
 const SETTING: &str = "MAX_CONNECTIONS";
 /// The minimum time between two checks while all permits are in use.
@@ -42,7 +44,7 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 /// connections is next. If `waiting_limit` wait and another arrives, the last of the address with the most
 /// connections is closed.
 pub(super) fn limited<C: Send + 'static>(
-    incoming: impl Stream<Item = (C, SocketAddr)> + Send + 'static,
+    incoming: impl Stream<Item = (C, CallerKey)> + Send + 'static,
     connections: Connections,
     waiting_limit: usize,
 ) -> impl Stream<Item = (C, ConnectionPermit)> + Send + 'static {
@@ -63,7 +65,7 @@ pub(super) fn limited<C: Send + 'static>(
                 () = sleep(CHECK_INTERVAL), if !queue.waiting.is_empty() => {}
                 arrived = incoming.next() => {
                     let (connection, peer) = arrived?;
-                    queue.push(connection, CallerKey::address(peer.ip()));
+                    queue.push(connection, peer);
                 }
             }
         }
@@ -148,6 +150,8 @@ pub(super) struct Connection<C> {
     inner: C,
     first_bytes: Option<FirstBytes>,
     permit: ConnectionPermit,
+    /// The peer of a connection without TLS, until its first bytes arrive.
+    plain_peer: Option<SocketAddr>,
 }
 
 /// The wait for the first bytes.
@@ -159,7 +163,12 @@ struct FirstBytes {
 impl<C> Connection<C> {
     pub(super) fn new(inner: C, permit: ConnectionPermit) -> Self {
         let first_bytes = FirstBytes { received: 0, timeout: Box::pin(sleep(FIRST_BYTES_TIMEOUT)) };
-        Self { inner, first_bytes: Some(first_bytes), permit }
+        Self { inner, first_bytes: Some(first_bytes), permit, plain_peer: None }
+    }
+
+    /// Logs a TLS handshake that this peer starts, although the connection has no TLS.
+    pub(super) fn with_plain_peer(self, peer: Option<SocketAddr>) -> Self {
+        Self { plain_peer: peer, ..self }
     }
 
     /// Fails once the connection must close.
@@ -187,6 +196,16 @@ impl<C: AsyncRead + Unpin> AsyncRead for Connection<C> {
         let Some(first_bytes) = &mut this.first_bytes else { return polled };
         if polled.is_ready() {
             first_bytes.received += buffer.filled().len() - before;
+            let is_handshake =
+                buffer.filled().get(before..).is_some_and(|new| new.starts_with(&TLS_HANDSHAKE));
+            if let Some(peer) = this.plain_peer.take()
+                && is_handshake
+            {
+                tracing::warn!(
+                    %peer,
+                    "a client started TLS on the port without TLS: it must use http://, or set TLS_CERT_FILE"
+                );
+            }
             if first_bytes.received >= PREFACE_BYTES {
                 this.first_bytes = None;
             }
@@ -264,6 +283,9 @@ pub(super) async fn track_call(mut request: Request, next: Next) -> Response {
         Some(info.activity)
     } else if let Some(info) = extensions.remove::<ConnectionInfo<TlsConnectInfo<TcpConnectInfo>>>()
     {
+        extensions.insert(info.inner);
+        Some(info.activity)
+    } else if let Some(info) = extensions.remove::<ConnectionInfo<UdsConnectInfo>>() {
         extensions.insert(info.inner);
         Some(info.activity)
     } else {
@@ -360,7 +382,7 @@ mod tests {
         let arriving: Vec<_> = addresses
             .iter()
             .enumerate()
-            .map(|(number, last)| (number, SocketAddr::from(([127, 0, 0, *last], 1))))
+            .map(|(number, last)| (number, CallerKey::address([127, 0, 0, *last].into())))
             .collect();
         // The listener stays open.
         let arriving = stream::iter(arriving).chain(stream::pending());

@@ -1,6 +1,6 @@
 //! Routes of the server's port (gRPC, gRPC-Web, `/healthz` and `/livez`) and the layers around each call.
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{any::Any, sync::Arc};
 
 use axum::{
     Router,
@@ -9,20 +9,20 @@ use axum::{
     response::IntoResponse as _,
     routing::get,
 };
-use http::{HeaderName, HeaderValue, Method, Response};
+use http::Response;
 use tara_export_auth::Authenticator;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, service::Routes};
 use tonic_web::GrpcWebLayer;
-use tower_http::{
-    catch_panic::CatchPanicLayer,
-    cors::{AllowOrigin, CorsLayer},
-};
+use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{ListenError, Service, connections::track_call, health::HealthProbes};
+use super::{
+    ListenError, Service, connections::track_call, cors::cors, health::HealthProbes,
+    intermediaries::disable_buffering,
+};
 use crate::{
-    config::{ListenSettings, values},
+    config::{ListenSettings, TrustedProxy, value, values},
     grpc::{
         AllowedHosts, RequestAdmission, ResponseLimits, TrustedProxies, admit, authenticate,
         check_host, enforce_deadline, guard, identify_client, internal_error, limit_calls, observe,
@@ -64,7 +64,7 @@ pub(super) async fn routes(
     let exports =
         ExportServiceServer::new(service.api.clone()).max_decoding_message_size(usize::MAX);
     let admission = RequestAdmission::new(service.api.engine().clone(), service.request_limits);
-    let proxies = TrustedProxies::new(&values(&settings.trusted_proxies));
+    let proxies = trusted_proxies(&values(&settings.trusted_proxies));
     let grpc = Routes::new(exports)
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
@@ -87,14 +87,21 @@ pub(super) async fn routes(
         .layer(middleware::from_fn(observe))
         // Not around /healthz and /livez: this layer responds to plain HTTP/1.1 with 400.
         .layer(GrpcWebLayer::new())
-        .layer(cors(&values(&settings.cors_allowed_origins)));
-    let hosts = settings.security.host_check();
+        .layer(cors(
+            &values(&settings.cors_allowed_origins),
+            &values(&settings.cors_allowed_headers),
+        ));
+    // A browser cannot connect to a Unix socket.
+    let is_unix = value(&settings.unix_socket).is_some();
+    let hosts = settings.security.host_check().filter(|hosts| !is_unix || !hosts.is_empty());
     let hosts = hosts.map(|hosts| AllowedHosts::new(settings.bind_address, hosts));
     let grpc = match hosts {
         Some(hosts) => grpc.layer(middleware::from_fn_with_state(hosts, check_host)),
         None => grpc,
     };
-    let grpc = grpc.layer(middleware::from_fn_with_state(proxies, identify_client));
+    let grpc = grpc
+        .layer(middleware::from_fn_with_state(proxies, identify_client))
+        .layer(middleware::from_fn(disable_buffering));
     let (readiness, liveness) = (probes.clone(), probes.clone());
     let healthz = get(move || async move { readiness.readiness() });
     let livez = get(move || async move { liveness.liveness() });
@@ -107,31 +114,13 @@ pub(super) async fn routes(
     Ok((probes, Routes::from(router)))
 }
 
-/// Allows web pages of these origins to call the API.
-fn cors(origins: &[String]) -> CorsLayer {
-    let origin = if origins.iter().any(|origin| origin == "*") {
-        AllowOrigin::any()
-    } else {
-        AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
+fn trusted_proxies(proxies: &[TrustedProxy]) -> TrustedProxies {
+    let network = |proxy: &TrustedProxy| match proxy {
+        TrustedProxy::Network(network) => Some(*network),
+        TrustedProxy::Unix => None,
     };
-    let names = |names: &[&'static str]| -> Vec<HeaderName> {
-        names.iter().map(|name| HeaderName::from_static(name)).collect()
-    };
-    CorsLayer::new()
-        .allow_origin(origin)
-        .allow_methods([Method::POST])
-        .allow_headers(names(&[
-            "content-type",
-            "x-grpc-web",
-            "x-user-agent",
-            "grpc-timeout",
-            "authorization",
-            "traceparent",
-            "tracestate",
-        ]))
-        // gRPC-Web reads the status from these if a response has only headers.
-        .expose_headers(names(&["grpc-status", "grpc-message", "grpc-status-details-bin"]))
-        .max_age(Duration::from_secs(3600))
+    let networks: Vec<_> = proxies.iter().filter_map(network).collect();
+    TrustedProxies::new(&networks, proxies.contains(&TrustedProxy::Unix))
 }
 
 /// Ends a call that panicked with INTERNAL.

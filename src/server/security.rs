@@ -1,6 +1,6 @@
 //! Keeps certificates, tokens and keys up to date with their files and issuers.
 
-use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tara_export_auth::{AuthSetupError, Authenticator};
 use tara_export_limits::Pool;
@@ -26,6 +26,14 @@ pub enum ListenError {
         port: u16,
         /// The cause.
         source: io::Error,
+    },
+    /// The server cannot listen on the Unix socket.
+    #[error("cannot listen on the Unix socket {} (UNIX_SOCKET): {reason}", path.display())]
+    UnixSocket {
+        /// `UNIX_SOCKET`.
+        path: PathBuf,
+        /// The cause, and the action to take.
+        reason: String,
     },
     /// The limit of open files is too low.
     #[error(transparent)]

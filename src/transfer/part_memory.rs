@@ -31,7 +31,7 @@ impl PartMemory {
     ///
     /// # Errors
     /// Never, because the queue has no limit.
-    pub(super) async fn acquire(&self) -> Result<FairPermit, Unavailable> {
+    pub(crate) async fn acquire(&self) -> Result<FairPermit, Unavailable> {
         Ok(self.revocable(self.parts.acquire(&self.caller, 1).await?))
     }
 

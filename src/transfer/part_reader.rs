@@ -13,6 +13,8 @@ pub struct PartReader<E = StoreError> {
     pieces: BoxStream<'static, Result<Bytes, E>>,
     /// Bytes that were read after the last part.
     rest: Bytes,
+    /// Bytes of the first part that are in the hasher already.
+    begun: Vec<Bytes>,
     hasher: ContentHasher,
     memory: PartMemory,
     first_memory: Option<FairPermit>,
@@ -44,12 +46,25 @@ impl<E: From<StoreError>> PartReader<E> {
         hasher: ContentHasher,
         memory: PartMemory,
     ) -> Self {
-        Self { pieces, rest: Bytes::new(), hasher, memory, first_memory: None, is_at_end: false }
+        Self {
+            pieces,
+            rest: Bytes::new(),
+            begun: Vec::new(),
+            hasher,
+            memory,
+            first_memory: None,
+            is_at_end: false,
+        }
     }
 
     /// Uses memory that is already acquired for the first part.
     pub fn set_first_memory(&mut self, memory: FairPermit) {
         self.first_memory = Some(memory);
+    }
+
+    /// Puts bytes before those of the stream into the first part: the end of the bytes in the hasher, less than a part.
+    pub fn begin_with(&mut self, begun: Vec<Bytes>) {
+        self.begun = begun;
     }
 
     /// The next part; `None` at the end. Every part except the last has [`PART_BYTES`].
@@ -67,8 +82,9 @@ impl<E: From<StoreError>> PartReader<E> {
                 StoreError::new(StoreErrorKind::Unavailable, "the service is shutting down")
             })?,
         };
-        let mut pieces = Vec::new();
-        let mut missing_bytes = PART_BYTES;
+        let mut pieces = std::mem::take(&mut self.begun);
+        let begun_bytes: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+        let mut missing_bytes = PART_BYTES.saturating_sub(begun_bytes);
         while missing_bytes > 0 {
             if self.rest.is_empty() {
                 match self.pieces.try_next().await? {

@@ -62,14 +62,18 @@ pub enum UploadError {
         committed_size_bytes: u64,
     },
     /// A chunk has the wrong size.
-    #[error("a chunk at {offset} must have {expected_bytes} bytes, not {size_bytes}")]
+    #[error(
+        "a chunk at {offset} must have from {min_bytes} to {max_bytes} bytes, not {size_bytes}"
+    )]
     WrongChunk {
         /// The offset of the chunk.
         offset: u64,
         /// The size of the chunk.
         size_bytes: u64,
-        /// The expected size.
-        expected_bytes: u64,
+        /// The smallest valid size.
+        min_bytes: u64,
+        /// The largest valid size.
+        max_bytes: u64,
     },
     /// The document has more or fewer bytes than announced.
     #[error(
@@ -97,6 +101,14 @@ pub enum UploadError {
     )]
     ConflictingBytes {
         /// The offset of the bytes.
+        offset: u64,
+    },
+    /// Bytes of a chunk that the store had are missing or damaged.
+    #[error(
+        "the store lost bytes of this upload before {offset}: create a new upload with CreateUpload"
+    )]
+    LostBytes {
+        /// The offset after the lost bytes.
         offset: u64,
     },
     /// The client was idle for too long, or its connection broke.

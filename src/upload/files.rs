@@ -178,7 +178,11 @@ impl Files {
     ) -> Result<(), UploadError> {
         sync_file(file, &self.path(upload_id, "document")).map_err(StoreError::from)?;
         failpoint!("upload.synced");
-        self.write(upload_id, "checkpoint.json", &Checkpoint { hasher: hasher.save() })
+        self.write(
+            upload_id,
+            "checkpoint.json",
+            &Checkpoint { hasher: hasher.save(), pieces: Vec::new() },
+        )
     }
 
     pub(super) fn record(&self, upload_id: Uuid) -> Result<Option<UploadRecord>, UploadError> {

@@ -14,6 +14,7 @@ mod expiry;
 mod files;
 mod location;
 mod locks;
+mod pieces;
 mod progress;
 mod records;
 mod store;
@@ -45,8 +46,11 @@ use self::{
 pub use self::{error::UploadError, expiry::ExpiryPosition};
 use crate::transfer::{PART_BYTES, PartMemory, Transfers};
 
-/// Size of one chunk. Only the last chunk may be smaller.
+/// Largest size of one chunk.
 pub const CHUNK_BYTES: u64 = PART_BYTES;
+/// Smallest size of one chunk, below the limit of 1 MiB that nginx sets for requests. Only the last chunk may be
+/// smaller. Bounds the number of pieces of one part.
+pub const MIN_CHUNK_BYTES: u64 = 512 * 1024;
 /// Bytes between two checkpoints of a stream, which may have to be sent again after an interruption.
 const CHECKPOINT_BYTES: u64 = 8 * PART_BYTES;
 /// Maximum number of calls that wait for each permit.
@@ -272,9 +276,11 @@ impl Uploads {
         }
         if let Some(size_bytes) = incoming.chunk_bytes {
             let offset = incoming.offset;
-            let expected_bytes = record.size_bytes.saturating_sub(offset).min(CHUNK_BYTES);
-            if size_bytes != expected_bytes {
-                return Err(UploadError::WrongChunk { offset, size_bytes, expected_bytes });
+            let rest_bytes = record.size_bytes.saturating_sub(offset);
+            let (min_bytes, max_bytes) =
+                (rest_bytes.min(MIN_CHUNK_BYTES), rest_bytes.min(CHUNK_BYTES));
+            if !(min_bytes..=max_bytes).contains(&size_bytes) {
+                return Err(UploadError::WrongChunk { offset, size_bytes, min_bytes, max_bytes });
             }
         }
         let UploadPermit { _permit, memory, .. } = permit;

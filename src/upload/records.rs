@@ -10,6 +10,8 @@ use tara_export_limits::CallerKey;
 use tara_export_store::{ObjectChecksum, ObjectKey, PartUpload};
 use uuid::Uuid;
 
+use crate::transfer::PART_BYTES;
+
 /// The record that creates an upload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct UploadRecord {
@@ -71,6 +73,17 @@ impl UploadRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Checkpoint {
     pub hasher: SavedHasher,
+    /// The bytes since the start of the current part, in the store only. Empty at the start of a part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pieces: Vec<Piece>,
+}
+
+/// The bytes of one chunk, or of its end, until their part is complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Piece {
+    pub offset: u64,
+    pub size_bytes: u64,
+    pub sha256: Sha256,
 }
 
 impl Checkpoint {
@@ -81,6 +94,25 @@ impl Checkpoint {
     pub(super) fn restore_at(&self, size_bytes: u64) -> Result<ContentHasher, InvalidRecord> {
         let hasher = self.hasher.restore().map_err(|_| InvalidRecord)?;
         if hasher.size_bytes() == size_bytes { Ok(hasher) } else { Err(InvalidRecord) }
+    }
+
+    /// The pieces of the part that `size_bytes` is in. Empty at the end of the document, whose last part is complete.
+    ///
+    /// # Errors
+    /// [`InvalidRecord`] if they are not exactly the bytes from the part's start to `size_bytes`.
+    pub(super) fn pieces_to(
+        &self,
+        size_bytes: u64,
+        document_bytes: u64,
+    ) -> Result<Vec<Piece>, InvalidRecord> {
+        if size_bytes == document_bytes {
+            return Ok(Vec::new());
+        }
+        let start = size_bytes / PART_BYTES * PART_BYTES;
+        let end = self.pieces.iter().try_fold(start, |end, piece| {
+            (piece.offset == end).then(|| end.checked_add(piece.size_bytes)).flatten()
+        });
+        if end == Some(size_bytes) { Ok(self.pieces.clone()) } else { Err(InvalidRecord) }
     }
 }
 

@@ -13,9 +13,9 @@ use tara_export_catalog::{
     records::{payload, read},
 };
 use tara_export_clock::Clock;
-use tara_export_digest::{ContentHasher, Sha256};
+use tara_export_digest::{ContentHasher, Crc64Nvme, Sha256};
 use tara_export_store::{
-    ListRequest, ObjectKey, Part, PartStore, Payload, PutOutcome, Store, StoreError,
+    ListRequest, ObjectKey, Part, PartStore, Payload, PutOutcome, Segments, Store, StoreError,
     StoreErrorKind, StoredPart, parts_of,
 };
 use tara_export_telemetry::names;
@@ -25,8 +25,9 @@ use uuid::Uuid;
 
 use super::{
     CHECKPOINT_BYTES, FinishedUpload, IncomingBytes, PermitMemory, UploadError, UploadLocation,
+    pieces::Resumed,
     progress::Progress,
-    records::{Aborted, Checkpoint, ContentEntry, Finished, InvalidRecord, UploadRecord},
+    records::{Aborted, Checkpoint, ContentEntry, Finished, InvalidRecord, Piece, UploadRecord},
 };
 use crate::transfer::{PART_BYTES, PartReader, RetryBudget, Transfers, has_expected_content};
 
@@ -43,10 +44,10 @@ pub(super) struct StoreUploads {
 }
 
 /// The result of receiving a stream.
-struct Received {
-    hasher: ContentHasher,
-    parts: Vec<StoredPart>,
-    failure: Option<UploadError>,
+pub(super) struct Received {
+    pub hasher: ContentHasher,
+    pub parts: Vec<StoredPart>,
+    pub failure: Option<UploadError>,
 }
 
 impl StoreUploads {
@@ -93,7 +94,7 @@ impl StoreUploads {
             return Ok(Progress::Finished(finished));
         }
         // Fails if the checkpoint is unusable, because the upload could not continue.
-        self.checkpoint(upload_id, committed_size_bytes).await?;
+        self.checkpoint(record, committed_size_bytes).await?;
         Ok(Progress::Unfinished { committed_size_bytes })
     }
 
@@ -128,17 +129,31 @@ impl StoreUploads {
         incoming: IncomingBytes,
         memory: PermitMemory,
     ) -> Result<Option<FinishedUpload>, UploadError> {
-        let upload_id = record.upload_id;
-        let (finished, hasher) =
-            futures::join!(self.finished(record), self.hasher_at(upload_id, incoming.offset));
+        let (finished, resumed) =
+            futures::join!(self.finished(record), self.resumed_at(record, incoming.offset));
         // The response to the call that finished the upload was lost.
         if let Some(finished) = finished? {
             return Ok(Some(finished));
         }
         let starts_at_zero = incoming.offset == 0;
         let is_finished = incoming.is_finished.clone();
-        let Received { hasher, parts, failure } =
-            self.receive_parts(record, hasher?, incoming, memory).await?;
+        let resumed = resumed?;
+        let received = match Self::is_piece(record, &incoming) {
+            true => {
+                // Kept until the piece is stored.
+                let _memory = memory;
+                self.receive_piece(record, resumed, incoming).await
+            }
+            false => self.receive_parts(record, resumed, incoming, memory).await,
+        };
+        let Received { hasher, parts, failure } = match received {
+            Ok(received) => received,
+            // A part was not stored because another call ended the multipart upload.
+            Err(UploadError::NotFound { .. }) => {
+                return self.finished_by_other_call(record).await.map(Some);
+            }
+            Err(error) => return Err(error),
+        };
         match failure {
             None => {}
             Some(UploadError::NotFound { .. }) => {
@@ -176,28 +191,32 @@ impl StoreUploads {
         }
     }
 
-    /// The hasher at an offset.
-    async fn hasher_at(&self, upload_id: Uuid, offset: u64) -> Result<ContentHasher, UploadError> {
-        if let Some(hasher) = self.checkpoint(upload_id, offset).await? {
-            return Ok(hasher);
+    /// The state at an offset.
+    async fn resumed_at(&self, record: &UploadRecord, offset: u64) -> Result<Resumed, UploadError> {
+        if let Some(resumed) = self.checkpoint(record, offset).await? {
+            return Ok(resumed);
         }
-        let committed_size_bytes = self.committed(upload_id).await?;
+        let committed_size_bytes = self.committed(record.upload_id).await?;
         Err(UploadError::WrongOffset { offset, committed_size_bytes })
     }
 
     /// The checkpoint at an offset, if any.
     async fn checkpoint(
         &self,
-        upload_id: Uuid,
+        record: &UploadRecord,
         offset: u64,
-    ) -> Result<Option<ContentHasher>, UploadError> {
+    ) -> Result<Option<Resumed>, UploadError> {
         if offset == 0 {
-            return Ok(Some(ContentHasher::default()));
+            let (hasher, pieces) = (ContentHasher::default(), Vec::new());
+            return Ok(Some(Resumed { hasher, pieces }));
         }
-        let key = layout::upload_checkpoint(upload_id, offset);
+        let key = layout::upload_checkpoint(record.upload_id, offset);
         let Some(checkpoint) = self.read::<Checkpoint>(&key).await? else { return Ok(None) };
-        let hasher = checkpoint.restore_at(offset);
-        hasher.map(Some).map_err(|error| self.damaged(&key, error))
+        let resumed = checkpoint.restore_at(offset).and_then(|hasher| {
+            let pieces = checkpoint.pieces_to(offset, record.size_bytes)?;
+            Ok(Resumed { hasher, pieces })
+        });
+        resumed.map(Some).map_err(|error| self.damaged(&key, error))
     }
 
     /// Stores parts as they arrive, a few in parallel. Writes each checkpoint after the parts before it are stored, and
@@ -205,13 +224,24 @@ impl StoreUploads {
     async fn receive_parts(
         &self,
         record: &UploadRecord,
-        hasher: ContentHasher,
+        resumed: Resumed,
         incoming: IncomingBytes,
         memory: PermitMemory,
     ) -> Result<Received, UploadError> {
+        let Resumed { hasher, pieces } = resumed;
         let (offset, is_finished) = (incoming.offset, incoming.is_finished);
-        let mut reader = PartReader::new(incoming.pieces, hasher.clone(), memory.further);
-        if let Some(memory) = memory.first {
+        let PermitMemory { mut first, further } = memory;
+        // The memory of the first part is also that of the pieces that it begins with.
+        let mut begun = Vec::new();
+        if !pieces.is_empty() {
+            if first.is_none() {
+                first = Some(further.acquire().await.map_err(|_| shutting_down())?);
+            }
+            begun = self.read_pieces(record, &pieces).await?;
+        }
+        let mut reader = PartReader::new(incoming.pieces, hasher.clone(), further);
+        reader.begin_with(begun);
+        if let Some(memory) = first {
             reader.set_first_memory(memory);
         }
         let numbers = offset / PART_BYTES + 1;
@@ -239,7 +269,8 @@ impl StoreUploads {
                     false => Ok(None),
                 };
             }
-            let stored = self.store_part(record, number, &part).await?;
+            let (content, crc64nvme) = (part.content.clone(), part.crc64nvme);
+            let stored = self.store_part(record, number, content, crc64nvme).await?;
             Ok(Some((stored, part.hasher)))
         });
         let mut stored = std::pin::pin!(stored.buffered(self.transfers.parallel_parts()));
@@ -253,7 +284,8 @@ impl StoreUploads {
                     received.hasher = hasher;
                     if received.hasher.size_bytes() - checkpoint_bytes >= CHECKPOINT_BYTES {
                         checkpoint_bytes = received.hasher.size_bytes();
-                        self.write_checkpoint(&mut checkpoints, record, &received.hasher);
+                        let hasher = &received.hasher;
+                        self.write_checkpoint(&mut checkpoints, record, hasher, Vec::new());
                     }
                 }
                 Ok(None) => break,
@@ -264,25 +296,35 @@ impl StoreUploads {
             }
         }
         if received.hasher.size_bytes() > checkpoint_bytes {
-            self.write_checkpoint(&mut checkpoints, record, &received.hasher);
+            self.write_checkpoint(&mut checkpoints, record, &received.hasher, Vec::new());
         }
+        if let Err(error) = Self::written(checkpoints).await {
+            received.failure.get_or_insert(error);
+        }
+        Ok(received)
+    }
+
+    /// Waits until checkpoints are written. Returns the first failure.
+    pub(super) async fn written(
+        mut checkpoints: JoinSet<Result<(), UploadError>>,
+    ) -> Result<(), UploadError> {
+        let mut result = Ok(());
         while let Some(written) = checkpoints.join_next().await {
             let written = written.unwrap_or_else(|error| {
                 let message = format!("writing a checkpoint was interrupted: {error}");
                 Err(StoreError::new(StoreErrorKind::Unavailable, message).into())
             });
-            if let Err(error) = written {
-                received.failure.get_or_insert(error);
-            }
+            result = result.and(written);
         }
-        Ok(received)
+        result
     }
 
-    async fn store_part(
+    pub(super) async fn store_part(
         &self,
         record: &UploadRecord,
         number: u64,
-        part: &crate::transfer::ReadPart,
+        content: Segments,
+        crc64nvme: Crc64Nvme,
     ) -> Result<StoredPart, UploadError> {
         let upload = record.part_upload(layout::upload_document(record.upload_id));
         let upload = upload.ok_or(UploadError::NotFound { upload_id: record.upload_id })?;
@@ -291,7 +333,8 @@ impl StoreUploads {
         let attempt = || async {
             let renewed = budget.clone();
             let progress: Arc<dyn Fn(u64) + Send + Sync> = Arc::new(move |_| renewed.renew());
-            let part = Part { progress: Some(progress), ..part.to_part(number) };
+            let content = content.clone();
+            let part = Part { number, content, crc64nvme, progress: Some(progress) };
             self.parts()?.put_part(&upload, part).await
         };
         match budget.run(attempt, retrying(record.upload_id)).await {
@@ -303,14 +346,16 @@ impl StoreUploads {
         }
     }
 
-    fn write_checkpoint(
+    pub(super) fn write_checkpoint(
         &self,
         checkpoints: &mut JoinSet<Result<(), UploadError>>,
         record: &UploadRecord,
         hasher: &ContentHasher,
+        pieces: Vec<Piece>,
     ) {
         let (uploads, upload_id) = (self.clone(), record.upload_id);
-        let (offset, checkpoint) = (hasher.size_bytes(), Checkpoint { hasher: hasher.save() });
+        let (offset, checkpoint) =
+            (hasher.size_bytes(), Checkpoint { hasher: hasher.save(), pieces });
         let write = async move {
             let key = layout::upload_checkpoint(upload_id, offset);
             if uploads.write(&key, &checkpoint).await? == PutOutcome::Created {
@@ -318,7 +363,8 @@ impl StoreUploads {
             }
             let existing: Option<Checkpoint> = uploads.read(&key).await?;
             match existing {
-                Some(existing) if existing == checkpoint => Ok(()),
+                // Calls with other chunk sizes have other pieces of the same bytes.
+                Some(existing) if existing.hasher == checkpoint.hasher => Ok(()),
                 _ => Err(UploadError::ConflictingBytes { offset }),
             }
         };
@@ -452,6 +498,10 @@ impl StoreUploads {
         let put = || self.store.put_if_absent(key, payload.clone());
         Ok(self.budget().run(put, |_, _| {}).await?)
     }
+}
+
+fn shutting_down() -> StoreError {
+    StoreError::new(StoreErrorKind::Unavailable, "the service is shutting down")
 }
 
 fn retrying(upload_id: Uuid) -> impl FnMut(u32, &StoreError) {

@@ -20,6 +20,7 @@ use crate::transfer::TransferLimits;
 
 const RETENTION: Duration = Duration::from_secs(24 * 3600);
 const CHUNK: usize = CHUNK_BYTES as usize;
+const SMALL: usize = MIN_CHUNK_BYTES as usize;
 /// A document of two chunks.
 const SIZE: usize = CHUNK + 1_000;
 
@@ -209,10 +210,13 @@ async fn chunk_with_wrong_offset_or_size_is_rejected() {
     let UploadError::WrongOffset { offset: CHUNK_BYTES, committed_size_bytes: 0 } = ahead else {
         panic!("{ahead}");
     };
-    let small = replica.send(id, &content, 0..CHUNK - 1).await.unwrap_err();
-    let UploadError::WrongChunk { offset: 0, expected_bytes: CHUNK_BYTES, .. } = small else {
-        panic!("{small}");
-    };
+    for size in [0, 1, SMALL - 1, CHUNK + 1] {
+        let wrong = replica.send(id, &content, 0..size).await.unwrap_err();
+        let UploadError::WrongChunk { offset: 0, min_bytes, max_bytes, .. } = wrong else {
+            panic!("{wrong}");
+        };
+        assert_eq!((min_bytes, max_bytes), (MIN_CHUNK_BYTES, CHUNK_BYTES));
+    }
     assert_eq!(replica.store.count(Operation::PutPart), 0);
     replica.send_all(id, &content).await.unwrap();
     replica.check_finished(id, &content).await;
@@ -470,4 +474,154 @@ async fn document_that_was_replaced_is_never_finished() {
     assert!(matches!(error, UploadError::ConflictingBytes { .. }), "{error}");
     assert!(replica.is_aborted(id));
     assert!(replica.store.bytes(layout::upload_finished(id).as_str()).is_none());
+}
+
+/// A document of three parts, the last of them small.
+fn long_content() -> Bytes {
+    let mut bytes = vec![3; 2 * CHUNK + 3 * SMALL + 1_000];
+    for (number, block) in bytes.chunks_mut(1 << 12).enumerate() {
+        block[..8].copy_from_slice(&(number as u64).to_le_bytes());
+    }
+    bytes.into()
+}
+
+/// Sends the content from an offset on, each chunk to another replica, with sizes that repeat.
+async fn send_in(replicas: &[Replica], id: Uuid, content: &Bytes, sizes: &[usize]) {
+    let mut offset = replicas[0].uploads.status(id).await.unwrap().committed_size_bytes as usize;
+    for (replica, size) in replicas.iter().cycle().zip(sizes.iter().cycle()) {
+        let end = content.len().min(offset + size);
+        let status = replica.send(id, content, offset..end).await.unwrap();
+        assert_eq!(status.committed_size_bytes, end as u64);
+        offset = end;
+        if offset == content.len() {
+            return;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn chunks_of_any_sizes_become_one_document() {
+    let content = long_content();
+    for sizes in [
+        &[SMALL][..],
+        &[SMALL + 1],
+        &[CHUNK - 1],
+        &[SMALL, CHUNK],
+        &[CHUNK, SMALL, CHUNK, 3 * SMALL + 17],
+    ] {
+        let first = Replica::new();
+        let other = Replica::over(first.store.clone(), first.clock.clone());
+        let replicas = [first, other];
+        let id = replicas[0].create_of(1, content.len(), None).await.unwrap().upload_id;
+        send_in(&replicas, id, &content, sizes).await;
+        replicas[1].check_finished(id, &content).await;
+        assert_eq!(replicas[0].store.count(Operation::PutPart), 3, "{sizes:?}");
+        assert_eq!(replicas[0].store.count(Operation::Delete), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stream_continues_after_small_chunks() {
+    let (replica, content) = (Replica::new(), long_content());
+    let id = replica.create_of(1, content.len(), None).await.unwrap().upload_id;
+    for number in 0..3 {
+        replica.send(id, &content, number * SMALL..(number + 1) * SMALL).await.unwrap();
+    }
+    let start = 3 * SMALL;
+    // The first stream is interrupted within a part, the second one completes the document.
+    for (end, is_finished, committed) in [
+        (start + SMALL, false, start),
+        (CHUNK + 9, false, CHUNK),
+        (content.len(), true, content.len()),
+    ] {
+        let offset = replica.uploads.status(id).await.unwrap().committed_size_bytes;
+        let incoming = IncomingBytes {
+            offset,
+            chunk_bytes: None,
+            is_finished: Arc::new(AtomicBool::new(is_finished)),
+            pieces: stream::iter([Ok(content.slice(offset as usize..end))]).boxed(),
+        };
+        let permit = replica.uploads.permit(&ada(), false).await.unwrap();
+        let status = replica.uploads.receive(id, incoming, permit).await.unwrap();
+        assert_eq!(status.committed_size_bytes, committed as u64);
+    }
+    replica.check_finished(id, &content).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn repeated_small_chunks_change_nothing() {
+    let (replica, content) = (Replica::new(), long_content());
+    let id = replica.create_of(1, content.len(), None).await.unwrap().upload_id;
+    let replicas = [replica];
+    // A call whose response was lost is sent again, also in chunks of another size and after its part is complete.
+    for size in [SMALL, 2 * SMALL] {
+        for number in 0..CHUNK / size {
+            replicas[0].send(id, &content, number * size..(number + 1) * size).await.unwrap();
+        }
+    }
+    replicas[0].send(id, &content, 0..SMALL).await.unwrap();
+    send_in(&replicas, id, &content, &[SMALL]).await;
+    replicas[0].check_finished(id, &content).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn small_chunks_with_other_bytes_abort_the_upload() {
+    let (replica, one, other) = (Replica::new(), content(0), content(1));
+    let id = replica.create(1).await.upload_id;
+    replica.send(id, &one, 0..SMALL).await.unwrap();
+    let error = replica.send(id, &other, 0..SMALL).await.unwrap_err();
+    assert!(matches!(error, UploadError::ConflictingBytes { .. }), "{error}");
+    assert!(replica.is_aborted(id) && replica.store.unfinished().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_responses_during_small_chunks_keep_the_document_intact() {
+    for (operation, part_of_key) in [
+        (Operation::Put, "/pieces/"),
+        (Operation::Get, "/pieces/"),
+        (Operation::PutPart, "/document"),
+        (Operation::Put, "/checkpoints/"),
+    ] {
+        let (replica, content) = (Replica::new(), content(0));
+        let id = replica.create(1).await.upload_id;
+        replica.lose_next_response_on(operation, part_of_key);
+        let replicas = [replica];
+        send_in(&replicas, id, &content, &[SMALL + 3]).await;
+        replicas[0].check_finished(id, &content).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_or_changed_piece_aborts_the_upload() {
+    for damage in [None, Some("damaged")] {
+        let (replica, content) = (Replica::new(), content(0));
+        let id = replica.create(1).await.upload_id;
+        replica.send(id, &content, 0..SMALL).await.unwrap();
+        let key = layout::upload_piece(id, 0, Sha256::of(&content[..SMALL]));
+        match damage {
+            None => replica.store.delete(&key).await.unwrap(),
+            Some(text) => replica.store.replace(key.as_str(), text),
+        }
+        let error = replica.send(id, &content, SMALL..CHUNK).await.unwrap_err();
+        assert!(matches!(error, UploadError::LostBytes { .. }), "{error}");
+        assert!(replica.is_aborted(id) && replica.store.unfinished().is_empty());
+        assert_ne!(replica.create(1).await.upload_id, id);
+    }
+}
+
+/// With the memory of one part, chunks that begin and end within parts still make progress.
+#[tokio::test(start_paused = true)]
+async fn small_chunks_need_the_memory_of_one_part() {
+    let (mut replica, content) = (Replica::new(), long_content());
+    let limits = TransferLimits { memory_bytes: PART_BYTES, parallel_parts: 2 };
+    let pool = Pool::new("uploads", 1).unwrap();
+    let transfers = Transfers::new(limits, None, pool.clone());
+    let store = Some(replica.store.clone() as Arc<dyn Store>);
+    let settings = replica.uploads.inner.settings;
+    let folder = replica._disk.path().to_owned();
+    replica.uploads = Uploads::new(settings, store, folder, transfers, replica.clock.clone(), pool);
+    let id = replica.create_of(1, content.len(), None).await.unwrap().upload_id;
+    let replicas = [replica];
+    send_in(&replicas, id, &content, &[CHUNK - 3, SMALL + 5]).await;
+    replicas[0].check_finished(id, &content).await;
 }

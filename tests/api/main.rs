@@ -51,6 +51,7 @@ mod takeover;
 mod takeover_cost;
 mod takeover_ended;
 mod transfers;
+mod unix_socket;
 mod unreadable;
 #[cfg(feature = "next-format")]
 mod upgrade;

@@ -181,6 +181,29 @@ async fn chunks_can_go_to_different_replicas() {
     }
 }
 
+/// As behind a proxy that limits requests to 1 MiB. S3 requires parts of at least 5 MiB.
+#[tokio::test]
+async fn small_chunks_can_go_to_different_replicas() {
+    let s3 = TestS3::start().await;
+    let (one, other) = (Host::with_s3(store_of(&s3)), Host::with_s3(store_of(&s3)));
+    let (one, other) = (one.start().await, other.start().await);
+    let mut clients = [one.client.clone(), other.client.clone()];
+    let content = bytes(PART + 1_500_000, 1);
+    let upload = create(&mut clients[0], 1, content.len(), "").await.unwrap();
+    let size = upload.min_chunk_size_bytes as usize;
+    assert_eq!(size, 512 * 1024);
+    let starts = (0..content.len()).step_by(size);
+    for (start, client) in starts.zip([0, 1].into_iter().cycle()) {
+        let end = content.len().min(start + size);
+        let (data, finish) = (content.slice(start..end), end == content.len());
+        let sent = chunk(&mut clients[client], &upload.name, start, data, finish).await.unwrap();
+        assert_eq!(sent.committed_size_bytes, end as i64);
+    }
+    assert_eq!(s3.requests_of(Operation::UploadPart).len(), 2);
+    let export = committed(&mut clients[1], naming(1, &upload.name)).await;
+    assert!(verified_files(&s3, &export)[DOCUMENT] == content);
+}
+
 #[tokio::test]
 async fn out_of_order_chunk_is_refused_and_repeated_chunk_accepted() {
     let s3 = TestS3::start().await;
@@ -194,7 +217,7 @@ async fn out_of_order_chunk_is_refused_and_repeated_chunk_accepted() {
     let status = chunk(client, &name, PART, part(1), false).await.unwrap_err();
     let info = expect_status(&status, Code::FailedPrecondition, "UPLOAD_OFFSET_MISMATCH");
     assert_eq!(info.metadata["committed_size_bytes"], "0");
-    for wrong in [bytes(PART - 1, 1), Bytes::new(), bytes(1, 1)] {
+    for wrong in [bytes(512 * 1024 - 1, 1), Bytes::new(), bytes(1, 1), bytes(PART + 1, 1)] {
         let status = chunk(client, &name, 0, wrong, false).await.unwrap_err();
         expect_invalid(&status, "data");
     }

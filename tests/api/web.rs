@@ -14,7 +14,7 @@ use crate::{
     browser::{get, send},
     bundles,
     following::follow,
-    harness::{Host, within},
+    harness::{Host, raw, within},
     requests::{name, request},
     statuses::{expect_status, violations},
 };
@@ -47,12 +47,17 @@ async fn grpc_web_over_http_1_receives_every_event() {
 }
 
 async fn preflight(address: SocketAddr, origin: &str) -> HeaderMap {
+    preflight_with(address, origin, "content-type,x-grpc-web,x-user-agent").await
+}
+
+/// The answer to a browser that asks for these request headers.
+async fn preflight_with(address: SocketAddr, origin: &str, headers: &str) -> HeaderMap {
     let request = Request::builder()
         .method(Method::OPTIONS)
         .uri(format!("http://{address}/tara.export.v1.ExportService/StartExport"))
         .header("origin", origin)
         .header("access-control-request-method", "POST")
-        .header("access-control-request-headers", "content-type,x-grpc-web,x-user-agent")
+        .header("access-control-request-headers", headers)
         .body(Empty::new())
         .unwrap();
     send(request).await.1
@@ -89,6 +94,82 @@ async fn cors_allows_no_origin_by_default_and_all_with_a_star() {
     let server = host.start().await;
     let headers = preflight(server.address, "https://review.example.com").await;
     assert_eq!(headers["access-control-allow-origin"], "*");
+}
+
+/// Whether a browser would send a request with this header after that answer.
+fn allows(answer: &HeaderMap, header: &str) -> bool {
+    let allowed = answer["access-control-allow-headers"].to_str().unwrap();
+    allowed.split(',').any(|allowed| allowed.trim().eq_ignore_ascii_case(header))
+}
+
+#[tokio::test]
+async fn pages_may_send_the_headers_of_tracing_libraries() {
+    const ORIGIN: &str = "https://review.example.com";
+    let host = Host::new().flags(&["--cors-allowed-origins", ORIGIN]);
+    let server = host.start().await;
+    let tracing = [
+        "baggage",
+        "sentry-trace",
+        "traceparent",
+        "tracestate",
+        "b3",
+        "X-B3-TraceId",
+        "X-B3-SpanId",
+        "X-B3-ParentSpanId",
+        "X-B3-Sampled",
+        "x-request-id",
+        "x-correlation-id",
+        "uber-trace-id",
+        "X-Amzn-Trace-Id",
+        "x-datadog-trace-id",
+        "newrelic",
+        "Request-Id",
+    ];
+    let answer = preflight_with(server.address, ORIGIN, &tracing.join(",")).await;
+    for header in tracing {
+        assert!(allows(&answer, header), "{header}");
+    }
+    assert!(!allows(&answer, "x-tenant") && !allows(&answer, "cookie"));
+
+    let server = host.start_with(&["--cors-allowed-headers=X-Tenant, x-team"]).await;
+    let answer = preflight_with(server.address, ORIGIN, "x-tenant").await;
+    for header in ["x-tenant", "x-team", "baggage", "authorization"] {
+        assert!(allows(&answer, header), "{header}");
+    }
+    assert!(!allows(&answer, "x-other"));
+
+    let server = host.start_with(&["--cors-allowed-headers=*"]).await;
+    let answer = preflight_with(server.address, ORIGIN, "x-anything,authorization").await;
+    assert!(allows(&answer, "x-anything") && allows(&answer, "authorization"));
+}
+
+#[tokio::test]
+async fn proxies_buffer_and_store_no_response() {
+    let host = Host::new().flags(&["--cors-allowed-origins=*"]);
+    let server = host.start().await;
+    for protocol in raw::PROTOCOLS {
+        for method in [raw::START, raw::GET, "tara.export.v1.ExportService/Unknown"] {
+            let body = raw::framed(0, &[]);
+            let (_, headers) = raw::call(server.address, protocol, method, None, body).await;
+            assert_eq!(headers["x-accel-buffering"], "no", "{protocol:?} {method}");
+            assert_eq!(headers["cache-control"], "no-store, no-transform");
+        }
+    }
+}
+
+#[tokio::test]
+async fn pages_can_read_the_status_and_the_encoding() {
+    let server = Host::new().flags(&["--cors-allowed-origins=*"]).start().await;
+    let request = Request::post(format!("http://{}/{}", server.address, raw::GET))
+        .header("origin", "https://review.example.com")
+        .header("content-type", "application/grpc-web+proto")
+        .body(Empty::new())
+        .unwrap();
+    let (_, headers, _) = send(request).await;
+    let exposed = headers["access-control-expose-headers"].to_str().unwrap();
+    for header in ["grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-encoding"] {
+        assert!(exposed.split(',').any(|exposed| exposed == header), "{exposed}");
+    }
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use tara_export_client::{ClientIdentity, ConnectOptions};
 
 /// A certificate authority made for one test.
 pub(crate) struct Authority {
+    key: String,
     issuer: Issuer<'static, KeyPair>,
     pub(crate) pem: String,
 }
@@ -30,13 +31,24 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
-        Self { issuer: Issuer::new(params, key), pem }
+        Self { key: key.serialize_pem(), issuer: Issuer::new(params, key), pem }
     }
 
     /// A server certificate for this machine.
     pub(crate) fn server(&self) -> Signed {
         let params = CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()]);
         self.sign(params.unwrap(), ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// A server certificate for another host.
+    pub(crate) fn server_for(&self, host: &str) -> Signed {
+        let params = CertificateParams::new([host.to_owned()]);
+        self.sign(params.unwrap(), ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// The authority's own certificate, for a server that uses it by mistake.
+    pub(crate) fn as_server(&self) -> Signed {
+        Signed { certificate: self.pem.clone(), key: self.key.clone() }
     }
 
     /// A client certificate with a URI as its subject alternative name, as SPIFFE uses it.

@@ -33,7 +33,7 @@ use clap::{Args as _, Command, FromArgMatches as _, builder::Resettable};
 use tara_export::{
     config::{ListenSettings, Settings},
     export::Stores,
-    server::{Access, RunningServer, Service},
+    server::{Access, ListenError, RunningServer, Service},
 };
 use tara_export_client::proto::export_service_client::ExportServiceClient;
 use tara_export_clock::Clock;
@@ -194,6 +194,15 @@ impl Host {
         let service =
             Service::over(&settings, stores, Access::Write, self.clock.clone()).await.unwrap();
         (RunningServer::start(service, &listen).await.unwrap(), disk)
+    }
+
+    /// Starts a server that may fail to listen.
+    pub(crate) async fn try_serve(&self, flags: &[&str]) -> Result<RunningServer, ListenError> {
+        let (settings, listen) = self.settings(flags);
+        let local = LocalStore::open(settings.disk.data_dir.clone()).unwrap();
+        let stores = Stores { s3: self.s3.clone(), local: (self.local)(local) };
+        let service = Service::over(&settings, stores, Access::Write, self.clock.clone()).await;
+        RunningServer::start(service.unwrap(), &listen).await
     }
 
     /// Parses the settings from flags alone, without the environment.

@@ -13,5 +13,6 @@ mod app_runner;
 mod binary;
 mod machine;
 mod observability;
+mod proxies;
 mod security;
 mod stop;

@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use http::Uri;
 use tonic::{
     Request, Status,
     body::Body,
@@ -11,7 +12,7 @@ use tonic::{
 };
 use tower::{BoxError, ServiceExt as _, util::BoxCloneSyncService};
 
-use super::ClientError;
+use super::{ClientError, http_status::explained};
 use crate::proto::export_service_client::ExportServiceClient;
 
 const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
@@ -42,7 +43,7 @@ impl TransportError {
 
 /// Wraps a channel as a transport.
 pub(super) fn grpc_transport(channel: Channel) -> Transport {
-    BoxCloneSyncService::new(channel.map_err(TransportError::new))
+    BoxCloneSyncService::new(channel.map_err(TransportError::new).map_response(explained))
 }
 
 /// The protocol of the calls.
@@ -118,13 +119,27 @@ impl Interceptor for Authorization {
     }
 }
 
+/// The host of calls over a Unix socket, which have none.
+pub(super) const UNIX_ORIGIN: &str = "http://localhost";
+
+/// The path of a Unix socket: `unix:PATH`, relative or absolute, or `unix://PATH`. `None` for other URLs.
+pub(super) fn socket_path(url: &str) -> Option<&str> {
+    let path = url.strip_prefix("unix:")?;
+    Some(path.strip_prefix("//").unwrap_or(path))
+}
+
 /// Completes the URL: the default scheme is `http://`.
 pub(super) fn full_url(url: &str, options: &ConnectOptions) -> Result<String, ClientError> {
     let invalid = |message: &str| ClientError::Url { url: url.to_owned(), message: message.into() };
-    let full = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+    let is_unix = socket_path(url).is_some();
+    let has_scheme = is_unix || url.contains("://");
+    let full = if has_scheme { url.to_owned() } else { format!("http://{url}") };
     let is_tls = full.starts_with("https://");
-    if !is_tls && !full.starts_with("http://") {
-        return Err(invalid("the scheme must be http:// or https://"));
+    if !is_tls && !is_unix && !full.starts_with("http://") {
+        return Err(invalid("the scheme must be http://, https:// or unix:"));
+    }
+    if socket_path(url).is_some_and(str::is_empty) {
+        return Err(invalid("not the path of a Unix socket such as unix:/run/tara-export.sock"));
     }
     if !is_tls && (options.authorities_pem.is_some() || options.identity.is_some()) {
         return Err(invalid("certificates require an https:// URL"));
@@ -140,6 +155,9 @@ pub(super) fn endpoint(url: &str, options: &ConnectOptions) -> Result<Endpoint, 
     let mut endpoint = Endpoint::from_shared(full).map_err(|_| {
         invalid("not a URL such as https://export.example.com or http://127.0.0.1:8080")
     })?;
+    if socket_path(url).is_some() {
+        endpoint = endpoint.origin(Uri::from_static(UNIX_ORIGIN));
+    }
     if is_tls {
         let mut tls = match &options.authorities_pem {
             Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
@@ -192,6 +210,25 @@ mod tests {
             ConnectOptions { authorities_pem: Some(Vec::new()), ..ConnectOptions::default() };
         let message = endpoint("http://127.0.0.1:1", &options).unwrap_err().to_string();
         assert!(message.contains("https://"), "{message}");
+        assert!(endpoint("unix:/run/a.sock", &options).is_err());
         assert!(endpoint("ftp://x", &ConnectOptions::default()).is_err());
+    }
+
+    #[test]
+    fn unix_sockets_have_a_path() {
+        for (url, path) in [
+            ("unix:/run/a.sock", Some("/run/a.sock")),
+            ("unix:///run/a.sock", Some("/run/a.sock")),
+            ("unix:a.sock", Some("a.sock")),
+            ("unix.example.com:80", None),
+            ("http://unix:80", None),
+        ] {
+            assert_eq!(socket_path(url), path, "{url}");
+            assert!(endpoint(url, &ConnectOptions::default()).is_ok(), "{url}");
+        }
+        for url in ["unix:", "unix://"] {
+            let message = endpoint(url, &ConnectOptions::default()).unwrap_err().to_string();
+            assert!(message.contains("unix:/run"), "{message}");
+        }
     }
 }

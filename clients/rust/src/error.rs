@@ -2,10 +2,14 @@
 
 use std::{fmt, io, path::PathBuf, time::Duration};
 
+use http::StatusCode;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::printable;
+use super::{advice::advice, http_status::http_status, printable};
+
+/// The reason of a connection that fails because of TLS (clients/README.md).
+const TLS_FAILED: &str = "TLS_FAILED";
 
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +23,7 @@ pub enum ClientError {
         message: String,
     },
     /// The connection to the server failed.
-    #[error("cannot connect to {url}: {}", root_cause(&**source))]
+    #[error("cannot connect to {url}: {}", cause_and_advice(&**source))]
     Connect {
         /// The server's URL.
         url: String,
@@ -126,6 +130,8 @@ pub struct Rejection {
     pub retry_delay: Option<Duration>,
     /// Whether the connection or a proxy ended the call, so that the server's response is unknown.
     is_transport_failure: bool,
+    /// The HTTP status of a response without a gRPC status, which a proxy sent.
+    http_status: Option<StatusCode>,
 }
 
 /// One field of a bad request.
@@ -141,6 +147,11 @@ impl Rejection {
     /// Whether a retry may succeed: the server is unavailable, or the connection was lost.
     pub fn is_unavailable(&self) -> bool {
         self.code == Code::Unavailable || self.is_transport_failure
+    }
+
+    /// Whether a proxy refused the size of the request.
+    pub(super) fn is_too_large_for_proxy(&self) -> bool {
+        self.http_status == Some(StatusCode::PAYLOAD_TOO_LARGE)
     }
 
     /// A call without a response before the deadline.
@@ -165,12 +176,23 @@ impl From<Status> for Rejection {
         // tonic-web uses INTERNAL for a truncated body, with its name in the message.
         let is_truncated_web_stream =
             status.code() == Code::Internal && status.message().starts_with("tonic-web: ");
-        let has_source = std::error::Error::source(&status).is_some();
-        let is_transport_failure = has_source || has_no_status || is_truncated_web_stream;
+        let source = std::error::Error::source(&status);
+        let advice = source.and_then(advice);
+        // A retry changes nothing if the address, the certificate or the protocol is wrong.
+        let is_final = advice.is_some_and(|advice| !advice.is_transient);
+        let is_transport_failure =
+            !is_final && (source.is_some() || has_no_status || is_truncated_web_stream);
+        let message = match advice {
+            Some(advice) => format!("{}: {}", status.message(), advice.text),
+            None => status.message().to_owned(),
+        };
         Self {
-            code: status.code(),
-            message: status.message().to_owned(),
-            reason: details.error_info().map(|info| info.reason.clone()),
+            code: if is_final { Code::FailedPrecondition } else { status.code() },
+            message,
+            reason: match is_final {
+                true => Some(TLS_FAILED.to_owned()),
+                false => details.error_info().map(|info| info.reason.clone()),
+            },
             field_violations: violations
                 .unwrap_or_default()
                 .iter()
@@ -181,6 +203,7 @@ impl From<Status> for Rejection {
                 .collect(),
             retry_delay: details.retry_info().and_then(|info| info.retry_delay),
             is_transport_failure,
+            http_status: http_status(&details),
         }
     }
 }
@@ -207,6 +230,14 @@ impl fmt::Display for Rejection {
 }
 
 impl std::error::Error for Rejection {}
+
+/// The innermost cause, and what to do.
+fn cause_and_advice(error: &(dyn std::error::Error + 'static)) -> String {
+    match advice(error) {
+        Some(advice) => format!("{}: {}", root_cause(error), advice.text),
+        None => root_cause(error),
+    }
+}
 
 /// The innermost cause: in transport errors, "connection refused" is two levels down.
 pub(super) fn root_cause(error: &dyn std::error::Error) -> String {

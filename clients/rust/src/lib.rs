@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+mod advice;
 mod connect;
 mod document_file;
 mod download;
@@ -29,6 +30,7 @@ mod exact_json;
 mod file_pieces;
 mod follow;
 mod health;
+mod http_status;
 mod json;
 mod names;
 #[allow(clippy::all, missing_docs, unreachable_pub)]
@@ -38,6 +40,8 @@ pub mod session;
 mod unary;
 mod upload;
 mod web;
+
+use std::sync::{Arc, atomic::AtomicBool};
 
 use futures::{Stream, stream};
 use http::Uri;
@@ -75,6 +79,8 @@ pub struct Client {
     service: ApiClient,
     protocol: Protocol,
     follow_policy: FollowPolicy,
+    /// Whether a proxy refused a large request, so that documents are uploaded in the smallest chunks.
+    sends_small_chunks: Arc<AtomicBool>,
 }
 
 impl Client {
@@ -114,7 +120,8 @@ impl Client {
         let service = ExportServiceClient::with_origin(service, origin)
             .max_encoding_message_size(MAX_MESSAGE_BYTES)
             .max_decoding_message_size(MAX_RESPONSE_BYTES);
-        Self { service, protocol, follow_policy: FollowPolicy::default() }
+        let follow_policy = FollowPolicy::default();
+        Self { service, protocol, follow_policy, sends_small_chunks: Arc::default() }
     }
 
     /// Sets the timeouts and retry delays for lost streams.

@@ -3,7 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -108,6 +108,10 @@ impl Client {
                 (request_id, upload, is_second_id) = (Uuid::new_v4(), None, true);
                 continue;
             }
+            if failed.is_too_large_for_proxy() && !self.sends_small_chunks.load(Ordering::Relaxed) {
+                self.sends_small_chunks.store(true, Ordering::Relaxed);
+                continue;
+            }
             if !is_transient {
                 return Err(ClientError::Rejected(failed));
             }
@@ -165,7 +169,7 @@ impl Client {
         progress(start);
         let name = current.name.clone();
         let done = match current.sha256.is_empty() {
-            true if self.protocol == Protocol::Grpc => {
+            true if self.protocol == Protocol::Grpc && !self.sends_small_chunks() => {
                 self.send_stream(file, current, progress).await?
             }
             true => self.send_chunks(file, current, progress).await?,
@@ -224,7 +228,12 @@ impl Client {
         }
     }
 
-    /// Sends the remaining bytes in one call per chunk, for gRPC-Web, which has no client streams.
+    fn sends_small_chunks(&self) -> bool {
+        self.sends_small_chunks.load(Ordering::Relaxed)
+    }
+
+    /// Sends the remaining bytes in one call per chunk, for gRPC-Web, which has no client streams, and for proxies that
+    /// limit the size of requests.
     async fn send_chunks(
         &self,
         file: &OpenFile,
@@ -232,7 +241,11 @@ impl Client {
         progress: &mut (impl FnMut(u64) + Send),
     ) -> Result<Upload, ClientError> {
         let mut service = self.service.clone();
-        let chunk_bytes = usize::try_from(upload.chunk_size_bytes).unwrap_or(0).max(1);
+        let (min_bytes, max_bytes) = (upload.min_chunk_size_bytes, upload.chunk_size_bytes);
+        let has_range = (1..=max_bytes).contains(&min_bytes);
+        let chunk_bytes =
+            if has_range && self.sends_small_chunks() { min_bytes } else { max_bytes };
+        let chunk_bytes = usize::try_from(chunk_bytes).unwrap_or(0).max(1);
         let mut offset = u64::try_from(upload.committed_size_bytes).unwrap_or(0);
         let name = upload.name.clone();
         while upload.sha256.is_empty() {

@@ -1,13 +1,17 @@
 //! gRPC-Web over HTTP/1.1, for platforms without HTTP/2.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use http::Uri;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
+    client::legacy::{
+        Client,
+        connect::{Connect, HttpConnector},
+    },
+    rt::{TokioExecutor, TokioIo},
 };
+use tokio::net::UnixStream;
 use tokio_rustls::rustls::{
     ClientConfig, RootCertStore,
     crypto::aws_lc_rs,
@@ -19,7 +23,8 @@ use tower::{BoxError, ServiceBuilder, ServiceExt as _, util::BoxCloneSyncService
 
 use super::{
     ClientError, ClientIdentity, ConnectOptions,
-    connect::{CONNECT_TIMEOUT, Transport, TransportError, full_url},
+    connect::{CONNECT_TIMEOUT, Transport, TransportError, UNIX_ORIGIN, full_url, socket_path},
+    http_status::explained,
 };
 
 /// Creates a transport to the server at this URL, and returns it with the URL's origin. Opens a connection, to
@@ -32,7 +37,21 @@ pub(super) async fn connect(
     options: &ConnectOptions,
 ) -> Result<(Transport, Uri), ClientError> {
     let invalid = |message: String| ClientError::Url { url: url.to_owned(), message };
-    let uri: Uri = full_url(url, options)?
+    let full = full_url(url, options)?;
+    if let Some(path) = socket_path(url) {
+        let path = PathBuf::from(path);
+        let connected = UnixStream::connect(&path).await;
+        connected.map_err(|source| ClientError::Connect {
+            url: url.to_owned(),
+            source: source.into(),
+        })?;
+        let connector = tower::service_fn(move |_: Uri| {
+            let path = path.clone();
+            Box::pin(async move { UnixStream::connect(path).await.map(TokioIo::new) })
+        });
+        return Ok((transport(connector), Uri::from_static(UNIX_ORIGIN)));
+    }
+    let uri: Uri = full
         .parse()
         .map_err(|_| invalid("not a URL such as https://export.example.com".to_owned()))?;
     let mut tcp = HttpConnector::new();
@@ -49,13 +68,18 @@ pub(super) async fn connect(
         .wrap_connector(tcp);
     let connection = connector.clone().oneshot(uri.clone()).await;
     connection.map_err(|source| ClientError::Connect { url: url.to_owned(), source })?;
+    Ok((transport(connector), uri))
+}
+
+/// Sends gRPC-Web over the connector's connections.
+fn transport<C: Connect + Clone + Send + Sync + 'static>(connector: C) -> Transport {
     let http = Client::builder(TokioExecutor::new()).build(connector);
     let service = ServiceBuilder::new()
         .map_response(|response: http::Response<_>| response.map(Body::new))
         .map_err(TransportError::new)
         .layer(GrpcWebClientLayer::new())
         .service(http);
-    Ok((BoxCloneSyncService::new(service), uri))
+    BoxCloneSyncService::new(service.map_response(explained))
 }
 
 fn tls(options: &ConnectOptions) -> Result<ClientConfig, BoxError> {

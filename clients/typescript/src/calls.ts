@@ -30,6 +30,8 @@ export class Calls {
   readonly policy: Readonly<Policy>;
   readonly uploads: UploadMode;
   readonly sha256: () => Hasher;
+  /** Whether a proxy refused a large request, so that documents are uploaded in the smallest chunks. */
+  sendsSmallChunks = false;
 
   constructor(transport: Transport, options: ClientOptions) {
     this.service = createClient(ExportService, transport);

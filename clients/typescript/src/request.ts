@@ -47,6 +47,8 @@ export interface DocumentProgress extends UploadProgress {
 
 /** Larger documents are uploaded before the request. Three such documents and a review fit into the default limit. */
 const MAX_INLINE_BYTES = 8 * 1024 * 1024;
+/** The same over gRPC-Web, which often passes proxies: three such documents and a review fit into 1 MiB. */
+const MAX_INLINE_BYTES_OVER_WEB = 256 * 1024;
 
 /** Builds the request message, and uploads documents that are too large for it. */
 export async function* prepare(
@@ -83,7 +85,8 @@ async function* prepareDocument(
   const described = { kind, fileName, mediaType, sha256 };
   if (content !== undefined) {
     const source = sourceOf(content);
-    if (source.sizeBytes <= MAX_INLINE_BYTES) return await inline(calls, described, source);
+    const maxInlineBytes = calls.uploads === "stream" ? MAX_INLINE_BYTES : MAX_INLINE_BYTES_OVER_WEB;
+    if (source.sizeBytes <= maxInlineBytes) return await inline(calls, described, source);
     const sending = uploadContent(calls, source, settings);
     const uploaded = yield* mapYielded(sending, (progress) => ({ kind, fileName, ...progress }));
     const named = { case: "upload", value: uploaded.name } as const;

@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { Code } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 
 import type { CallSettings, Calls } from "./calls.js";
 import { ClientReason, connectionLost, protocolError, TaraExportError } from "./error.js";
@@ -46,6 +46,7 @@ export async function* uploadContent(
   const attempt = new UploadAttempt(calls, source, sha256, signal);
   let maxCommittedBytes = 0;
   for (;;) {
+    const sentSmallChunks = calls.sendsSmallChunks;
     try {
       for await (const doneBytes of attempt.run()) yield { doneBytes, sizeBytes };
       return { name: attempt.name, sizeBytes, sha256 };
@@ -53,6 +54,8 @@ export async function* uploadContent(
       signal?.throwIfAborted();
       const error = TaraExportError.from(failure);
       if (attempt.restartsWithNewId(error)) continue;
+      if (isTooLargeForProxy(failure)) calls.sendsSmallChunks = true;
+      if (calls.sendsSmallChunks && !sentSmallChunks) continue;
       if (!isTransient(error)) throw error;
       if (attempt.committedBytes > maxCommittedBytes) {
         maxCommittedBytes = attempt.committedBytes;
@@ -61,6 +64,15 @@ export async function* uploadContent(
       await retryTimer.wait(error, attempt.name || "an upload");
     }
   }
+}
+
+/** Whether a proxy refused the size of the request: its answer has the HTTP status 413 instead of a gRPC status. */
+export function isTooLargeForProxy(failure: unknown): boolean {
+  for (let error = failure; error instanceof Error; error = error.cause) {
+    if (error instanceof TaraExportError && error.metadata.http_status === "413") return true;
+    if (error instanceof ConnectError && error.rawMessage === "HTTP 413") return true;
+  }
+  return false;
 }
 
 function isTransient(error: TaraExportError): boolean {
@@ -96,7 +108,7 @@ class UploadAttempt {
     this.upload = await this.find();
     yield this.committedBytes;
     if (this.upload.sha256 === "") {
-      if (this.calls.uploads === "stream") yield* this.sendStream(this.upload);
+      if (this.calls.uploads === "stream" && !this.calls.sendsSmallChunks) yield* this.sendStream(this.upload);
       else yield* this.sendChunks(this.upload);
     }
     if (this.upload.sha256 === "") throw connectionLost("the upload ended before the document");
@@ -180,21 +192,25 @@ class UploadAttempt {
     }
   }
 
-  /** Uploads in chunks, for gRPC-Web. */
+  /** Uploads in chunks, for gRPC-Web, and for proxies that limit the size of requests. */
   private async *sendChunks(upload: Upload): AsyncGenerator<number> {
     const size = this.source.sizeBytes;
+    const chunkBytes = chunkSize(upload, this.calls.sendsSmallChunks);
     do {
       const start = Number(this.upload?.committedSizeBytes ?? 0);
-      const end = Math.min(start + upload.chunkSizeBytes, size);
+      const end = Math.min(start + chunkBytes, size);
       const data = await this.source.read(start, end);
       const chunk = { name: upload.name, offset: BigInt(start), data, finish: end === size };
-      const deadlineMs = this.calls.policy.deadlineMs + sendingTimeMs(data.byteLength);
-      const send = this.calls.unary(
-        (service, options) => service.uploadChunk(chunk, options),
-        this.settings(),
-        deadlineMs,
-      );
-      this.upload = this.checked((await send).upload);
+      const timeoutMs = this.calls.policy.deadlineMs + sendingTimeMs(data.byteLength);
+      // Not repeated with the same size: a proxy may have refused it.
+      const sending = this.calls.service.uploadChunk(chunk, { timeoutMs, ...this.settings() });
+      const response = await sending.catch((failure: unknown) => {
+        // A page gets no status from a proxy of another origin (CORS), as for a lost connection.
+        const mayBeTooLarge = data.byteLength > upload.minChunkSizeBytes && !TaraExportError.from(failure).isFromServer;
+        if (mayBeTooLarge && !this.signal?.aborted) this.calls.sendsSmallChunks = true;
+        throw failure;
+      });
+      this.upload = this.checked(response.upload);
       if (this.committedBytes <= start && this.upload.sha256 === "") throw connectionLost("a chunk made no progress");
       yield this.committedBytes;
     } while (this.upload.sha256 === "");
@@ -209,4 +225,10 @@ class UploadAttempt {
   private settings(): CallSettings {
     return this.signal ? { signal: this.signal } : {};
   }
+}
+
+/** The size of the next chunks, in the range that the server announces. Servers of earlier releases announce one size. */
+export function chunkSize({ chunkSizeBytes, minChunkSizeBytes }: Upload, small: boolean): number {
+  const hasRange = minChunkSizeBytes >= 1 && minChunkSizeBytes <= chunkSizeBytes;
+  return small && hasRange ? minChunkSizeBytes : chunkSizeBytes;
 }

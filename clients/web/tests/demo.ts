@@ -2,6 +2,7 @@
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 
+import { Nginx } from "../../typescript/tests/nginx.js";
 import { type Program, root, serverProgram, startProgram, World } from "../../typescript/tests/world.js";
 
 /** A demo page and its test world. */
@@ -18,6 +19,20 @@ export async function startDemo(): Promise<Demo> {
   const page = await startPage(port, world.serverUrl);
   const stop = async () => {
     await page.stop();
+    await world.stop();
+  };
+  return { pageUrl, world, stop };
+}
+
+/** Starts a page whose server is behind nginx, which has another origin and its default limits. */
+export async function startDemoBehindNginx(): Promise<Demo> {
+  const { port, pageUrl, settings } = await origin();
+  const world = await World.start(settings);
+  const nginx = await Nginx.start(world.folder, new URL(world.serverUrl).host);
+  const page = await startPage(port, nginx.webUrl);
+  const stop = async () => {
+    await page.stop();
+    await nginx.stop();
     await world.stop();
   };
   return { pageUrl, world, stop };

@@ -9,7 +9,7 @@ import { connect, Export_State } from "tara-export/node";
 
 import type { World } from "../../typescript/tests/world.js";
 import { accessibilityViolations, openPage, saveScreenshot, startBrowser } from "./browser.js";
-import { type Demo, startDemo, startDemoWithoutBucket } from "./demo.js";
+import { type Demo, startDemo, startDemoBehindNginx, startDemoWithoutBucket } from "./demo.js";
 
 const fellBackTitle = "Saved on the server for now";
 
@@ -307,6 +307,21 @@ suite("the dialog", () => {
     assert.equal(document?.sizeBytes, BigInt(sizeBytes));
   });
 
+  test("works in a page whose tracing libraries add headers to every request", async () => {
+    await page.evaluate(() => {
+      const { fetch } = globalThis;
+      globalThis.fetch = (input, init) => {
+        const headers = new Headers(init?.headers);
+        const added = ["baggage", "sentry-trace", "traceparent", "tracestate", "b3", "x-b3-traceid", "x-request-id"];
+        for (const name of added) headers.set(name, "1");
+        return fetch(input, { ...init, headers });
+      };
+    });
+    await open();
+    await save();
+    await title("Saved to S3");
+  });
+
   test("is accessible in dark mode and on a phone", async () => {
     await page.emulateMedia({ colorScheme: "dark" });
     await open();
@@ -359,6 +374,36 @@ test("unreachable service shows an error with a retry", async () => {
     await page.unroute("**/PreviewExport");
     await page.getByRole("button", { name: "Try again" }).click();
     await page.getByRole("heading", { name: "Where should the audit bundle go?" }).waitFor();
+  } finally {
+    await browser.close();
+    await demo.stop();
+  }
+});
+
+test("behind nginx with its default limits, progress is shown and a large document is uploaded", async () => {
+  const demo = await startDemoBehindNginx();
+  const browser = await startBrowser();
+  try {
+    const { page } = await openPage(browser, demo.pageUrl);
+    const sizeBytes = 9 * 1024 * 1024;
+    const file = join(demo.world.folder, "large.docx");
+    await writeFile(file, Buffer.alloc(sizeBytes, "large "));
+    await page.getByLabel("After the review").setInputFiles(file);
+    await demo.world.do("hold");
+    const press = (name: string) => page.getByRole("button", { name, exact: true }).click();
+    await press("Complete review");
+    await press("Continue");
+    await page.locator("dialog.confirm[open]").waitFor();
+    await press("Save to S3");
+    // While S3 does not respond, so nginx passes on each event at once.
+    await page.locator("#events [data-type=started]").waitFor();
+    await page.locator("li.stored").first().waitFor();
+    await demo.world.do("release");
+    await page.getByRole("heading", { name: "Saved to S3", level: 2 }).waitFor();
+    const name = ((await page.locator("#events [data-type=started]").last().textContent()) ?? "").slice(9);
+    const stored = await connect(demo.world.serverUrl, { protocol: "grpc-web" }).getExport(name);
+    const document = stored.artifacts.find(({ path }) => path.startsWith("documents/after_"));
+    assert.equal(document?.sizeBytes, BigInt(sizeBytes));
   } finally {
     await browser.close();
     await demo.stop();

@@ -102,6 +102,12 @@ pub fn parse_upload_checkpoint(key: &str, upload_id: Uuid) -> Option<u64> {
     u64::MAX.checked_sub(digits.parse().ok()?)
 }
 
+/// A piece of an upload: the bytes of a chunk until its part is complete. The digest in its name lets two calls with
+/// different bytes put different objects.
+pub fn upload_piece(upload_id: Uuid, offset_bytes: u64, sha256: Sha256) -> ObjectKey {
+    key(format!("{}{upload_id}/pieces/{offset_bytes}-{sha256}", uploads_prefix()))
+}
+
 /// The document that was uploaded.
 pub fn upload_document(upload_id: Uuid) -> ObjectKey {
     key(format!("{}{upload_id}/document", uploads_prefix()))

@@ -26,6 +26,11 @@ impl CallerKey {
         Self(text.into())
     }
 
+    /// An anonymous caller of this machine: a user's processes, connected over a Unix socket.
+    pub fn unix_user(user_id: u32) -> Self {
+        Self(format!("user {user_id}").into())
+    }
+
     /// Whether the caller authenticated.
     pub fn is_named(&self) -> bool {
         self.0.starts_with("name ")
@@ -64,6 +69,7 @@ mod tests {
     fn name_equal_to_an_address_is_another_caller() {
         assert_ne!(CallerKey::named("192.0.2.1"), of("192.0.2.1"));
         assert_ne!(CallerKey::named("server"), CallerKey::server());
+        assert_ne!(CallerKey::named("7"), CallerKey::unix_user(7));
         assert!(CallerKey::named("192.0.2.1").is_named() && !of("192.0.2.1").is_named());
         assert!(!CallerKey::server().is_named());
     }

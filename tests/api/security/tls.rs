@@ -3,8 +3,14 @@
 use std::net::SocketAddr;
 
 use tara_export::server::RunningServer;
-use tara_export_client::{Client, ClientError, ConnectOptions, proto::ListExportsRequest};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tara_export_client::{
+    Client, ClientError, ConnectOptions, Protocol, proto::ListExportsRequest,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tonic::Code;
 
 use crate::{
     following::kind,
@@ -47,12 +53,69 @@ async fn export_over_tls_needs_the_right_authority() {
 
     let error = connect(server.address(), Authority::new("another").trust()).await.unwrap_err();
     assert!(error.to_string().contains("certificate"), "{error}");
-    // Plain-text clients get no response.
-    let plain = Client::connect(&format!("http://{}", server.address())).await;
-    assert!(match plain {
-        Ok(client) => list(&client).await.is_err(),
-        Err(_) => true,
-    });
+}
+
+#[tokio::test]
+async fn plain_http_to_the_tls_port_is_answered_with_advice() {
+    let (folder, host, authority) =
+        (tempfile::tempdir().unwrap(), Host::new(), Authority::new("ours"));
+    let server = serve(&host, &authority.server().flags(folder.path())).await;
+    let address = server.address();
+    for request in [
+        &b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"[..],
+        // A body that is not read before the response.
+        &[b"POST /x HTTP/1.1\r\ncontent-length: 900000\r\n\r\n", &[b'x'; 900_000][..]].concat(),
+    ] {
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        within("the request", connection.write_all(request)).await.unwrap();
+        connection.shutdown().await.unwrap();
+        let mut response = String::new();
+        within("the response", connection.read_to_string(&mut response)).await.unwrap();
+        assert!(response.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{response}");
+        assert!(response.ends_with("use https:// instead of http://\n"), "{response}");
+    }
+    let client = Client::connect(&format!("http://{address}")).await.unwrap();
+    let error = list(&client).await.unwrap_err();
+    assert!(error.to_string().contains("use https://"), "{error}");
+    assert_eq!(error.code(), Some(Code::FailedPrecondition));
+    // Clients of other projects show the debug data.
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    connection.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    connection.shutdown().await.unwrap();
+    let mut response = Vec::new();
+    within("the response", connection.read_to_end(&mut response)).await.unwrap();
+    assert!(response.ends_with(b"use https:// instead of http://"), "{response:?}");
+    // Neither is a reason to refuse the next handshake.
+    connect(address, authority.trust()).await.unwrap();
+}
+
+#[tokio::test]
+async fn https_to_a_plain_port_names_http() {
+    let server = Host::new().start().await;
+    for protocol in [Protocol::Grpc, Protocol::GrpcWeb] {
+        let options = ConnectOptions { protocol, ..Authority::new("ours").trust() };
+        let error = connect(server.address, options).await.unwrap_err();
+        assert!(error.to_string().contains("use http:// instead"), "{protocol:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn certificate_errors_say_what_to_do() {
+    let (folder, host) = (tempfile::tempdir().unwrap(), Host::new());
+    let (ours, other) = (Authority::new("ours"), Authority::new("another"));
+    for (signed, trusted, advice) in [
+        (ours.server(), &other, "not trusted"),
+        (ours.as_server(), &ours, "CA certificate (CA:TRUE)"),
+        (ours.server_for("export.example.com"), &ours, "subject alternative names"),
+    ] {
+        let server = serve(&host, &signed.flags(folder.path())).await;
+        for protocol in [Protocol::Grpc, Protocol::GrpcWeb] {
+            let options = ConnectOptions { protocol, ..trusted.trust() };
+            let error = connect(server.address(), options).await.unwrap_err();
+            assert!(error.to_string().contains(advice), "{protocol:?}: {error}");
+        }
+        within("the server stops", server.shut_down()).await;
+    }
 }
 
 #[tokio::test]

@@ -13,10 +13,6 @@ use crate::{
     },
 };
 
-/// Larger documents are uploaded before the request. Three such documents and a review fit into the servers'
-/// default limit.
-const MAX_INLINE_BYTES: u64 = 8 * 1024 * 1024;
-
 /// The kind of each document by its file name without the extension.
 const KINDS: [(&str, Kind); 3] =
     [("before", Kind::Before), ("after", Kind::After), ("guidelines", Kind::Guidelines)];
@@ -25,6 +21,7 @@ const KINDS: [(&str, Kind); 3] =
 /// visible file or folder, because it is not exported.
 pub(super) fn read_documents(
     folder: &Path,
+    max_inline_bytes: u64,
     warnings: &mut Vec<String>,
 ) -> Result<(Vec<Document>, Vec<LargeDocument>), InputError> {
     let mut found: [Option<String>; KINDS.len()] = Default::default();
@@ -55,7 +52,8 @@ pub(super) fn read_documents(
         let Some(name) = name else { continue };
         let path = folder.join(&name);
         let size_bytes = fs::metadata(&path).map_err(InputError::io(&path))?.len();
-        if size_bytes > MAX_INLINE_BYTES {
+        // Larger documents are uploaded before the request.
+        if size_bytes > max_inline_bytes {
             large.push(LargeDocument { index: documents.len(), path, size_bytes });
             documents.push(document(name, kind, None));
         } else {

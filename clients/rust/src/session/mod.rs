@@ -23,7 +23,10 @@ use super::{
     exact_json::{self, JsonError},
     json,
 };
-use crate::proto::{StartExportRequest, document::Source};
+use crate::{
+    Protocol,
+    proto::{StartExportRequest, document::Source},
+};
 
 /// Maximum size of a file that is read. A larger file does not fit into a request.
 pub const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
@@ -126,13 +129,35 @@ impl InputError {
     }
 }
 
+/// Largest document in a request that passes proxies with a limit of 1 MiB: three such documents and a review of some
+/// hundred kilobytes.
+pub const PROXY_INLINE_BYTES: u64 = 256 * 1024;
+/// Largest document in a request. Three such documents and a review fit into the servers' default limit.
+const MAX_INLINE_BYTES: u64 = 8 * 1024 * 1024;
+
 /// Reads a review folder, or a file with the request in proto3 JSON. Blocks on disk reads.
 ///
 /// # Errors
 /// As [`read_folder`] and [`read_request_file`].
 pub fn read(path: &Path) -> Result<LoadedRequest, InputError> {
+    read_for(path, Protocol::Grpc)
+}
+
+/// Like [`read`], for this protocol. For gRPC-Web, which often passes proxies, documents of more than
+/// [`PROXY_INLINE_BYTES`] bytes are uploaded before the request.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_for(path: &Path, protocol: Protocol) -> Result<LoadedRequest, InputError> {
     let metadata = fs::metadata(path).map_err(InputError::io(path))?;
-    if metadata.is_dir() { read_folder(path) } else { read_request_file(path) }
+    let max_inline_bytes = match protocol {
+        Protocol::Grpc => MAX_INLINE_BYTES,
+        Protocol::GrpcWeb => PROXY_INLINE_BYTES,
+    };
+    match metadata.is_dir() {
+        true => read_folder_within(path, max_inline_bytes),
+        false => read_request_file(path),
+    }
 }
 
 /// Reads a review folder: `session.json` and the documents. Blocks on disk reads.
@@ -140,6 +165,10 @@ pub fn read(path: &Path) -> Result<LoadedRequest, InputError> {
 /// # Errors
 /// A file cannot be read, or `session.json` is not a JSON object.
 pub fn read_folder(folder: &Path) -> Result<LoadedRequest, InputError> {
+    read_folder_within(folder, MAX_INLINE_BYTES)
+}
+
+fn read_folder_within(folder: &Path, max_inline_bytes: u64) -> Result<LoadedRequest, InputError> {
     let session = folder.join("session.json");
     if !session.exists() && !session.is_symlink() && folder.is_dir() {
         return Err(InputError::NoSession { folder: folder.to_owned() });
@@ -149,7 +178,8 @@ pub fn read_folder(folder: &Path) -> Result<LoadedRequest, InputError> {
     let text = read_bytes(&session)?;
     let (review, mut warnings) =
         review_from_json(&text).map_err(|source| InputError::Json { path: session, source })?;
-    let (documents, large_documents) = documents::read_documents(folder, &mut warnings)?;
+    let (documents, large_documents) =
+        documents::read_documents(folder, max_inline_bytes, &mut warnings)?;
     let request = StartExportRequest { review: Some(review), documents, ..Default::default() };
     Ok(LoadedRequest { request, warnings, large_documents })
 }

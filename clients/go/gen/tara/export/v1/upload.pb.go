@@ -33,7 +33,7 @@ type Upload struct {
 	CommittedSizeBytes int64 `protobuf:"varint,2,opt,name=committed_size_bytes,json=committedSizeBytes,proto3" json:"committed_size_bytes,omitempty"`
 	// The document's size in bytes, as in CreateUpload.
 	SizeBytes int64 `protobuf:"varint,3,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
-	// The size of a chunk in bytes: every chunk except the last has exactly this size.
+	// The largest size of a chunk in bytes (UploadChunk), and the recommended one: 8 MiB.
 	ChunkSizeBytes int32 `protobuf:"varint,4,opt,name=chunk_size_bytes,json=chunkSizeBytes,proto3" json:"chunk_size_bytes,omitempty"`
 	// The server keeps the upload at least until this time.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
@@ -41,9 +41,13 @@ type Upload struct {
 	Sha256 string `protobuf:"bytes,6,opt,name=sha256,proto3" json:"sha256,omitempty"`
 	// The server that has the upload on its disk, because S3 failed: only this server can continue or export
 	// it. Empty if every replica can.
-	Replica       string `protobuf:"bytes,7,opt,name=replica,proto3" json:"replica,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Replica string `protobuf:"bytes,7,opt,name=replica,proto3" json:"replica,omitempty"`
+	// The smallest size of a chunk in bytes, for callers behind a proxy that limits the size of requests: 512
+	// KiB. Only the last chunk of a document may be smaller. 0 on servers of earlier releases, where every chunk
+	// except the last has exactly chunk_size_bytes.
+	MinChunkSizeBytes int32 `protobuf:"varint,8,opt,name=min_chunk_size_bytes,json=minChunkSizeBytes,proto3" json:"min_chunk_size_bytes,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Upload) Reset() {
@@ -123,6 +127,13 @@ func (x *Upload) GetReplica() string {
 		return x.Replica
 	}
 	return ""
+}
+
+func (x *Upload) GetMinChunkSizeBytes() int32 {
+	if x != nil {
+		return x.MinChunkSizeBytes
+	}
+	return 0
 }
 
 // Requests an upload.
@@ -452,13 +463,18 @@ func (x *UploadDocumentResponse) GetUpload() *Upload {
 
 // One chunk of a document, for callers without client streams. Calls can reach different replicas; a
 // caller sends a chunk after the previous one has succeeded.
+//
+// The caller chooses the size of each chunk, from min_chunk_size_bytes to chunk_size_bytes of the upload, and
+// can change it at any chunk. Large chunks are faster. A request has at most 64 KiB more than its data. A
+// caller whose chunk was refused by a proxy (HTTP 413) sends the same bytes again in chunks of
+// min_chunk_size_bytes, which are below the limit of 1 MiB that nginx has by default.
 type UploadChunkRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// uploads/{upload_id}. Required.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Where `data` begins: committed_size_bytes, or the start of an earlier chunk that is sent again.
 	Offset int64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
-	// Exactly chunk_size_bytes, or the rest of the document.
+	// From min_chunk_size_bytes to chunk_size_bytes, or the rest of the document if it is smaller.
 	Data []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
 	// The document ends with this chunk.
 	Finish        bool `protobuf:"varint,4,opt,name=finish,proto3" json:"finish,omitempty"`
@@ -574,7 +590,7 @@ var File_tara_export_v1_upload_proto protoreflect.FileDescriptor
 
 const file_tara_export_v1_upload_proto_rawDesc = "" +
 	"\n" +
-	"\x1btara/export/v1/upload.proto\x12\x0etara.export.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\x02\n" +
+	"\x1btara/export/v1/upload.proto\x12\x0etara.export.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb7\x02\n" +
 	"\x06Upload\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x120\n" +
 	"\x14committed_size_bytes\x18\x02 \x01(\x03R\x12committedSizeBytes\x12\x1d\n" +
@@ -584,7 +600,8 @@ const file_tara_export_v1_upload_proto_rawDesc = "" +
 	"\vexpire_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12\x16\n" +
 	"\x06sha256\x18\x06 \x01(\tR\x06sha256\x12\x18\n" +
-	"\areplica\x18\a \x01(\tR\areplica\"k\n" +
+	"\areplica\x18\a \x01(\tR\areplica\x12/\n" +
+	"\x14min_chunk_size_bytes\x18\b \x01(\x05R\x11minChunkSizeBytes\"k\n" +
 	"\x13CreateUploadRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x1d\n" +

@@ -15,7 +15,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btara/export/v1/upload.proto\x12\x0etara.export.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\x02\n\x06Upload\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x30\n\x14\x63ommitted_size_bytes\x18\x02 \x01(\x03R\x12\x63ommittedSizeBytes\x12\x1d\n\nsize_bytes\x18\x03 \x01(\x03R\tsizeBytes\x12(\n\x10\x63hunk_size_bytes\x18\x04 \x01(\x05R\x0e\x63hunkSizeBytes\x12;\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12\x16\n\x06sha256\x18\x06 \x01(\tR\x06sha256\x12\x18\n\x07replica\x18\x07 \x01(\tR\x07replica\"k\n\x13\x43reateUploadRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12\x1d\n\nsize_bytes\x18\x02 \x01(\x03R\tsizeBytes\x12\x16\n\x06sha256\x18\x03 \x01(\tR\x06sha256\"F\n\x14\x43reateUploadResponse\x12.\n\x06upload\x18\x01 \x01(\x0b\x32\x16.tara.export.v1.UploadR\x06upload\"&\n\x10GetUploadRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\"C\n\x11GetUploadResponse\x12.\n\x06upload\x18\x01 \x01(\x0b\x32\x16.tara.export.v1.UploadR\x06upload\"o\n\x15UploadDocumentRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x12\n\x04\x64\x61ta\x18\x03 \x01(\x0cR\x04\x64\x61ta\x12\x16\n\x06\x66inish\x18\x04 \x01(\x08R\x06\x66inish\"H\n\x16UploadDocumentResponse\x12.\n\x06upload\x18\x01 \x01(\x0b\x32\x16.tara.export.v1.UploadR\x06upload\"l\n\x12UploadChunkRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x12\n\x04\x64\x61ta\x18\x03 \x01(\x0cR\x04\x64\x61ta\x12\x16\n\x06\x66inish\x18\x04 \x01(\x08R\x06\x66inish\"E\n\x13UploadChunkResponse\x12.\n\x06upload\x18\x01 \x01(\x0b\x32\x16.tara.export.v1.UploadR\x06uploadb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btara/export/v1/upload.proto\x12\x0etara.export.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb7\x02\n\x06Upload\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x30\n\x14\x63ommitted_size_bytes\x18\x02 \x01(\x03R\x12\x63ommittedSizeBytes\x12\x1d\n\nsize_bytes\x18\x03 \x01(\x03R\tsizeBytes\x12(\n\x10\x63hunk_size_bytes\x18\x04 \x01(\x05R\x0e\x63hunkSizeBytes\x12;\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12\x16\n\x06sha256\x18\x06 \x01(\tR\x06sha256\x12\x18\n\x07replica\x18\x07 \x01(\tR\x07replica\x12/\n\x14min_chunk_size_bytes\x18\x08 \x01(\x05R\x11minChunkSizeBytes\"k\n\x13\x43reateUploadRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12\x1d\n\nsize_bytes\x18\x02 \x01(\x03R\tsizeBytes\x12\x16\n\x06sha256\x18\x03 \x01(\tR\x06sha256\"F\n\x14\x43reateUploadResponse\x12.\n\x06upload\x18\x01 \x01(\x0b\x32\x16.tara.export.v1.UploadR\x06upload\"&\n\x10GetUploadRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\"C\n\x11GetUploadResponse\x12.\n\x06upload\x18\x01 \x01(\x0b\x32\x16.tara.export.v1.UploadR\x06upload\"o\n\x15UploadDocumentRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x12\n\x04\x64\x61ta\x18\x03 \x01(\x0cR\x04\x64\x61ta\x12\x16\n\x06\x66inish\x18\x04 \x01(\x08R\x06\x66inish\"H\n\x16UploadDocumentResponse\x12.\n\x06upload\x18\x01 \x01(\x0b\x32\x16.tara.export.v1.UploadR\x06upload\"l\n\x12UploadChunkRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x12\n\x04\x64\x61ta\x18\x03 \x01(\x0cR\x04\x64\x61ta\x12\x16\n\x06\x66inish\x18\x04 \x01(\x08R\x06\x66inish\"E\n\x13UploadChunkResponse\x12.\n\x06upload\x18\x01 \x01(\x0b\x32\x16.tara.export.v1.UploadR\x06uploadb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -23,21 +23,21 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tara.export.v1.upload_pb2',
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
   _globals['_UPLOAD']._serialized_start=81
-  _globals['_UPLOAD']._serialized_end=343
-  _globals['_CREATEUPLOADREQUEST']._serialized_start=345
-  _globals['_CREATEUPLOADREQUEST']._serialized_end=452
-  _globals['_CREATEUPLOADRESPONSE']._serialized_start=454
-  _globals['_CREATEUPLOADRESPONSE']._serialized_end=524
-  _globals['_GETUPLOADREQUEST']._serialized_start=526
-  _globals['_GETUPLOADREQUEST']._serialized_end=564
-  _globals['_GETUPLOADRESPONSE']._serialized_start=566
-  _globals['_GETUPLOADRESPONSE']._serialized_end=633
-  _globals['_UPLOADDOCUMENTREQUEST']._serialized_start=635
-  _globals['_UPLOADDOCUMENTREQUEST']._serialized_end=746
-  _globals['_UPLOADDOCUMENTRESPONSE']._serialized_start=748
-  _globals['_UPLOADDOCUMENTRESPONSE']._serialized_end=820
-  _globals['_UPLOADCHUNKREQUEST']._serialized_start=822
-  _globals['_UPLOADCHUNKREQUEST']._serialized_end=930
-  _globals['_UPLOADCHUNKRESPONSE']._serialized_start=932
-  _globals['_UPLOADCHUNKRESPONSE']._serialized_end=1001
+  _globals['_UPLOAD']._serialized_end=392
+  _globals['_CREATEUPLOADREQUEST']._serialized_start=394
+  _globals['_CREATEUPLOADREQUEST']._serialized_end=501
+  _globals['_CREATEUPLOADRESPONSE']._serialized_start=503
+  _globals['_CREATEUPLOADRESPONSE']._serialized_end=573
+  _globals['_GETUPLOADREQUEST']._serialized_start=575
+  _globals['_GETUPLOADREQUEST']._serialized_end=613
+  _globals['_GETUPLOADRESPONSE']._serialized_start=615
+  _globals['_GETUPLOADRESPONSE']._serialized_end=682
+  _globals['_UPLOADDOCUMENTREQUEST']._serialized_start=684
+  _globals['_UPLOADDOCUMENTREQUEST']._serialized_end=795
+  _globals['_UPLOADDOCUMENTRESPONSE']._serialized_start=797
+  _globals['_UPLOADDOCUMENTRESPONSE']._serialized_end=869
+  _globals['_UPLOADCHUNKREQUEST']._serialized_start=871
+  _globals['_UPLOADCHUNKREQUEST']._serialized_end=979
+  _globals['_UPLOADCHUNKRESPONSE']._serialized_start=981
+  _globals['_UPLOADCHUNKRESPONSE']._serialized_end=1050
 # @@protoc_insertion_point(module_scope)

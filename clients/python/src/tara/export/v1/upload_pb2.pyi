@@ -6,7 +6,7 @@ from typing import ClassVar as _ClassVar, Mapping as _Mapping, Optional as _Opti
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Upload(_message.Message):
-    __slots__ = ("name", "committed_size_bytes", "size_bytes", "chunk_size_bytes", "expire_time", "sha256", "replica")
+    __slots__ = ("name", "committed_size_bytes", "size_bytes", "chunk_size_bytes", "expire_time", "sha256", "replica", "min_chunk_size_bytes")
     NAME_FIELD_NUMBER: _ClassVar[int]
     COMMITTED_SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -14,6 +14,7 @@ class Upload(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
+    MIN_CHUNK_SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     name: str
     committed_size_bytes: int
     size_bytes: int
@@ -21,7 +22,8 @@ class Upload(_message.Message):
     expire_time: _timestamp_pb2.Timestamp
     sha256: str
     replica: str
-    def __init__(self, name: _Optional[str] = ..., committed_size_bytes: _Optional[int] = ..., size_bytes: _Optional[int] = ..., chunk_size_bytes: _Optional[int] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., sha256: _Optional[str] = ..., replica: _Optional[str] = ...) -> None: ...
+    min_chunk_size_bytes: int
+    def __init__(self, name: _Optional[str] = ..., committed_size_bytes: _Optional[int] = ..., size_bytes: _Optional[int] = ..., chunk_size_bytes: _Optional[int] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., sha256: _Optional[str] = ..., replica: _Optional[str] = ..., min_chunk_size_bytes: _Optional[int] = ...) -> None: ...
 
 class CreateUploadRequest(_message.Message):
     __slots__ = ("request_id", "size_bytes", "sha256")

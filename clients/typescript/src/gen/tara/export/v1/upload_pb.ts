@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file tara/export/v1/upload.proto.
  */
 export const file_tara_export_v1_upload: GenFile = /*@__PURE__*/
-  fileDesc("Cht0YXJhL2V4cG9ydC92MS91cGxvYWQucHJvdG8SDnRhcmEuZXhwb3J0LnYxIrQBCgZVcGxvYWQSDAoEbmFtZRgBIAEoCRIcChRjb21taXR0ZWRfc2l6ZV9ieXRlcxgCIAEoAxISCgpzaXplX2J5dGVzGAMgASgDEhgKEGNodW5rX3NpemVfYnl0ZXMYBCABKAUSLwoLZXhwaXJlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnNoYTI1NhgGIAEoCRIPCgdyZXBsaWNhGAcgASgJIk0KE0NyZWF0ZVVwbG9hZFJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzaXplX2J5dGVzGAIgASgDEg4KBnNoYTI1NhgDIAEoCSI+ChRDcmVhdGVVcGxvYWRSZXNwb25zZRImCgZ1cGxvYWQYASABKAsyFi50YXJhLmV4cG9ydC52MS5VcGxvYWQiIAoQR2V0VXBsb2FkUmVxdWVzdBIMCgRuYW1lGAEgASgJIjsKEUdldFVwbG9hZFJlc3BvbnNlEiYKBnVwbG9hZBgBIAEoCzIWLnRhcmEuZXhwb3J0LnYxLlVwbG9hZCJTChVVcGxvYWREb2N1bWVudFJlcXVlc3QSDAoEbmFtZRgBIAEoCRIOCgZvZmZzZXQYAiABKAMSDAoEZGF0YRgDIAEoDBIOCgZmaW5pc2gYBCABKAgiQAoWVXBsb2FkRG9jdW1lbnRSZXNwb25zZRImCgZ1cGxvYWQYASABKAsyFi50YXJhLmV4cG9ydC52MS5VcGxvYWQiUAoSVXBsb2FkQ2h1bmtSZXF1ZXN0EgwKBG5hbWUYASABKAkSDgoGb2Zmc2V0GAIgASgDEgwKBGRhdGEYAyABKAwSDgoGZmluaXNoGAQgASgIIj0KE1VwbG9hZENodW5rUmVzcG9uc2USJgoGdXBsb2FkGAEgASgLMhYudGFyYS5leHBvcnQudjEuVXBsb2FkYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("Cht0YXJhL2V4cG9ydC92MS91cGxvYWQucHJvdG8SDnRhcmEuZXhwb3J0LnYxItIBCgZVcGxvYWQSDAoEbmFtZRgBIAEoCRIcChRjb21taXR0ZWRfc2l6ZV9ieXRlcxgCIAEoAxISCgpzaXplX2J5dGVzGAMgASgDEhgKEGNodW5rX3NpemVfYnl0ZXMYBCABKAUSLwoLZXhwaXJlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnNoYTI1NhgGIAEoCRIPCgdyZXBsaWNhGAcgASgJEhwKFG1pbl9jaHVua19zaXplX2J5dGVzGAggASgFIk0KE0NyZWF0ZVVwbG9hZFJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRISCgpzaXplX2J5dGVzGAIgASgDEg4KBnNoYTI1NhgDIAEoCSI+ChRDcmVhdGVVcGxvYWRSZXNwb25zZRImCgZ1cGxvYWQYASABKAsyFi50YXJhLmV4cG9ydC52MS5VcGxvYWQiIAoQR2V0VXBsb2FkUmVxdWVzdBIMCgRuYW1lGAEgASgJIjsKEUdldFVwbG9hZFJlc3BvbnNlEiYKBnVwbG9hZBgBIAEoCzIWLnRhcmEuZXhwb3J0LnYxLlVwbG9hZCJTChVVcGxvYWREb2N1bWVudFJlcXVlc3QSDAoEbmFtZRgBIAEoCRIOCgZvZmZzZXQYAiABKAMSDAoEZGF0YRgDIAEoDBIOCgZmaW5pc2gYBCABKAgiQAoWVXBsb2FkRG9jdW1lbnRSZXNwb25zZRImCgZ1cGxvYWQYASABKAsyFi50YXJhLmV4cG9ydC52MS5VcGxvYWQiUAoSVXBsb2FkQ2h1bmtSZXF1ZXN0EgwKBG5hbWUYASABKAkSDgoGb2Zmc2V0GAIgASgDEgwKBGRhdGEYAyABKAwSDgoGZmluaXNoGAQgASgIIj0KE1VwbG9hZENodW5rUmVzcG9uc2USJgoGdXBsb2FkGAEgASgLMhYudGFyYS5leHBvcnQudjEuVXBsb2FkYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * A document that is sent before the request that names it.
@@ -44,7 +44,7 @@ export type Upload = Message<"tara.export.v1.Upload"> & {
   sizeBytes: bigint;
 
   /**
-   * The size of a chunk in bytes: every chunk except the last has exactly this size.
+   * The largest size of a chunk in bytes (UploadChunk), and the recommended one: 8 MiB.
    *
    * @generated from field: int32 chunk_size_bytes = 4;
    */
@@ -71,6 +71,15 @@ export type Upload = Message<"tara.export.v1.Upload"> & {
    * @generated from field: string replica = 7;
    */
   replica: string;
+
+  /**
+   * The smallest size of a chunk in bytes, for callers behind a proxy that limits the size of requests: 512
+   * KiB. Only the last chunk of a document may be smaller. 0 on servers of earlier releases, where every chunk
+   * except the last has exactly chunk_size_bytes.
+   *
+   * @generated from field: int32 min_chunk_size_bytes = 8;
+   */
+  minChunkSizeBytes: number;
 };
 
 /**
@@ -249,6 +258,11 @@ export const UploadDocumentResponseSchema: GenMessage<UploadDocumentResponse> = 
  * One chunk of a document, for callers without client streams. Calls can reach different replicas; a
  * caller sends a chunk after the previous one has succeeded.
  *
+ * The caller chooses the size of each chunk, from min_chunk_size_bytes to chunk_size_bytes of the upload, and
+ * can change it at any chunk. Large chunks are faster. A request has at most 64 KiB more than its data. A
+ * caller whose chunk was refused by a proxy (HTTP 413) sends the same bytes again in chunks of
+ * min_chunk_size_bytes, which are below the limit of 1 MiB that nginx has by default.
+ *
  * @generated from message tara.export.v1.UploadChunkRequest
  */
 export type UploadChunkRequest = Message<"tara.export.v1.UploadChunkRequest"> & {
@@ -267,7 +281,7 @@ export type UploadChunkRequest = Message<"tara.export.v1.UploadChunkRequest"> & 
   offset: bigint;
 
   /**
-   * Exactly chunk_size_bytes, or the rest of the document.
+   * From min_chunk_size_bytes to chunk_size_bytes, or the rest of the document if it is smaller.
    *
    * @generated from field: bytes data = 3;
    */
