@@ -276,11 +276,6 @@ func TestEnvironmentHasTokenAndCertificates(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("TARA_EXPORT_TOKEN_FILE", writeFile(t, "token", []byte("wrong")))
-	if _, err := taraexport.Connect(url, taraexport.WithEnvironment()); err == nil ||
-		!strings.Contains(err.Error(), "not both") {
-		t.Errorf("%v", err)
-	}
-	t.Setenv("TARA_EXPORT_TOKEN", "")
 	_, err := connect(t, url, taraexport.WithEnvironment()).CheckStorage(t.Context())
 	wantError(t, err, codes.Unauthenticated, "CREDENTIALS_INVALID")
 	t.Setenv("TARA_EXPORT_TLS_CA_FILE", "/missing/ca.pem")

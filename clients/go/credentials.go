@@ -98,14 +98,12 @@ func WithClientCertificate(certificates, key []byte) Option {
 
 // WithEnvironment reads the token and the certificates from the variables of the tara-export commands, as far as they
 // are set: TARA_EXPORT_TOKEN_FILE or TARA_EXPORT_TOKEN, TARA_EXPORT_TLS_CA_FILE, TARA_EXPORT_TLS_CLIENT_CERT_FILE and
-// TARA_EXPORT_TLS_CLIENT_KEY_FILE, TARA_EXPORT_ALLOW_INSECURE_TOKEN. Connect fails if a file cannot be read, or if both
-// variables of the token are set.
+// TARA_EXPORT_TLS_CLIENT_KEY_FILE, TARA_EXPORT_ALLOW_INSECURE_TOKEN. The file takes precedence over the token. Connect
+// fails if a file cannot be read.
 func WithEnvironment() Option {
 	return func(config *settings) {
-		path, token := os.Getenv(tokenFileVariable), os.Getenv(tokenVariable)
+		path, token := os.Getenv(tokenFileVariable), strings.TrimSpace(os.Getenv(tokenVariable))
 		switch {
-		case path != "" && token != "":
-			config.problems = append(config.problems, fmt.Errorf("set %s or %s, not both", tokenVariable, tokenFileVariable))
 		case path != "":
 			WithTokenFile(path)(config)
 		case token != "":

@@ -1,6 +1,7 @@
 package taraexport
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -51,6 +52,9 @@ const (
 func diagnose(err error, code codes.Code, message string) diagnosis {
 	if result, isKnown := diagnoseCause(err); isKnown {
 		return result
+	}
+	if strings.Contains(message, errExpectsTLS.Error()) {
+		return diagnosis{reason: ReasonTLS, advice: adviceTLSServer}
 	}
 	if match := httpStatusText.FindStringSubmatch(message); match != nil {
 		if number, err := strconv.Atoi(match[1]); err == nil {
@@ -180,6 +184,7 @@ var knownTexts = []struct {
 	{"x509: ", diagnosis{reason: ReasonTLS, advice: adviceAuthority}},
 	{"tls: failed to verify certificate", diagnosis{reason: ReasonTLS, advice: adviceAuthority}},
 	{"tls: ", diagnosis{reason: ReasonTLS, advice: adviceTLS}},
+	{tlsRequiredText, diagnosis{reason: ReasonTLS, advice: adviceTLSServer}},
 	{errExpectsTLS.Error(), diagnosis{reason: ReasonTLS, advice: adviceTLSServer}},
 	{errExpectsHTTP1.Error(), diagnosis{reason: ReasonInvalidResponse, advice: adviceTLSServer}},
 	{"http2: frame too large", diagnosis{reason: ReasonInvalidResponse, advice: adviceTLSServer}},
@@ -234,7 +239,13 @@ func (failure *responseError) code() codes.Code {
 	}
 }
 
-// errExpectsTLS is the error of a connection whose first bytes are an alert of TLS.
+// The longest text of a response that is read, in bytes.
+const maxTextBytes = 4 * 1024
+
+// In the response of a tara-export server to a call without TLS on its port with TLS.
+const tlsRequiredText = "this port requires TLS"
+
+// errExpectsTLS is the error of a connection whose server expects TLS.
 var errExpectsTLS = errors.New("the server expects TLS")
 
 // errExpectsHTTP1 is the error of a connection whose first bytes are a response of HTTP/1.
@@ -272,7 +283,8 @@ func (connection *checkedConnection) Read(buffer []byte) (int, error) {
 	}
 	connection.hasRead = true
 	start := string(buffer[:min(read, 5)])
-	if strings.HasPrefix(start, "\x15\x03") {
+	// A tara-export server responds with HTTP/2's GOAWAY, whose text grpc-go does not report.
+	if strings.HasPrefix(start, "\x15\x03") || bytes.Contains(buffer[:read], []byte(tlsRequiredText)) {
 		return 0, errExpectsTLS
 	}
 	if start == "HTTP/" {

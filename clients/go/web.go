@@ -282,6 +282,12 @@ func (transport checkedTransport) RoundTrip(request *http.Request) (*http.Respon
 	if response.StatusCode == http.StatusOK && strings.HasPrefix(contentType, "application/grpc-web") {
 		return response, nil
 	}
-	response.Body.Close()
+	defer response.Body.Close()
+	if response.StatusCode == http.StatusBadRequest {
+		text, _ := io.ReadAll(io.LimitReader(response.Body, maxTextBytes))
+		if strings.Contains(string(text), tlsRequiredText) {
+			return nil, errExpectsTLS
+		}
+	}
 	return nil, &responseError{response.StatusCode, contentType}
 }

@@ -1,11 +1,18 @@
 //! Responses without a gRPC status: those of proxies, and of programs that are not a tara-export server.
 
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Limited};
 use tonic::{Code, Status, body::Body};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use super::advice::{TLS_FAILED, TLS_REQUIRED};
+
 /// The reason of these statuses (clients/README.md).
 const REASON: &str = "HTTP_ERROR";
+/// The reason of a response with HTTP status 200 that is not one of gRPC.
+pub(super) const INVALID_RESPONSE: &str = "INVALID_RESPONSE";
+/// The longest text of a response that is read.
+const MAX_TEXT_BYTES: usize = 4 * 1024;
 const DOMAIN: &str = "tara-export-client";
 /// In the metadata of the reason.
 const HTTP_STATUS: &str = "http_status";
@@ -13,15 +20,36 @@ const HTTP_STATUS: &str = "http_status";
 const DOCUMENT: &str = "docs/deployment.md, section Behind a proxy";
 
 /// Replaces a response that is not one of gRPC by a status that says what answered, and what to do.
-pub(super) fn explained(response: Response<Body>) -> Response<Body> {
+pub(super) async fn explained(response: Response<Body>) -> Response<Body> {
     let http_status = response.status();
-    if http_status == StatusCode::OK || response.headers().contains_key(Status::GRPC_STATUS) {
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    let is_grpc =
+        content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+    if response.headers().contains_key(Status::GRPC_STATUS) || (http_status.is_success() && is_grpc)
+    {
         return response;
+    }
+    if http_status.is_success() {
+        let message = "the response has another content type than gRPC: check the server's address, and the proxy in \
+                       front of it";
+        let details = ErrorDetails::with_error_info(INVALID_RESPONSE, DOMAIN, []);
+        return Status::with_error_details(Code::Unknown, message, details).into_http();
+    }
+    if http_status == StatusCode::BAD_REQUEST && requires_tls(response.into_body()).await {
+        let message = "the server requires TLS: use https:// instead of http://";
+        let details = ErrorDetails::with_error_info(TLS_FAILED, DOMAIN, []);
+        return Status::with_error_details(Code::FailedPrecondition, message, details).into_http();
     }
     let metadata = [(HTTP_STATUS.to_owned(), http_status.as_str().to_owned())];
     let details = ErrorDetails::with_error_info(REASON, DOMAIN, metadata);
     let (code, message) = (code(http_status), message(http_status));
     Status::with_error_details(code, message, details).into_http()
+}
+
+/// Whether this is the response of a tara-export server to HTTP/1.1 on its port with TLS.
+async fn requires_tls(body: Body) -> bool {
+    let body = Limited::new(body, MAX_TEXT_BYTES).collect().await;
+    body.is_ok_and(|body| String::from_utf8_lossy(&body.to_bytes()).contains(TLS_REQUIRED))
 }
 
 /// The HTTP status of a response that [`explained`] replaced.
@@ -46,9 +74,14 @@ fn code(status: StatusCode) -> Code {
 fn message(status: StatusCode) -> String {
     match status.as_u16() {
         400 => {
-            "the server or a proxy answered with HTTP 400: if it requires TLS, use https:// instead of http://"
+            "the server or a proxy answered with HTTP 400: check the server's address; if it requires TLS, use https:// \
+             instead of http://"
                 .to_owned()
         }
+        401 | 403 | 407 => format!(
+            "a proxy refuses the call (HTTP {}): give it the credentials that it needs, and check the server's address",
+            status.as_u16()
+        ),
         413 => format!(
             "a proxy refused the size of the request (HTTP 413): raise the proxy's limit (client_max_body_size in \
              nginx), or upload large documents before the request; see {DOCUMENT}"
@@ -60,11 +93,11 @@ fn message(status: StatusCode) -> String {
             "a proxy limits the rate of calls (HTTP 429): send fewer calls, or raise the proxy's limit".to_owned()
         }
         502 => format!(
-            "a proxy cannot reach the server, or got an invalid response (HTTP 502): check that the server runs, and \
+            "a proxy cannot reach the server, or got an invalid response (HTTP 502): check that the server is running, and \
              the proxy's address and protocol for it (proxy_pass or grpc_pass in nginx); see {DOCUMENT}"
         ),
         503 => format!(
-            "a proxy or load balancer has no available server (HTTP 503): check that the server runs; see {DOCUMENT}"
+            "a proxy or load balancer has no available server (HTTP 503): check that the server is running; see {DOCUMENT}"
         ),
         504 => format!(
             "a proxy got no response from the server in time (HTTP 504): raise the proxy's timeout \

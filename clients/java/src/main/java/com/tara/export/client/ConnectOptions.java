@@ -121,9 +121,10 @@ public final class ConnectOptions {
    * Reads the token and the certificates from the variables of the tara-export commands, as far as
    * they are set: {@code TARA_EXPORT_TOKEN} or {@code TARA_EXPORT_TOKEN_FILE}, {@code
    * TARA_EXPORT_TLS_CA_FILE}, {@code TARA_EXPORT_TLS_CLIENT_CERT_FILE} and {@code
-   * TARA_EXPORT_TLS_CLIENT_KEY_FILE}, {@code TARA_EXPORT_ALLOW_INSECURE_TOKEN}.
+   * TARA_EXPORT_TLS_CLIENT_KEY_FILE}, {@code TARA_EXPORT_ALLOW_INSECURE_TOKEN}. The file takes
+   * precedence over the token.
    *
-   * @throws IllegalArgumentException if only one variable of a pair is set, or both of the token
+   * @throws IllegalArgumentException if only one variable of the client certificate is set
    * @throws TaraExportException if a file cannot be read
    */
   public ConnectOptions fromEnvironment() {
@@ -131,16 +132,12 @@ public final class ConnectOptions {
   }
 
   ConnectOptions from(Map<String, String> environment) {
-    String token = environment.getOrDefault(TOKEN_VARIABLE, "");
+    String token = environment.getOrDefault(TOKEN_VARIABLE, "").strip();
     String tokenFile = environment.getOrDefault(TOKEN_FILE_VARIABLE, "");
-    if (!token.isEmpty() && !tokenFile.isEmpty()) {
-      throw new IllegalArgumentException(
-          "set " + TOKEN_VARIABLE + " or " + TOKEN_FILE_VARIABLE + ", not both");
-    }
-    if (!token.isEmpty()) {
-      token(token);
-    } else if (!tokenFile.isEmpty()) {
+    if (!tokenFile.isEmpty()) {
       tokenFile(Path.of(tokenFile));
+    } else if (!token.isEmpty()) {
+      token(token);
     }
     String authorityFile = environment.getOrDefault("TARA_EXPORT_TLS_CA_FILE", "");
     if (!authorityFile.isEmpty()) {

@@ -30,6 +30,9 @@ record Diagnosis(boolean isLost, String reason, String advice) {
   private static final String CLIENT_CERTIFICATE =
       "the server requires a client certificate of an authority that it trusts: set one with ConnectOptions.clientCertificate";
 
+  /** In the response of a tara-export server to a call without TLS on its port with TLS. */
+  private static final String TLS_REQUIRED = "this port requires TLS";
+
   private static final Pattern HTTP_STATUS = Pattern.compile("HTTP status code (\\d{3})");
 
   /** Texts of grpc-java for a stream that the network or a proxy ended. */
@@ -40,6 +43,9 @@ record Diagnosis(boolean isLost, String reason, String advice) {
   /** Finds the cause of a status without a reason. */
   static Diagnosis of(Status status) {
     String description = status.getDescription() == null ? "" : status.getDescription();
+    if (description.contains(TLS_REQUIRED)) {
+      return permanent(TaraExportException.TLS_FAILED, NO_HTTP2);
+    }
     Matcher http = HTTP_STATUS.matcher(description);
     if (http.find()) {
       return ofHttp(Integer.parseInt(http.group(1)));

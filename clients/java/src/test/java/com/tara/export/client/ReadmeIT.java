@@ -31,26 +31,50 @@ class ReadmeIT {
     return output;
   }
 
+  /** Runs every program as printed, and compares its output with the one that the README says. */
   @Test
-  void snippetRuns() throws Exception {
-    Matcher snippet =
-        Pattern.compile("```java\n(.*?)```", Pattern.DOTALL)
-            .matcher(Files.readString(Path.of("README.md")));
-    assertTrue(snippet.find());
-    try (Server server = new Server(folder.resolve("data"), Map.of())) {
-      String examples = Path.of("../../examples").toRealPath().toString();
-      String program =
-          snippet
-              .group(1)
-              .replace("http://127.0.0.1:8080", server.url())
-              .replace("\"examples/", "\"" + examples + "/");
-      Path source = Files.writeString(folder.resolve("Snippet.java"), program);
-      // The java launcher compiles a single source file.
-      String output = run(List.of(source.toString()));
-      assertTrue(output.contains("Incident report.docx"), output);
-      assertTrue(Files.size(folder.resolve("report.txt")) > 0);
-      assertTrue(Files.size(folder.resolve("bundle.zip")) > 0);
+  void programsPrintWhatTheReadmeSays() throws Exception {
+    String readme = Files.readString(Path.of("README.md"));
+    Matcher program =
+        Pattern.compile(
+                "```java\n(.*?)```\n\nIt prints[^\n]*:\n\n```text\n(.*?)```", Pattern.DOTALL)
+            .matcher(readme);
+    Authority authority = new Authority(folder.resolve("ca"));
+    Authority.Issued leaf = authority.issue("localhost", false);
+    String token = "readme-token";
+    String digest = Digests.of(Content.of(token.getBytes(StandardCharsets.UTF_8)));
+    Path tokens =
+        Files.writeString(
+            folder.resolve("tokens.json"),
+            "{\"tokens\": [{\"name\": \"caller\", \"roles\": [\"admin\"], \"sha256\": \"%s\"}]}"
+                .formatted(digest));
+    Files.writeString(folder.resolve("token"), token + "\n");
+    Files.copy(authority.certificate(), folder.resolve("ca.pem"));
+    Files.createSymbolicLink(folder.resolve("examples"), Path.of("../../examples").toRealPath());
+    Map<String, String> environment =
+        Map.of(
+            "AUTH_TOKENS_FILE", tokens.toString(),
+            "TLS_CERT_FILE", leaf.certificate().toString(),
+            "TLS_KEY_FILE", leaf.key().toString());
+    int programs = 0;
+    try (Server server = new Server(folder.resolve("data"), Map.of());
+        Server secure = new Server(folder.resolve("secure"), environment)) {
+      while (program.find()) {
+        String text =
+            program
+                .group(1)
+                .replace("http://127.0.0.1:8080", server.url())
+                .replace("https://export.example.com", secure.url().replace("http:", "https:"));
+        Path source = Files.writeString(folder.resolve("Program" + ++programs + ".java"), text);
+        // The java launcher compiles a single source file.
+        String printed = run(List.of(source.toString())).strip();
+        String said = "\\Q" + program.group(2).strip().replace("…", "\\E.*\\Q") + "\\E";
+        assertTrue(printed.matches(said), () -> printed + " instead of " + said);
+      }
     }
+    assertEquals(readme.split("```java\n", -1).length - 1, programs);
+    assertTrue(Files.size(folder.resolve("report.txt")) > 0);
+    assertTrue(Files.size(folder.resolve("bundle.zip")) > 0);
   }
 
   @Test
