@@ -7,9 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net/http"
-	"net/url"
 	"time"
 
 	"google.golang.org/grpc"
@@ -26,6 +24,9 @@ const serviceName = "tara.export.v1.ExportService"
 // The largest message that the client sends or accepts. Servers have lower limits.
 const maxMessageBytes = 64 * 1024 * 1024
 
+// The largest headers, or trailers, of a response. Servers send at most 8 KiB; proxies may add some.
+const maxHeaderBytes = 64 * 1024
+
 const connectTimeout = 10 * time.Second
 
 // A silently lost connection is detected after twice this interval.
@@ -37,7 +38,9 @@ type Client struct {
 	policy  Policy
 	// Whether documents are uploaded in chunks, because there are no client streams.
 	chunked bool
-	close   func() error
+	// Whether a rejected token can be replaced by another.
+	canRefreshToken bool
+	close           func() error
 }
 
 type settings struct {
@@ -45,6 +48,19 @@ type settings struct {
 	web         bool
 	httpClient  *http.Client
 	dialOptions []grpc.DialOption
+	// The source of the token; nil without one.
+	tokens TokenSource
+	// Checks a token that is already known when the client is created.
+	tokenOnce    TokenSource
+	isTokenFixed bool
+	// Whether the token may be sent without TLS.
+	insecureToken bool
+	tls           *tls.Config
+	authorities   []byte
+	certificates  []byte
+	key           []byte
+	// Problems of options.
+	problems []error
 }
 
 // Option configures a client.
@@ -64,48 +80,69 @@ func WithDialOptions(options ...grpc.DialOption) Option {
 	return func(config *settings) { config.dialOptions = append(config.dialOptions, options...) }
 }
 
-// Connect creates a client of the server at a URL such as http://127.0.0.1:8080. The client connects
-// at the first call and reconnects automatically.
+// Connect creates a client of the server at an address. The client connects at the first call and reconnects
+// automatically.
+//
+// The address is a URL (http://127.0.0.1:8080, https://export.example.com), a host with an optional port, which is the
+// same with http://, or another target of grpc-go (dns:///host:port, unix:/path). Only gRPC-Web supports a URL with a
+// path. Connect fails if an option does not fit the address, such as a token without TLS.
 func Connect(server string, options ...Option) (*Client, error) {
 	config := settings{policy: DefaultPolicy()}
 	for _, option := range options {
 		option(&config)
 	}
-	address, err := url.Parse(server)
-	if err != nil || address.Host == "" || (address.Scheme != "http" && address.Scheme != "https") {
-		return nil, fmt.Errorf("%q is not a URL such as http://127.0.0.1:8080", server)
+	if err := errors.Join(config.problems...); err != nil {
+		return nil, err
+	}
+	address, err := parseAddress(server)
+	if err != nil {
+		return nil, err
 	}
 	if config.policy.MinDelay <= 0 || config.policy.MaxAttempts < 2 || config.policy.MaxAttempts > 5 {
 		return nil, errors.New("a policy requires a positive MinDelay and MaxAttempts from 2 to 5")
 	}
-	if config.web {
-		connection := newWebConnection(server, config)
-		service := exportv1.NewExportServiceClient(connection)
-		return &Client{service, config.policy, true, connection.close}, nil
-	}
-	connection, err := grpc.NewClient(target(address), dialOptions(address, config)...)
+	tlsConfig, err := config.tlsConfig(address)
 	if err != nil {
 		return nil, err
 	}
-	service := exportv1.NewExportServiceClient(connection)
-	return &Client{service, config.policy, false, connection.Close}, nil
-}
-
-func target(address *url.URL) string {
-	switch {
-	case address.Port() != "":
-		return address.Host
-	case address.Scheme == "https":
-		return address.Host + ":443"
-	default:
-		return address.Host + ":80"
+	if err := config.checkToken(address, tlsConfig != nil); err != nil {
+		return nil, err
 	}
+	client := &Client{policy: config.policy, chunked: config.web}
+	var connection grpc.ClientConnInterface
+	switch {
+	case config.web && address.url == "":
+		return nil, invalidAddress(server, "gRPC-Web requires http://, https:// or unix:")
+	case config.web && config.httpClient != nil && config.tls != nil,
+		config.web && config.httpClient != nil && config.authorities != nil,
+		config.web && config.httpClient != nil && config.certificates != nil,
+		config.web && config.httpClient != nil && address.socket != "":
+		return nil, errors.New("set the certificates and the socket in the HTTP client, not with another option")
+	case config.web:
+		web := newWebConnection(address, config, tlsConfig)
+		connection, client.close = web, web.close
+	case address.target == "":
+		return nil, invalidAddress(server, "gRPC has no path: use WithGRPCWeb")
+	default:
+		native, err := grpc.NewClient(address.target, dialOptions(tlsConfig, config)...)
+		if err != nil {
+			return nil, err
+		}
+		connection, client.close = native, native.Close
+	}
+	connection = &addressedConnection{connection, server}
+	if config.tokens != nil {
+		connection = &authorizedConnection{connection, config.tokens, config.isTokenFixed, config.policy}
+		client.canRefreshToken = !config.isTokenFixed
+	}
+	client.service = exportv1.NewExportServiceClient(connection)
+	return client, nil
 }
 
-func dialOptions(address *url.URL, config settings) []grpc.DialOption {
-	transport := insecure.NewCredentials()
-	if address.Scheme == "https" {
-		transport = credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12})
+func dialOptions(tlsConfig *tls.Config, config settings) []grpc.DialOption {
+	var transport credentials.TransportCredentials = plainCredentials{insecure.NewCredentials()}
+	if tlsConfig != nil {
+		transport = alertingCredentials{credentials.NewTLS(tlsConfig)}
 	}
 	reconnect := grpcbackoff.Config{
 		BaseDelay: config.policy.MinDelay, Multiplier: 2, Jitter: 0.2, MaxDelay: config.policy.MaxDelay,
@@ -115,6 +152,7 @@ func dialOptions(address *url.URL, config settings) []grpc.DialOption {
 		grpc.WithDefaultServiceConfig(config.policy.serviceConfig()),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: connectTimeout}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveInterval, Timeout: keepaliveInterval}),
+		grpc.WithMaxHeaderListSize(maxHeaderBytes),
 		grpc.WithDefaultCallOptions(
 			grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.MaxCallSendMsgSize(maxMessageBytes)),
 	}

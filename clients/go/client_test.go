@@ -220,8 +220,20 @@ func TestReplacedValuesAreListedInTheExport(t *testing.T) {
 		"ticket": structpb.NewNumberValue(9007199254740994),
 	}}
 	request.Review.Suggestions[0].Items[0].Confidence = proto.Float64(math.NaN())
+	given := &exportv1.Document{
+		Kind: exportv1.Document_KIND_BEFORE, FileName: "before \xff.docx",
+		Source: &exportv1.Document_Content{Content: []byte("before")},
+	}
+	request.Documents = append(request.Documents, given)
+	// A file system's names can be any bytes.
+	path := filepath.Join(t.TempDir(), "after \xfe.docx")
+	if err := os.WriteFile(path, []byte("after"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	client := connect(t, startServer(t))
-	exported, err := client.GetExport(t.Context(), export(t, client, request).Name)
+	result := export(t, client, request, taraexport.AttachFile(exportv1.Document_KIND_AFTER, path))
+	wantEqual(t, "the caller's name", given.FileName, "before \xff.docx")
+	exported, err := client.GetExport(t.Context(), result.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +243,8 @@ func TestReplacedValuesAreListedInTheExport(t *testing.T) {
 		list = append(list, entry.GetPath()+" "+entry.GetReason())
 	}
 	wantEqual(t, "the replacements", strings.Join(list, ", "), "document_name NOT_UNICODE, "+
-		"suggestions"+item+".confidence NOT_FINITE, suggestions"+item+".ticket NOT_EXACT")
+		"suggestions"+item+".confidence NOT_FINITE, suggestions"+item+".ticket NOT_EXACT, "+
+		"documents[0].file_name NOT_UNICODE, documents[1].file_name NOT_UNICODE")
 }
 
 func TestListReturnsAllPages(t *testing.T) {

@@ -24,6 +24,18 @@ const (
 	ReasonUntrustedResponse = "UNTRUSTED_RESPONSE"
 	// ReasonRequestTooLarge: the request is larger than any server accepts.
 	ReasonRequestTooLarge = "REQUEST_TOO_LARGE"
+	// ReasonTokenUnavailable: the source of the token failed, or its token cannot be sent. The cause is its error.
+	ReasonTokenUnavailable = "TOKEN_UNAVAILABLE"
+	// ReasonTLS: no connection, because of TLS or a certificate.
+	ReasonTLS = "TLS_FAILED"
+	// ReasonHostNotFound: the host in the server's address does not exist.
+	ReasonHostNotFound = "HOST_NOT_FOUND"
+	// ReasonInvalidResponse: not a response of tara-export, such as a web page, or one that the client cannot read.
+	ReasonInvalidResponse = "INVALID_RESPONSE"
+	// ReasonHTTP: a proxy responded with another HTTP status than 200.
+	ReasonHTTP = "HTTP_ERROR"
+	// ReasonResponseTooLarge: the response is larger than the client accepts.
+	ReasonResponseTooLarge = "RESPONSE_TOO_LARGE"
 )
 
 // Error is a failed call: the gRPC status with its google.rpc details. Get it with [errors.As]. If the
@@ -45,6 +57,8 @@ type Error struct {
 	RetryDelay time.Duration
 	// Err is the cause.
 	Err error
+	// Whether the connection was lost, so that a retry may succeed.
+	isLost bool
 }
 
 // FieldViolation is one violated field of a request.
@@ -76,19 +90,8 @@ func (failure *Error) Unwrap() error { return failure.Err }
 // GRPCStatus converts the error for grpc's status package.
 func (failure *Error) GRPCStatus() *status.Status { return status.New(failure.Code, failure.Error()) }
 
-// isRetryable reports whether a retry may succeed: the server is unavailable, or the connection was
-// lost. Every error from the server has a reason: without one, codes such as INTERNAL come from a lost
-// connection.
-func (failure *Error) isRetryable() bool {
-	switch failure.Code {
-	case codes.Unavailable:
-		return true
-	case codes.Internal, codes.Unknown, codes.Canceled:
-		return failure.Reason == "" && !errors.Is(failure.Err, errCaller) && !errors.Is(failure.Err, errProtocol)
-	default:
-		return false
-	}
-}
+// isRetryable reports whether a retry may succeed: the server is unavailable, or the connection was lost.
+func (failure *Error) isRetryable() bool { return failure.isLost }
 
 // The caller's context ended.
 var errCaller = errors.New("canceled by the caller")
@@ -101,7 +104,9 @@ func protocolError(message string) *Error {
 }
 
 // connectionLost is the error of a call that ended without a status.
-func connectionLost(message string) *Error { return &Error{Code: codes.Unavailable, Message: message} }
+func connectionLost(message string) *Error {
+	return &Error{Code: codes.Unavailable, Message: message, isLost: true}
+}
 
 // errorFrom converts any failure of a call with this context to an [*Error].
 func errorFrom(ctx context.Context, err error) *Error {
@@ -127,6 +132,19 @@ func errorFrom(ctx context.Context, err error) *Error {
 					FieldViolation{violation.GetField(), violation.GetDescription()})
 			}
 		}
+	}
+	if failure.Reason != "" {
+		failure.isLost = failure.Code == codes.Unavailable
+		return failure
+	}
+	found := diagnose(err, failure.Code, failure.Message)
+	failure.isLost, failure.Reason = found.isLost, found.reason
+	failure.Message = causeText(failure.Message)
+	if addressed := (*addressedError)(nil); errors.As(err, &addressed) && (found.reason != "" || found.advice != "") {
+		failure.Message = addressed.server + ": " + failure.Message
+	}
+	if found.advice != "" {
+		failure.Message += "; " + found.advice
 	}
 	return failure
 }

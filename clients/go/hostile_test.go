@@ -32,6 +32,8 @@ type hostileResponse struct {
 type hostileFile struct {
 	Export, Path, Document string
 	Cases                  []hostileResponse
+	HTTP                   []httpRow
+	Connections            []connectionRow
 }
 
 func readHostile(t *testing.T) (file hostileFile) {

@@ -46,6 +46,7 @@ func (client *Client) prepare(
 		}
 		prepared.Documents = append(prepared.Documents, document)
 	}
+	replaceFileNames(prepared)
 	if size := proto.Size(prepared); size > maxMessageBytes {
 		message := fmt.Sprintf("the request has %d bytes; at most %d can be sent", size, maxMessageBytes)
 		return nil, &Error{Code: codes.ResourceExhausted, Reason: ReasonRequestTooLarge, Message: message}

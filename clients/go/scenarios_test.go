@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -15,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,9 +31,27 @@ import (
 type scenarioFile struct {
 	Request   scenarioRequest
 	Scenarios []struct {
-		Name  string
-		Steps []step
+		Name   string
+		Server scenarioServer
+		Client scenarioClient
+		Steps  []step
 	}
+}
+
+type scenarioServer struct {
+	Tokens []struct {
+		Token string
+		Roles []string
+	}
+	TLS       bool
+	MutualTLS bool `json:"mutual_tls"`
+}
+
+type scenarioClient struct {
+	Token           string
+	Tokens          []string
+	TokenError      string `json:"token_error"`
+	CA, Certificate bool
 }
 
 type scenarioRequest struct {
@@ -81,6 +101,7 @@ type expectation struct {
 	Code              string
 	Reason            string
 	Fields            []string
+	TokenError        string `json:"token_error"`
 }
 
 func TestScenarios(t *testing.T) {
@@ -98,15 +119,21 @@ func TestScenarios(t *testing.T) {
 	onEachTransport(t, func(t *testing.T, options ...taraexport.Option) {
 		for _, scenario := range file.Scenarios {
 			t.Run(scenario.Name, func(t *testing.T) {
-				world := startWorld(t)
-				address := world.GRPC
+				ca := newAuthority(t)
+				world := startWorld(t, scenario.Server.environment(t, ca)...)
+				address, scheme := world.GRPC, "http://"
 				if len(options) > 0 {
 					address = world.HTTP1
 				}
-				player := &player{
-					T: t, world: world, client: connect(t, "http://"+address, options...), defaults: file.Request,
-					exports: map[string]*exportv1.Export{},
+				if scenario.Server.TLS || scenario.Server.MutualTLS {
+					scheme = "https://"
 				}
+				options := append(scenario.Client.options(t, ca), options...)
+				player := &player{
+					T: t, world: world, client: connect(t, scheme+address, options...), defaults: file.Request,
+					exports: map[string]*exportv1.Export{}, secrets: scenario.Client.secrets(),
+				}
+				player.checkSecrets(player.client)
 				for number, step := range scenario.Steps {
 					player.where = fmt.Sprintf("step %d", number+1)
 					player.play(step)
@@ -114,6 +141,63 @@ func TestScenarios(t *testing.T) {
 			})
 		}
 	})
+}
+
+// environment returns the variables of the server of a scenario.
+func (server scenarioServer) environment(t *testing.T, ca *authority) (variables []string) {
+	t.Helper()
+	if server.Tokens != nil {
+		var entries []map[string]any
+		for index, token := range server.Tokens {
+			entries = append(entries, map[string]any{
+				"name": fmt.Sprint("caller", index), "roles": token.Roles, "sha256": digest([]byte(token.Token)),
+			})
+		}
+		text := must(json.Marshal(map[string]any{"tokens": entries}))(t)
+		variables = append(variables, "AUTH_TOKENS_FILE="+writeFile(t, "tokens.json", text))
+	}
+	if server.TLS || server.MutualTLS {
+		leaf := ca.issue("localhost")
+		variables = append(variables, "TLS_CERT_FILE="+writeFile(t, "cert.pem", leaf.certificate),
+			"TLS_KEY_FILE="+writeFile(t, "key.pem", leaf.key))
+	}
+	if server.MutualTLS {
+		variables = append(variables, "TLS_CLIENT_CA_FILE="+writeFile(t, "ca.pem", ca.pem))
+	}
+	return variables
+}
+
+func (client scenarioClient) options(t *testing.T, ca *authority) (options []taraexport.Option) {
+	t.Helper()
+	if client.Token != "" {
+		options = append(options, taraexport.WithToken(client.Token))
+	}
+	if client.Tokens != nil {
+		calls := atomic.Int32{}
+		options = append(options, taraexport.WithTokenSource(func(context.Context) (string, error) {
+			return client.Tokens[min(int(calls.Add(1)), len(client.Tokens))-1], nil
+		}))
+	}
+	if client.TokenError != "" {
+		options = append(options, taraexport.WithTokenSource(func(context.Context) (string, error) {
+			return "", errors.New(client.TokenError)
+		}))
+	}
+	if client.CA {
+		options = append(options, taraexport.WithCertificateAuthorities(ca.pem))
+	}
+	if client.Certificate {
+		leaf := ca.issue("client")
+		options = append(options, taraexport.WithClientCertificate(leaf.certificate, leaf.key))
+	}
+	return options
+}
+
+func (client scenarioClient) secrets() []string {
+	if client.Token != "" {
+		return []string{client.Token}
+	}
+	return client.Tokens
 }
 
 // world is a process with a server, an in-memory S3 and proxies.
@@ -127,7 +211,7 @@ type world struct {
 	replies  *bufio.Scanner
 }
 
-func startWorld(t *testing.T) *world {
+func startWorld(t *testing.T, environment ...string) *world {
 	t.Helper()
 	binary := os.Getenv("TEST_WORLD_BINARY")
 	if binary == "" {
@@ -135,6 +219,7 @@ func startWorld(t *testing.T) *world {
 	}
 	process := exec.Command(binary)
 	process.Stderr = t.Output()
+	process.Env = append(os.Environ(), environment...)
 	commands, err := process.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -181,6 +266,17 @@ type player struct {
 	defaults scenarioRequest
 	exports  map[string]*exportv1.Export
 	where    string
+	secrets  []string
+}
+
+// checkSecrets checks that no token is in a text of the value.
+func (player *player) checkSecrets(value any) {
+	player.Helper()
+	for _, text := range []string{fmt.Sprint(value), fmt.Sprintf("%+v", value), fmt.Sprintf("%#v", value)} {
+		for _, secret := range player.secrets {
+			player.check(!strings.Contains(text, secret), "a token is in %s", text)
+		}
+	}
 }
 
 func (player *player) play(step step) {
@@ -326,6 +422,11 @@ func (player *player) get(step step) {
 // isFailure checks an expected failure. It reports whether the step was expected to fail.
 func (player *player) isFailure(err error, expect expectation) bool {
 	player.Helper()
+	if expect.TokenError != "" {
+		player.check(err != nil && strings.Contains(err.Error(), expect.TokenError), "%v", err)
+		return true
+	}
+	player.checkSecrets(err)
 	if expect.Code == "" {
 		player.must(err)
 		return false

@@ -51,13 +51,34 @@ func SendableReview(review *exportv1.Review) *exportv1.Review {
 	if copied == nil {
 		return nil
 	}
-	values := &sendable{existing: copied.GetReplacements()}
-	for _, entry := range values.existing {
-		values.bytes += len(entry.GetPath()) + len(entry.GetReason())
-	}
+	values := newSendable(copied)
 	values.review(copied)
 	copied.Replacements = append(copied.Replacements, values.replacements()...)
 	return copied
+}
+
+// replaceFileNames replaces file names that are not Unicode, and lists them in the request's review. The request's
+// documents can be the caller's: a changed one is copied.
+func replaceFileNames(request *exportv1.StartExportRequest) {
+	values := newSendable(request.GetReview())
+	for index, document := range request.GetDocuments() {
+		if !utf8.ValidString(document.GetFileName()) {
+			copied := proto.CloneOf(document)
+			values.text(&copied.FileName, fmt.Sprintf("documents[%d].file_name", index))
+			request.Documents[index] = copied
+		}
+	}
+	if request.GetReview() != nil {
+		request.Review.Replacements = append(request.Review.Replacements, values.replacements()...)
+	}
+}
+
+func newSendable(review *exportv1.Review) *sendable {
+	values := &sendable{existing: review.GetReplacements()}
+	for _, entry := range values.existing {
+		values.bytes += len(entry.GetPath()) + len(entry.GetReason())
+	}
+	return values
 }
 
 // sendable replaces values and collects the replacements.

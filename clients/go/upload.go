@@ -75,6 +75,7 @@ func (client *Client) Upload(
 	}
 	retryTimer := newRetryTimer(client.policy)
 	maxCommitted := int64(0)
+	hasNewToken := false
 	for {
 		err := upload.attempt(ctx)
 		if err == nil {
@@ -87,11 +88,17 @@ func (client *Client) Upload(
 		if upload.restartsWithNewID(failure) {
 			continue
 		}
+		if failure.Code == codes.Unauthenticated && failure.Reason != ReasonTokenUnavailable &&
+			client.canRefreshToken && !hasNewToken {
+			// The token expired after the stream of requests started. The next attempt requests another.
+			hasNewToken = true
+			continue
+		}
 		if !failure.isRetryable() && failure.Reason != "OVERLOADED" && failure.Reason != "UPLOAD_OFFSET_MISMATCH" {
 			return nil, failure
 		}
 		if committed := upload.state.GetCommittedSizeBytes(); committed > maxCommitted {
-			maxCommitted = committed
+			maxCommitted, hasNewToken = committed, false
 			retryTimer.recordProgress()
 		}
 		if err := retryTimer.wait(ctx, "an upload", failure); err != nil {

@@ -3,11 +3,14 @@ package taraexport
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 
 	"connectrpc.com/connect"
@@ -28,23 +31,44 @@ type webConnection struct {
 	policy Policy
 }
 
-func newWebConnection(server string, config settings) *webConnection {
-	client := config.httpClient
-	if client == nil {
+func newWebConnection(server address, config settings, tlsConfig *tls.Config) *webConnection {
+	client := &http.Client{}
+	if config.httpClient != nil {
+		*client = *config.httpClient
+	} else {
 		dialer := net.Dialer{Timeout: connectTimeout, KeepAlive: keepaliveInterval}
-		client = &http.Client{Transport: &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         dialer.DialContext,
-			TLSHandshakeTimeout: connectTimeout,
-			ForceAttemptHTTP2:   true,
-			IdleConnTimeout:     keepaliveInterval,
-		}}
+		transport := &http.Transport{
+			Proxy:                  http.ProxyFromEnvironment,
+			DialContext:            dialer.DialContext,
+			TLSClientConfig:        tlsConfig,
+			TLSHandshakeTimeout:    connectTimeout,
+			ForceAttemptHTTP2:      true,
+			IdleConnTimeout:        keepaliveInterval,
+			MaxResponseHeaderBytes: maxHeaderBytes,
+		}
+		if server.socket != "" {
+			transport.Proxy = nil
+			transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return dialer.DialContext(ctx, "unix", server.socket)
+			}
+		}
+		client.Transport = transport
+		// A redirect would send the token to another address, or make the call a GET.
+		client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	}
-	return &webConnection{strings.TrimSuffix(server, "/"), client, config.policy}
+	if client.Transport == nil {
+		client.Transport = http.DefaultTransport
+	}
+	client.Transport = checkedTransport{client.Transport}
+	return &webConnection{server.url, client, config.policy}
 }
 
 func (connection *webConnection) close() error {
-	connection.client.CloseIdleConnections()
+	if checked, isChecked := connection.client.Transport.(checkedTransport); isChecked {
+		if closer, isCloser := checked.inner.(interface{ CloseIdleConnections() }); isCloser {
+			closer.CloseIdleConnections()
+		}
+	}
 	return nil
 }
 
@@ -66,15 +90,17 @@ func (connection *webConnection) Invoke(
 	}
 	backoff := newBackoff(connection.policy)
 	for attempt := 1; ; attempt++ {
-		response, err := connection.call(method).CallUnary(ctx, connect.NewRequest(wrap(request)))
+		response, err := connection.call(method).CallUnary(ctx, requestOf(ctx, request))
 		if err == nil {
-			return proto.Unmarshal(response.Msg.received, reply.(proto.Message))
+			return decode(response.Msg, reply)
 		}
 		failure := statusOf(ctx, err)
-		if status.Code(failure) != codes.Unavailable || attempt >= connection.policy.MaxAttempts {
+		described := errorFrom(caller, failure)
+		isUnavailable := described.Code == codes.Unavailable && described.isRetryable()
+		if !isUnavailable || attempt >= connection.policy.MaxAttempts {
 			return failure
 		}
-		delay := max(backoff.delay(), errorFrom(caller, failure).RetryDelay)
+		delay := max(backoff.delay(), described.RetryDelay)
 		if deadline, _ := ctx.Deadline(); time.Until(deadline) < delay {
 			return failure
 		}
@@ -116,14 +142,14 @@ func (stream *webStream) SendMsg(request any) error {
 
 func (stream *webStream) RecvMsg(reply any) error {
 	if stream.responses == nil {
-		responses, err := stream.call.CallServerStream(stream.ctx, connect.NewRequest(wrap(stream.request)))
+		responses, err := stream.call.CallServerStream(stream.ctx, requestOf(stream.ctx, stream.request))
 		if err != nil {
 			return statusOf(stream.ctx, err)
 		}
 		stream.responses = responses
 	}
 	if stream.responses.Receive() {
-		return proto.Unmarshal(stream.responses.Msg().received, reply.(proto.Message))
+		return decode(stream.responses.Msg(), reply)
 	}
 	err := stream.responses.Err()
 	// The body was read to its end, or its read error is already known.
@@ -140,7 +166,27 @@ type envelope struct {
 	received []byte
 }
 
-func wrap(request any) *envelope { return &envelope{sent: request.(proto.Message)} }
+// requestOf wraps a message with the metadata of the context, such as the token.
+func requestOf(ctx context.Context, message any) *connect.Request[envelope] {
+	request := connect.NewRequest(&envelope{sent: message.(proto.Message)})
+	sent, _ := metadata.FromOutgoingContext(ctx)
+	for key, values := range sent {
+		for _, value := range values {
+			if strings.HasSuffix(key, "-bin") {
+				value = connect.EncodeBinaryHeader([]byte(value))
+			}
+			request.Header().Add(key, value)
+		}
+	}
+	return request
+}
+
+func decode(received *envelope, reply any) error {
+	if err := proto.Unmarshal(received.received, reply.(proto.Message)); err != nil {
+		return status.Error(codes.Internal, "cannot decode the response: "+err.Error())
+	}
+	return nil
+}
 
 type envelopeCodec struct{}
 
@@ -164,6 +210,18 @@ func (envelopeCodec) Unmarshal(data []byte, message any) error {
 	}
 }
 
+// webError is an error of connect-go as a gRPC status, with its cause.
+type webError struct {
+	status *status.Status
+	cause  error
+}
+
+func (failure *webError) Error() string { return failure.status.Err().Error() }
+
+func (failure *webError) GRPCStatus() *status.Status { return failure.status }
+
+func (failure *webError) Unwrap() error { return failure.cause }
+
 // statusOf converts an error of connect-go to a gRPC status.
 func statusOf(ctx context.Context, err error) error {
 	response := &spb.Status{Code: int32(connect.CodeOf(err)), Message: err.Error()}
@@ -174,19 +232,62 @@ func statusOf(ctx context.Context, err error) error {
 			response.Details = append(response.Details, &anypb.Any{TypeUrl: url, Value: detail.Bytes()})
 		}
 	}
-	if !connect.IsWireError(err) && ctx.Err() == nil && isConnectionLost(codes.Code(response.Code)) {
-		response.Code = int32(codes.Unavailable)
+	if !connect.IsWireError(err) && ctx.Err() == nil {
+		response.Code = int32(localCode(err, codes.Code(response.Code)))
 	}
-	return status.FromProto(response).Err()
+	return &webError{status.FromProto(response), err}
 }
 
-// isConnectionLost reports whether connect-go uses a code if a connection ended, was reset, or delivered a
-// truncated message.
-func isConnectionLost(code codes.Code) bool {
-	switch code {
-	case codes.Aborted, codes.Canceled, codes.Internal, codes.InvalidArgument, codes.Unknown:
-		return true
+// localCode returns the code that grpc-go uses for a failure that is not the server's: UNAVAILABLE for a lost
+// connection. connect-go has other codes for some.
+func localCode(err error, code codes.Code) codes.Code {
+	var (
+		response *responseError
+		network  net.Error
+		system   syscall.Errno
+	)
+	switch {
+	case errors.As(err, &response):
+		return response.code()
+	case strings.HasPrefix(connectMessage(err), "decompress"), strings.HasPrefix(connectMessage(err), "get decompressor"):
+		// The end of compressed bytes that are not complete looks like the end of a connection.
+		return codes.Internal
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network), errors.As(err, &system),
+		errors.Is(err, net.ErrClosed), strings.Contains(err.Error(), "stream error: "):
+		return codes.Unavailable
+	case code == codes.InvalidArgument:
+		// connect-go could not decode the message.
+		return codes.Internal
 	default:
-		return false
+		return code
 	}
+}
+
+func connectMessage(err error) string {
+	if known, isKnown := err.(*connect.Error); isKnown {
+		return known.Message()
+	}
+	return err.Error()
+}
+
+// checkedTransport turns a response that is not gRPC-Web, such as the page of a proxy, into an error.
+type checkedTransport struct{ inner http.RoundTripper }
+
+func (transport checkedTransport) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := transport.inner.RoundTrip(request)
+	if err != nil {
+		return nil, err
+	}
+	contentType := response.Header.Get("Content-Type")
+	if response.StatusCode == http.StatusOK && strings.HasPrefix(contentType, "application/grpc-web") {
+		return response, nil
+	}
+	defer response.Body.Close()
+	if response.StatusCode == http.StatusBadRequest {
+		text, _ := io.ReadAll(io.LimitReader(response.Body, maxTextBytes))
+		if strings.Contains(string(text), tlsRequiredText) {
+			return nil, errExpectsTLS
+		}
+	}
+	return nil, &responseError{response.StatusCode, contentType}
 }

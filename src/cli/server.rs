@@ -25,9 +25,13 @@ pub struct ServerArguments {
     #[arg(long, env = "TARA_EXPORT_GRPC_WEB", value_parser = clap::builder::FalseyValueParser::new())]
     pub grpc_web: bool,
 
-    /// File with the bearer token; alternatively, set TARA_EXPORT_TOKEN to the token itself
+    /// File with the bearer token, read before every call; alternatively, set TARA_EXPORT_TOKEN to the token itself
     #[arg(long, value_name = "FILE", env = "TARA_EXPORT_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
+
+    /// Send the token without TLS to other machines, where another layer encrypts, such as a service mesh
+    #[arg(long, env = "TARA_EXPORT_ALLOW_INSECURE_TOKEN", value_parser = clap::builder::FalseyValueParser::new())]
+    pub allow_insecure_token: bool,
 
     /// CA certificates (PEM) that may have issued the server's certificate; unset: those of the system
     #[arg(long, value_name = "FILE", env = "TARA_EXPORT_TLS_CA_FILE")]
@@ -67,16 +71,20 @@ impl ServerArguments {
     /// # Errors
     /// [`CliError`] if a file cannot be read or contains no valid token.
     pub(super) fn options(&self) -> Result<ConnectOptions, CliError> {
-        let token = match &self.token_file {
-            Some(path) => Some((path.display().to_string(), text(path)?)),
-            None => env::var(TOKEN_VARIABLE)
-                .ok()
-                .filter(|token| !token.is_empty())
-                .map(|token| (TOKEN_VARIABLE.to_owned(), token)),
+        let from_environment = env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
+        let token = match (&self.token_file, from_environment) {
+            (Some(path), _) => {
+                // Reports a wrong file at the start. It is read again before every call.
+                let origin = path.display().to_string();
+                Token::new(&text(path)?).ok_or(CliError::Token { origin })?;
+                Some(Token::from_file(path))
+            }
+            (None, Some(token)) => {
+                let origin = TOKEN_VARIABLE.to_owned();
+                Some(Token::new(&token).ok_or(CliError::Token { origin })?)
+            }
+            (None, None) => None,
         };
-        let token = token
-            .map(|(origin, token)| Token::new(&token).ok_or(CliError::Token { origin }))
-            .transpose()?;
         let identity = match (&self.tls_client_cert_file, &self.tls_client_key_file) {
             (Some(certificates), Some(key)) => Some(ClientIdentity {
                 certificates_pem: bytes(certificates)?,
@@ -85,7 +93,13 @@ impl ServerArguments {
             _ => None,
         };
         let authorities_pem = self.tls_ca_file.as_deref().map(bytes).transpose()?;
-        Ok(ConnectOptions { authorities_pem, identity, token, protocol: self.protocol() })
+        Ok(ConnectOptions {
+            authorities_pem,
+            identity,
+            token,
+            protocol: self.protocol(),
+            allow_insecure_token: self.allow_insecure_token,
+        })
     }
 
     /// The protocol of the calls.

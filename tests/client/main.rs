@@ -4,10 +4,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "../harness/authorities.rs"]
+#[allow(dead_code, reason = "shared with the tests of the API")]
+mod authorities;
 mod fake_server;
+mod http_server;
 
 mod commands;
 mod follow;
 mod hostile;
+mod local_errors;
 mod readme;
 mod scenarios;

@@ -5,13 +5,14 @@ use std::{
     collections::{BTreeMap, HashMap},
     fs::File,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
 use futures::TryStreamExt as _;
 use serde_json::{Map, Value, json};
 use tara_export_client::{
-    Client, ClientError, ConnectOptions, FollowPolicy, Protocol,
+    Client, ClientError, ConnectOptions, FollowPolicy, Protocol, Token,
     proto::{
         Destination, Document, Export, ListExportsRequest, StartExportRequest,
         document::{Kind, Source},
@@ -23,6 +24,8 @@ use tara_export_client::{
 use tara_export_digest::Sha256;
 use tara_export_test_support::World;
 use tokio::time::{Instant, timeout};
+
+use crate::authorities::{Authority, file};
 
 /// Longer than any scenario takes. One that hangs fails.
 const TEST_TIMEOUT: Duration = Duration::from_secs(120);
@@ -42,6 +45,8 @@ struct Run<'a> {
     client: Client,
     defaults: &'a Value,
     exports: HashMap<String, Export>,
+    /// Tokens, which must not be in any text.
+    secrets: Vec<String>,
 }
 
 /// The results of a step, by the names of its expectations.
@@ -63,7 +68,7 @@ impl Run<'_> {
         self.world.folder().join(name)
     }
 
-    async fn request(&self, step: &Value) -> StartExportRequest {
+    async fn request(&self, step: &Value) -> Result<StartExportRequest, ClientError> {
         let of = |key: &str| if step[key].is_null() { &self.defaults[key] } else { &step[key] };
         let review = json!({ "review": of("review"), "requestId": step["request_id"] });
         let mut request = request_from_json(review.to_string()).unwrap();
@@ -74,7 +79,7 @@ impl Run<'_> {
                 Some(size_bytes) => {
                     let path = self.file(&file_name);
                     std::fs::write(&path, content(size_bytes)).unwrap();
-                    Source::Upload(self.client.upload_file(&path, |_| {}).await.unwrap().name)
+                    Source::Upload(self.client.upload_file(&path, |_| {}).await?.name)
                 }
             };
             request.documents.push(Document {
@@ -84,11 +89,11 @@ impl Run<'_> {
                 ..Document::default()
             });
         }
-        request
+        Ok(request)
     }
 
     async fn export(&mut self, step: &Value) -> Result<Found, ClientError> {
-        let request = self.request(step).await;
+        let request = self.request(step).await?;
         let mut events = self.client.export(request);
         let (mut found, mut last) = (Found::new(), BTreeMap::<String, i64>::new());
         while let Some(event) = events.try_next().await? {
@@ -180,9 +185,18 @@ impl Run<'_> {
         let expected = step["expect"].as_object().unwrap();
         let found = match self.take(verb, details).await {
             Ok(found) => found,
-            Err(error) => refusal(&error),
+            Err(error) => {
+                self.check_secrets(&format!("{error} {error:?}"));
+                refusal(&error)
+            }
         };
         assert!(self.matches(&found, expected), "found {found:?} in {step}");
+    }
+
+    fn check_secrets(&self, text: &str) {
+        for secret in &self.secrets {
+            assert!(!text.contains(secret.as_str()), "a token is in {text}");
+        }
     }
 
     fn matches(&self, found: &Found, expected: &Found) -> bool {
@@ -214,6 +228,9 @@ fn values(export: &Export) -> Found {
 }
 
 fn refusal(error: &ClientError) -> Found {
+    if let ClientError::Token(source) = error {
+        return json!({ "token_error": source.to_string() }).as_object().unwrap().clone();
+    }
     let rejection = error.rejection().unwrap_or_else(|| panic!("{error}"));
     let fields: Vec<&str> =
         rejection.field_violations.iter().map(|violation| violation.field.as_str()).collect();
@@ -230,23 +247,98 @@ fn refusal(error: &ClientError) -> Found {
     refusal.as_object().unwrap().clone()
 }
 
+/// The variables of the server of a scenario.
+fn server_environment(
+    server: &Value,
+    authority: &Authority,
+    folder: &Path,
+) -> Vec<(String, String)> {
+    let mut environment = Vec::new();
+    let mut add = |name: &str, path: PathBuf| {
+        environment.push((name.to_owned(), path.display().to_string()));
+    };
+    if let Some(tokens) = server["tokens"].as_array() {
+        let tokens: Vec<Value> = tokens
+            .iter()
+            .enumerate()
+            .map(|(index, token)| {
+                let sha256 = Sha256::of(token["token"].as_str().unwrap().as_bytes()).to_string();
+                json!({ "name": format!("caller{index}"), "roles": token["roles"], "sha256": sha256 })
+            })
+            .collect();
+        add(
+            "AUTH_TOKENS_FILE",
+            file(folder, "tokens.json", &json!({ "tokens": tokens }).to_string()),
+        );
+    }
+    if server["tls"] == true || server["mutual_tls"] == true {
+        authority.server().write(folder);
+        add("TLS_CERT_FILE", folder.join("cert.pem"));
+        add("TLS_KEY_FILE", folder.join("key.pem"));
+    }
+    if server["mutual_tls"] == true {
+        add("TLS_CLIENT_CA_FILE", file(folder, "ca.pem", &authority.pem));
+    }
+    environment
+}
+
+/// The options of the client of a scenario, and its tokens.
+fn client_options(client: &Value, authority: &Authority) -> (ConnectOptions, Vec<String>) {
+    let mut options =
+        if client["ca"] == true { authority.trust() } else { ConnectOptions::default() };
+    if client["certificate"] == true {
+        options.identity = Some(authority.client("spiffe://example.com/client").identity());
+    }
+    let mut secrets = Vec::new();
+    if let Some(token) = client["token"].as_str() {
+        options.token = Some(Token::new(token).unwrap());
+        secrets.push(token.to_owned());
+    }
+    if let Some(tokens) = client["tokens"].as_array() {
+        secrets.extend(tokens.iter().map(|token| token.as_str().unwrap().to_owned()));
+        let (tokens, calls) = (secrets.clone(), AtomicUsize::new(0));
+        options.token = Some(Token::from_fn(move || {
+            let call = calls.fetch_add(1, Ordering::Relaxed);
+            let token = tokens[call.min(tokens.len() - 1)].clone();
+            async { Ok(token) }
+        }));
+    }
+    if let Some(message) = client["token_error"].as_str().map(ToOwned::to_owned) {
+        options.token = Some(Token::from_fn(move || {
+            let message = message.clone();
+            async { Err(message.into()) }
+        }));
+    }
+    (options, secrets)
+}
+
 async fn all_scenarios(protocol: Protocol) {
     let file = scenarios();
     for scenario in file["scenarios"].as_array().unwrap() {
         let name = scenario["name"].as_str().unwrap();
         println!("{name}");
-        let world = World::start(Path::new(env!("CARGO_BIN_EXE_tara-export"))).await.unwrap();
-        let address = match protocol {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::new("test authority");
+        let environment = server_environment(&scenario["server"], &authority, folder.path());
+        let binary = Path::new(env!("CARGO_BIN_EXE_tara-export"));
+        let world = World::start_with(binary, &environment).await.unwrap();
+        let mut address = match protocol {
             Protocol::Grpc => world.grpc(),
             Protocol::GrpcWeb => world.http1(),
         };
-        let options = ConnectOptions { protocol, ..ConnectOptions::default() };
+        if scenario["server"]["tls"] == true || scenario["server"]["mutual_tls"] == true {
+            address = format!("https://{address}");
+        }
+        let (options, secrets) = client_options(&scenario["client"], &authority);
+        let options = ConnectOptions { protocol, ..options };
         let client = Client::connect_with(&address, options).await.unwrap();
         let client = client.with_follow_policy(FollowPolicy {
             min_delay: Duration::from_millis(10),
             ..FollowPolicy::default()
         });
-        let mut run = Run { world, client, defaults: &file["request"], exports: HashMap::new() };
+        let (defaults, exports) = (&file["request"], HashMap::new());
+        let mut run = Run { world, client, defaults, exports, secrets };
+        run.check_secrets(&format!("{:?}", run.client));
         let steps = async {
             for step in scenario["steps"].as_array().unwrap() {
                 run.step(step).await;

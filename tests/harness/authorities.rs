@@ -40,6 +40,14 @@ impl Authority {
         self.sign(params.unwrap(), ExtendedKeyUsagePurpose::ServerAuth)
     }
 
+    /// A server certificate for this machine that has expired.
+    pub(crate) fn expired_server(&self) -> Signed {
+        let mut params =
+            CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
     /// A server certificate for another host.
     pub(crate) fn server_for(&self, host: &str) -> Signed {
         let params = CertificateParams::new([host.to_owned()]);

@@ -6,14 +6,21 @@ use http::Uri;
 use tonic::{
     Request, Status,
     body::Body,
-    metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 use tower::{BoxError, ServiceExt as _, util::BoxCloneSyncService};
 
-use super::{ClientError, http_status::explained};
+use super::{
+    ClientError,
+    address::{Address, is_loopback},
+    http_status::explained,
+    token::{Header, Token},
+};
 use crate::proto::export_service_client::ExportServiceClient;
+
+/// The largest headers or trailers of a response. Servers send at most 8 KiB.
+const MAX_HEADER_BYTES: u32 = 64 * 1024;
 
 const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 
@@ -43,7 +50,11 @@ impl TransportError {
 
 /// Wraps a channel as a transport.
 pub(super) fn grpc_transport(channel: Channel) -> Transport {
-    BoxCloneSyncService::new(channel.map_err(TransportError::new).map_response(explained))
+    BoxCloneSyncService::new(
+        channel
+            .map_err(TransportError::new)
+            .and_then(|response| async { Ok(explained(response).await) }),
+    )
 }
 
 /// The protocol of the calls.
@@ -67,6 +78,9 @@ pub struct ConnectOptions {
     pub token: Option<Token>,
     /// The protocol of the calls.
     pub protocol: Protocol,
+    /// Sends the token without TLS to other machines, where another layer encrypts, such as the sidecar of a
+    /// service mesh. Without one, everyone on the network can read the token.
+    pub allow_insecure_token: bool,
 }
 
 /// A client certificate and its key.
@@ -85,34 +99,13 @@ impl fmt::Debug for ClientIdentity {
     }
 }
 
-/// A bearer token. Its `Debug` output does not contain the token.
+/// Adds the token's header to a call.
 #[derive(Clone)]
-pub struct Token(MetadataValue<Ascii>);
-
-impl Token {
-    /// Creates a token from a text, without leading and trailing whitespace. `None` if the text is empty or not
-    /// valid in a header.
-    pub fn new(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let mut header: MetadataValue<Ascii> = format!("Bearer {text}").parse().ok()?;
-        header.set_sensitive(true);
-        (!text.is_empty()).then_some(Self(header))
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Token(…)")
-    }
-}
-
-/// Adds the token to each call.
-#[derive(Debug, Clone)]
-pub(super) struct Authorization(pub(super) Option<Token>);
+pub(super) struct Authorization(pub(super) Option<Header>);
 
 impl Interceptor for Authorization {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(Token(header)) = &self.0 {
+        if let Some(header) = &self.0 {
             request.metadata_mut().insert("authorization", header.clone());
         }
         Ok(request)
@@ -128,23 +121,31 @@ pub(super) fn socket_path(url: &str) -> Option<&str> {
     Some(path.strip_prefix("//").unwrap_or(path))
 }
 
-/// Completes the URL: the default scheme is `http://`.
+/// Completes the URL: the default scheme is `http://`, and `dns:///` is `https://` if certificates are set.
 pub(super) fn full_url(url: &str, options: &ConnectOptions) -> Result<String, ClientError> {
+    let has_certificates = options.authorities_pem.is_some() || options.identity.is_some();
+    let address = Address::parse(url, has_certificates)
+        .map_err(|message| ClientError::Url { url: without_password(url), message })?;
     let invalid = |message: &str| ClientError::Url { url: url.to_owned(), message: message.into() };
-    let is_unix = socket_path(url).is_some();
-    let has_scheme = is_unix || url.contains("://");
-    let full = if has_scheme { url.to_owned() } else { format!("http://{url}") };
-    let is_tls = full.starts_with("https://");
-    if !is_tls && !is_unix && !full.starts_with("http://") {
-        return Err(invalid("the scheme must be http://, https:// or unix:"));
-    }
-    if socket_path(url).is_some_and(str::is_empty) {
-        return Err(invalid("not the path of a Unix socket such as unix:/run/tara-export.sock"));
-    }
-    if !is_tls && (options.authorities_pem.is_some() || options.identity.is_some()) {
+    if !address.is_tls() && has_certificates {
         return Err(invalid("certificates require an https:// URL"));
     }
-    Ok(full)
+    if address.has_path() && options.protocol == Protocol::Grpc {
+        return Err(invalid("gRPC has no path: use gRPC-Web"));
+    }
+    let is_readable = options.token.is_some() && !address.is_tls() && !options.allow_insecure_token;
+    if is_readable && address.host().is_some_and(|host| !is_loopback(host)) {
+        return Err(invalid(
+            "a token requires TLS, because everyone on the network could read it: use https://, or allow it with \
+             TARA_EXPORT_ALLOW_INSECURE_TOKEN=true (in programs: `allow_insecure_token`)",
+        ));
+    }
+    Ok(address.into_url())
+}
+
+/// The part before an @ can be a password.
+fn without_password(url: &str) -> String {
+    url.rfind('@').map_or_else(|| url.to_owned(), |at| format!("…{}", &url[at..]))
 }
 
 /// The endpoint of this URL, not connected yet.
@@ -176,6 +177,7 @@ pub(super) fn endpoint(url: &str, options: &ConnectOptions) -> Result<Endpoint, 
         // With HTTP/2's default of 64 KiB, a download would wait for a round trip per window.
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(STREAM_WINDOW_BYTES * 2)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT))
 }
@@ -194,14 +196,13 @@ mod tests {
                 key_pem: b"hunter2".to_vec(),
             }),
             token: Token::new(" hunter2\n"),
-            protocol: Protocol::default(),
+            ..ConnectOptions::default()
         };
-        let debug_output = format!("{options:?} {:?}", Authorization(options.token.clone()));
+        let debug_output = format!("{options:?}");
         assert!(
             !debug_output.contains("hunter2") && !debug_output.contains("104, 117"),
             "{debug_output}"
         );
-        assert!(Token::new("a\u{7}b").is_none() && Token::new(" ").is_none());
     }
 
     #[test]

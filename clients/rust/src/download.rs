@@ -93,7 +93,11 @@ impl Client {
     ) -> Result<ArtifactDownload, ClientError> {
         let (name, path) = (name.into(), path.into());
         let request = DownloadArtifactRequest { name: name.clone(), path: path.clone(), offset: 0 };
-        let mut stream = self.service.clone().download_artifact(request).await?.into_inner();
+        let response = self.service.call(|mut service| {
+            let request = request.clone();
+            async move { service.download_artifact(request).await }
+        });
+        let mut stream = response.await?.into_inner();
         match stream.message().await?.and_then(|first| first.part) {
             Some(artifact_part::Part::Artifact(artifact)) => {
                 names::check_artifact(&artifact, &name, &path)?;
@@ -114,7 +118,11 @@ impl Client {
     ) -> Result<BundleDownload, ClientError> {
         let name = name.into();
         let request = DownloadBundleRequest { name: name.clone() };
-        let mut stream = self.service.clone().download_bundle(request).await?.into_inner();
+        let response = self.service.call(|mut service| {
+            let request = request.clone();
+            async move { service.download_bundle(request).await }
+        });
+        let mut stream = response.await?.into_inner();
         match stream.message().await?.and_then(|first| first.part) {
             Some(bundle_part::Part::Archive(archive)) => {
                 names::check_archive(&archive, &name)?;

@@ -6,10 +6,11 @@ use http::StatusCode;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::{advice::advice, http_status::http_status, printable};
-
-/// The reason of a connection that fails because of TLS (clients/README.md).
-const TLS_FAILED: &str = "TLS_FAILED";
+use super::{
+    advice::advice,
+    http_status::{INVALID_RESPONSE, http_status},
+    printable,
+};
 
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +76,9 @@ pub enum ClientError {
         /// The field, its value, and the violated rule.
         problem: String,
     },
+    /// The token's function failed, or its token cannot be sent.
+    #[error("cannot get the token: {0}")]
+    Token(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A file to upload cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
@@ -103,15 +107,28 @@ impl ClientError {
         self.rejection().map(|rejection| rejection.code)
     }
 
-    /// The server's UPPER_SNAKE reason, such as `EXPORT_NOT_HERE`, or one of the client (clients/README.md).
+    /// The server's UPPER_SNAKE reason, such as `EXPORT_NOT_HERE`, or a reason of the client for an error that a retry
+    /// cannot fix: `TLS_FAILED`, `HOST_NOT_FOUND`, `INVALID_RESPONSE`, `HTTP_ERROR`, `RESPONSE_TOO_LARGE`,
+    /// `REQUEST_TOO_LARGE`.
     pub fn reason(&self) -> Option<&str> {
         match self {
-            Self::Connect { source, .. } => {
-                let advice = advice(&**source).filter(|advice| !advice.is_transient);
-                advice.map(|_| TLS_FAILED)
-            }
+            Self::Connect { source, .. } => advice(&**source).map(|known| known.reason),
+            Self::RequestTooLarge { .. } => Some("REQUEST_TOO_LARGE"),
             _ => self.rejection().and_then(|rejection| rejection.reason.as_deref()),
         }
+    }
+}
+
+impl ClientError {
+    /// Whether a retry may succeed: the server is unavailable, or the connection was lost.
+    pub(super) fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Rejected(rejection) if rejection.is_unavailable())
+    }
+}
+
+impl From<Rejection> for ClientError {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(Box::new(rejection))
     }
 }
 
@@ -155,6 +172,11 @@ impl Rejection {
         self.code == Code::Unavailable || self.is_transport_failure
     }
 
+    /// Whether the connection ended, so that the server's response is unknown.
+    pub(super) fn is_connection_lost(&self) -> bool {
+        self.is_transport_failure
+    }
+
     /// Whether a proxy refused the size of the request.
     pub(super) fn is_too_large_for_proxy(&self) -> bool {
         self.http_status == Some(StatusCode::PAYLOAD_TOO_LARGE)
@@ -175,30 +197,27 @@ impl From<Status> for Rejection {
     fn from(status: Status) -> Self {
         let details = status.get_error_details();
         let violations = details.bad_request().map(|bad| bad.field_violations.as_slice());
-        // tonic sets a source only if it created the status from a transport error, and uses UNKNOWN
-        // for a stream that a proxy ended without a status.
-        let has_no_status =
-            status.code() == Code::Unknown && status.message().contains("grpc-status");
-        // tonic-web uses INTERNAL for a truncated body, with its name in the message.
-        let is_truncated_web_stream =
-            status.code() == Code::Internal && status.message().starts_with("tonic-web: ");
-        let source = std::error::Error::source(&status);
-        let advice = source.and_then(advice);
-        // A retry changes nothing if the address, the certificate or the protocol is wrong.
-        let is_final = advice.is_some_and(|advice| !advice.is_transient);
-        let is_transport_failure =
-            !is_final && (source.is_some() || has_no_status || is_truncated_web_stream);
-        let message = match advice {
-            Some(advice) => format!("{}: {}", status.message(), advice.text),
-            None => status.message().to_owned(),
+        let reason = details.error_info().map(|info| info.reason.clone());
+        // Every error of the server has a reason.
+        let local = if reason.is_none() { Local::of(&status) } else { Local::default() };
+        let mut message = status.message().to_owned();
+        let source = std::error::Error::source(&status).map(root_cause);
+        if let Some(cause) = source.filter(|cause| !message.contains(cause.as_str())) {
+            message = format!("{message}: {cause}");
+        }
+        if let Some(advice) = local.advice {
+            message = format!("{message}: {advice}");
+        }
+        // The server's address, certificate or protocol is wrong: it is no longer a server that is unavailable.
+        let is_final = local.reason.is_some() && !local.is_lost;
+        let code = match status.code() {
+            Code::Unavailable | Code::Unknown if is_final => Code::FailedPrecondition,
+            code => code,
         };
         Self {
-            code: if is_final { Code::FailedPrecondition } else { status.code() },
+            code,
             message,
-            reason: match is_final {
-                true => Some(TLS_FAILED.to_owned()),
-                false => details.error_info().map(|info| info.reason.clone()),
-            },
+            reason: reason.or(local.reason.filter(|_| is_final).map(ToOwned::to_owned)),
             field_violations: violations
                 .unwrap_or_default()
                 .iter()
@@ -208,8 +227,69 @@ impl From<Status> for Rejection {
                 })
                 .collect(),
             retry_delay: details.retry_info().and_then(|info| info.retry_delay),
-            is_transport_failure,
+            is_transport_failure: local.is_lost,
             http_status: http_status(&details),
+        }
+    }
+}
+
+/// The cause of an error that the server did not send: of the connection, of a proxy, or of this client's own
+/// libraries.
+#[derive(Debug, Clone, Copy, Default)]
+struct Local {
+    /// Whether a retry may help.
+    is_lost: bool,
+    /// The reason of an error that a retry cannot fix (clients/README.md).
+    reason: Option<&'static str>,
+    advice: Option<&'static str>,
+}
+
+const CHECK_ADDRESS: &str = "check the server's address, and the proxy in front of it";
+
+impl Local {
+    fn of(status: &Status) -> Self {
+        // tonic sets a source only if it created the status from a transport error.
+        if let Some(source) = std::error::Error::source(status) {
+            return match advice(source) {
+                Some(known) => Self {
+                    is_lost: known.is_transient,
+                    reason: Some(known.reason),
+                    advice: Some(known.text),
+                },
+                None => Self { is_lost: true, ..Self::default() },
+            };
+        }
+        let last =
+            |reason, advice| Self { is_lost: false, reason: Some(reason), advice: Some(advice) };
+        let text = status.message();
+        if text.contains("decoded message length too large") {
+            return last(
+                "RESPONSE_TOO_LARGE",
+                "the client accepts 5 MiB: request fewer exports per page, or download a file instead of the report",
+            );
+        }
+        if text.contains("encoded message length too large") {
+            return last("REQUEST_TOO_LARGE", "upload large documents before the request");
+        }
+        if text.contains("Content is compressed with") || text.contains("Error decompressing") {
+            return last(
+                INVALID_RESPONSE,
+                "the compression cannot be read: check the server's address, and the proxy in front of it",
+            );
+        }
+        match status.code() {
+            // A stream that a proxy ended without a status.
+            Code::Unknown if text.contains("missing grpc-status trailer") => {
+                Self { is_lost: true, ..Self::default() }
+            }
+            // tonic-web's error of a truncated body.
+            Code::Internal if text.starts_with("tonic-web: ") => {
+                Self { is_lost: true, ..Self::default() }
+            }
+            Code::Internal | Code::Unknown | Code::DataLoss => {
+                last(INVALID_RESPONSE, CHECK_ADDRESS)
+            }
+            _ => Self::default(),
         }
     }
 }

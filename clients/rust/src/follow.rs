@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Streaming};
 use uuid::Uuid;
 
-use super::{ClientError, Rejection, check_size, connect::ApiClient, names};
+use super::{ClientError, Rejection, check_size, names, service::Service};
 use crate::proto::{ExportEvent, StartExportRequest, WatchExportRequest, export_event::Event};
 
 /// Timeouts and retry delays for lost streams.
@@ -53,7 +53,7 @@ pub struct EventStream {
 
 impl EventStream {
     pub(super) fn start(
-        service: ApiClient,
+        service: Service,
         policy: FollowPolicy,
         mut request: StartExportRequest,
     ) -> Self {
@@ -64,7 +64,7 @@ impl EventStream {
         Self::new(Follower::new(service, policy, name, Some(request)))
     }
 
-    pub(super) fn watch(service: ApiClient, policy: FollowPolicy, name: String) -> Self {
+    pub(super) fn watch(service: Service, policy: FollowPolicy, name: String) -> Self {
         Self::new(Follower::new(service, policy, name, None))
     }
 
@@ -124,7 +124,7 @@ enum Source {
 }
 
 struct Follower {
-    service: ApiClient,
+    service: Service,
     policy: FollowPolicy,
     name: String,
     /// Sent if the server does not know the export. `None` when only watching.
@@ -140,7 +140,7 @@ struct Follower {
 
 impl Follower {
     fn new(
-        service: ApiClient,
+        service: Service,
         policy: FollowPolicy,
         name: String,
         request: Option<StartExportRequest>,
@@ -237,15 +237,17 @@ impl Follower {
         let upload_seconds = size_bytes / MIN_UPLOAD_BYTES_PER_SECOND;
         let limit = self.policy.progress_timeout.max(self.policy.idle_timeout)
             + Duration::from_secs(upload_seconds as u64);
-        match timeout(limit, self.service.start_export(request)).await {
+        let starting = self.service.call(|mut service| {
+            let request = request.clone();
+            async move { service.start_export(request).await }
+        });
+        match timeout(limit, starting).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(match Rejection::from(status) {
-                // Not accepted: the store is down, and the caller allowed no fallback.
-                rejection if rejection.reason.as_deref() == Some("STORE_UNAVAILABLE") => {
-                    StepError::Final(ClientError::Rejected(Box::new(rejection)))
-                }
-                rejection => rejection.into(),
-            }),
+            // Not accepted: the store is down, and the caller allowed no fallback.
+            Ok(Err(error)) if error.reason() == Some("STORE_UNAVAILABLE") => {
+                Err(StepError::Final(error))
+            }
+            Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(connection_lost("no response to StartExport within the timeout")),
         }
     }
@@ -253,9 +255,13 @@ impl Follower {
     async fn open_watch(&mut self) -> Result<Streaming<ExportEvent>, StepError> {
         let (run_id, after_sequence) = self.seen.position();
         let request = WatchExportRequest { name: self.name.clone(), run_id, after_sequence };
-        match timeout(self.policy.idle_timeout, self.service.watch_export(request)).await {
+        let watching = self.service.call(|mut service| {
+            let request = request.clone();
+            async move { service.watch_export(request).await }
+        });
+        match timeout(self.policy.idle_timeout, watching).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(Rejection::from(status).into()),
+            Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(connection_lost("no response to WatchExport within the timeout")),
         }
     }
@@ -283,6 +289,15 @@ enum StepError {
     Lost(Rejection),
     /// A retry cannot help.
     Final(ClientError),
+}
+
+impl From<ClientError> for StepError {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Rejected(rejection) => (*rejection).into(),
+            error => Self::Final(error),
+        }
+    }
 }
 
 impl From<Rejection> for StepError {

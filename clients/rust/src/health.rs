@@ -37,8 +37,11 @@ pub async fn is_serving(
         .await
         .map_err(|source| ClientError::Connect { url: url.to_owned(), source: source.into() })?;
     let request = HealthCheckRequest { service: service.to_owned() };
-    let response = HealthClient::with_interceptor(channel, Authorization(options.token))
-        .check(request)
-        .await?;
+    let header = match &options.token {
+        Some(token) => Some(token.header().await?),
+        None => None,
+    };
+    let response =
+        HealthClient::with_interceptor(channel, Authorization(header)).check(request).await?;
     Ok(response.into_inner().status() == ServingStatus::Serving)
 }

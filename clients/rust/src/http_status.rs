@@ -1,14 +1,18 @@
 //! Responses without a gRPC status: those of proxies, and of programs that are not a tara-export server.
 
-use std::collections::HashMap;
-
-use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use http::{Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Limited};
 use tonic::{Code, Status, body::Body};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-/// The reasons of these statuses (clients/README.md).
+use super::advice::{TLS_FAILED, TLS_REQUIRED};
+
+/// The reason of these statuses (clients/README.md).
 const REASON: &str = "HTTP_ERROR";
-const INVALID: &str = "INVALID_RESPONSE";
+/// The reason of a response with HTTP status 200 that is not one of gRPC.
+pub(super) const INVALID_RESPONSE: &str = "INVALID_RESPONSE";
+/// The longest text of a response that is read.
+const MAX_TEXT_BYTES: usize = 4 * 1024;
 const DOMAIN: &str = "tara-export-client";
 /// In the metadata of the reason.
 const HTTP_STATUS: &str = "http_status";
@@ -16,17 +20,25 @@ const HTTP_STATUS: &str = "http_status";
 const DOCUMENT: &str = "docs/deployment.md, section Behind a proxy";
 
 /// Replaces a response that is not one of gRPC by a status that says what answered, and what to do.
-pub(super) fn explained(response: Response<Body>) -> Response<Body> {
+pub(super) async fn explained(response: Response<Body>) -> Response<Body> {
     let http_status = response.status();
-    if response.headers().contains_key(Status::GRPC_STATUS) {
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    let is_grpc =
+        content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+    if response.headers().contains_key(Status::GRPC_STATUS) || (http_status.is_success() && is_grpc)
+    {
         return response;
     }
-    if http_status == StatusCode::OK {
-        let content_type = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-        return match content_type {
-            Some(content_type) if content_type.starts_with(b"application/grpc") => response,
-            _ => invalid_response(),
-        };
+    if http_status.is_success() {
+        let message = "the response has another content type than gRPC: check the server's address, and the proxy in \
+                       front of it";
+        let details = ErrorDetails::with_error_info(INVALID_RESPONSE, DOMAIN, []);
+        return Status::with_error_details(Code::Unknown, message, details).into_http();
+    }
+    if http_status == StatusCode::BAD_REQUEST && requires_tls(response.into_body()).await {
+        let message = "the server requires TLS: use https:// instead of http://";
+        let details = ErrorDetails::with_error_info(TLS_FAILED, DOMAIN, []);
+        return Status::with_error_details(Code::FailedPrecondition, message, details).into_http();
     }
     let metadata = [(HTTP_STATUS.to_owned(), http_status.as_str().to_owned())];
     let details = ErrorDetails::with_error_info(REASON, DOMAIN, metadata);
@@ -34,12 +46,10 @@ pub(super) fn explained(response: Response<Body>) -> Response<Body> {
     Status::with_error_details(code, message, details).into_http()
 }
 
-/// A response of another program, such as a page to log in.
-fn invalid_response() -> Response<Body> {
-    let message = "the response is not one of gRPC: check the server's address, and that no other program is listening \
-                   there";
-    let details = ErrorDetails::with_error_info(INVALID, DOMAIN, HashMap::new());
-    Status::with_error_details(Code::Internal, message, details).into_http()
+/// Whether this is the response of a tara-export server to HTTP/1.1 on its port with TLS.
+async fn requires_tls(body: Body) -> bool {
+    let body = Limited::new(body, MAX_TEXT_BYTES).collect().await;
+    body.is_ok_and(|body| String::from_utf8_lossy(&body.to_bytes()).contains(TLS_REQUIRED))
 }
 
 /// The HTTP status of a response that [`explained`] replaced.
@@ -64,13 +74,13 @@ fn code(status: StatusCode) -> Code {
 fn message(status: StatusCode) -> String {
     match status.as_u16() {
         400 => {
-            "the server or a proxy answered with HTTP 400: check the server's address and protocol; if it requires \
-             TLS, use https:// instead of http://"
+            "the server or a proxy answered with HTTP 400: check the server's address; if it requires TLS, use https:// \
+             instead of http://"
                 .to_owned()
         }
         401 | 403 | 407 => format!(
-            "a proxy refuses the call (HTTP {}): give it the credentials that it needs",
-            status.as_str()
+            "a proxy refuses the call (HTTP {}): give it the credentials that it needs, and check the server's address",
+            status.as_u16()
         ),
         413 => format!(
             "a proxy refused the size of the request (HTTP 413): raise the proxy's limit (client_max_body_size in \
@@ -83,8 +93,8 @@ fn message(status: StatusCode) -> String {
             "a proxy limits the rate of calls (HTTP 429): send fewer calls, or raise the proxy's limit".to_owned()
         }
         502 => format!(
-            "a proxy cannot reach the server, or got an invalid response (HTTP 502): check that the server is running, \
-             and the proxy's address and protocol for it (proxy_pass or grpc_pass in nginx); see {DOCUMENT}"
+            "a proxy cannot reach the server, or got an invalid response (HTTP 502): check that the server is running, and \
+             the proxy's address and protocol for it (proxy_pass or grpc_pass in nginx); see {DOCUMENT}"
         ),
         503 => format!(
             "a proxy or load balancer has no available server (HTTP 503): check that the server is running; see {DOCUMENT}"
@@ -107,17 +117,20 @@ mod tests {
     use super::*;
     use crate::Rejection;
 
-    fn response(http_status: u16) -> Response<Body> {
-        Response::builder().status(http_status).body(Body::empty()).unwrap()
+    fn response(http_status: u16, content_type: Option<&str>) -> Response<Body> {
+        let mut response = Response::builder().status(http_status).body(Body::empty()).unwrap();
+        if let Some(content_type) = content_type {
+            response.headers_mut().insert(header::CONTENT_TYPE, content_type.parse().unwrap());
+        }
+        response
     }
 
-    fn rejection(http_status: u16) -> Rejection {
-        let explained = explained(response(http_status));
-        Rejection::from(Status::from_header_map(explained.headers()).unwrap())
+    async fn rejection(response: Response<Body>) -> Rejection {
+        Status::from_header_map(explained(response).await.headers()).unwrap().into()
     }
 
-    #[test]
-    fn responses_of_proxies_name_the_setting() {
+    #[tokio::test]
+    async fn responses_of_proxies_name_the_setting() {
         for (http_status, code, is_retried, part) in [
             (400, Code::Internal, false, "https://"),
             (401, Code::Unauthenticated, false, "HTTP 401"),
@@ -130,7 +143,7 @@ mod tests {
             (503, Code::Unavailable, true, "no available server"),
             (504, Code::Unavailable, true, "grpc_read_timeout"),
         ] {
-            let rejection = rejection(http_status);
+            let rejection = rejection(response(http_status, Some("text/html"))).await;
             assert_eq!(rejection.code, code, "{http_status}");
             assert_eq!(rejection.is_unavailable(), is_retried, "{http_status}");
             assert_eq!(rejection.reason.as_deref(), Some("HTTP_ERROR"));
@@ -139,28 +152,21 @@ mod tests {
         }
     }
 
-    #[test]
-    fn response_of_another_program_is_invalid() {
+    #[tokio::test]
+    async fn response_of_another_program_is_invalid() {
         for content_type in [None, Some("text/html"), Some("application/json")] {
-            let mut page = response(200);
-            if let Some(content_type) = content_type {
-                page.headers_mut().insert(CONTENT_TYPE, content_type.parse().unwrap());
-            }
-            let status = Status::from_header_map(explained(page).headers()).unwrap();
-            let rejection = Rejection::from(status);
+            let rejection = rejection(response(200, content_type)).await;
             assert_eq!(rejection.reason.as_deref(), Some("INVALID_RESPONSE"));
             assert!(!rejection.is_unavailable() && rejection.message.contains("server's address"));
         }
     }
 
-    #[test]
-    fn responses_of_the_server_are_unchanged() {
-        let mut grpc = response(200);
-        grpc.headers_mut().insert(CONTENT_TYPE, "application/grpc-web+proto".parse().unwrap());
-        assert!(!explained(grpc).headers().contains_key(Status::GRPC_STATUS));
-        let mut of_server = response(503);
+    #[tokio::test]
+    async fn responses_of_the_server_are_unchanged() {
+        let grpc = explained(response(200, Some("application/grpc-web+proto"))).await;
+        assert!(!grpc.headers().contains_key(Status::GRPC_STATUS));
+        let mut of_server = response(503, None);
         of_server.headers_mut().insert(Status::GRPC_STATUS, "5".parse().unwrap());
-        let status = Status::from_header_map(explained(of_server).headers()).unwrap();
-        assert_eq!(status.code(), Code::NotFound);
+        assert_eq!(rejection(of_server).await.code, Code::NotFound);
     }
 }

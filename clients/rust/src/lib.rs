@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+mod address;
 mod advice;
 mod connect;
 mod document_file;
@@ -33,10 +34,13 @@ mod health;
 mod http_status;
 mod json;
 mod names;
+mod probe;
 #[allow(clippy::all, missing_docs, unreachable_pub)]
 pub mod proto;
 mod replaced;
+mod service;
 pub mod session;
+mod token;
 mod unary;
 mod upload;
 mod web;
@@ -45,11 +49,12 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use futures::{Stream, stream};
 use http::Uri;
-use tonic::{Status, service::interceptor::InterceptedService, transport::Channel};
+use tonic::{Status, transport::Channel};
 
-use connect::{ApiClient, Authorization, Transport, endpoint, grpc_transport};
+use connect::{ApiClient, endpoint, grpc_transport};
+use service::Service;
 
-pub use connect::{ClientIdentity, ConnectOptions, Protocol, Token};
+pub use connect::{ClientIdentity, ConnectOptions, Protocol};
 pub use download::{ArtifactDownload, BundleDownload};
 pub use error::{ClientError, FieldViolation, Rejection};
 pub use exact_json::JsonError;
@@ -57,13 +62,13 @@ pub use follow::{EventStream, FollowPolicy};
 pub use health::is_serving;
 pub use json::{ApiMessage, request_from_json, to_json, to_json_pretty};
 pub use names::{file_name_violation, is_unprintable, printable};
+pub use token::Token;
 pub use upload::UploadedFile;
 
 use crate::proto::{
     CheckStorageRequest, CheckStorageResponse, Export, GetExportRequest, GetReportRequest,
     GetReportResponse, ListExportsRequest, ListExportsResponse, PreviewExportRequest,
-    PreviewExportResponse, StartExportRequest, export_service_client::ExportServiceClient,
-    get_report_request::View,
+    PreviewExportResponse, StartExportRequest, get_report_request::View,
 };
 
 /// The largest message that the client sends, in bytes. Servers have lower limits.
@@ -76,7 +81,7 @@ const MAX_RESPONSE_BYTES: usize = 5 * 1024 * 1024;
 /// connection.
 #[derive(Debug, Clone)]
 pub struct Client {
-    service: ApiClient,
+    service: Service,
     protocol: Protocol,
     follow_policy: FollowPolicy,
     /// Whether a proxy refused a large request, so that documents are uploaded in the smallest chunks.
@@ -84,8 +89,9 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to a server, such as `http://127.0.0.1:8080`, or to the Unix socket `unix:PATH`. The default scheme is
-    /// `http://`.
+    /// Connects to a server: `http://127.0.0.1:8080`, `https://export.example.com`, `host:port` (without TLS),
+    /// `dns:///host:port`, or `unix:/path` of a socket. Hosts can have underscores, or be IPv6 addresses in brackets.
+    /// gRPC-Web supports URLs with a path.
     ///
     /// # Errors
     /// [`ClientError::Url`] and [`ClientError::Connect`].
@@ -98,29 +104,31 @@ impl Client {
     /// # Errors
     /// As [`Client::connect`]; also [`ClientError::Url`] if the certificates are not usable.
     pub async fn connect_with(url: &str, options: ConnectOptions) -> Result<Self, ClientError> {
+        let mut probe = None;
         let (transport, origin) = match options.protocol {
             Protocol::GrpcWeb => web::connect(url, &options).await?,
             Protocol::Grpc => {
-                let channel = endpoint(url, &options)?.connect().await.map_err(|source| {
-                    ClientError::Connect { url: url.to_owned(), source: source.into() }
+                let endpoint = endpoint(url, &options)?;
+                probe = web::probe(url, &options, endpoint.uri());
+                let channel = endpoint.connect().await.map_err(|source| ClientError::Connect {
+                    url: url.to_owned(),
+                    source: source.into(),
                 })?;
                 // The channel already has an origin.
                 (grpc_transport(channel), Uri::default())
             }
         };
-        Ok(Self::new(transport, origin, options.protocol, options.token))
+        let service = Service::new(transport, origin, options.token, probe);
+        Ok(Self::new(service, options.protocol))
     }
 
     /// Creates a client on a channel that the caller created. It sends no token.
     pub fn from_channel(channel: Channel) -> Self {
-        Self::new(grpc_transport(channel), Uri::default(), Protocol::Grpc, None)
+        let service = Service::new(grpc_transport(channel), Uri::default(), None, None);
+        Self::new(service, Protocol::Grpc)
     }
 
-    fn new(transport: Transport, origin: Uri, protocol: Protocol, token: Option<Token>) -> Self {
-        let service = InterceptedService::new(transport, Authorization(token));
-        let service = ExportServiceClient::with_origin(service, origin)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES)
-            .max_decoding_message_size(MAX_RESPONSE_BYTES);
+    fn new(service: Service, protocol: Protocol) -> Self {
         let follow_policy = FollowPolicy::default();
         Self { service, protocol, follow_policy, sends_small_chunks: Arc::default() }
     }
@@ -242,6 +250,11 @@ impl Client {
         .await
     }
 }
+
+/// Compiles the README's programs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 /// Rejects a request that is too large for any server, before it is sent.
 fn check_size(request: &StartExportRequest) -> Result<(), ClientError> {

@@ -25,13 +25,15 @@ impl Client {
         F: Future<Output = Result<Response<T>, Status>>,
     {
         let attempt = || async {
-            let mut request = Request::new(request.clone());
-            request.set_timeout(DEADLINE);
+            let call = |service| {
+                let mut request = Request::new(request.clone());
+                request.set_timeout(DEADLINE);
+                call(service, request)
+            };
             // The server enforces the deadline too; this timeout covers a silently lost connection.
-            let response = timeout(DEADLINE, call(self.service.clone(), request)).await;
-            match response {
+            match timeout(DEADLINE, self.service.call(call)).await {
                 Ok(response) => Ok(response?.into_inner()),
-                Err(_) => Err(Rejection::deadline_exceeded(DEADLINE)),
+                Err(_) => Err(ClientError::from(Rejection::deadline_exceeded(DEADLINE))),
             }
         };
         let delays = ExponentialBuilder::default()
@@ -39,7 +41,6 @@ impl Client {
             .with_max_delay(MAX_DELAY)
             .with_max_times(RETRIES)
             .with_jitter();
-        let response = attempt.retry(delays).when(Rejection::is_unavailable).await;
-        response.map_err(|rejection| ClientError::Rejected(Box::new(rejection)))
+        attempt.retry(delays).when(ClientError::is_unavailable).await
     }
 }

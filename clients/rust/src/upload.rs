@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
+use tonic::{Code, Status};
 use uuid::Uuid;
 
 use super::{
@@ -86,7 +86,7 @@ impl Client {
             .build();
         let mut upload: Option<Upload> = None;
         let (mut last_progress, mut max_committed_bytes) = (Instant::now(), 0);
-        let mut is_second_id = false;
+        let (mut is_second_id, mut has_new_token) = (false, false);
         loop {
             let failed = match self.upload_once(&file, request_id, &mut upload, &mut progress).await
             {
@@ -112,12 +112,19 @@ impl Client {
                 self.sends_small_chunks.store(true, Ordering::Relaxed);
                 continue;
             }
+            let is_token_rejected = failed.code == Code::Unauthenticated;
+            if is_token_rejected && self.service.can_replace_token() && !has_new_token {
+                // The token expired after the stream started. The next attempt requests another.
+                has_new_token = true;
+                continue;
+            }
             if !is_transient {
                 return Err(ClientError::Rejected(failed));
             }
             let committed = upload.as_ref().map_or(0, |upload| upload.committed_size_bytes);
             if committed > max_committed_bytes {
                 (last_progress, max_committed_bytes) = (Instant::now(), committed);
+                has_new_token = false;
             }
             let delay = delays.next().unwrap_or(policy.max_delay);
             let delay = delay.max(failed.retry_delay.unwrap_or_default());
@@ -198,7 +205,7 @@ impl Client {
         upload: Upload,
         progress: &mut (impl FnMut(u64) + Send),
     ) -> Result<Upload, ClientError> {
-        let mut service = self.service.clone();
+        let mut service = self.service.client().await?;
         let mut sent = u64::try_from(upload.committed_size_bytes).unwrap_or(0);
         let (messages, received) = mpsc::channel(READ_AHEAD);
         let (start, size_bytes) = (sent, file.size_bytes);
@@ -240,7 +247,6 @@ impl Client {
         mut upload: Upload,
         progress: &mut (impl FnMut(u64) + Send),
     ) -> Result<Upload, ClientError> {
-        let mut service = self.service.clone();
         let (min_bytes, max_bytes) = (upload.min_chunk_size_bytes, upload.chunk_size_bytes);
         let has_range = (1..=max_bytes).contains(&min_bytes);
         let chunk_bytes =
@@ -255,8 +261,12 @@ impl Client {
             let finish = next >= file.size_bytes;
             let request =
                 UploadChunkRequest { name: name.clone(), offset: signed(offset), data, finish };
-            let response = timeout(CHUNK_DEADLINE, service.upload_chunk(request)).await;
-            let received = response
+            let sending = self.service.call(|mut service| {
+                let request = request.clone();
+                async move { service.upload_chunk(request).await }
+            });
+            let received = timeout(CHUNK_DEADLINE, sending)
+                .await
                 .map_err(|_| Status::unavailable("no response to a chunk within the timeout"))??
                 .into_inner()
                 .upload;

@@ -25,6 +25,7 @@ use super::{
     ClientError, ClientIdentity, ConnectOptions,
     connect::{CONNECT_TIMEOUT, Transport, TransportError, UNIX_ORIGIN, full_url, socket_path},
     http_status::explained,
+    probe::TlsProbe,
 };
 
 /// Creates a transport to the server at this URL, and returns it with the URL's origin. Opens a connection, to
@@ -74,12 +75,21 @@ pub(super) async fn connect(
 /// Sends gRPC-Web over the connector's connections.
 fn transport<C: Connect + Clone + Send + Sync + 'static>(connector: C) -> Transport {
     let http = Client::builder(TokioExecutor::new()).build(connector);
-    let service = ServiceBuilder::new()
+    // Below the layer of gRPC-Web, which decodes the body.
+    let http = http
         .map_response(|response: http::Response<_>| response.map(Body::new))
         .map_err(TransportError::new)
+        .and_then(|response| async { Ok::<_, TransportError>(explained(response).await) });
+    let service = ServiceBuilder::new()
+        .map_response(|response: http::Response<_>| response.map(Body::new))
         .layer(GrpcWebClientLayer::new())
         .service(http);
-    BoxCloneSyncService::new(service.map_response(explained))
+    BoxCloneSyncService::new(service)
+}
+
+/// A probe of the server at this URL, with the client's certificates. `None` without TLS.
+pub(super) fn probe(url: &str, options: &ConnectOptions, full: &Uri) -> Option<TlsProbe> {
+    TlsProbe::new(url, full, tls(options).ok()?)
 }
 
 fn tls(options: &ConnectOptions) -> Result<ClientConfig, BoxError> {

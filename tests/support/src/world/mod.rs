@@ -32,9 +32,17 @@ impl World {
     /// # Errors
     /// A part does not start.
     pub async fn start(server: &Path) -> io::Result<Self> {
+        Self::start_with(server, &[]).await
+    }
+
+    /// Starts the server binary as [`World::start`] does, with these environment variables in addition.
+    ///
+    /// # Errors
+    /// A part does not start.
+    pub async fn start_with(server: &Path, environment: &[(String, String)]) -> io::Result<Self> {
         let s3 = TestS3::builder().bucket("tara-test").start().await?;
         let folder = tempfile::tempdir()?;
-        let server = Program::start(server, folder.path(), &s3.environment()).await?;
+        let server = Program::start(server, folder.path(), &s3.environment(), environment).await?;
         let grpc = Network::start(Protocol::Any, server.port()).await?;
         let http1 = Network::start(Protocol::Http1, server.port()).await?;
         Ok(Self { s3, denied: None, held: None, server, grpc, http1, folder })

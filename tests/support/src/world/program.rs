@@ -37,6 +37,7 @@ impl Program {
         binary: &Path,
         folder: &Path,
         s3: &[(&'static str, String)],
+        more: &[(String, String)],
     ) -> io::Result<Self> {
         // The port stays the same after a restart.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
@@ -46,6 +47,7 @@ impl Program {
         let data_dir = folder.join("exports");
         environment.push(("DATA_DIR".to_owned(), data_dir.display().to_string()));
         environment.push(("PORT".to_owned(), port.to_string()));
+        environment.extend_from_slice(more);
         let child = spawn(binary, &environment).await?;
         Ok(Self { binary: binary.to_owned(), environment, port, child })
     }

@@ -1,14 +1,75 @@
 package com.tara.export.client;
 
 import com.tara.export.v1.ExportServiceGrpc;
+import com.tara.export.v1.ExportServiceGrpc.ExportServiceBlockingStub;
+import io.grpc.Channel;
+import io.grpc.ClientInterceptors;
 import io.grpc.ManagedChannel;
+import io.grpc.Metadata;
+import io.grpc.Status;
+import io.grpc.StatusRuntimeException;
+import io.grpc.stub.MetadataUtils;
+import java.util.function.Function;
 
-/** A channel to a server, and the policy of its calls. */
-record Connection(ManagedChannel channel, Policy policy) {
+/** A channel to a server, the policy of its calls, and their tokens, which can be null. */
+record Connection(ManagedChannel channel, Policy policy, Tokens tokens, String server) {
   /** The largest message that is sent or received. Servers have lower limits. */
   static final int MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 
-  ExportServiceGrpc.ExportServiceBlockingStub service() {
-    return ExportServiceGrpc.newBlockingStub(channel);
+  /** The largest headers or trailers of a response. Servers send at most 8 KiB. */
+  static final int MAX_HEADER_BYTES = 64 * 1024;
+
+  private static final Metadata.Key<String> AUTHORIZATION =
+      Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
+
+  /** Requests the token of a call. Returns null without tokens. */
+  String requestToken() {
+    return tokens == null ? null : tokens.request();
+  }
+
+  /** Returns another token after this failure of a call, or null if the call cannot be repeated. */
+  String replacement(String token, Status status) {
+    boolean isRejected = status.getCode() == Status.Code.UNAUTHENTICATED;
+    return tokens == null || !isRejected ? null : tokens.replacement(token);
+  }
+
+  /** Whether a rejected token can be replaced by another. */
+  boolean canReplaceToken() {
+    return tokens != null && !tokens.isFixed();
+  }
+
+  /** Returns the channel for a call with this token. */
+  Channel channel(String token) {
+    if (token == null) {
+      return channel;
+    }
+    Metadata headers = new Metadata();
+    headers.put(AUTHORIZATION, token);
+    return ClientInterceptors.intercept(
+        channel, MetadataUtils.newAttachHeadersInterceptor(headers));
+  }
+
+  /** Makes a unary call, and repeats it once with another token if the server rejects the token. */
+  <T> T call(Function<ExportServiceBlockingStub, T> call) {
+    try {
+      String token = requestToken();
+      try {
+        return call.apply(ExportServiceGrpc.newBlockingStub(channel(token)));
+      } catch (StatusRuntimeException failure) {
+        String other = replacement(token, failure.getStatus());
+        if (other == null) {
+          throw failure;
+        }
+        return call.apply(ExportServiceGrpc.newBlockingStub(channel(other)));
+      }
+    } catch (StatusRuntimeException failure) {
+      throw TaraExportException.from(failure, server);
+    }
+  }
+
+  /** Without the token. */
+  @Override
+  public String toString() {
+    return "Connection[" + server + "]";
   }
 }

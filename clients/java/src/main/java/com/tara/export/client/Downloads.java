@@ -63,8 +63,7 @@ final class Downloads {
               .setOffset(received)
               .build();
       try (WatchedStream<?, DownloadArtifactResponse> stream =
-          new WatchedStream<>(
-              connection.channel(), ExportServiceGrpc.getDownloadArtifactMethod(), request)) {
+          new WatchedStream<>(connection, ExportServiceGrpc.getDownloadArtifactMethod(), request)) {
         DownloadArtifactResponse part;
         while ((part = stream.next(connection.policy().idleTimeout())) != null) {
           if (part.hasArtifact()) {
@@ -118,8 +117,7 @@ final class Downloads {
     BundleArchive archive = null;
     while (true) {
       try (WatchedStream<?, DownloadBundleResponse> stream =
-          new WatchedStream<>(
-              connection.channel(), ExportServiceGrpc.getDownloadBundleMethod(), request)) {
+          new WatchedStream<>(connection, ExportServiceGrpc.getDownloadBundleMethod(), request)) {
         DownloadBundleResponse part;
         while ((part = stream.next(connection.policy().idleTimeout())) != null) {
           if (part.hasArchive()) {

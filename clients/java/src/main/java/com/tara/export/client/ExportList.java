@@ -3,7 +3,6 @@ package com.tara.export.client;
 import com.tara.export.v1.Export;
 import com.tara.export.v1.ListExportsRequest;
 import com.tara.export.v1.ListExportsResponse;
-import io.grpc.StatusRuntimeException;
 import java.util.Collections;
 import java.util.Iterator;
 import java.util.NoSuchElementException;
@@ -48,10 +47,6 @@ final class ExportList implements Iterable<Export> {
   }
 
   private ListExportsResponse fetch(ListExportsRequest request) {
-    try {
-      return connection.service().listExports(request);
-    } catch (StatusRuntimeException failure) {
-      throw TaraExportException.from(failure);
-    }
+    return connection.call(service -> service.listExports(request));
   }
 }

@@ -4,13 +4,12 @@ import com.tara.export.v1.ExportEvent;
 import com.tara.export.v1.ExportServiceGrpc;
 import com.tara.export.v1.StartExportRequest;
 import com.tara.export.v1.WatchExportRequest;
-import io.grpc.ManagedChannel;
 import io.grpc.Status;
 import java.time.Duration;
 
 /** Follows one export until it ends, over one or more streams. */
 final class Follower implements AutoCloseable {
-  private final ManagedChannel channel;
+  private final Connection connection;
   private final Policy policy;
   private final String name;
 
@@ -29,7 +28,7 @@ final class Follower implements AutoCloseable {
   private boolean hasStartedAgain;
 
   Follower(Connection connection, String name, StartExportRequest request) {
-    this.channel = connection.channel();
+    this.connection = connection;
     this.policy = connection.policy();
     this.name = name;
     this.request = request;
@@ -105,7 +104,7 @@ final class Follower implements AutoCloseable {
 
   private WatchedStream<?, ExportEvent> open() {
     if (isStarting) {
-      return new WatchedStream<>(channel, ExportServiceGrpc.getStartExportMethod(), request);
+      return new WatchedStream<>(connection, ExportServiceGrpc.getStartExportMethod(), request);
     }
     WatchExportRequest watch =
         WatchExportRequest.newBuilder()
@@ -113,7 +112,7 @@ final class Follower implements AutoCloseable {
             .setRunId(seen.runId())
             .setAfterSequence(seen.afterSequence())
             .build();
-    return new WatchedStream<>(channel, ExportServiceGrpc.getWatchExportMethod(), watch);
+    return new WatchedStream<>(connection, ExportServiceGrpc.getWatchExportMethod(), watch);
   }
 
   /** Prepares the next attempt, or throws if a retry cannot help. */

@@ -39,6 +39,7 @@ final class Requests {
     if (request.getRequestId().isEmpty()) {
       request.setRequestId(UUID.randomUUID().toString());
     }
+    SendableReview.replaceFileNames(request);
     StartExportRequest prepared = request.build();
     if (prepared.getSerializedSize() > Connection.MAX_MESSAGE_BYTES) {
       String message =

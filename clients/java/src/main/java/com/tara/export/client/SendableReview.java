@@ -8,6 +8,7 @@ import com.tara.export.v1.FeedbackItem;
 import com.tara.export.v1.FeedbackSection;
 import com.tara.export.v1.Replacement;
 import com.tara.export.v1.Review;
+import com.tara.export.v1.StartExportRequest;
 import java.math.BigDecimal;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
@@ -73,6 +74,21 @@ public final class SendableReview {
       return review;
     }
     return builder.addAllReplacements(values.replacements()).build();
+  }
+
+  /** Replaces file names that are not Unicode, and lists them in the request's review. */
+  static void replaceFileNames(StartExportRequest.Builder request) {
+    SendableReview values = new SendableReview(request.getReview());
+    for (int index = 0; index < request.getDocumentsCount(); index++) {
+      int at = index;
+      values.text(
+          request.getDocuments(index).getFileName(),
+          "documents[" + index + "].file_name",
+          name -> request.getDocumentsBuilder(at).setFileName(name));
+    }
+    if (!values.added.isEmpty() && request.hasReview()) {
+      request.getReviewBuilder().addAllReplacements(values.replacements());
+    }
   }
 
   private List<Replacement> replacements() {

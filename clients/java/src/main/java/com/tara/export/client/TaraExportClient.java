@@ -17,14 +17,10 @@ import com.tara.export.v1.PreviewExportResponse;
 import com.tara.export.v1.StartExportRequest;
 import com.tara.export.v1.StorageCheck;
 import io.grpc.Grpc;
-import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.ManagedChannelBuilder;
-import io.grpc.StatusRuntimeException;
-import io.grpc.TlsChannelCredentials;
 import java.io.IOException;
 import java.io.OutputStream;
-import java.net.URI;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -46,34 +42,46 @@ public final class TaraExportClient implements AutoCloseable {
     this.connection = connection;
   }
 
-  /** Creates a client of the server at a URL such as http://127.0.0.1:8080. */
-  public static TaraExportClient connect(String url) {
-    return connect(url, Policy.DEFAULT, builder -> {});
+  /** Creates a client of the server at an address such as http://127.0.0.1:8080. */
+  public static TaraExportClient connect(String server) {
+    return connect(server, new ConnectOptions());
   }
 
   /**
-   * Creates a client with a policy and with changes to the channel, such as interceptors that add
-   * credentials. It connects on the first call, and reconnects automatically.
+   * Creates a client with a policy and with changes to the channel, such as interceptors. It
+   * connects on the first call, and reconnects automatically.
    */
   public static TaraExportClient connect(
-      String url, Policy policy, Consumer<ManagedChannelBuilder<?>> changes) {
-    URI server = URI.create(url);
-    boolean isTls = "https".equals(server.getScheme());
-    if (server.getHost() == null || !(isTls || "http".equals(server.getScheme()))) {
-      throw new IllegalArgumentException(url + " is not a URL such as http://127.0.0.1:8080");
-    }
-    int usualPort = isTls ? 443 : 80;
+      String server, Policy policy, Consumer<ManagedChannelBuilder<?>> changes) {
+    return connect(server, new ConnectOptions().policy(policy).channel(changes));
+  }
+
+  /**
+   * Creates a client with a token, certificates and other options. It connects on the first call,
+   * and reconnects automatically.
+   *
+   * <p>The address is a URL (http://127.0.0.1:8080, https://export.example.com), a host with an
+   * optional port, which is the same with http://, or another target of grpc-java
+   * (dns:///host:port; on Linux unix:/path).
+   *
+   * @throws IllegalArgumentException if the address or the certificates cannot be used, or an
+   *     option does not fit the address, such as a token without TLS
+   */
+  public static TaraExportClient connect(String server, ConnectOptions options) {
+    ServerAddress address = ServerAddress.parse(server);
     ManagedChannelBuilder<?> builder =
-        Grpc.newChannelBuilderForAddress(
-                server.getHost(),
-                server.getPort() < 0 ? usualPort : server.getPort(),
-                isTls ? TlsChannelCredentials.create() : InsecureChannelCredentials.create())
-            .defaultServiceConfig(policy.serviceConfig())
+        Grpc.newChannelBuilder(address.target(), options.credentials(address))
+            .defaultServiceConfig(options.policy().serviceConfig())
             .maxInboundMessageSize(Connection.MAX_MESSAGE_BYTES)
+            .maxInboundMetadataSize(Connection.MAX_HEADER_BYTES)
             .keepAliveTime(KEEPALIVE_SECONDS, TimeUnit.SECONDS)
             .keepAliveTimeout(KEEPALIVE_SECONDS, TimeUnit.SECONDS);
-    changes.accept(builder);
-    return new TaraExportClient(new Connection(builder.build(), policy));
+    if (address.authority() != null) {
+      builder.overrideAuthority(address.authority());
+    }
+    options.changes().accept(builder);
+    return new TaraExportClient(
+        new Connection(builder.build(), options.policy(), options.tokens(), server));
   }
 
   /**
@@ -123,13 +131,14 @@ public final class TaraExportClient implements AutoCloseable {
 
   /** Returns the files that an export would write and the options for the user. */
   public PreviewExportResponse preview(PreviewExportRequest request) {
-    return translatingErrors(() -> connection.service().previewExport(request));
+    return translatingErrors(() -> connection.call(service -> service.previewExport(request)));
   }
 
   /** Reads one export with its artifacts. */
   public Export getExport(String name) {
     GetExportRequest request = GetExportRequest.newBuilder().setName(name).build();
-    Export export = translatingErrors(() -> connection.service().getExport(request)).getExport();
+    Export export =
+        translatingErrors(() -> connection.call(service -> service.getExport(request))).getExport();
     return ServerNames.checkedExport(export, name);
   }
 
@@ -144,13 +153,14 @@ public final class TaraExportClient implements AutoCloseable {
   /** Reads a bundle's report in one of its formats. */
   public GetReportResponse getReport(String name, GetReportRequest.View view) {
     GetReportRequest request = GetReportRequest.newBuilder().setName(name).setView(view).build();
-    return translatingErrors(() -> connection.service().getReport(request));
+    return translatingErrors(() -> connection.call(service -> service.getReport(request)));
   }
 
   /** Checks the server's stores. Returns one row per check, with a hint for each failure. */
   public List<StorageCheck> checkStorage() {
     CheckStorageRequest request = CheckStorageRequest.getDefaultInstance();
-    return translatingErrors(() -> connection.service().checkStorage(request)).getChecksList();
+    return translatingErrors(() -> connection.call(service -> service.checkStorage(request)))
+        .getChecksList();
   }
 
   /**
@@ -159,7 +169,7 @@ public final class TaraExportClient implements AutoCloseable {
    */
   public CreateDownloadLinkResponse createDownloadLink(CreateDownloadLinkRequest request) {
     CreateDownloadLinkResponse link =
-        translatingErrors(() -> connection.service().createDownloadLink(request));
+        translatingErrors(() -> connection.call(service -> service.createDownloadLink(request)));
     ServerNames.checkLink(link.getUri(), request.getName());
     return link;
   }
@@ -218,8 +228,6 @@ public final class TaraExportClient implements AutoCloseable {
       return call.run();
     } catch (IOException failure) {
       throw TaraExportException.file(failure);
-    } catch (StatusRuntimeException failure) {
-      throw TaraExportException.from(failure);
     }
   }
 }

@@ -16,6 +16,7 @@ import java.io.Serializable;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 
 /** A failed call: the gRPC status with its {@code google.rpc} details. */
 public final class TaraExportException extends RuntimeException {
@@ -39,11 +40,32 @@ public final class TaraExportException extends RuntimeException {
   /** The request is larger than any server accepts. */
   public static final String REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE";
 
+  /** The source of the token failed, or its token cannot be sent; the cause has the details. */
+  public static final String TOKEN_UNAVAILABLE = "TOKEN_UNAVAILABLE";
+
+  /** No connection, because of TLS or a certificate. */
+  public static final String TLS_FAILED = "TLS_FAILED";
+
+  /** The host in the server's address does not exist. */
+  public static final String HOST_NOT_FOUND = "HOST_NOT_FOUND";
+
+  /** Not a response of tara-export, such as a web page, or one that the client cannot read. */
+  public static final String INVALID_RESPONSE = "INVALID_RESPONSE";
+
+  /** A proxy responded with another HTTP status than 200. */
+  public static final String HTTP_ERROR = "HTTP_ERROR";
+
+  /** The response is larger than the client accepts. */
+  public static final String RESPONSE_TOO_LARGE = "RESPONSE_TOO_LARGE";
+
   /** A file cannot be read or written; the cause has the details. */
   public static final String FILE = "FILE";
 
   /** The thread was interrupted. An accepted export continues. */
   public static final String INTERRUPTED = "INTERRUPTED";
+
+  /** The longest text of a local library in a message, in characters. */
+  private static final int MAX_LOCAL_TEXT = 500;
 
   private final Details details;
 
@@ -52,7 +74,8 @@ public final class TaraExportException extends RuntimeException {
       String reason,
       Map<String, String> metadata,
       List<FieldViolation> violations,
-      Duration retryDelay)
+      Duration retryDelay,
+      boolean isLost)
       implements Serializable {}
 
   private TaraExportException(String message, Details details, Throwable cause) {
@@ -61,18 +84,23 @@ public final class TaraExportException extends RuntimeException {
   }
 
   static TaraExportException of(Status.Code code, String reason, String message) {
-    Details details = new Details(code, reason, Map.of(), List.of(), Duration.ZERO);
+    Details details = new Details(code, reason, Map.of(), List.of(), Duration.ZERO, false);
     return new TaraExportException(message, details, null);
   }
 
   /** Creates an exception for a call that ended without a status. */
   static TaraExportException connectionLost(String message) {
-    return of(Status.Code.UNAVAILABLE, "", message);
+    Status.Code code = Status.Code.UNAVAILABLE;
+    Details details = new Details(code, "", Map.of(), List.of(), Duration.ZERO, true);
+    return new TaraExportException(message, details, null);
   }
 
   /** Creates an exception for a {@code io.grpc.Context} that was cancelled or expired. */
   static TaraExportException contextEnded(Context context) {
-    return from(Contexts.statusFromCancelled(context).asRuntimeException());
+    Status status = Contexts.statusFromCancelled(context);
+    String description = status.getDescription();
+    String message = description == null ? status.getCode().toString() : description;
+    return of(status.getCode(), "", message).causedBy(status.asRuntimeException());
   }
 
   /** Creates an exception for a response that violates the protocol. */
@@ -101,14 +129,25 @@ public final class TaraExportException extends RuntimeException {
 
   TaraExportException with(Map<String, String> metadata) {
     Details changed =
-        new Details(details.code, details.reason, metadata, details.violations, details.retryDelay);
+        new Details(
+            details.code,
+            details.reason,
+            metadata,
+            details.violations,
+            details.retryDelay,
+            details.isLost);
     return new TaraExportException(getMessage(), changed, getCause());
   }
 
   TaraExportException with(FieldViolation violation) {
     Details changed =
         new Details(
-            details.code, details.reason, details.metadata, List.of(violation), details.retryDelay);
+            details.code,
+            details.reason,
+            details.metadata,
+            List.of(violation),
+            details.retryDelay,
+            details.isLost);
     return new TaraExportException(getMessage(), changed, getCause());
   }
 
@@ -116,8 +155,8 @@ public final class TaraExportException extends RuntimeException {
     return new TaraExportException(getMessage(), details, cause);
   }
 
-  /** Converts any failure of a call to this class. */
-  static TaraExportException from(Throwable failure) {
+  /** Converts any failure of a call to the server with this address to this class. */
+  static TaraExportException from(Throwable failure, String server) {
     if (failure instanceof TaraExportException known) {
       return known;
     }
@@ -152,17 +191,49 @@ public final class TaraExportException extends RuntimeException {
     } catch (InvalidProtocolBufferException unreadable) {
       failure.addSuppressed(unreadable);
     }
-    String message = status.getDescription();
-    Details details = new Details(status.getCode(), reason, metadata, violations, retryDelay);
-    if (message == null) {
-      return new TaraExportException(status.getCode().toString(), details, failure);
+    boolean isLost = status.getCode() == Status.Code.UNAVAILABLE;
+    String description = status.getDescription();
+    String message = description == null ? status.getCode().toString() : description;
+    if (reason.isEmpty() && isEndedByContext(status)) {
+      isLost = false;
+    } else if (reason.isEmpty()) {
+      Diagnosis diagnosis = Diagnosis.of(status);
+      isLost = diagnosis.isLost();
+      reason = diagnosis.reason();
+      message = withCause(message, status.getCause());
+      if (!diagnosis.advice().isEmpty()) {
+        message = server + ": " + message + "; " + diagnosis.advice();
+      }
     }
+    Details details =
+        new Details(status.getCode(), reason, metadata, violations, retryDelay, isLost);
     // The cause contains the server's unescaped text, which a stack trace would print.
     boolean isPrintable = ServerNames.printable(message).equals(message);
     return new TaraExportException(message, details, isPrintable ? failure : null);
   }
 
-  /** The gRPC code. For a lost connection it is UNAVAILABLE, or a code without a reason. */
+  private static boolean isEndedByContext(Status status) {
+    return status.getCode() == Status.Code.CANCELLED && Context.current().isCancelled();
+  }
+
+  /** Returns the first line of the text, without the page of a proxy, and the innermost cause. */
+  private static String withCause(String text, Throwable cause) {
+    String message = text.lines().limit(2).collect(Collectors.joining(", "));
+    if (message.length() > MAX_LOCAL_TEXT) {
+      message = message.substring(0, MAX_LOCAL_TEXT) + "…";
+    }
+    Throwable innermost = cause;
+    while (innermost != null && innermost.getCause() != null) {
+      innermost = innermost.getCause();
+    }
+    if (innermost == null || innermost.getMessage() == null) {
+      return message;
+    }
+    String detail = innermost.getMessage();
+    return message + ": " + detail.substring(0, Math.min(detail.length(), MAX_LOCAL_TEXT));
+  }
+
+  /** The gRPC code. For a lost connection it is UNAVAILABLE, or another without a reason. */
   public Status.Code code() {
     return details.code;
   }
@@ -190,17 +261,9 @@ public final class TaraExportException extends RuntimeException {
     return details.retryDelay;
   }
 
-  /**
-   * Whether the server is unavailable or the connection was lost, so that a retry may succeed.
-   * Every error of the server has a reason: without one, codes such as INTERNAL mean that the
-   * connection was lost.
-   */
+  /** Whether the server is unavailable or the connection was lost, so that a retry may succeed. */
   boolean isLost() {
-    return switch (details.code) {
-      case UNAVAILABLE -> !details.reason.equals(LOST_CONTACT);
-      case INTERNAL, UNKNOWN, CANCELLED -> details.reason.isEmpty();
-      default -> false;
-    };
+    return details.isLost;
   }
 
   @Override

@@ -20,6 +20,7 @@ final class UploadStream {
   static final int PIECE_BYTES = 1024 * 1024;
 
   private final Duration progressTimeout;
+  private final String server;
   private final ClientCall<UploadDocumentRequest, UploadDocumentResponse> call;
   private final Object lock = new Object();
   private UploadDocumentResponse response;
@@ -27,10 +28,11 @@ final class UploadStream {
   private Metadata trailers;
 
   UploadStream(Connection connection) {
+    server = connection.server();
     progressTimeout = connection.policy().progressTimeout();
     call =
         connection
-            .channel()
+            .channel(connection.requestToken())
             .newCall(ExportServiceGrpc.getUploadDocumentMethod(), CallOptions.DEFAULT);
   }
 
@@ -75,7 +77,7 @@ final class UploadStream {
     synchronized (lock) {
       await(() -> finalStatus != null);
       if (!finalStatus.isOk()) {
-        throw TaraExportException.from(finalStatus.asRuntimeException(trailers));
+        throw TaraExportException.from(finalStatus.asRuntimeException(trailers), server);
       }
       if (response == null) {
         throw TaraExportException.invalidResponse("upload without a response");

@@ -4,7 +4,6 @@ import com.tara.export.v1.CreateUploadRequest;
 import com.tara.export.v1.GetUploadRequest;
 import com.tara.export.v1.Upload;
 import io.grpc.Status;
-import io.grpc.StatusRuntimeException;
 import java.io.IOException;
 import java.util.Set;
 import java.util.UUID;
@@ -38,17 +37,22 @@ final class Uploader {
   UploadedDocument run() throws IOException {
     RetryTimer retryTimer = new RetryTimer(connection);
     long maxCommittedBytes = 0;
+    boolean hasNewToken = false;
     while (true) {
       try {
         attempt();
         return new UploadedDocument(known.getName(), content.sizeBytes(), sha256);
-      } catch (TaraExportException | StatusRuntimeException failed) {
-        TaraExportException failure = TaraExportException.from(failed);
+      } catch (TaraExportException failure) {
         if (UNUSABLE_UPLOAD.contains(failure.reason()) && !hasSecondId) {
           // The existing upload can no longer be used: switch to a new one.
           hasSecondId = true;
           requestId = UUID.randomUUID().toString();
           known = null;
+          continue;
+        }
+        if (isRejectedToken(failure) && connection.canReplaceToken() && !hasNewToken) {
+          // The token expired after the stream started. The next attempt requests another.
+          hasNewToken = true;
           continue;
         }
         if (!failure.isLost() && !TRANSIENT.contains(failure.reason())) {
@@ -57,10 +61,16 @@ final class Uploader {
         if (known != null && known.getCommittedSizeBytes() > maxCommittedBytes) {
           maxCommittedBytes = known.getCommittedSizeBytes();
           retryTimer.recordProgress();
+          hasNewToken = false;
         }
         retryTimer.waitAfter(failure, "an upload");
       }
     }
+  }
+
+  private static boolean isRejectedToken(TaraExportException failure) {
+    return failure.code() == Status.Code.UNAUTHENTICATED
+        && !failure.reason().equals(TaraExportException.TOKEN_UNAVAILABLE);
   }
 
   /** Sends the remaining bytes. */
@@ -88,7 +98,7 @@ final class Uploader {
   private Upload find() {
     if (known != null) {
       GetUploadRequest request = GetUploadRequest.newBuilder().setName(known.getName()).build();
-      return connection.service().getUpload(request).getUpload();
+      return connection.call(service -> service.getUpload(request)).getUpload();
     }
     CreateUploadRequest request =
         CreateUploadRequest.newBuilder()
@@ -96,6 +106,6 @@ final class Uploader {
             .setSizeBytes(content.sizeBytes())
             .setSha256(sha256)
             .build();
-    return connection.service().createUpload(request).getUpload();
+    return connection.call(service -> service.createUpload(request)).getUpload();
   }
 }

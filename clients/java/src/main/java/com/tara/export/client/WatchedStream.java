@@ -1,7 +1,6 @@
 package com.tara.export.client;
 
 import io.grpc.CallOptions;
-import io.grpc.Channel;
 import io.grpc.ClientCall;
 import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
@@ -19,11 +18,28 @@ final class WatchedStream<Q, A> implements AutoCloseable {
   /** A message, or the end of the stream. */
   private record Item<A>(A message, Status status, Metadata trailers) {}
 
-  private final BlockingQueue<Item<A>> arrived = new LinkedBlockingQueue<>();
-  private final ClientCall<Q, A> call;
+  private final Connection connection;
+  private final MethodDescriptor<Q, A> method;
+  private final Q request;
+  private String token;
+  private BlockingQueue<Item<A>> arrived;
+  private ClientCall<Q, A> call;
 
-  WatchedStream(Channel channel, MethodDescriptor<Q, A> method, Q request) {
-    call = channel.newCall(method, CallOptions.DEFAULT);
+  /** Whether the call can be repeated with another token: before its first response, once. */
+  private boolean canReplaceToken = true;
+
+  WatchedStream(Connection connection, MethodDescriptor<Q, A> method, Q request) {
+    this.connection = connection;
+    this.method = method;
+    this.request = request;
+    start(connection.requestToken());
+  }
+
+  private void start(String token) {
+    this.token = token;
+    BlockingQueue<Item<A>> arrived = new LinkedBlockingQueue<>();
+    this.arrived = arrived;
+    call = connection.channel(token).newCall(method, CallOptions.DEFAULT);
     call.start(
         new ClientCall.Listener<>() {
           @Override
@@ -54,15 +70,23 @@ final class WatchedStream<Q, A> implements AutoCloseable {
       throw TaraExportException.connectionLost(
           "no message from the server within the idle timeout");
     }
+    boolean isFirst = canReplaceToken;
+    canReplaceToken = false;
     if (item.message != null) {
       return item.message;
+    }
+    String other = isFirst ? connection.replacement(token, item.status) : null;
+    if (other != null) {
+      start(other);
+      return next(limit);
     }
     // Further calls return the same end.
     arrived.add(item);
     if (item.status.isOk()) {
       return null;
     }
-    throw TaraExportException.from(item.status.asRuntimeException(item.trailers));
+    throw TaraExportException.from(
+        item.status.asRuntimeException(item.trailers), connection.server());
   }
 
   @Override

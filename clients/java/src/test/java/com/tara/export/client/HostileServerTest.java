@@ -173,7 +173,8 @@ class HostileServerTest {
     String hostile = "\u001b[2J\u009b31m\u202e";
     Status status = Status.NOT_FOUND.withDescription(hostile);
     StringWriter printed = new StringWriter();
-    TaraExportException.from(status.asRuntimeException()).printStackTrace(new PrintWriter(printed));
+    TaraExportException.from(status.asRuntimeException(), "server")
+        .printStackTrace(new PrintWriter(printed));
     assertTrue(printed.toString().contains("\\u{1b}[2J\\u{9b}31m\\u{202e}"), printed.toString());
     assertFalse(hostile.chars().limit(1).anyMatch(each -> printed.toString().indexOf(each) >= 0));
   }

@@ -17,7 +17,14 @@ record Scenarios(Content request, List<Scenario> scenarios) {
 
   record Document(String kind, String fileName, String text, Integer sizeBytes) {}
 
-  record Scenario(String name, List<Step> steps) {}
+  record Scenario(String name, Server server, Client client, List<Step> steps) {}
+
+  record Token(String token, List<String> roles) {}
+
+  record Server(List<Token> tokens, boolean tls, boolean mutualTls) {}
+
+  record Client(
+      String token, List<String> tokens, String tokenError, boolean ca, boolean certificate) {}
 
   record Step(
       String world,
@@ -58,7 +65,8 @@ record Scenarios(Content request, List<Scenario> scenarios) {
       Integer files,
       String code,
       String reason,
-      List<String> fields) {}
+      List<String> fields,
+      String tokenError) {}
 
   /** Reads the file. Jackson rejects unknown fields. */
   static Scenarios read() throws IOException {

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.BufferedReader;
 import java.io.BufferedWriter;
 import java.io.IOException;
+import java.util.Map;
 
 /** The program test-world: a server with an S3 and proxies. It ends with the test. */
 final class World implements AutoCloseable {
@@ -12,12 +13,16 @@ final class World implements AutoCloseable {
   private final BufferedReader responses;
   private final String url;
 
-  World() throws IOException {
+  World(Map<String, String> environment, boolean isTls) throws IOException {
     String binary = Programs.path("TEST_WORLD_BINARY", "test-world");
-    process = new ProcessBuilder(binary).redirectError(ProcessBuilder.Redirect.INHERIT).start();
+    ProcessBuilder builder = new ProcessBuilder(binary);
+    builder.environment().putAll(environment);
+    process = builder.redirectError(ProcessBuilder.Redirect.INHERIT).start();
     commands = process.outputWriter();
     responses = process.inputReader();
-    url = "http://" + new JsonMapper().readTree(readResponse()).required("grpc").textValue();
+    url =
+        (isTls ? "https://" : "http://")
+            + new JsonMapper().readTree(readResponse()).required("grpc").textValue();
   }
 
   /** URL of the proxy that can cut connections. */

@@ -46,7 +46,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 @Timeout(120)
-class ClientTest {
+class ClientIT {
   private static final int MIB = 1024 * 1024;
 
   @TempDir Path folder;
@@ -216,12 +216,16 @@ class ClientTest {
     String section = "suggestions[\"" + request.getReview().getSuggestions(0).getName() + "\"][0]";
     try (Server server = server();
         TaraExportClient client = TaraExportClient.connect(server.url())) {
-      String name = client.export(request.build(), new ExportOptions()).name();
+      ExportOptions options =
+          new ExportOptions()
+              .attach(Document.Kind.KIND_BEFORE, "before \udc00.docx", Content.of(new byte[] {1}));
+      String name = client.export(request.build(), options).name();
       assertEquals(
           List.of(
               "document_name NOT_UNICODE",
               section + ".confidence NOT_FINITE",
-              section + ".ticket NOT_EXACT"),
+              section + ".ticket NOT_EXACT",
+              "documents[0].file_name NOT_UNICODE"),
           client.getExport(name).getReplacementsList().stream()
               .map(entry -> entry.getPath() + " " + entry.getReason())
               .toList());

@@ -1,10 +1,12 @@
 package com.tara.export.client;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
 
+import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.google.protobuf.util.JsonFormat;
 import com.tara.export.v1.Document;
 import com.tara.export.v1.Export;
@@ -13,6 +15,8 @@ import com.tara.export.v1.ListExportsRequest;
 import com.tara.export.v1.StartExportRequest;
 import java.io.IOException;
 import java.io.OutputStream;
+import java.io.PrintWriter;
+import java.io.StringWriter;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -23,6 +27,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Stream;
 import java.util.zip.ZipFile;
@@ -35,7 +40,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 
 /** Runs the scenarios that every client must pass, over native gRPC. */
 @Timeout(180)
-class ScenariosTest {
+class ScenariosIT {
   private static final Duration POLL_INTERVAL = Duration.ofMillis(50);
 
   @TempDir Path folder;
@@ -46,13 +51,86 @@ class ScenariosTest {
 
   @ParameterizedTest(name = "{0}")
   @MethodSource("scenarios")
-  void scenarioPasses(Scenarios.Scenario scenario) throws IOException {
-    try (World world = new World();
-        TaraExportClient client = TaraExportClient.connect(world.url())) {
-      ScenarioRunner runner = new ScenarioRunner(world, client, Scenarios.read().request(), folder);
+  void scenarioPasses(Scenarios.Scenario scenario) throws Exception {
+    ConnectOptions options = new ConnectOptions();
+    Map<String, String> environment = new HashMap<>();
+    Scenarios.Server server = scenario.server();
+    boolean isTls = server != null && (server.tls() || server.mutualTls());
+    if (server != null && server.tokens() != null) {
+      environment.put("AUTH_TOKENS_FILE", tokensFile(server.tokens()).toString());
+    }
+    if (isTls) {
+      Authority authority = new Authority(folder.resolve("ca"));
+      Authority.Issued leaf = authority.issue("localhost", false);
+      environment.put("TLS_CERT_FILE", leaf.certificate().toString());
+      environment.put("TLS_KEY_FILE", leaf.key().toString());
+      if (server.mutualTls()) {
+        environment.put("TLS_CLIENT_CA_FILE", authority.certificate().toString());
+      }
+      if (scenario.client().ca()) {
+        options.certificateAuthorities(authority.certificate());
+      }
+      if (scenario.client().certificate()) {
+        Authority.Issued own = authority.issue("client", false);
+        options.clientCertificate(own.certificate(), own.key());
+      }
+    }
+    List<String> secrets = configureToken(scenario.client(), options);
+    try (World world = new World(environment, isTls);
+        TaraExportClient client = TaraExportClient.connect(world.url(), options)) {
+      checkSecrets(secrets, options.toString() + client);
+      ScenarioRunner runner =
+          new ScenarioRunner(world, client, Scenarios.read().request(), folder, secrets);
       for (Scenarios.Step step : scenario.steps()) {
         runner.run(step);
       }
+    }
+  }
+
+  private Path tokensFile(List<Scenarios.Token> tokens) throws IOException {
+    List<Map<String, Object>> entries = new ArrayList<>();
+    for (Scenarios.Token token : tokens) {
+      byte[] text = token.token().getBytes(StandardCharsets.UTF_8);
+      entries.add(
+          Map.of(
+              "name",
+              "caller" + entries.size(),
+              "roles",
+              token.roles(),
+              "sha256",
+              Digests.of(Content.of(text))));
+    }
+    String text = new JsonMapper().writeValueAsString(Map.of("tokens", entries));
+    return Files.writeString(folder.resolve("tokens.json"), text);
+  }
+
+  /** Sets the token of a scenario, and returns the texts that must not be in any output. */
+  private static List<String> configureToken(Scenarios.Client client, ConnectOptions options) {
+    if (client == null) {
+      return List.of();
+    }
+    if (client.token() != null) {
+      options.token(client.token());
+      return List.of(client.token());
+    }
+    if (client.tokens() != null) {
+      AtomicInteger calls = new AtomicInteger();
+      options.tokenSource(
+          () -> client.tokens().get(Math.min(calls.getAndIncrement(), client.tokens().size() - 1)));
+      return client.tokens();
+    }
+    if (client.tokenError() != null) {
+      options.tokenSource(
+          () -> {
+            throw new IOException(client.tokenError());
+          });
+    }
+    return List.of();
+  }
+
+  private static void checkSecrets(List<String> secrets, String text) {
+    for (String secret : secrets) {
+      assertFalse(text.contains(secret), () -> "a token is in " + text);
     }
   }
 
@@ -62,9 +140,16 @@ class ScenariosTest {
     private final TaraExportClient client;
     private final Scenarios.Content defaults;
     private final Path folder;
+    private final List<String> secrets;
     private final Map<String, Export> exports = new HashMap<>();
 
-    ScenarioRunner(World world, TaraExportClient client, Scenarios.Content defaults, Path folder) {
+    ScenarioRunner(
+        World world,
+        TaraExportClient client,
+        Scenarios.Content defaults,
+        Path folder,
+        List<String> secrets) {
+      this.secrets = secrets;
       this.world = world;
       this.client = client;
       this.defaults = defaults;
@@ -76,12 +161,20 @@ class ScenariosTest {
         world.send(step.world());
       } else if (step.until() != null) {
         getUntil(step.get(), step.until());
+      } else if (step.expect().tokenError() != null) {
+        TaraExportException failure =
+            assertThrows(
+                TaraExportException.class, () -> succeed(step, step.expect()), step::toString);
+        assertTrue(failure.getMessage().contains(step.expect().tokenError()), failure::toString);
       } else if (step.expect().code() == null) {
         succeed(step, step.expect());
       } else {
         TaraExportException failure =
             assertThrows(
                 TaraExportException.class, () -> succeed(step, step.expect()), step::toString);
+        StringWriter printed = new StringWriter();
+        failure.printStackTrace(new PrintWriter(printed));
+        checkSecrets(secrets, failure + printed.toString());
         checkFailure(failure, step.expect());
       }
     }
@@ -245,7 +338,6 @@ class ScenariosTest {
       }
     }
 
-    /** Returns document content of that size, the same in the tests of every client. */
     /** Reads the archive as programs do that receive it without storing it. */
     private static int streamedFiles(Path archive) throws IOException {
       int files = 0;
@@ -258,6 +350,7 @@ class ScenariosTest {
       return files;
     }
 
+    /** Returns document content of that size, the same in the tests of every client. */
     private static byte[] patterned(int sizeBytes) {
       byte[] content = new byte[sizeBytes];
       for (int index = 0; index < sizeBytes; index++) {
