@@ -138,7 +138,7 @@ async fn malformed_claim_is_refused_by_name() {
         claims.as_object_mut().unwrap().remove(claim);
         let token = ours.raw_token(r#"{"alg":"ES256","kid":"k1"}"#, &claims.to_string());
         let message = refusal(address, &token).await;
-        assert!(message.contains("needs the claims exp, iss, aud and sub"), "{message}");
+        assert!(message.contains(&format!("the token has no claim {claim}")), "{message}");
     }
     // Times may have fractions and may be before 1970.
     let token = ours.token(json!({"exp": now() as f64 + 60.5, "nbf": -1.5}));
