@@ -179,6 +179,11 @@ impl Page {
         *self.content.lock().unwrap() = Some(content);
     }
 
+    /// Removes the page.
+    pub(crate) fn remove(&self) {
+        *self.content.lock().unwrap() = None;
+    }
+
     pub(crate) fn hits(&self) -> usize {
         self.hits.load(Ordering::SeqCst)
     }

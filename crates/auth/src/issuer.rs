@@ -39,6 +39,19 @@ pub enum KeyLocation {
     Issuer(String),
 }
 
+/// What is known of an issuer's keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeysState {
+    /// The setting and the file or URL of the keys.
+    pub source: String,
+    /// The number of keys that can verify tokens. 0 if they were not fetched yet.
+    pub keys: usize,
+    /// How long ago they were fetched. `None` for a file, and if they were not fetched yet.
+    pub age: Option<Duration>,
+    /// Why the last fetch failed.
+    pub error: Option<String>,
+}
+
 /// The current keys of an issuer.
 #[derive(Debug)]
 pub(super) enum IssuerKeys {
@@ -66,6 +79,18 @@ impl IssuerKeys {
         match self {
             Self::File { file, .. } => Some(file.value()),
             Self::Published(published) => published.current(),
+        }
+    }
+
+    pub(super) fn state(&self) -> KeysState {
+        match self {
+            Self::File { file, .. } => KeysState {
+                source: file.to_string(),
+                keys: file.value().len(),
+                age: None,
+                error: file.last_error(),
+            },
+            Self::Published(published) => published.state(),
         }
     }
 

@@ -13,7 +13,7 @@ use tara_export_limits::Pool;
 use super::{
     AuthSetupError, Caller, ClaimPath, KeySource, Refusal, RequiredClaims, RoleNames,
     claims::{checked_name, roles},
-    issuer::IssuerKeys,
+    issuer::{IssuerKeys, KeysState},
     json_object::UniqueNames,
     shown::{quoted, shortened, shown},
 };
@@ -58,6 +58,10 @@ impl JwtVerifier {
 
     pub(super) async fn refresh(&self) {
         self.keys.refresh().await;
+    }
+
+    pub(super) fn keys_state(&self) -> KeysState {
+        self.keys.state()
     }
 
     pub(super) async fn verify(&self, token: &str) -> Result<Caller, Refusal> {

@@ -58,6 +58,11 @@ impl KeySet {
         Ok(Self(keys))
     }
 
+    /// The number of keys.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The keys that may have signed a token with this header.
     pub(super) fn candidates(
         &self,

@@ -28,7 +28,7 @@ use tara_export_limits::Pool;
 pub use self::{
     claim_path::{ClaimPath, InvalidClaimPath},
     discovery::is_issuer_url,
-    issuer::{KeyLocation, KeySource},
+    issuer::{KeyLocation, KeySource, KeysState},
     jwt::JwtSettings,
     refusal::{Refusal, RefusalKind},
     required::{InvalidRequiredClaims, RequiredClaims},
@@ -127,6 +127,11 @@ impl Authenticator {
             Some(jwt) => jwt.verify(token).await,
             None => Err(Refusal::invalid("the token is unknown")),
         }
+    }
+
+    /// What is known of the issuer's keys. `None` if no JWTs are accepted.
+    pub fn keys_state(&self) -> Option<KeysState> {
+        self.jwt.as_ref().map(JwtVerifier::keys_state)
     }
 
     /// Reloads changed files, and fetches the issuer's keys if they are due.

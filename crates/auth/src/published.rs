@@ -14,7 +14,7 @@ use super::{
     AuthSetupError,
     access::{Access, AccessFiles},
     discovery::{self, DiscoveryError},
-    issuer::KeyLocation,
+    issuer::{KeyLocation, KeysState},
     keys::KeySet,
 };
 
@@ -31,7 +31,17 @@ pub(super) struct PublishedKeys {
     refresh_interval: Duration,
     files: AccessFiles,
     fetches: Arc<Mutex<FetchTimes>>,
-    keys: RwLock<Option<Arc<KeySet>>>,
+    known: RwLock<Known>,
+}
+
+/// The result of the fetches.
+#[derive(Debug, Default)]
+struct Known {
+    keys: Option<Arc<KeySet>>,
+    /// When they were fetched.
+    fetched: Option<Instant>,
+    /// Why the last fetch failed.
+    error: Option<String>,
 }
 
 #[derive(Debug)]
@@ -116,7 +126,7 @@ impl PublishedKeys {
             refresh_interval,
             files,
             fetches: Arc::default(),
-            keys: RwLock::new(None),
+            known: RwLock::default(),
         };
         let mut fetches = published.fetches.lock().await;
         if let Err(FetchError::Settings(reason)) =
@@ -129,7 +139,17 @@ impl PublishedKeys {
     }
 
     pub(super) fn current(&self) -> Option<Arc<KeySet>> {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.known.read().unwrap_or_else(PoisonError::into_inner).keys.clone()
+    }
+
+    pub(super) fn state(&self) -> KeysState {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        KeysState {
+            source: format!("{} {}", self.location.setting(), self.location.uri()),
+            keys: known.keys.as_ref().map_or(0, |keys| keys.len()),
+            age: known.fetched.map(|fetched| fetched.elapsed()),
+            error: known.error.clone(),
+        }
     }
 
     /// Fetches the keys if they are due.
@@ -172,13 +192,17 @@ impl PublishedKeys {
             Ok(keys) => {
                 fetches.last_success = Some(Instant::now());
                 tracing::debug!(%uri, ?keys, "fetched the issuer's keys");
-                *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(keys));
+                let (keys, fetched) = (Some(Arc::new(keys)), fetches.last_success);
+                *self.known.write().unwrap_or_else(PoisonError::into_inner) =
+                    Known { keys, fetched, error: None };
                 Ok(())
             }
             Err(failed) => {
                 let (FetchError::Temporary(error) | FetchError::Settings(error)) = &failed;
                 let has_keys = self.current().is_some();
                 tracing::error!(%uri, setting, error, has_keys, "cannot fetch the issuer's keys");
+                self.known.write().unwrap_or_else(PoisonError::into_inner).error =
+                    Some(error.clone());
                 Err(failed)
             }
         }

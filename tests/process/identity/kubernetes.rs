@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use super::{
-    Internet, assert_accepted, list, page,
+    Internet, assert_accepted, is_refused, list, page,
     recipe::{Settings, refusals},
     refusal, reload, rsa, timed, with,
 };

@@ -4,6 +4,7 @@
 mod kubernetes;
 mod metadata;
 mod providers;
+mod real_keycloak;
 mod recipe;
 
 use std::fs;

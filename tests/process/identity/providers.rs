@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Internet, assert_accepted, list,
+    Internet, assert_accepted, is_refused, page,
     recipe::{Settings, refusals},
     refusal, rsa, timed, with,
 };
@@ -47,7 +47,7 @@ async fn keycloak_grants_client_roles() {
     let mut keys: Vec<Value> = vec![encryption.jwk(), key.jwk()];
     keys[0]["use"] = json!("enc");
     keys[0]["alg"] = json!("RSA-OAEP");
-    internet.pages.set(&super::page(KEYCLOAK_KEYS), json!({ "keys": keys }).to_string());
+    internet.pages.set(&page(KEYCLOAK_KEYS), json!({ "keys": keys }).to_string());
     let server = internet.serve(&Settings::of("Keycloak"));
     assert_accepted(&server, &key.token_of(&keycloak())).await;
     let token = |changes: Value| key.token_of(&with(keycloak(), changes));
