@@ -11,6 +11,7 @@ mod convert;
 mod deadline;
 mod decoding;
 mod download;
+mod error_size;
 mod failures;
 mod follow;
 mod health_checks;
@@ -20,6 +21,7 @@ mod observe;
 mod permissions;
 mod queries;
 mod readers;
+mod reflection;
 mod report;
 mod request_body;
 mod response_body;
@@ -37,10 +39,12 @@ pub use self::{
     caller::{TrustedProxies, identify_client},
     calls::{CallLimits, limit_calls},
     deadline::enforce_deadline,
+    error_size::limit_errors,
     hosts::{AllowedHosts, check_host, refuse_host},
     observe::observe,
     queries::Replica,
     readers::{ReadLimits, Readers},
+    reflection::{DescriptorError, Reflection},
     response_body::{ResponseLimits, guard},
     service::ExportApi,
     status::{DOMAIN, internal_error},

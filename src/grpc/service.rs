@@ -75,6 +75,11 @@ impl ExportApi {
         &self.queries.engine
     }
 
+    /// The limits on the memory of responses.
+    pub fn readers(&self) -> Readers {
+        self.readers.clone()
+    }
+
     /// The threads that compress archives.
     pub fn archives(&self) -> Pool {
         self.readers.archives()

@@ -9,6 +9,9 @@ use tara_export_store::StoreError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use super::error_size::{
+    MESSAGE_LIMIT_BYTES, OMITTED, encoded_bytes, omitted_text, short, shortened,
+};
 use crate::{
     export::{
         AdmissionError, DocumentProblem, FailureReason, JournalErrorKind, Overloaded, StartError,
@@ -21,11 +24,10 @@ pub const DOMAIN: &str = "tara.export.v1";
 
 /// The delay after which callers should retry.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
-/// The limit of all violation texts in a status: it is sent in HTTP headers, which clients limit to about 16 KiB, and
-/// base64 adds a third.
+/// The violation texts that are kept for a status. The layer [`limit_errors`](super::limit_errors) sends those that fit
+/// into headers.
 const VIOLATIONS_LIMIT_BYTES: usize = 6 * 1024;
-/// The longest text in a status. Some texts contain a caller's keys and values, and headers encode each of their bytes
-/// as three.
+/// The longest text in a status. Some texts contain a caller's keys and values.
 const TEXT_LIMIT_BYTES: usize = 1024;
 
 /// The reason if a request does not arrive in time.
@@ -65,7 +67,7 @@ fn with_metadata<const N: usize>(
 ) -> Status {
     let message = truncated(message.into());
     let metadata: HashMap<String, String> =
-        metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        metadata.into_iter().map(|(key, value)| (key.to_owned(), short(value))).collect();
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
     // A request does not become smaller by waiting.
     let waiting_helps =
@@ -118,23 +120,25 @@ impl Violations {
     /// INVALID_ARGUMENT with the violations that fit into a status.
     pub(super) fn into_status(self) -> Status {
         let Self { shown, total, .. } = self;
-        let mut details = ErrorDetails::with_error_info("INVALID_REQUEST", DOMAIN, HashMap::new());
+        let omitted = total - shown.len();
+        let metadata = (omitted > 0).then(|| (OMITTED.to_owned(), omitted.to_string()));
+        let metadata: HashMap<_, _> = metadata.into_iter().collect();
+        let mut details = ErrorDetails::with_error_info("INVALID_REQUEST", DOMAIN, metadata);
         for (field, description) in &shown {
             details.add_bad_request_violation(field, description);
         }
-        if shown.len() < total {
-            let rest = format!("and {} more invalid fields", total - shown.len());
-            details.add_bad_request_violation("", rest);
+        if omitted > 0 {
+            details.add_bad_request_violation("", omitted_text(omitted));
         }
         let first = shown.first().map(|(field, description)| format!("{field}: {description}"));
-        let message = match (first, total) {
-            (Some(first), 1) => truncated(first),
-            (Some(first), _) => {
-                let rest = format!(" (and {} more: see the BadRequest details)", total - 1);
-                truncated(first) + &rest
-            }
-            (None, _) => String::new(),
+        let rest = match total {
+            0 | 1 => String::new(),
+            _ => format!(" (and {} more: see the BadRequest details)", total - 1),
         };
+        // The rest stays readable if the first one is long.
+        let limit_bytes = MESSAGE_LIMIT_BYTES.saturating_sub(encoded_bytes(&rest));
+        let first = shortened(first.unwrap_or_default(), limit_bytes, encoded_bytes);
+        let message = first + &rest;
         Status::with_error_details(Code::InvalidArgument, message, details)
     }
 }
@@ -400,5 +404,10 @@ mod tests {
         assert!(shown.len() > 50);
         assert!(shown.last().unwrap().description.contains("more invalid fields"));
         assert!(status.message().contains("and 9999 more"));
+        let omitted = 10_000 - (shown.len() - 1);
+        assert_eq!(
+            details.error_info().unwrap().metadata["omitted_violations"],
+            omitted.to_string()
+        );
     }
 }

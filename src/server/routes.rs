@@ -14,6 +14,7 @@ use tara_export_auth::Authenticator;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, service::Routes};
+use tonic_reflection::pb::{v1, v1alpha};
 use tonic_web::GrpcWebLayer;
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -24,9 +25,9 @@ use super::{ListenError, Service, connections::track_call, health::HealthProbes}
 use crate::{
     config::{ListenSettings, values},
     grpc::{
-        AllowedHosts, RequestAdmission, ResponseLimits, TrustedProxies, admit, authenticate,
-        check_host, enforce_deadline, guard, identify_client, internal_error, limit_calls, observe,
-        refuse_host,
+        AllowedHosts, Reflection, RequestAdmission, ResponseLimits, TrustedProxies, admit,
+        authenticate, check_host, enforce_deadline, guard, identify_client, internal_error,
+        limit_calls, limit_errors, observe, refuse_host,
     },
     proto::{self, export_service_server::ExportServiceServer},
 };
@@ -43,13 +44,15 @@ pub(super) async fn routes(
 ) -> Result<(HealthProbes, Routes), ListenError> {
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let probes = HealthProbes::start(reporter, service.health.clone(), draining).await;
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            // grpcurl needs it to print error details.
-            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
-    };
+    let descriptors = [
+        proto::FILE_DESCRIPTOR_SET,
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        v1::FILE_DESCRIPTOR_SET,
+        v1alpha::FILE_DESCRIPTOR_SET,
+        // Clients need it to print error details.
+        tonic_types::pb::FILE_DESCRIPTOR_SET,
+    ];
+    let reflection = Reflection::new(&descriptors, service.api.readers())?;
     let (max_time, idle_timeout) = (settings.max_stream_time.limit(), settings.read_idle_timeout);
     let guard_response = middleware::from_fn(move |request: Request, next: Next| async move {
         let limits = ResponseLimits {
@@ -67,8 +70,8 @@ pub(super) async fn routes(
     let proxies = TrustedProxies::new(&values(&settings.trusted_proxies));
     let grpc = Routes::new(exports)
         .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
+        .add_service(v1::server_reflection_server::ServerReflectionServer::new(reflection.clone()))
+        .add_service(v1alpha::server_reflection_server::ServerReflectionServer::new(reflection))
         .into_axum_router()
         .layer(middleware::from_fn_with_state(admission, admit))
         .layer(CatchPanicLayer::custom(panic_response))
@@ -85,6 +88,8 @@ pub(super) async fn routes(
         .layer(middleware::from_fn(enforce_deadline))
         .layer(middleware::from_fn(refuse_host))
         .layer(middleware::from_fn(observe))
+        // Outside of every layer that returns an error.
+        .layer(middleware::from_fn(limit_errors))
         // Not around /healthz and /livez: this layer responds to plain HTTP/1.1 with 400.
         .layer(GrpcWebLayer::new())
         .layer(cors(&values(&settings.cors_allowed_origins)));
@@ -128,9 +133,17 @@ fn cors(origins: &[String]) -> CorsLayer {
             "authorization",
             "traceparent",
             "tracestate",
+            "grpc-encoding",
+            "grpc-accept-encoding",
         ]))
-        // gRPC-Web reads the status from these if a response has only headers.
-        .expose_headers(names(&["grpc-status", "grpc-message", "grpc-status-details-bin"]))
+        .expose_headers(names(&[
+            // gRPC-Web reads the status from these if a response has only headers.
+            "grpc-status",
+            "grpc-message",
+            "grpc-status-details-bin",
+            "grpc-encoding",
+            "grpc-accept-encoding",
+        ]))
         .max_age(Duration::from_secs(3600))
 }
 

@@ -8,7 +8,10 @@ use tara_export_store::Store;
 use tokio::{runtime::Handle, sync::Notify, time};
 
 use super::TooFewDescriptors;
-use crate::tls::{TlsError, TlsServer};
+use crate::{
+    grpc::DescriptorError,
+    tls::{TlsError, TlsServer},
+};
 
 /// How often the files with certificates, tokens and keys are checked for changes, and issuers' keys fetched if they
 /// are due.
@@ -41,7 +44,7 @@ pub enum ListenError {
     Threads(io::Error),
     /// The API's descriptors cannot be read.
     #[error("cannot read the API's descriptors: {0}")]
-    Reflection(#[from] tonic_reflection::server::Error),
+    Reflection(#[from] DescriptorError),
 }
 
 /// Refreshes certificates, tokens and keys at an interval and on request, and the credentials for S3 on request: the

@@ -1,4 +1,4 @@
-//! Health, reflection and shutdown of the server.
+//! Health and shutdown of the server.
 
 use tara_export::{
     proto::export_service_server::SERVICE_NAME,
@@ -135,65 +135,6 @@ async fn committed_export_is_found_after_a_restart() {
     let found = watch(&mut server.client, &name(1)).await.completed();
     assert_eq!(found.manifest_sha256, first.manifest_sha256);
 }
-
-/// Reflection's two versions have the same messages in two packages.
-macro_rules! reflection_test {
-    ($name:ident, $version:ident) => {
-        #[tokio::test]
-        async fn $name() {
-            use prost::Message as _;
-            use tonic_reflection::pb::$version::{
-                ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
-                server_reflection_request::MessageRequest,
-                server_reflection_response::MessageResponse,
-            };
-
-            let host = Host::new();
-            let server = host.start().await;
-            let channel = endpoint(server.address).connect().await.unwrap();
-            let mut reflection = ServerReflectionClient::new(channel);
-            let reflection_request = |request| ServerReflectionRequest {
-                host: String::new(),
-                message_request: Some(request),
-            };
-            let requests = [
-                reflection_request(MessageRequest::ListServices(String::new())),
-                reflection_request(MessageRequest::FileContainingSymbol(SERVICE_NAME.to_owned())),
-                reflection_request(MessageRequest::FileByFilename(
-                    "google/protobuf/struct.proto".to_owned(),
-                )),
-                reflection_request(MessageRequest::FileContainingSymbol(
-                    "google.rpc.ErrorInfo".to_owned(),
-                )),
-            ];
-            let responses = reflection.server_reflection_info(futures::stream::iter(requests));
-            let mut responses = responses.await.unwrap().into_inner();
-            let mut next = async || {
-                let response = within("a response", responses.message()).await.unwrap().unwrap();
-                response.message_response.unwrap()
-            };
-            let MessageResponse::ListServicesResponse(services) = next().await else { panic!() };
-            let services: Vec<String> =
-                services.service.into_iter().map(|service| service.name).collect();
-            for expected in [SERVICE_NAME, "grpc.health.v1.Health"] {
-                assert!(services.iter().any(|service| service == expected), "{services:?}");
-            }
-            let MessageResponse::FileDescriptorResponse(files) = next().await else { panic!() };
-            let file = &files.file_descriptor_proto[0][..];
-            let file = prost_types::FileDescriptorProto::decode(file).unwrap();
-            let methods: Vec<&str> =
-                file.service[0].method.iter().map(|method| method.name()).collect();
-            assert_eq!(file.package(), "tara.export.v1");
-            assert!(methods.contains(&"StartExport"), "{methods:?}");
-            for _ in ["an import", "a type of another package"] {
-                let MessageResponse::FileDescriptorResponse(_) = next().await else { panic!() };
-            }
-        }
-    };
-}
-
-reflection_test!(reflection_v1_describes_the_service, v1);
-reflection_test!(reflection_v1alpha_describes_the_service, v1alpha);
 
 #[tokio::test]
 async fn concurrent_calls_on_one_connection_all_get_responses() {

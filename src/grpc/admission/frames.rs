@@ -1,12 +1,8 @@
 //! Reads the messages of a request's body frame by frame (gRPC, "gRPC over HTTP2"), and only as far as admitted.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
-use axum::{body::Body, response::Response};
-use bytes::{Buf as _, Bytes, BytesMut};
-use futures::{Stream, TryStreamExt as _, stream};
-use http::HeaderMap;
-use http_body::Frame;
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, stream};
 use http_body_util::BodyExt as _;
 use tonic::{Code, Status};
 
@@ -89,44 +85,15 @@ impl Frames {
 /// Returns the same messages, uncompressed and each within the limit: a single one, or any number. Bytes are passed on
 /// as they arrive; only a compressed message is buffered.
 pub(super) fn checked(frames: Frames, limit: usize, is_single: bool) -> Body {
-    let checked = Checked { frames, limit, is_single, has_started: false, remaining_bytes: 0 };
+    let checked = Checked {
+        frames,
+        limit,
+        is_single,
+        has_started: false,
+        remaining_bytes: 0,
+        decompressed: None,
+    };
     Body::from_stream(checked.stream())
-}
-
-/// Like [`checked`], for a service that reports success even if its stream of requests ends with an error: stores
-/// the error in the slot.
-pub(super) fn checked_with_error(frames: Frames, limit: usize, slot: RequestError) -> Body {
-    let checked =
-        Checked { frames, limit, is_single: false, has_started: false, remaining_bytes: 0 };
-    Body::from_stream(checked.stream().inspect_err(move |status| slot.set(status)))
-}
-
-/// The error that ended a stream of requests, if any.
-#[derive(Debug, Clone, Default)]
-pub(super) struct RequestError(Arc<Mutex<Option<Status>>>);
-
-impl RequestError {
-    fn set(&self, status: &Status) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(status.clone());
-    }
-
-    /// Makes the response end with this error, if there is one.
-    pub(super) fn end(self, response: Response) -> Response {
-        response.map(|body| {
-            Body::new(body.map_frame(move |frame| match frame.into_trailers() {
-                Ok(trailers) => Frame::trailers(self.trailers(trailers)),
-                Err(frame) => frame,
-            }))
-        })
-    }
-
-    fn trailers(&self, ended: HeaderMap) -> HeaderMap {
-        let error = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(error) = error else { return ended };
-        let mut trailers = HeaderMap::new();
-        // Fails only for texts that are not valid in headers, and these texts are constants.
-        if error.add_header(&mut trailers).is_ok() { trailers } else { ended }
-    }
 }
 
 struct Checked {
@@ -136,6 +103,8 @@ struct Checked {
     has_started: bool,
     /// Bytes of the message that are not read yet.
     remaining_bytes: usize,
+    /// The message after its header, if it was compressed.
+    decompressed: Option<Bytes>,
 }
 
 impl Checked {
@@ -151,6 +120,9 @@ impl Checked {
             let piece = self.frames.piece(self.remaining_bytes).await?.ok_or_else(truncated)?;
             self.remaining_bytes -= piece.len();
             return Ok(Some(piece));
+        }
+        if let Some(message) = self.decompressed.take() {
+            return Ok(Some(message));
         }
         if self.is_single && self.has_started {
             self.frames.end().await?;
@@ -180,8 +152,9 @@ impl Checked {
             }
             Err(error) => return Err(not_decompressed(&error)),
         };
-        let length = message.len();
-        Ok(Some(header_of(length).chain(message).copy_to_bytes(HEADER_BYTES + length)))
+        let header = header_of(message.len());
+        self.decompressed = Some(message).filter(|message| !message.is_empty());
+        Ok(Some(header))
     }
 }
 

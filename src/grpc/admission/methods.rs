@@ -53,6 +53,16 @@ pub(super) fn rule(path: &str) -> Rule {
     row.map_or(Rule::One(SMALL_MESSAGE_BYTES), |(_, rule)| *rule)
 }
 
+/// Whether responses of the method at this path may be compressed. Not an archive, whose files are compressed, and not a
+/// link, whose size must not depend on the relation between its secret and the caller's text.
+pub(super) fn is_compressible(path: &str) -> bool {
+    !matches!(
+        path,
+        "/tara.export.v1.ExportService/DownloadBundle"
+            | "/tara.export.v1.ExportService/CreateDownloadLink"
+    )
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

@@ -1,4 +1,5 @@
-//! Admits the requests of every method and protocol: checks their size, compression, arrival time and memory.
+//! Admits the requests of every method and protocol: checks their size, compression, arrival time and memory. Compresses
+//! the responses.
 //!
 //! A request with a review is read here in pieces, and memory is reserved for each piece. It is scanned before it is
 //! decoded ([`wire_scan`](super::wire_scan)), reserves the memory that the scan returns, and is passed to its handler
@@ -9,6 +10,7 @@ mod compression;
 mod frames;
 mod methods;
 pub(super) mod refusals;
+mod responses;
 
 use std::{
     sync::{Arc, Weak},
@@ -28,9 +30,10 @@ use tonic::{Status, body::Body as GrpcBody};
 
 use self::{
     compression::{DecompressError, ENCODING_HEADER, Encoding, first_capacity, next_capacity},
-    frames::{Frames, Header, RequestError, checked, checked_with_error, empty_message, truncated},
-    methods::{Rule, rule},
+    frames::{Frames, Header, checked, empty_message, truncated},
+    methods::{Rule, is_compressible, rule},
     refusals::{not_decompressed, request_too_large, too_slow, undecodable, unknown_encoding},
+    responses::compressed,
 };
 use super::{
     admitted::{Admitted, AdmittedReview},
@@ -78,16 +81,17 @@ pub async fn admit(
     next: Next,
 ) -> Response {
     let Ok(encoding) = Encoding::of(request.headers()) else { return unknown_encoding() };
+    let accepted =
+        Encoding::accepted_by(request.headers()).filter(|_| is_compressible(request.uri().path()));
     // Messages are passed on uncompressed.
     request.headers_mut().remove(ENCODING_HEADER);
-    let request_error = RequestError::default();
-    match admission.admitted(request, encoding, &request_error).await {
+    match admission.admitted(request, encoding).await {
         Ok(request) => {
             let response = next.run(request).await;
             if is_undecodable(&response) {
                 refuse(undecodable())
             } else {
-                request_error.end(response)
+                compressed(response, accepted, admission.engine.computing())
             }
         }
         Err(status) => refuse(status),
@@ -112,7 +116,6 @@ impl RequestAdmission {
         &self,
         mut request: Request,
         encoding: Option<Encoding>,
-        request_error: &RequestError,
     ) -> Result<Request, Status> {
         let rule = rule(request.uri().path());
         let caller = caller::key(request.extensions());
@@ -137,7 +140,7 @@ impl RequestAdmission {
                 empty_message()
             }
             Rule::One(limit) => checked(frames(timed(body)), limit, true),
-            Rule::Many(limit) => checked_with_error(frames(body), limit, request_error.clone()),
+            Rule::Many(limit) => checked(frames(body), limit, false),
             Rule::Chunk(limit) | Rule::Document(limit) => {
                 let is_chunk = matches!(rule, Rule::Chunk(_));
                 let permit =
