@@ -47,10 +47,11 @@ class Client:
         tls_client_key_file: Optional[PathLike] = None,
         allow_insecure_token: bool = False,
     ) -> None:
-        self._tls = TlsFiles(tls_ca_file, tls_client_cert_file, tls_client_key_file)
-        self._address = parse_address(server, tls=tls, has_certificates=bool(self._tls))
-        self._authorization = Authorization(token, self._address, allow_insecure_token)
-        self._channel = native.connect(grpc.aio, self._address, self._tls)
+        files = TlsFiles(tls_ca_file, tls_client_cert_file, tls_client_key_file)
+        address = parse_address(server, tls=tls, has_certificates=bool(files))
+        self._authorization = Authorization(token, address, allow_insecure_token)
+        self._explainer = causes.Explainer(address, files)
+        self._channel = native.connect(grpc.aio, address, files)
         self._policy = policy or Policy()
 
     async def __aenter__(self) -> Client:
@@ -100,7 +101,7 @@ class Client:
 
     async def _explained(self, error: grpc.RpcError) -> CallError:
         # May connect to the server.
-        return await asyncio.to_thread(causes.explained, CallError.from_rpc(error), self._address, self._tls)
+        return await asyncio.to_thread(self._explainer.explained, CallError.from_rpc(error))
 
     async def _stream(self, call: StreamCall) -> AsyncGenerator[Any, None]:
         data = encode(call.method, call.request)

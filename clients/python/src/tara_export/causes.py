@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+import time
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Optional
 
 import grpc
+import urllib3
 
 from .address import Address
-from .errors import CallError, Reason
+from .errors import CallError, Reason, printable
 from .tls import TlsFiles
+from .web_pool import pool_of
 
 #: The largest message that is sent or received. Servers have lower limits.
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
@@ -59,6 +63,15 @@ _NO_CONNECTION = re.compile(
 _RESOLUTION = re.compile(r"DNS resolution|[Nn]ame resolution|resolve|getaddrinfo")
 _REFUSED = re.compile(r"Connection refused|No such file or directory")
 _PROBE_SECONDS = 3.0
+#: The shortest time between two requests over HTTP/1.1.
+_REQUEST_INTERVAL_SECONDS = 10.0
+_PROBE_PATH = "/tara.export.v1.ExportService/GetExport"
+WEB_HEADERS = {
+    "content-type": "application/grpc-web+proto",
+    "accept": "application/grpc-web+proto",
+    "x-grpc-web": "1",
+    "x-user-agent": "tara-export-python",
+}
 
 
 def http_error(status: int) -> CallError:
@@ -137,30 +150,80 @@ def tls_failed(address: Address, problem: str) -> CallError:
     )
 
 
-def explained(error: CallError, address: Address, tls: TlsFiles) -> CallError:
-    """Returns the error with its cause if grpcio reports a local error or one of the protocol.
+class Explainer:
+    """Finds the cause of errors of grpcio. Threads may use it concurrently."""
 
-    Connects to the server to check TLS if the connection failed.
-    """
-    if error.reason:
+    def __init__(self, address: Address, tls: TlsFiles) -> None:
+        self._address, self._tls = address, tls
+        self._last_request = -_REQUEST_INTERVAL_SECONDS
+
+    def explained(self, error: CallError) -> CallError:
+        """Returns the error with its cause if it is local or one of the protocol.
+
+        Connects to the server to check TLS if the connection failed, and makes a request over HTTP/1.1 if the
+        response had no status.
+        """
+        if error.reason:
+            return error
+        details = error.message
+        if found := _HTTP_STATUS.search(details):
+            return http_error(int(found[1]))
+        if error.code == grpc.StatusCode.RESOURCE_EXHAUSTED:
+            if _TOO_LARGE_HEADERS.search(details):
+                return headers_too_large(details)
+            if _TOO_LARGE_MESSAGE.search(details):
+                return message_too_large()
+        is_library = error.code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNIMPLEMENTED)
+        if is_library and _COMPRESSION.search(details):
+            return invalid_response(f"the compression of the response is unknown or invalid: {details}")
+        if error.code == grpc.StatusCode.UNAVAILABLE:
+            return _connection_error(details, self._address, self._tls) or error
+        if error.is_ambiguous and time.monotonic() - self._last_request >= _REQUEST_INTERVAL_SECONDS:
+            self._last_request = time.monotonic()
+            return _http_problem(self._address, self._tls) or error
         return error
-    details = error.message
-    if found := _HTTP_STATUS.search(details):
-        return http_error(int(found[1]))
-    if error.code == grpc.StatusCode.RESOURCE_EXHAUSTED:
-        if _TOO_LARGE_HEADERS.search(details):
-            return headers_too_large(details)
-        if _TOO_LARGE_MESSAGE.search(details):
-            return message_too_large()
-    if error.code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNIMPLEMENTED) and _COMPRESSION.search(
-        details
-    ):
-        return invalid_response(
-            f"cannot decompress the response, its compression is unknown or invalid: {details}"
-        )
-    if error.code == grpc.StatusCode.UNAVAILABLE:
-        return _connection_error(details, address, tls) or error
-    return error
+
+
+def check_response(status: int, headers: Mapping[str, str]) -> None:
+    """Raises CallError if a response over HTTP/1.1 is not gRPC-Web."""
+    content_type = headers.get("content-type", "")
+    if status == 200 and re.match(r"application/grpc-web(\+proto)?\s*(;|$)", content_type, re.IGNORECASE):
+        return
+    if status != 200:
+        raise http_error(status)
+    raise invalid_response(
+        f"the response has the content type {printable(content_type) or 'none'} instead of gRPC-Web"
+    )
+
+
+def _http_problem(address: Address, tls: TlsFiles) -> Optional[CallError]:
+    """Makes a request without a token over HTTP/1.1. Returns the error for its response if it is not gRPC.
+
+    grpcio often reports a proxy's page of an error only as "Stream removed".
+    """
+    if not address.url:
+        return None
+    try:
+        with closing(pool_of(address, tls)) as pool:
+            response = pool.urlopen(
+                "POST",
+                _PROBE_PATH,
+                body=bytes(5),
+                headers=WEB_HEADERS,
+                timeout=_PROBE_SECONDS,
+                preload_content=False,
+                redirect=False,
+            )
+            with closing(response):
+                is_grpc = response.headers.get("content-type", "").startswith("application/grpc")
+                if not is_grpc or response.status != 200:
+                    check_response(response.status, response.headers)
+    except CallError as error:
+        return error
+    except (urllib3.exceptions.HTTPError, OSError, ValueError):
+        # The server has no HTTP/1.1, or is not reachable.
+        return None
+    return None
 
 
 def _connection_error(details: str, address: Address, tls: TlsFiles) -> Optional[CallError]:

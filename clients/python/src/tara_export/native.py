@@ -109,7 +109,7 @@ class NativeTransport:
     """Calls over a channel of grpc."""
 
     def __init__(self, address: Address, tls: TlsFiles, authorization: Authorization) -> None:
-        self._address, self._tls, self._authorization = address, tls, authorization
+        self._authorization, self._explainer = authorization, causes.Explainer(address, tls)
         self._channel = connect(grpc, address, tls)
 
     def close(self) -> None:
@@ -146,7 +146,7 @@ class NativeTransport:
         return methods.decode(name, response)
 
     def _explained(self, error: grpc.RpcError) -> CallError:
-        return causes.explained(CallError.from_rpc(error), self._address, self._tls)
+        return self._explainer.explained(CallError.from_rpc(error))
 
     def stream(self, call: StreamCall) -> Generator[Any, None, None]:
         """Makes a server-streaming call and yields its messages."""

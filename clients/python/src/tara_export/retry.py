@@ -12,7 +12,7 @@ from . import causes
 from .errors import CallError, LostContact
 
 #: How often in sequence an error may leave open whether the connection was lost.
-_MAX_UNCLEAR_ERRORS = 4
+_MAX_UNCLEAR_ERRORS = 3
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,6 @@ import base64
 import http.client
 import io
 import random
-import re
-import socket
 import ssl
 import time
 import urllib.parse
@@ -28,16 +26,10 @@ from .tls import TlsFiles
 from .tokens import Authorization
 from .upload import FileUpload
 from .web_frames import Frames
+from .web_pool import READ_BYTES, pool_of
 
 _CONNECT_SECONDS = 10
-_READ_BYTES = 64 * 1024
 _MAX_SOURCES = 20
-_HEADERS = {
-    "content-type": "application/grpc-web+proto",
-    "accept": "application/grpc-web+proto",
-    "x-grpc-web": "1",
-    "x-user-agent": "tara-export-python",
-}
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -49,19 +41,9 @@ class WebTransport:
             raise ValueError(f"gRPC-Web needs host:port, a URL, or unix:PATH, not {address.target!r}")
         tls.check()
         self._address, self._tls, self._authorization = address, tls, authorization
-        path = urllib.parse.urlsplit(address.url).path
         # Of the URL, only the path differs between calls.
-        self._path = path
-        # This class makes the retries, because not all calls are safe to repeat.
-        options: dict[str, Any] = {"retries": False, "blocksize": _READ_BYTES, "maxsize": 10}
-        if address.is_tls:
-            options["ssl_context"] = tls.context()
-        pool = _UnixPool if address.socket_path else _POOLS[address.is_tls]
-        if address.socket_path and address.is_tls:
-            pool = _UnixTlsPool
-        self._pool: urllib3.HTTPConnectionPool = pool(address.host, address.port or None, **options)
-        if address.socket_path:
-            self._pool.conn_kw["socket_path"] = address.socket_path
+        self._path = urllib.parse.urlsplit(address.url).path
+        self._pool = pool_of(address, tls)
 
     def close(self) -> None:
         """Closes the connections."""
@@ -149,7 +131,7 @@ class WebTransport:
             )
             try:
                 _check_content_type(response)
-                while piece := response.read1(_READ_BYTES):
+                while piece := response.read1(READ_BYTES):
                     _set_idle_timeout(response, idle_timeout_seconds)
                     for message in frames.feed(piece):
                         yield methods.decode(name, message)
@@ -197,7 +179,7 @@ class WebTransport:
             self._path + path,
             # Sent in blocks, so that urllib3's timeout applies to each block and not to the whole body.
             body=io.BytesIO(body),
-            headers={**_HEADERS, "content-length": str(len(body)), **headers},
+            headers={**causes.WEB_HEADERS, "content-length": str(len(body)), **headers},
             timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=first_timeout_seconds),
             preload_content=False,
             redirect=False,
@@ -224,62 +206,13 @@ def _sources(error: BaseException) -> Iterator[BaseException]:
 
 
 def _check_content_type(response: urllib3.BaseHTTPResponse) -> None:
-    content_type = response.headers.get("content-type", "")
-    if response.status == 200 and re.match(r"application/grpc-web(\+proto)?\s*(;|$)", content_type, re.I):
-        return
-    if "grpc-status" in response.headers:
-        _raise_for_status(response.headers)
-    if response.status != 200:
-        raise causes.http_error(response.status)
-    raise causes.invalid_response(
-        f"the response has the content type {printable(content_type) or 'none'} instead of gRPC-Web"
-    )
-
-
-class _UnixConnection(urllib3.connection.HTTPConnection):
-    """A connection to a Unix socket."""
-
-    def __init__(self, *arguments: Any, socket_path: str, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._socket_path = socket_path
-
-    def _new_conn(self) -> socket.socket:
-        return _unix_socket(self._socket_path, self.timeout, self)
-
-
-class _UnixTlsConnection(urllib3.connection.HTTPSConnection):
-    """A connection to a Unix socket, with TLS."""
-
-    def __init__(self, *arguments: Any, socket_path: str, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._socket_path = socket_path
-
-    def _new_conn(self) -> socket.socket:
-        return _unix_socket(self._socket_path, self.timeout, self)
-
-
-def _unix_socket(path: str, timeout_seconds: Any, connection: Any) -> socket.socket:
-    opened = socket.socket(socket.AF_UNIX)
+    is_status = "grpc-status" in response.headers
     try:
-        opened.settimeout(timeout_seconds)
-        opened.connect(path)
-    except OSError as error:
-        opened.close()
-        raise urllib3.exceptions.NewConnectionError(
-            connection, f"cannot connect to {path.replace(chr(0), '@')}: {error}"
-        ) from error
-    return opened
-
-
-class _UnixPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _UnixConnection
-
-
-class _UnixTlsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _UnixTlsConnection
-
-
-_POOLS: dict[bool, Any] = {False: urllib3.HTTPConnectionPool, True: urllib3.HTTPSConnectionPool}
+        causes.check_response(response.status, response.headers)
+    except CallError:
+        if is_status:
+            _raise_for_status(response.headers)
+        raise
 
 
 def _raise_for_status(trailers: Mapping[str, str]) -> None:
