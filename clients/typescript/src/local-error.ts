@@ -127,12 +127,15 @@ function* sources(failure: unknown): Generator<{ code: string; message: string; 
   }
 }
 
+/** HTTP/2 errors of a peer that does not accept what this client sends, or sends what it does not accept. */
+const H2_PROTOCOL = /NGHTTP2_(PROTOCOL|FRAME_SIZE|COMPRESSION|FLOW_CONTROL)_ERROR/;
+
 /** Whether an error of a call leaves open if the connection was lost, or the response is not gRPC. */
 export function isUnclear(error: ConnectError): boolean {
   const isProtocol = /^protocol error|^missing|^premature|^incomplete|Parse Error|Protocol error/i;
   return [...sources(error)].length === 0
     ? isProtocol.test(error.rawMessage)
-    : [...sources(error)].some(({ code }) => code.startsWith("HPE_"));
+    : [...sources(error)].some(({ code, message }) => code.startsWith("HPE_") || H2_PROTOCOL.test(message));
 }
 
 /** Whether a connection failed in a way that TLS can explain. */

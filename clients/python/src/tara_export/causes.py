@@ -156,6 +156,7 @@ class Explainer:
     def __init__(self, address: Address, tls: TlsFiles) -> None:
         self._address, self._tls = address, tls
         self._last_request = -_REQUEST_INTERVAL_SECONDS
+        self._last_problem: Optional[CallError] = None
 
     def explained(self, error: CallError) -> CallError:
         """Returns the error with its cause if it is local or one of the protocol.
@@ -178,10 +179,14 @@ class Explainer:
             return invalid_response(f"the compression of the response is unknown or invalid: {details}")
         if error.code == grpc.StatusCode.UNAVAILABLE:
             return _connection_error(details, self._address, self._tls) or error
-        if error.is_ambiguous and time.monotonic() - self._last_request >= _REQUEST_INTERVAL_SECONDS:
+        return (self._http_problem() if error.is_ambiguous else None) or error
+
+    def _http_problem(self) -> Optional[CallError]:
+        """The problem of the last request over HTTP/1.1, or of a new one if the last one is too old."""
+        if time.monotonic() - self._last_request >= _REQUEST_INTERVAL_SECONDS:
             self._last_request = time.monotonic()
-            return _http_problem(self._address, self._tls) or error
-        return error
+            self._last_problem = _http_problem(self._address, self._tls)
+        return self._last_problem
 
 
 def check_response(status: int, headers: Mapping[str, str]) -> None:

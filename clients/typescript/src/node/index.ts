@@ -1,9 +1,9 @@
 /** The client for Node: gRPC over HTTP/2, or gRPC-Web over HTTP/1.1. */
-import { createHash } from "node:crypto";
+import { createHash, X509Certificate } from "node:crypto";
 import { createSecureContext } from "node:tls";
 
 import type { Transport } from "@connectrpc/connect";
-import { createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
+import { createGrpcTransport, createGrpcWebTransport, Http2SessionManager } from "@connectrpc/connect-node";
 
 import { type Address, parseAddress } from "../address.js";
 import type { ClientOptions } from "../calls.js";
@@ -74,6 +74,8 @@ function checkCertificates(tls: TlsOptions): void {
   }
   try {
     createSecureContext(tls);
+    // createSecureContext ignores a text that is not a certificate.
+    for (const ca of tls.ca === undefined ? [] : [tls.ca].flat()) new X509Certificate(ca);
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
     throw new TypeError(`the certificates of the option tls are not valid PEM: ${message}`, { cause });
@@ -88,7 +90,17 @@ function transport(address: Address, protocol: "grpc" | "grpc-web", tls: TlsOpti
   // A silently dead connection is detected after the sum of both.
   const keepalive = { pingIntervalMs: 20_000, pingTimeoutMs: 20_000 };
   // An idle connection must not keep the program running.
-  return createGrpcTransport({ baseUrl, nodeOptions, ...limits, ...keepalive, idleConnectionTimeoutMs: 1_000 });
+  const sessionOptions = { ...keepalive, idleConnectionTimeoutMs: 1_000 };
+  const sessionManager = new SessionManager(baseUrl, sessionOptions, nodeOptions);
+  return createGrpcTransport({ baseUrl, sessionManager, ...limits });
+}
+
+/** Connections whose requests name an IPv6 host in brackets, which Node omits. */
+class SessionManager extends Http2SessionManager {
+  override request(...[method, path, headers, options]: Parameters<Http2SessionManager["request"]>) {
+    const { host } = new URL(this.authority);
+    return super.request(method, path, host.startsWith("[") ? { ...headers, ":authority": host } : headers, options);
+  }
 }
 
 function sha256(): Hasher {
