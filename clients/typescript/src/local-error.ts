@@ -100,7 +100,7 @@ function nodeError(error: ConnectError): TaraExportError | undefined {
       return tlsFailed(`the server's certificate is not accepted: ${message}; ${advice}`);
     }
     // EPROTO has the reason only in its text.
-    if (/^ERR_SSL_|^EPROTO$/.test(code) && /WRONG.VERSION|PACKET.LENGTH|HTTP.REQUEST|RECORD/i.test(code + message)) {
+    if (/^ERR_SSL_|^EPROTO$/.test(code) && /wrong.version.number|packet.length|http.request/i.test(code + message)) {
       return tlsFailed("the server does not use TLS on this port: use http:// instead of https://, or another port");
     }
     if (/^ERR_SSL_|^EPROTO$/.test(code)) {
