@@ -21,6 +21,8 @@ SOURCES = BUCKET + "-sources"
 # The template's conditions in this run; missing ones are false.
 CONDITIONS = {"HasSources": True}
 BINARY = "target/debug/tara-export"
+# Rights to features that MinIO does not have. It refuses a policy with a right that it does not know.
+UNKNOWN_RIGHTS = ["s3:GetIntelligentTieringConfiguration"]
 
 
 def resolve(value):
@@ -38,7 +40,7 @@ def resolve(value):
         case dict():
             return {str(key): resolve(inner) for key, inner in value.items()}
         case list():
-            return [inner for inner in map(resolve, value) if inner is not None]
+            return [inner for inner in map(resolve, value) if inner is not None and inner not in UNKNOWN_RIGHTS]
         case _:
             return str(value)
 

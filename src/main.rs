@@ -258,6 +258,9 @@ async fn serve(
     if let Some(warning) = settings.disk_warning() {
         tracing::warn!(data_dir = %settings.disk.data_dir.display(), "{warning}");
     }
+    for warning in listen.security.claim_warnings() {
+        tracing::warn!("{warning}");
+    }
     if let Some(warning) = listen.warning() {
         tracing::warn!(address = %server.listen_address(), "{warning}");
     }

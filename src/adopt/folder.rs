@@ -3,9 +3,9 @@
 use tara_export_bundle::{
     AcceptedTime, AdoptedBundle, AdoptedReview, FolderBase, FolderName, Manifest,
 };
-use tara_export_catalog::{FolderOwner, folder_owner, records};
+use tara_export_catalog::{FolderOwner, folder_owner, layout, records};
 use tara_export_digest::Sha256;
-use tara_export_store::Store;
+use tara_export_store::{Store, StoreErrorKind};
 
 use super::{
     Adoption, commit, files,
@@ -36,6 +36,7 @@ impl Adoption {
             return Err(Stop::skip(SkipReason::NoBundle, message));
         }
         check_size(&base, accepted_time, &found_files)?;
+        check_writable(store, &folder).await?;
         // A dry run only reads the files with metadata.
         let to_read: Vec<File> = match self.settings.write {
             true => found_files.clone(),
@@ -106,6 +107,14 @@ async fn check_owner(store: &dyn Store, folder: &FolderName) -> Result<(), Stop>
         return Ok(());
     }
     Err(commit::claimed(claim.export_id))
+}
+
+/// Checks that the folder can get a manifest, before the adoption writes its records.
+async fn check_writable(store: &dyn Store, folder: &FolderName) -> Result<(), Stop> {
+    store.check_put(&layout::manifest(folder)).await.map_err(|error| match error.kind() {
+        StoreErrorKind::Unavailable => error.into(),
+        _ => Stop::skip(SkipReason::NotWritable, error.to_string()),
+    })
 }
 
 /// Checks that a manifest can list all files, before any of them is read.

@@ -73,6 +73,8 @@ pub enum SkipReason {
     Changed,
     /// A file cannot be read now: a permission is missing, or it is in an archive.
     Unreadable,
+    /// This service cannot write into the folder: a permission is missing, or it is on another file system.
+    NotWritable,
 }
 
 impl SkipReason {
@@ -89,6 +91,7 @@ impl SkipReason {
             Self::TooLarge => "TOO_LARGE",
             Self::Changed => "CHANGED",
             Self::Unreadable => "UNREADABLE",
+            Self::NotWritable => "NOT_WRITABLE",
         }
     }
 }

@@ -10,6 +10,7 @@ use std::{
 
 use bytesize::ByteSize;
 use ipnet::{IpNet, Ipv4Net};
+use tara_export_auth::is_issuer_url;
 use tara_export_catalog::layout::JournalLocation;
 use tara_export_store::{
     AllowedSource,
@@ -197,30 +198,47 @@ pub(super) fn lock_mode(text: &str) -> Parsed<ObjectLockMode> {
     }
 }
 
-/// Requires HTTPS, so that the keys cannot be replaced on the network. Loopback addresses may use HTTP.
 pub(super) fn keys_url(text: &str) -> Parsed<String> {
-    let is_valid =
-        text.parse::<http::Uri>().is_ok_and(|uri| match (uri.scheme_str(), uri.host()) {
-            (Some("https"), Some(_)) => true,
-            (Some("http"), Some(host)) => {
-                let host = host.trim_matches(['[', ']']);
-                host == "localhost"
-                    || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-            }
-            _ => false,
-        });
-    is_valid
+    is_issuer_url(text)
         .then(|| text.to_owned())
         .ok_or_else(|| "an https:// URL, or an http:// URL of a loopback host".to_owned())
 }
 
-pub(super) fn file(text: &str) -> Parsed<PathBuf> {
-    Ok(PathBuf::from(text))
+/// A part of a list. Entra's names of "any tenant" are no issuer of a token.
+pub(super) fn issuer(text: &str) -> Parsed<String> {
+    let text = text.trim();
+    let mut parts = text.split('/').skip(2);
+    let (host, tenant) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let is_any_tenant = (host.contains("microsoftonline.") || host.ends_with(".windows.net"))
+        && ["common", "organizations", "consumers"]
+            .iter()
+            .any(|name| tenant.eq_ignore_ascii_case(name));
+    let is_valid = text.len() <= 1024
+        && !text.chars().any(|character| character.is_control() || "{}".contains(character))
+        && !is_any_tenant;
+    is_valid.then(|| text.to_owned()).ok_or_else(|| {
+        "the issuers of one provider, separated by commas, exactly as in iss, of at most 1024 bytes each; of Entra, \
+         the issuer of each allowed tenant, with its id instead of common, organizations or {tenantid}"
+            .to_owned()
+    })
 }
 
-pub(super) fn claim(text: &str) -> Parsed<String> {
-    let is_valid = !text.is_empty() && text.len() <= 255;
-    is_valid.then(|| text.to_owned()).ok_or_else(|| "the name of a claim, such as roles".to_owned())
+/// A part of a list.
+pub(super) fn audience(text: &str) -> Parsed<String> {
+    let text = text.trim();
+    let is_valid = text.len() <= 1024 && !text.chars().any(char::is_control);
+    is_valid
+        .then(|| text.to_owned())
+        .ok_or_else(|| "audiences, separated by commas, of at most 1024 bytes each".to_owned())
+}
+
+/// A type of another crate whose error describes the allowed values.
+pub(super) fn described<T: FromStr<Err: ToString>>(text: &str) -> Parsed<T> {
+    text.trim().parse().map_err(|error: T::Err| error.to_string())
+}
+
+pub(super) fn file(text: &str) -> Parsed<PathBuf> {
+    Ok(PathBuf::from(text))
 }
 
 pub(super) fn any_text(text: &str) -> Parsed<String> {

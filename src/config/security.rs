@@ -3,16 +3,23 @@
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
+use tara_export_auth::{ClaimPath, RequiredClaims, RoleMap, is_issuer_url};
 
 use super::{
     Optional,
-    parse::{any_text, boolean, checked, claim, duration, file, host, keys_url, optional},
+    parse::{
+        any_text, audience, boolean, checked, described, duration, file, host, issuer, keys_url,
+        optional,
+    },
     value, values,
 };
 use crate::host::HostPattern;
 
 /// For more hosts, `.example.com` covers a domain.
 const ALLOWED_HOSTS_LIMIT: usize = 100;
+/// A provider has few names.
+const ISSUERS_LIMIT: usize = 10;
+const AUDIENCES_LIMIT: usize = 100;
 
 /// TLS and authentication of the listener. Both are off by default.
 #[derive(Debug, Clone, Args)]
@@ -34,38 +41,67 @@ pub struct SecuritySettings {
     #[arg(long, env = "AUTH_TOKENS_FILE", value_parser = optional("AUTH_TOKENS_FILE", file))]
     pub auth_tokens_file: Option<Optional<PathBuf>>,
 
-    /// Issuer (iss) whose JWTs are accepted; unset: none
-    #[arg(long, env = "JWT_ISSUER", value_parser = optional("JWT_ISSUER", any_text))]
-    pub jwt_issuer: Option<Optional<String>>,
+    /// Issuer (iss) whose JWTs are accepted; several names of one provider are separated by commas; unset: none
+    #[arg(long, env = "JWT_ISSUER", value_delimiter = ',', value_parser = optional("JWT_ISSUER", issuer))]
+    pub jwt_issuer: Vec<Optional<String>>,
 
-    /// Required audience (aud) of JWTs
-    #[arg(long, env = "JWT_AUDIENCE", value_parser = optional("JWT_AUDIENCE", any_text))]
-    pub jwt_audience: Option<Optional<String>>,
+    /// Required audience of JWTs; of several, separated by commas, a JWT must name one
+    #[arg(long, env = "JWT_AUDIENCE", value_delimiter = ',', value_parser = optional("JWT_AUDIENCE", audience))]
+    pub jwt_audience: Vec<Optional<String>>,
+
+    /// Claim with the audience, for tokens without aud, such as client_id
+    #[arg(long, env = "JWT_AUDIENCE_CLAIM", default_value = "aud",
+          value_parser = checked("JWT_AUDIENCE_CLAIM", described::<ClaimPath>))]
+    pub jwt_audience_claim: ClaimPath,
 
     /// Public keys of the issuer, as a JWK set; reloaded when it changes
     #[arg(long, env = "JWT_JWKS_FILE", value_parser = optional("JWT_JWKS_FILE", file))]
     pub jwt_jwks_file: Option<Optional<PathBuf>>,
 
-    /// URL of the issuer's public keys, as a JWK set
+    /// URL of the issuer's public keys, as a JWK set; unset: found from JWT_ISSUER (OpenID Connect Discovery)
     #[arg(long, env = "JWT_JWKS_URL", value_parser = optional("JWT_JWKS_URL", keys_url))]
     pub jwt_jwks_url: Option<Optional<String>>,
 
-    /// Interval at which JWT_JWKS_URL is reloaded (1s to 1d)
+    /// Interval at which the keys are fetched again (1s to 1d)
     #[arg(long, env = "JWT_JWKS_REFRESH", default_value = "5m",
           value_parser = duration("JWT_JWKS_REFRESH", 1_000..=86_400_000))]
     pub jwt_jwks_refresh: Duration,
+
+    /// CA certificates (PEM) that verify the server of the keys, instead of this machine's; read with each fetch
+    #[arg(long, env = "JWT_JWKS_CA_FILE", value_parser = optional("JWT_JWKS_CA_FILE", file))]
+    pub jwt_jwks_ca_file: Option<Optional<PathBuf>>,
+
+    /// File with a bearer token that the server of the keys requires; read with each fetch
+    #[arg(long, env = "JWT_JWKS_TOKEN_FILE", value_parser = optional("JWT_JWKS_TOKEN_FILE", file))]
+    pub jwt_jwks_token_file: Option<Optional<PathBuf>>,
 
     /// Maximum difference between the clocks of the issuer and this server (0s to 5m)
     #[arg(long, env = "JWT_LEEWAY", default_value = "30s", value_parser = duration("JWT_LEEWAY", 0..=300_000))]
     pub jwt_leeway: Duration,
 
-    /// Claim with the caller's roles, as a list or a string with spaces between them
-    #[arg(long, env = "JWT_ROLES_CLAIM", default_value = "roles", value_parser = checked("JWT_ROLES_CLAIM", claim))]
-    pub jwt_roles_claim: String,
+    /// Claim with the caller's name
+    #[arg(long, env = "JWT_NAME_CLAIM", default_value = "sub",
+          value_parser = checked("JWT_NAME_CLAIM", described::<ClaimPath>))]
+    pub jwt_name_claim: ClaimPath,
+
+    /// Claim with the caller's roles, as a list or a string with spaces between them; /a/b: claim b in the object a
+    #[arg(long, env = "JWT_ROLES_CLAIM", default_value = "roles",
+          value_parser = checked("JWT_ROLES_CLAIM", described::<ClaimPath>))]
+    pub jwt_roles_claim: ClaimPath,
 
     /// Prefix of this server's roles in that claim, such as tara-export/; other roles are ignored
     #[arg(long, env = "JWT_ROLE_PREFIX", value_parser = optional("JWT_ROLE_PREFIX", any_text))]
     pub jwt_role_prefix: Option<Optional<String>>,
+
+    /// Roles of the values in that claim, as JSON: {"auditors": "read", "operators": ["export", "read"]}; unset: the
+    /// claim has the names of roles
+    #[arg(long, env = "JWT_ROLE_MAP", value_parser = optional("JWT_ROLE_MAP", described::<RoleMap>))]
+    pub jwt_role_map: Option<Optional<RoleMap>>,
+
+    /// Claims that every JWT must have, each with its allowed values, as JSON: {"token_use": "access"}
+    #[arg(long, env = "JWT_REQUIRED_CLAIMS",
+          value_parser = optional("JWT_REQUIRED_CLAIMS", described::<RequiredClaims>))]
+    pub jwt_required_claims: Option<Optional<RequiredClaims>>,
 
     /// Allow listening on a non-loopback address without TLS and authentication
     #[arg(long, env = "ALLOW_INSECURE", default_value = "false", num_args = 0..=1, default_missing_value = "true",
@@ -87,14 +123,20 @@ impl SecuritySettings {
             tls_key_file: None,
             tls_client_ca_file: None,
             auth_tokens_file: None,
-            jwt_issuer: None,
-            jwt_audience: None,
+            jwt_issuer: Vec::new(),
+            jwt_audience: Vec::new(),
+            jwt_audience_claim: ClaimPath::named("aud"),
             jwt_jwks_file: None,
             jwt_jwks_url: None,
             jwt_jwks_refresh: Duration::from_secs(300),
+            jwt_jwks_ca_file: None,
+            jwt_jwks_token_file: None,
             jwt_leeway: Duration::from_secs(30),
-            jwt_roles_claim: "roles".to_owned(),
+            jwt_name_claim: ClaimPath::named("sub"),
+            jwt_roles_claim: ClaimPath::named("roles"),
             jwt_role_prefix: None,
+            jwt_role_map: None,
+            jwt_required_claims: None,
             allow_insecure: false,
             allowed_hosts: Vec::new(),
         }
@@ -108,7 +150,7 @@ impl SecuritySettings {
     /// Whether callers must authenticate.
     pub fn has_authentication(&self) -> bool {
         value(&self.auth_tokens_file).is_some()
-            || value(&self.jwt_issuer).is_some()
+            || !values(&self.jwt_issuer).is_empty()
             || value(&self.tls_client_ca_file).is_some()
     }
 
@@ -117,6 +159,24 @@ impl SecuritySettings {
     pub fn host_check(&self) -> Option<Vec<HostPattern>> {
         let allowed = values(&self.allowed_hosts);
         (!allowed.is_empty() || !self.has_authentication()).then_some(allowed)
+    }
+
+    /// A warning for each claim whose name looks like the dotted path of a nested claim.
+    pub fn claim_warnings(&self) -> Vec<String> {
+        let claims = [
+            ("JWT_AUDIENCE_CLAIM", &self.jwt_audience_claim),
+            ("JWT_NAME_CLAIM", &self.jwt_name_claim),
+            ("JWT_ROLES_CLAIM", &self.jwt_roles_claim),
+        ];
+        let dotted = claims.into_iter().filter(|(_, path)| path.looks_dotted());
+        dotted
+            .map(|(setting, path)| {
+                let nested = path.to_string().replace('.', "/");
+                format!(
+                    "{setting}: {path} is the name of one claim; if it is nested in an object, write /{nested}"
+                )
+            })
+            .collect()
     }
 
     /// A warning if a listener on this address is insecure.
@@ -154,23 +214,7 @@ impl SecuritySettings {
                 "TLS_CLIENT_CA_FILE requires TLS: set TLS_CERT_FILE and TLS_KEY_FILE".to_owned()
             );
         }
-        let keys = [value(&self.jwt_jwks_file).is_some(), value(&self.jwt_jwks_url).is_some()];
-        let has_keys = keys.contains(&true);
-        match (value(&self.jwt_issuer), value(&self.jwt_audience)) {
-            (Some(_), Some(_)) if keys == [true, true] || !has_keys => {
-                return Err(
-                    "JWT_ISSUER requires exactly one of JWT_JWKS_FILE and JWT_JWKS_URL".to_owned()
-                );
-            }
-            (Some(_), Some(_)) => {}
-            (None, None) if !has_keys => {}
-            _ => {
-                return Err(
-                    "JWT_ISSUER, JWT_AUDIENCE, and JWT_JWKS_FILE or JWT_JWKS_URL require each other: set all or none"
-                        .to_owned(),
-                );
-            }
-        }
+        self.check_jwt()?;
         if self.allowed_hosts.len() > ALLOWED_HOSTS_LIMIT {
             return Err(format!(
                 "ALLOWED_HOSTS has {} hosts, but at most {ALLOWED_HOSTS_LIMIT} are allowed; .example.com includes all \
@@ -185,6 +229,63 @@ impl SecuritySettings {
                  authentication: set TLS_CERT_FILE and TLS_KEY_FILE, and AUTH_TOKENS_FILE or JWT_ISSUER; or set \
                  ALLOW_INSECURE=true if the network is otherwise protected"
             ));
+        }
+        Ok(())
+    }
+
+    fn check_jwt(&self) -> Result<(), String> {
+        let (issuers, audiences) = (values(&self.jwt_issuer), values(&self.jwt_audience));
+        let (file, url) = (value(&self.jwt_jwks_file), value(&self.jwt_jwks_url));
+        let has_access_files =
+            value(&self.jwt_jwks_ca_file).is_some() || value(&self.jwt_jwks_token_file).is_some();
+        if issuers.is_empty() != audiences.is_empty() {
+            return Err(
+                "JWT_ISSUER and JWT_AUDIENCE require each other: set both or neither".to_owned()
+            );
+        }
+        if issuers.is_empty() && (file.is_some() || url.is_some() || has_access_files) {
+            return Err(
+                "JWT_JWKS_FILE, JWT_JWKS_URL, JWT_JWKS_CA_FILE and JWT_JWKS_TOKEN_FILE require JWT_ISSUER and \
+                 JWT_AUDIENCE"
+                    .to_owned(),
+            );
+        }
+        if issuers.len() > ISSUERS_LIMIT || audiences.len() > AUDIENCES_LIMIT {
+            return Err(format!(
+                "JWT_ISSUER has {} issuers and JWT_AUDIENCE {} audiences, but at most {ISSUERS_LIMIT} and \
+                 {AUDIENCES_LIMIT} are allowed",
+                issuers.len(),
+                audiences.len()
+            ));
+        }
+        if file.is_some() && url.is_some() {
+            return Err(
+                "JWT_JWKS_FILE and JWT_JWKS_URL exclude each other: set one, or neither to find the keys from \
+                 JWT_ISSUER"
+                    .to_owned(),
+            );
+        }
+        if file.is_some() && has_access_files {
+            return Err(
+                "JWT_JWKS_CA_FILE and JWT_JWKS_TOKEN_FILE are for keys that are fetched: unset JWT_JWKS_FILE, or unset \
+                 them"
+                    .to_owned(),
+            );
+        }
+        if let Some(issuer) = issuers.first()
+            && file.is_none()
+            && url.is_none()
+            && !is_issuer_url(issuer)
+        {
+            return Err(format!(
+                "JWT_ISSUER {issuer} is neither an https:// URL nor an http:// URL of a loopback host, so its keys \
+                 cannot be found from it: set JWT_JWKS_URL or JWT_JWKS_FILE"
+            ));
+        }
+        if value(&self.jwt_role_prefix).is_some() && value(&self.jwt_role_map).is_some() {
+            return Err(
+                "JWT_ROLE_PREFIX and JWT_ROLE_MAP exclude each other: the map has the complete values".to_owned()
+            );
         }
         Ok(())
     }
@@ -236,7 +337,36 @@ mod tests {
             (&["--tls-client-ca-file", "c"], "TLS_CERT_FILE"),
             (&["--jwt-issuer", "i"], "JWT_AUDIENCE"),
             (&["--jwt-jwks-file", "f"], "JWT_ISSUER"),
+            (&["--jwt-jwks-ca-file", "f"], "JWT_ISSUER"),
             (&["--jwt-issuer", "i", "--jwt-audience", "a"], "JWT_JWKS_FILE"),
+            (&["--jwt-issuer", "http://id.example", "--jwt-audience", "a"], "JWT_JWKS_URL"),
+            (&["--jwt-issuer", "i,https://id.example", "--jwt-audience", "a"], "JWT_ISSUER i is"),
+            (
+                &[
+                    "--jwt-issuer",
+                    "i",
+                    "--jwt-audience",
+                    "a",
+                    "--jwt-jwks-file",
+                    "f",
+                    "--jwt-jwks-token-file",
+                    "t",
+                ],
+                "JWT_JWKS_TOKEN_FILE are for keys that are fetched",
+            ),
+            (
+                &[
+                    "--jwt-issuer",
+                    "https://id.example",
+                    "--jwt-audience",
+                    "a",
+                    "--jwt-role-prefix",
+                    "p",
+                    "--jwt-role-map",
+                    r#"{"a": "read"}"#,
+                ],
+                "JWT_ROLE_PREFIX and JWT_ROLE_MAP exclude",
+            ),
             (
                 &[
                     "--jwt-issuer",
@@ -248,11 +378,42 @@ mod tests {
                     "--jwt-jwks-url",
                     "https://x/y",
                 ],
-                "one of",
+                "exclude each other",
             ),
         ] {
             let message = check("127.0.0.1", arguments).unwrap_err();
             assert!(message.contains(part), "{arguments:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn keys_are_found_from_the_issuer_or_configured() {
+        for arguments in [
+            &["--jwt-issuer", "https://id.example,id.example", "--jwt-audience", "a,b"][..],
+            &["--jwt-issuer", "http://127.0.0.1:1/x", "--jwt-audience", "a"],
+            &["--jwt-issuer", "i", "--jwt-audience", "a", "--jwt-jwks-url", "https://x/y"],
+            &["--jwt-issuer", "i", "--jwt-audience", "a", "--jwt-jwks-file", "f"],
+        ] {
+            check("127.0.0.1", arguments).unwrap();
+        }
+        let many = vec!["https://id.example"; ISSUERS_LIMIT + 1].join(",");
+        let message = check("127.0.0.1", &["--jwt-issuer", &many, "--jwt-audience", "a"]);
+        assert!(message.unwrap_err().contains("at most 10"));
+    }
+
+    #[test]
+    fn dotted_claim_has_a_warning() {
+        let warnings = |arguments: &[&str]| {
+            let parsed = Arguments::try_parse_from([&["tara-export"], arguments].concat()).unwrap();
+            parsed.security.claim_warnings()
+        };
+        let found = warnings(&["--jwt-roles-claim", "realm_access.roles"]);
+        assert!(
+            found[0].starts_with("JWT_ROLES_CLAIM") && found[0].ends_with("/realm_access/roles")
+        );
+        for claim in ["roles", "/realm_access/roles", "https://example.com/roles", "cognito:groups"]
+        {
+            assert_eq!(warnings(&["--jwt-roles-claim", claim]), [""; 0]);
         }
     }
 

@@ -9,7 +9,7 @@ use axum::{
     response::Response,
 };
 use http::header::AUTHORIZATION;
-use tara_export_auth::{Authenticator, Caller, Credentials, Refusal};
+use tara_export_auth::{Authenticator, Caller, Credentials, Refusal, RefusalKind};
 use tara_export_limits::CallerKey;
 use tonic::{
     Code, Status,
@@ -53,14 +53,14 @@ pub async fn authenticate(
     let caller = match authenticator.authenticate(credentials).await {
         Ok(caller) => caller,
         Err(refusal) => {
-            let status = refusal_status(refusal);
-            let reason = reason(refusal);
-            tracing::warn!(method, peer, reason, why = %refusal, "refused");
-            return refuse(status);
+            let (reason, detail) = (reason(refusal.kind()), refusal.detail());
+            tracing::warn!(method, peer, reason, why = %refusal, detail, "refused");
+            return refuse(refusal_status(&refusal));
         }
     };
     if !caller.roles.has_one_of(roles) {
-        tracing::warn!(method, peer, caller = &*caller.name, reason = "ROLE_MISSING", "refused");
+        let (name, has, detail) = (&*caller.name, caller.roles, caller.why_no_role.as_deref());
+        tracing::warn!(method, peer, caller = name, reason = "ROLE_MISSING", %has, detail, "refused");
         return refuse(role_missing(method, roles));
     }
     // The inner layers do not need the token. Without it they cannot log it.
@@ -74,21 +74,21 @@ fn refuse(status: Status) -> Response {
     status.into_http::<tonic::body::Body>().map(Body::new)
 }
 
-fn reason(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::Missing => "CREDENTIALS_MISSING",
-        Refusal::Invalid(_) => "CREDENTIALS_INVALID",
-        Refusal::Expired => "CREDENTIALS_EXPIRED",
-        Refusal::KeysUnavailable => "ISSUER_KEYS_UNAVAILABLE",
+fn reason(kind: RefusalKind) -> &'static str {
+    match kind {
+        RefusalKind::Missing => "CREDENTIALS_MISSING",
+        RefusalKind::Invalid => "CREDENTIALS_INVALID",
+        RefusalKind::Expired => "CREDENTIALS_EXPIRED",
+        RefusalKind::KeysUnavailable => "ISSUER_KEYS_UNAVAILABLE",
     }
 }
 
-fn refusal_status(refusal: Refusal) -> Status {
-    let code = match refusal {
-        Refusal::KeysUnavailable => Code::Unavailable,
-        Refusal::Missing | Refusal::Invalid(_) | Refusal::Expired => Code::Unauthenticated,
+fn refusal_status(refusal: &Refusal) -> Status {
+    let code = match refusal.kind() {
+        RefusalKind::KeysUnavailable => Code::Unavailable,
+        RefusalKind::Missing | RefusalKind::Invalid | RefusalKind::Expired => Code::Unauthenticated,
     };
-    status(code, reason(refusal), refusal.to_string())
+    status(code, reason(refusal.kind()), refusal.to_string())
 }
 
 /// The caller's name, as written to manifests. Empty if the server does not authenticate callers.

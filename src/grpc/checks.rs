@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use tara_export_auth::KeysState;
 use tara_export_store::{ProbeResult, ProbeStatus, StoreKind};
 
 use super::{backlog_checks, convert::check_message, health_checks, queries::Queries};
@@ -11,8 +12,12 @@ use crate::{health::Health, proto};
 /// The memory that is reserved for the checks.
 pub(super) const CHECKS_BYTES: u64 = 256 * 1024;
 
-/// Runs all checks.
-pub(super) async fn run(queries: &Queries, health: &Health) -> Vec<proto::StorageCheck> {
+/// Runs all checks. `keys` is the state of the issuer's keys if the server accepts JWTs.
+pub(super) async fn run(
+    queries: &Queries,
+    health: &Health,
+    keys: Option<KeysState>,
+) -> Vec<proto::StorageCheck> {
     let mut results = Vec::new();
     if queries.catalog.store(StoreKind::S3).is_none() {
         results.push(ProbeResult {
@@ -29,5 +34,48 @@ pub(super) async fn run(queries: &Queries, health: &Health) -> Vec<proto::Storag
         results.extend(backlog_checks::rows(&status));
         results.extend(health_checks::rows(health));
     }
+    results.extend(keys.map(issuer_keys));
     results.into_iter().map(check_message).collect()
+}
+
+/// The row for the keys that verify JWTs.
+fn issuer_keys(state: KeysState) -> ProbeResult {
+    let KeysState { source, keys, age, error } = state;
+    let age = age.map(|age| format!(", fetched {} s ago", age.as_secs())).unwrap_or_default();
+    let (status, message) = match (keys, error) {
+        (0, error) => {
+            let error = error.unwrap_or_default();
+            (ProbeStatus::Failed, format!("no keys of the issuer, so JWTs are refused: {error}"))
+        }
+        (keys, None) => (ProbeStatus::Passed, format!("{keys} keys of {source}{age}")),
+        (keys, Some(error)) => {
+            (ProbeStatus::Warning, format!("{keys} keys{age} stay in use: {error}"))
+        }
+    };
+    let hint = match status {
+        ProbeStatus::Passed => String::new(),
+        _ => format!("check {source}; docs/identity-providers.md describes where the keys are"),
+    };
+    ProbeResult { check: "server.issuer_keys", status, message, hint, duration: Duration::ZERO }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn row_of_the_keys_has_their_state() {
+        let row = |keys, error: Option<&str>| {
+            let source = "JWT_ISSUER https://id.example/".to_owned();
+            let (age, error) = (Some(Duration::from_secs(70)), error.map(str::to_owned));
+            let row = issuer_keys(KeysState { source, keys, age, error });
+            (row.status, row.message, row.hint.contains("https://id.example/"))
+        };
+        let known = "2 keys of JWT_ISSUER https://id.example/, fetched 70 s ago".to_owned();
+        assert_eq!(row(2, None), (ProbeStatus::Passed, known, false));
+        let stale = "2 keys, fetched 70 s ago stay in use: HTTP 503".to_owned();
+        assert_eq!(row(2, Some("HTTP 503")), (ProbeStatus::Warning, stale, true));
+        let missing = "no keys of the issuer, so JWTs are refused: HTTP 503".to_owned();
+        assert_eq!(row(0, Some("HTTP 503")), (ProbeStatus::Failed, missing, true));
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tara_export_auth::Authenticator;
 use tara_export_bundle::{AcceptedTime, preview, warnings};
 use tara_export_catalog::Catalog;
 use tara_export_clock::Clock;
@@ -42,6 +43,7 @@ pub struct ExportApi {
     queries: Queries,
     health: Health,
     readers: Readers,
+    authenticator: Option<Arc<Authenticator>>,
 }
 
 impl ExportApi {
@@ -54,7 +56,18 @@ impl ExportApi {
         health: Health,
         readers: Readers,
     ) -> Self {
-        Self { queries: Queries { engine, catalog, clock, replica }, health, readers }
+        Self {
+            queries: Queries { engine, catalog, clock, replica },
+            health,
+            readers,
+            authenticator: None,
+        }
+    }
+
+    /// The same service, whose checks include the keys of this authenticator's issuer.
+    #[must_use]
+    pub fn with_authenticator(self, authenticator: Option<Arc<Authenticator>>) -> Self {
+        Self { authenticator, ..self }
     }
 
     /// The engine.
@@ -229,7 +242,8 @@ impl ExportService for ExportApi {
         let permit =
             self.readers.reserve_response(&caller_key(&request), checks::CHECKS_BYTES).await?;
         log_access(&caller(&request), "CheckStorage", "", "");
-        let checks = checks::run(&self.queries, &self.health).await;
+        let keys = self.authenticator.as_ref().and_then(|callers| callers.keys_state());
+        let checks = checks::run(&self.queries, &self.health, keys).await;
         Ok(response_with(permit, proto::CheckStorageResponse { checks }))
     }
 

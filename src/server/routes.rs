@@ -64,8 +64,8 @@ pub(super) async fn routes(
         guard(next.run(request).await, limits).into_response()
     });
     // The admission layer limits sizes.
-    let exports =
-        ExportServiceServer::new(service.api.clone()).max_decoding_message_size(usize::MAX);
+    let api = service.api.clone().with_authenticator(authenticator.clone());
+    let exports = ExportServiceServer::new(api).max_decoding_message_size(usize::MAX);
     let admission = RequestAdmission::new(service.api.engine().clone(), service.request_limits);
     let proxies = trusted_proxies(&values(&settings.trusted_proxies));
     let grpc = Routes::new(exports)

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use tara_export_auth::{AuthSettings, JwtSettings, KeySource};
+use tara_export_auth::{AuthSettings, JwtSettings, KeyLocation, KeySource, RoleNames};
 use tara_export_bundle::FormatVersion;
 use tara_export_catalog::layout;
 use tara_export_clock::Clock;
@@ -217,17 +217,33 @@ pub(super) fn tls_files(settings: &SecuritySettings) -> Option<TlsFiles> {
 
 pub(super) fn auth_settings(settings: &SecuritySettings) -> AuthSettings {
     let jwt = || {
+        let issuers = values(&settings.jwt_issuer);
         let keys = match (value(&settings.jwt_jwks_file), value(&settings.jwt_jwks_url)) {
             (Some(file), _) => KeySource::File(file),
-            (None, url) => KeySource::Url { url: url?, refresh: settings.jwt_jwks_refresh },
+            (None, url) => KeySource::Published {
+                location: match url {
+                    Some(url) => KeyLocation::Url(url),
+                    None => KeyLocation::Issuer(issuers.first()?.clone()),
+                },
+                refresh: settings.jwt_jwks_refresh,
+                authorities_file: value(&settings.jwt_jwks_ca_file),
+                token_file: value(&settings.jwt_jwks_token_file),
+            },
         };
-        Some(JwtSettings {
-            issuer: value(&settings.jwt_issuer)?,
-            audience: value(&settings.jwt_audience)?,
+        let role_names = match value(&settings.jwt_role_map) {
+            Some(map) => RoleNames::Mapped(map),
+            None => RoleNames::Prefixed(value(&settings.jwt_role_prefix).unwrap_or_default()),
+        };
+        (!issuers.is_empty()).then_some(JwtSettings {
+            issuers,
+            audiences: values(&settings.jwt_audience),
+            audience_claim: settings.jwt_audience_claim.clone(),
+            name_claim: settings.jwt_name_claim.clone(),
+            required_claims: value(&settings.jwt_required_claims).unwrap_or_default(),
+            roles_claim: settings.jwt_roles_claim.clone(),
+            role_names,
             keys,
             leeway: settings.jwt_leeway,
-            roles_claim: settings.jwt_roles_claim.clone(),
-            role_prefix: value(&settings.jwt_role_prefix).unwrap_or_default(),
         })
     };
     AuthSettings {

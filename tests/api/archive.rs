@@ -2,10 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs,
-    io::{Cursor, Read as _, Write as _},
-    path::Path,
-    process::{Command, Stdio},
+    io::{Cursor, Read as _},
 };
 
 use tara_export_client::proto::document::Kind;
@@ -131,73 +128,4 @@ async fn names_that_windows_refuses_are_replaced_in_the_archive() {
         }
         assert_eq!(sums(&files, FOLDER).len(), stored.len() + 1);
     }
-}
-
-/// Runs a program if this machine has it. Fails with the program's output.
-fn run(command: &mut Command, input: &[u8]) -> Option<String> {
-    let spawned =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let Ok(mut child) = spawned else {
-        eprintln!("not installed: {:?}", command.get_program());
-        return None;
-    };
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_vec();
-    // A program that does not read its input closes it.
-    let writing = std::thread::spawn(move || drop(stdin.write_all(&input)));
-    let output = child.wait_with_output().unwrap();
-    writing.join().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {text}\n{error}");
-    Some(text)
-}
-
-/// Reads a ZIP file from its standard input, which cannot seek, with Java's `ZipInputStream`.
-const JAVA_READER: &str = r#"
-public class ReadZip {
-  public static void main(String[] arguments) throws Exception {
-    var zip = new java.util.zip.ZipInputStream(System.in);
-    for (var entry = zip.getNextEntry(); entry != null; entry = zip.getNextEntry()) {
-      System.out.println(zip.readAllBytes().length);
-    }
-  }
-}
-"#;
-
-#[tokio::test]
-async fn other_programs_read_the_archive_as_file_and_as_stream() {
-    let host = Host::new();
-    let mut server = host.start().await;
-    let mut request = request(1, &format!("日本語 {}.docx", "long ".repeat(60)));
-    let noise: Vec<u8> =
-        (0..400_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    request.documents = vec![document(Kind::Before, noise), document(Kind::After, "")];
-    committed(&mut server.client, request).await;
-    let (described, bytes) = archive(&mut server.client, &name(1)).await.unwrap();
-    let files = unpacked(&bytes).len();
-
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join(&described.file_name);
-    fs::write(&file, &bytes).unwrap();
-    let program = |program: &str, arguments: &[&str]| {
-        let mut command = Command::new(program);
-        command.current_dir(folder.path()).args(arguments);
-        command
-    };
-    let path = file.to_str().unwrap();
-    let listed = run(&mut program("bsdtar", &["-tf", "-"]), &bytes);
-    assert!(listed.is_none_or(|listed| listed.lines().count() == files));
-    run(&mut program("python3", &["-m", "zipfile", "-t", path]), b"");
-    run(&mut program("7z", &["t", path]), b"");
-    let reader = folder.path().join("ReadZip.java");
-    fs::write(&reader, JAVA_READER).unwrap();
-    let sizes = run(&mut program("java", &[reader.to_str().unwrap()]), &bytes);
-    assert!(sizes.is_none_or(|sizes| sizes.lines().count() == files && sizes.contains("400000")));
-    let Some(_) = run(&mut program("unzip", &["-q", path]), b"") else { return };
-    let root = Path::new(&described.file_name).file_stem().unwrap();
-    let mut check = Command::new("sha256sum");
-    check.args(["-c", "--strict", "SHA256SUMS"]).current_dir(folder.path().join(root));
-    let checked = run(&mut check, b"").unwrap();
-    assert_eq!(checked.lines().filter(|line| line.ends_with(": OK")).count(), files - 1);
 }

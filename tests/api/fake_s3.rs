@@ -142,6 +142,10 @@ impl Store for FakeS3 {
         self.location("")
     }
 
+    async fn check_put(&self, _key: &ObjectKey) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Has no credentials.
     fn reload_credentials(&self) {}
 

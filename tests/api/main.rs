@@ -20,6 +20,7 @@ mod admission;
 mod adopt;
 mod arbitrary_json;
 mod archive;
+mod archive_programs;
 mod bad_input;
 mod cached;
 mod changed_store;

@@ -131,6 +131,21 @@ async fn disallowed_source_is_refused_without_reading_it() {
 }
 
 #[tokio::test]
+async fn archived_source_is_refused_and_names_the_restore() {
+    let s3 = s3().await;
+    s3.put_raw(KEY, bytes(PART, 1));
+    let mut server = host(&s3).start().await;
+    s3.archive("docs/");
+    let status = refused(&mut server.client, request_with_source(1, &uri(KEY))).await;
+    expect_status(&status, Code::FailedPrecondition, "ARCHIVED");
+    assert!(status.message().contains("restore"), "{status:?}");
+    assert_nothing_committed(&s3);
+    s3.restore();
+    let export = committed(&mut server.client, request_with_source(1, &uri(KEY))).await;
+    assert_in_s3(&s3, &export);
+}
+
+#[tokio::test]
 async fn invalid_source_is_refused_naming_the_field() {
     let s3 = s3().await;
     let host = host(&s3).flags(&["--max-document-size=1MiB"]);

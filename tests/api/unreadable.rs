@@ -1,16 +1,24 @@
 //! Objects of S3 that cannot be read now: archived, denied, or with a KMS key that is not usable. The other exports
 //! are listed as before, the affected one with its reason, and calls that read it say what to do.
 
+use std::time::Duration;
+
+use aws_sdk_s3::config::Credentials;
 use tara_export_client::proto::{
     CreateDownloadLinkRequest, DownloadArtifactRequest, DownloadBundleRequest, Export,
     GetExportRequest, GetReportRequest, ListExportsRequest, export::State,
 };
+use tara_export_store::s3::S3Settings;
 use tara_export_test_support::{Fault, FaultRule, ListingFaults, Operation, TestS3};
 use tonic::{Code, Status};
 
 use crate::{
     following::committed,
-    harness::{Client, Host, s3::store_of, within},
+    harness::{
+        Client, Host,
+        s3::{settings, store_of, store_with},
+        within,
+    },
     requests::{name, request},
     statuses::expect_status,
 };
@@ -184,6 +192,9 @@ async fn bundle_that_s3_refuses_does_not_hide_others() {
         (Fault::respond(400, "KMS.KMSInvalidStateException"), "STORE_MISCONFIGURED"),
         (Fault::respond(400, "InvalidRequest"), "STORE_MISCONFIGURED"),
         (Fault::INTERNAL_ERROR, "STORE_UNAVAILABLE"),
+        // A proxy that refuses the content.
+        (Fault::ResetBefore, "STORE_UNAVAILABLE"),
+        (Fault::TruncateResponse, "STORE_UNAVAILABLE"),
     ] {
         let s3 = TestS3::start().await;
         let host = Host::with_s3(store_of(&s3)).flags(&["--catalog-cache-size=0"]);
@@ -196,8 +207,27 @@ async fn bundle_that_s3_refuses_does_not_hide_others() {
 }
 
 #[tokio::test]
+async fn object_that_s3_never_returns_does_not_hide_others() {
+    let s3 = TestS3::start().await;
+    let settings = S3Settings {
+        operation_timeout: Duration::from_secs(3),
+        ..settings(&s3.endpoint(), s3.bucket())
+    };
+    let credentials = Credentials::new(s3.access_key(), s3.secret_key(), None, None, "test");
+    let host = Host::with_s3(store_with(settings, credentials)).flags(&["--catalog-cache-size=0"]);
+    let exports = exports(&host).await;
+    let mut server = host.start().await;
+    let folder = format!("/{}/", exports[1].folder_name);
+    s3.fail(FaultRule::new(Fault::Stall).on(Operation::GetObject).key_contains(folder));
+    let states: Vec<_> =
+        list(&mut server.client, 50).await.into_iter().map(|export| export.state_reason).collect();
+    assert_eq!(states, ["", "STORE_UNAVAILABLE", ""]);
+}
+
+#[tokio::test]
 async fn failure_of_the_entire_store_fails_the_list() {
     for (fault, code) in [
+        (Fault::ResetBefore, Code::Unavailable),
         (Fault::INTERNAL_ERROR, Code::Unavailable),
         (Fault::SLOW_DOWN, Code::Unavailable),
         (Fault::EXPIRED_TOKEN, Code::FailedPrecondition),

@@ -20,6 +20,7 @@ mod at_random;
 mod at_steps;
 mod disk_errors;
 mod failpoints;
+mod foreign_folders;
 mod full_disk;
 mod large_backlog;
 mod read_errors;

@@ -50,6 +50,10 @@ impl<T: Changes> Store for Forwarding<T> {
         self.0.inner().site()
     }
 
+    async fn check_put(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        self.0.inner().check_put(key).await
+    }
+
     fn reload_credentials(&self) {
         self.0.inner().reload_credentials();
     }

@@ -23,7 +23,7 @@ const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sample-revie
 /// Longer than any operation takes. A test that hangs fails with a message.
 const LIMIT: Duration = Duration::from_secs(60);
 
-type Variables<'a> = Vec<(&'a str, String)>;
+pub(crate) type Variables<'a> = Vec<(&'a str, String)>;
 
 fn command(folder: &TempDir, variables: &Variables<'_>, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tara-export"));
@@ -37,11 +37,11 @@ fn command(folder: &TempDir, variables: &Variables<'_>, arguments: &[&str]) -> C
     command
 }
 
-fn run(folder: &TempDir, variables: &Variables<'_>, arguments: &[&str]) -> Output {
+pub(crate) fn run(folder: &TempDir, variables: &Variables<'_>, arguments: &[&str]) -> Output {
     command(folder, variables, arguments).output().unwrap()
 }
 
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
@@ -50,13 +50,13 @@ fn text(output: &Output) -> String {
 }
 
 /// A server and its log; killed when dropped.
-struct Server {
-    child: Child,
+pub(crate) struct Server {
+    pub(crate) child: Child,
     log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
-    fn start(folder: &TempDir, variables: &Variables<'_>, flags: &[&str]) -> Self {
+    pub(crate) fn start(folder: &TempDir, variables: &Variables<'_>, flags: &[&str]) -> Self {
         let arguments = [&["serve", "--port=0", "--log-format=json"], flags].concat();
         let mut child =
             command(folder, variables, &arguments).stderr(Stdio::piped()).spawn().unwrap();
@@ -68,11 +68,11 @@ impl Server {
     }
 
     /// Waits until the log has a line with this text.
-    fn logged(&self, text: &str) -> String {
+    pub(crate) fn logged(&self, text: &str) -> String {
         self.wait_for(text, |log| log.iter().find(|line| line.contains(text)).cloned())
     }
 
-    fn wait_for<T>(&self, what: &str, condition: impl Fn(&[String]) -> Option<T>) -> T {
+    pub(crate) fn wait_for<T>(&self, what: &str, condition: impl Fn(&[String]) -> Option<T>) -> T {
         let start = Instant::now();
         loop {
             let log = self.log.lock().unwrap().clone();
@@ -84,7 +84,7 @@ impl Server {
         }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         let line: serde_json::Value = serde_json::from_str(&self.logged("\"address\"")).unwrap();
         format!("http://{}", line["address"].as_str().unwrap())
     }

@@ -11,6 +11,7 @@ use harness::{following, requests, statuses};
 
 mod app_runner;
 mod binary;
+mod identity;
 mod machine;
 mod observability;
 mod proxies;

@@ -50,7 +50,8 @@ fn every_named_test_exists() {
         let Some((module, name)) = span.split_once("::").filter(|(_, name)| *name != "…") else {
             continue;
         };
-        let is_full_path = module.starts_with("src/") || module.starts_with("crates/");
+        let is_full_path =
+            ["src/", "crates/", "clients/"].iter().any(|root| module.starts_with(root));
         let folder = if is_full_path { "" } else { "tests/" };
         let path = format!("{folder}{module}.rs");
         named += 1;

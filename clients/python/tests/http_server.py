@@ -1,4 +1,4 @@
-"""An HTTP server with the response of a row, over HTTP/1.1 and HTTP/2, as a proxy or another program has it."""
+"""An HTTP server with the response of a row, over HTTP/1.1 and HTTP/2, like a proxy or another program."""
 
 from __future__ import annotations
 
@@ -59,9 +59,23 @@ class HttpServer:
             headers["x-filler"] = "a" * self._row["header_bytes"]
         return list(headers.items())
 
+    def _trailers(self) -> dict[str, str]:
+        trailers = dict(self._row.get("trailers", {}))
+        if "trailer_bytes" in self._row:
+            trailers["x-filler"] = "a" * self._row["trailer_bytes"]
+        return trailers
+
     def _body(self) -> bytes:
-        encoded = self._row.get("body_base64")
-        return base64.b64decode(encoded) if encoded else self._row.get("body", "").encode()
+        if "message_bytes" in self._row:
+            body = _frame(0, bytes(self._row["message_bytes"]))
+        elif "body_base64" in self._row:
+            body = base64.b64decode(self._row["body_base64"])
+        else:
+            body = self._row.get("body", "").encode()
+        if self._protocol == "grpc-web" and (trailers := self._trailers()):
+            text = "".join(f"{name}: {value}\r\n" for name, value in trailers.items())
+            body += _frame(0x80, text.encode())
+        return body
 
     def _serve_http1(self, connection: Any, data: bytes) -> None:
         while True:
@@ -88,7 +102,7 @@ class HttpServer:
             config=h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
         )
         state.initiate_connection()
-        state.update_settings({h2.settings.SettingCodes.MAX_FRAME_SIZE: 16384})
+        pending: dict[int, memoryview] = {}
         while data:
             for event in state.receive_data(data):
                 if isinstance(event, h2.events.RequestReceived):
@@ -96,20 +110,42 @@ class HttpServer:
                 if isinstance(event, h2.events.DataReceived) and event.flow_controlled_length:
                     state.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 if isinstance(event, h2.events.StreamEnded):
-                    self._respond_http2(state, event.stream_id)
+                    self._respond_http2(state, event.stream_id, pending)
+                if isinstance(event, h2.events.StreamReset):
+                    pending.pop(event.stream_id, None)
+            self._send_pending(state, pending)
             connection.sendall(state.data_to_send())
             data = connection.recv(65536)
 
-    def _respond_http2(self, state: Any, stream_id: int) -> None:
-        body, trailers = self._body(), self._row.get("trailers")
-        if "trailer_bytes" in self._row:
-            trailers = {**(trailers or {}), "x-filler": "a" * self._row["trailer_bytes"]}
+    def _respond_http2(self, state: Any, stream_id: int, pending: dict[int, memoryview]) -> None:
+        body, trailers = self._body(), self._trailers()
         headers = [(":status", str(self._row["status"])), *self._headers()]
         state.send_headers(stream_id, headers, end_stream=not body and not trailers)
-        if body:
-            state.send_data(stream_id, body, end_stream=not trailers)
-        if trailers:
-            state.send_headers(stream_id, list(trailers.items()), end_stream=True)
+        pending[stream_id] = memoryview(body)
+        self._send_pending(state, pending)
+
+    def _send_pending(self, state: Any, pending: dict[int, memoryview]) -> None:
+        """Sends as much as the client's windows allow."""
+        trailers = list(self._trailers().items())
+        for stream_id, body in list(pending.items()):
+            while body:
+                size_bytes = min(
+                    len(body), state.local_flow_control_window(stream_id), state.max_outbound_frame_size
+                )
+                if size_bytes <= 0:
+                    break
+                is_end = size_bytes == len(body) and not trailers
+                state.send_data(stream_id, bytes(body[:size_bytes]), end_stream=is_end)
+                body = body[size_bytes:]
+            pending[stream_id] = body
+            if not body:
+                del pending[stream_id]
+                if trailers:
+                    state.send_headers(stream_id, trailers, end_stream=True)
+
+
+def _frame(flags: int, message: bytes) -> bytes:
+    return bytes([flags]) + len(message).to_bytes(4, "big") + message
 
 
 @contextmanager

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import re
 import time
+import traceback
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from authority import Authority
 from google.protobuf import json_format
 from world import MODES, ROOT, World, client_of, content, started
 
@@ -23,6 +27,8 @@ class Run:
     def __init__(self, client: Any, world: World, folder: Path) -> None:
         self.client, self.world, self.folder = client, world, folder
         self.exports: dict[str, export_pb2.Export] = {}
+        #: What the client shows of itself and of its errors.
+        self.texts = [repr(client), repr(vars(getattr(client, "client", client)))]
 
     def name(self, step: dict[str, Any]) -> str:
         return self.exports[step["of"]].name if "of" in step else step["name"]
@@ -90,9 +96,13 @@ class Run:
         try:
             found = getattr(self, verb)(step[verb])
         except CallError as error:
+            self.texts += [str(error), repr(error), "".join(traceback.format_exception(error))]
             found = {"code": error.code.name, "reason": error.reason}
             found["fields"] = [violation.field for violation in error.field_violations]
             assert "code" in step["expect"], error
+        except TokenUnavailable as error:
+            found = {"token_error": str(error)}
+            assert "token_error" in step["expect"], error
         assert self.matches(found, step["expect"]), (found, step)
         return None
 
@@ -130,10 +140,76 @@ def values(export: export_pb2.Export) -> dict[str, Any]:
     }
 
 
+class TokenUnavailable(Exception):
+    """The error of a token's function."""
+
+
+def token_of(described: dict[str, Any], mode: str) -> Any:
+    """The token of a scenario's client. A function is a coroutine function in asyncio."""
+    remaining = list(described.get("tokens", ()))
+
+    def next_token() -> str:
+        if "token_error" in described:
+            raise TokenUnavailable(described["token_error"])
+        return remaining.pop(0) if len(remaining) > 1 else remaining[0]
+
+    async def next_token_async() -> str:
+        return next_token()
+
+    if not remaining and "token_error" not in described:
+        return described.get("token")
+    return next_token_async if mode == "asyncio" else next_token
+
+
+def server_settings(described: dict[str, Any], folder: Path, authority: Authority) -> dict[str, str]:
+    settings: dict[str, str] = {}
+    if described.get("tls") or described.get("mutual_tls"):
+        settings = authority.server_settings(is_mutual=bool(described.get("mutual_tls")))
+    if "tokens" in described:
+        callers = [
+            {
+                "name": f"caller-{number}",
+                "roles": caller["roles"],
+                "sha256": hashlib.sha256(caller["token"].encode()).hexdigest(),
+            }
+            for number, caller in enumerate(described["tokens"])
+        ]
+        file = folder / "tokens.json"
+        file.write_text(json.dumps({"tokens": callers}))
+        settings["AUTH_TOKENS_FILE"] = str(file)
+    return settings
+
+
+def client_options(described: dict[str, Any], mode: str, authority: Authority) -> dict[str, Any]:
+    options: dict[str, Any] = {"token": token_of(described, mode)}
+    if described.get("ca"):
+        options["tls_ca_file"] = authority.ca_file
+    if described.get("certificate"):
+        options["tls_client_cert_file"] = authority.client_cert_file
+        options["tls_client_key_file"] = authority.client_key_file
+    return options
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("scenario", FILE["scenarios"], ids=lambda scenario: scenario["name"])
-def test_scenario(scenario: dict[str, Any], mode: str, tmp_path: Path) -> None:
-    with started() as world, client_of(mode, world) as client:
+def test_scenario(
+    scenario: dict[str, Any],
+    mode: str,
+    tmp_path: Path,
+    authority: Authority,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    described = scenario.get("server", {}), scenario.get("client", {})
+    settings = server_settings(described[0], tmp_path, authority)
+    scheme = "https" if "TLS_CERT_FILE" in settings else "http"
+    options = client_options(described[1], mode, authority)
+    with started(settings) as world, client_of(mode, world, scheme, **options) as client:
         run = Run(client, world, tmp_path)
         for step in scenario["steps"]:
             run.step(step)
+    output = capfd.readouterr()
+    shown = "\n".join([*run.texts, caplog.text, output.out, output.err])
+    for token in re.findall(r"[0-9a-f]+-(?:accepted|refused)[-0-9]*", json.dumps(described)):
+        assert token not in shown

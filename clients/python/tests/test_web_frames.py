@@ -25,7 +25,11 @@ def test_message_is_yielded_before_the_next_is_complete() -> None:
     assert list(Frames().feed(RESPONSE[:11])) == [b"first"]
 
 
-@pytest.mark.parametrize("header", [b"\x01\x00\x00\x00\x00", b"\x00\xff\xff\xff\xff"])
-def test_invalid_frame_is_rejected(header: bytes) -> None:
-    with pytest.raises(CallError, match="compressed or too large"):
+@pytest.mark.parametrize(
+    "header, reason",
+    [(b"\x01\x00\x00\x00\x00", "INVALID_RESPONSE"), (b"\x00\xff\xff\xff\xff", "RESPONSE_TOO_LARGE")],
+)
+def test_invalid_frame_is_rejected(header: bytes, reason: str) -> None:
+    with pytest.raises(CallError) as raised:
         list(Frames().feed(header))
+    assert raised.value.reason == reason and not raised.value.is_unavailable

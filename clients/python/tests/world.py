@@ -9,9 +9,9 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
-from tara_export import Client, aio
+from tara_export import Client, Policy, aio
 
 ROOT = Path(__file__).parents[3]
 MODES = ("grpc", "grpc-web", "asyncio")
@@ -39,10 +39,18 @@ class World:
 
 
 @contextmanager
-def started() -> Iterator[World]:
+def started(settings: Optional[dict[str, str]] = None) -> Iterator[World]:
+    """Starts a world. `settings` are environment variables of the server."""
     pipe = subprocess.PIPE
+    environment = {**os.environ, **(settings or {})}
     with subprocess.Popen(
-        [_PROGRAM], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
+        [_PROGRAM],
+        stdin=pipe,
+        stdout=pipe,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=ROOT,
+        env=environment,
     ) as process:
         assert process.stdin
         try:
@@ -53,44 +61,51 @@ def started() -> Iterator[World]:
 
 
 @contextmanager
-def client_of(mode: str, world: World) -> Iterator[Any]:
-    address = f"http://{world.addresses['http1']}" if mode == "grpc-web" else world.addresses["grpc"]
-    with client_at(mode, address) as client:
+def client_of(mode: str, world: World, scheme: str = "http", **options: Any) -> Iterator[Any]:
+    address = world.addresses["http1" if mode == "grpc-web" else "grpc"]
+    # An address without a scheme has no TLS.
+    server = address if (mode, scheme) == ("grpc", "http") else f"{scheme}://{address}"
+    with client_at(mode, server, **options) as client:
         yield client
 
 
 @contextmanager
-def client_at(mode: str, server: str) -> Iterator[Any]:
+def client_at(mode: str, server: str, policy: Optional[Policy] = None, **options: Any) -> Iterator[Any]:
     if mode == "asyncio":
-        with Blocking(server) as blocking:
+        with Blocking(server, policy, **options) as blocking:
             yield blocking
         return
-    with Client(server, transport="grpc" if mode == "grpc" else "grpc-web") as client:
+    transport: Any = "grpc" if mode == "grpc" else "grpc-web"
+    with Client(server, policy, transport=transport, **options) as client:
         yield client
 
 
 class Blocking:
     """The client for asyncio with blocking methods and iterators."""
 
-    def __init__(self, server: str) -> None:
-        self._server = server
+    def __init__(self, server: str, policy: Optional[Policy], **options: Any) -> None:
+        self._server, self._policy, self._options = server, policy, options
         self._loop = asyncio.new_event_loop()
 
     def __enter__(self) -> Blocking:
         async def connect() -> aio.Client:
-            return aio.Client(self._server)
+            return aio.Client(self._server, self._policy, **self._options)
 
-        self._client = self._loop.run_until_complete(connect())
+        try:
+            self.client = self._loop.run_until_complete(connect())
+        except BaseException:
+            self._loop.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.run_until_complete(self._client.close())
+        self._loop.run_until_complete(self.client.close())
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self._client, name)
+        method = getattr(self.client, name)
 
         def call(*arguments: Any, **keywords: Any) -> Any:
             result = method(*arguments, **keywords)

@@ -2,20 +2,27 @@ import { type CallOptions, type Client, Code, createClient, type Transport } fro
 
 import { TaraExportError } from "./error.js";
 import { ExportService } from "./gen/tara/export/v1/service_pb.js";
+import { unclearResponse } from "./local-error.js";
 import { Backoff, defaultPolicy, type Policy, sleep } from "./policy.js";
 import { type Hasher, portableSha256 } from "./source.js";
+import { Authorization, headersOf, type TokenOptions, throwOwn } from "./token.js";
 
 /** How documents are uploaded: in one stream, or in chunks where client streams are not available (gRPC-Web). */
 export type UploadMode = "stream" | "chunks";
 
-/** Options of a client. */
-export interface ClientOptions {
+/** Options of a client. A client on a custom transport sends the token to every address. */
+export interface ClientOptions extends TokenOptions {
   /** How documents are uploaded. Default: in chunks, which works with every transport. */
   uploads?: UploadMode;
   /** Timeouts and retries. */
   policy?: Partial<Policy>;
   /** Creates SHA-256 hashers. Default: an implementation in JavaScript. */
   sha256?: () => Hasher;
+  /**
+   * Finds the cause of a failed connection, such as TLS.
+   * @internal
+   */
+  explain?: ((error: TaraExportError) => Promise<TaraExportError>) | undefined;
 }
 
 /** Options of a single call. */
@@ -32,12 +39,51 @@ export class Calls {
   readonly sha256: () => Hasher;
   /** Whether a proxy refused a large request, so that documents are uploaded in the smallest chunks. */
   sendsSmallChunks = false;
+  readonly authorization: Authorization;
+  private readonly explain: NonNullable<ClientOptions["explain"]>;
 
   constructor(transport: Transport, options: ClientOptions) {
     this.service = createClient(ExportService, transport);
     this.policy = { ...defaultPolicy, ...options.policy };
     this.uploads = options.uploads ?? "chunks";
     this.sha256 = options.sha256 ?? portableSha256;
+    this.authorization = new Authorization(options.token);
+    this.explain = options.explain ?? (async (error) => error);
+  }
+
+  /** Converts any failure of a call to an error with its cause. Throws errors of the token's function unchanged. */
+  async failure(failure: unknown): Promise<TaraExportError> {
+    throwOwn(failure);
+    return this.explain(TaraExportError.from(failure));
+  }
+
+  /** Whether another token may help after this error of a call without a response. */
+  mayRefresh(failure: unknown): boolean {
+    throwOwn(failure);
+    return this.authorization.canRefresh && TaraExportError.from(failure).code === Code.Unauthenticated;
+  }
+
+  /** Makes a server-streaming call. Repeats it with another token if the server refuses the first. */
+  async *stream<T>(
+    call: (service: Client<typeof ExportService>, options: CallOptions) => AsyncIterable<T>,
+    options: CallOptions,
+  ): AsyncGenerator<T, void, undefined> {
+    let token = await this.authorization.header();
+    for (let isLast = false; ; isLast = true) {
+      let hasResponse = false;
+      try {
+        for await (const message of call(this.service, { ...options, ...headersOf(token) })) {
+          hasResponse = true;
+          yield message;
+        }
+        return;
+      } catch (failure) {
+        if (isLast || hasResponse || !this.mayRefresh(failure)) throw failure;
+        const refreshed = await this.authorization.header();
+        if (refreshed === token) throw failure;
+        token = refreshed;
+      }
+    }
   }
 
   /**
@@ -52,15 +98,25 @@ export class Calls {
   ): Promise<T> {
     const backoff = new Backoff(this.policy);
     const end = Date.now() + deadlineMs;
+    let token = await this.authorization.header();
+    let hasRefreshed = false;
     for (let attempt = 1; ; attempt++) {
       try {
         const timeoutMs = Math.max(1, end - Date.now());
-        return await call(this.service, { timeoutMs, ...(signal && { signal }) });
+        return await call(this.service, { timeoutMs, ...headersOf(token), ...(signal && { signal }) });
       } catch (failure) {
-        const error = TaraExportError.from(failure);
+        const error = await this.failure(failure);
         signal?.throwIfAborted();
+        if (!hasRefreshed && this.mayRefresh(error)) {
+          hasRefreshed = true;
+          const refreshed = await this.authorization.header();
+          if (refreshed === token) throw error;
+          token = refreshed;
+          continue;
+        }
         const delayMs = Math.max(backoff.delayMs(), error.retryDelayMs ?? 0);
         const isLast = attempt >= maxAttempts || Date.now() + delayMs >= end;
+        if (error.isUnclear && isLast) throw unclearResponse(error);
         if (error.code !== Code.Unavailable || isLast) throw error;
         await sleep(delayMs, signal);
       }

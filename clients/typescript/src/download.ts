@@ -31,14 +31,14 @@ export async function openArtifact(
 ): Promise<ArtifactDownload> {
   const open = async (offset: number) => {
     const stream = new Parts(calls, settings, (options) =>
-      calls.service.downloadArtifact({ name, path, offset: BigInt(offset) }, options),
+      calls.stream((service, more) => service.downloadArtifact({ name, path, offset: BigInt(offset) }, more), options),
     );
     const first = await stream.next();
     if (first?.case !== "artifact") throw protocolError("download does not start with its artifact");
     checkArtifact(first.value, name, path);
     return { artifact: first.value, stream };
   };
-  const first = await withRetries(new RetryTimer(calls.policy, settings.signal), settings, path, () => open(0));
+  const first = await withRetries(calls, new RetryTimer(calls.policy, settings.signal), settings, path, () => open(0));
   const { artifact } = first;
   return { artifact, [Symbol.asyncIterator]: () => checkedBytes(calls, settings, artifact, first, open) };
 }
@@ -75,12 +75,12 @@ async function* checkedBytes(
         yield part.value as Uint8Array<ArrayBuffer>;
         attempts = 0;
       } catch (failure) {
-        const error = unavailable(failure, settings);
+        const error = await unavailable(calls, failure, settings);
         attempts += 1;
         // Stop if the store fails at the same offset each time.
         if (attempts >= calls.policy.maxAttempts) throw error;
         await retryTimer.wait(error, artifact.path);
-        ({ stream } = await withRetries(retryTimer, settings, artifact.path, () => open(receivedBytes)));
+        ({ stream } = await withRetries(calls, retryTimer, settings, artifact.path, () => open(receivedBytes)));
       }
     }
   } finally {
@@ -96,13 +96,21 @@ async function* checkedBytes(
 /** Starts to download a whole bundle as a ZIP file. An interrupted download cannot be resumed. */
 export async function openBundle(calls: Calls, name: string, settings: CallSettings): Promise<BundleDownload> {
   const open = async () => {
-    const stream = new Parts(calls, settings, (options) => calls.service.downloadBundle({ name }, options));
+    const stream = new Parts(calls, settings, (options) =>
+      calls.stream((service, more) => service.downloadBundle({ name }, more), options),
+    );
     const first = await stream.next();
     if (first?.case !== "archive") throw protocolError("download does not start with its archive");
     checkArchive(first.value, name);
     return { archive: first.value, stream };
   };
-  const { archive, stream } = await withRetries(new RetryTimer(calls.policy, settings.signal), settings, name, open);
+  const { archive, stream } = await withRetries(
+    calls,
+    new RetryTimer(calls.policy, settings.signal),
+    settings,
+    name,
+    open,
+  );
   return { archive, [Symbol.asyncIterator]: () => bytesOf(stream) };
 }
 
@@ -119,6 +127,7 @@ async function* bytesOf(stream: Parts<DownloadBundleResponse>): AsyncGenerator<U
 
 /** Retries while the server is unavailable, until the progress timeout. */
 async function withRetries<T>(
+  calls: Calls,
   retryTimer: RetryTimer,
   settings: CallSettings,
   subject: string,
@@ -128,15 +137,15 @@ async function withRetries<T>(
     try {
       return await attempt();
     } catch (failure) {
-      await retryTimer.wait(unavailable(failure, settings), subject);
+      await retryTimer.wait(await unavailable(calls, failure, settings), subject);
     }
   }
 }
 
 /** Returns the failure if a retry may help, otherwise throws it. */
-function unavailable(failure: unknown, { signal }: CallSettings): TaraExportError {
+async function unavailable(calls: Calls, failure: unknown, { signal }: CallSettings): Promise<TaraExportError> {
   signal?.throwIfAborted();
-  const error = TaraExportError.from(failure);
+  const error = await calls.failure(failure);
   if (error.code !== Code.Unavailable) throw error;
   return error;
 }
@@ -164,7 +173,7 @@ class Parts<Response extends DownloadResponse> {
       return item.done ? undefined : item.value.part;
     } catch (failure) {
       this.close();
-      throw TaraExportError.from(failure);
+      throw await this.calls.failure(failure);
     }
   }
 

@@ -1,6 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "./gen/google/rpc/error_details_pb.js";
+import { invalidResponse, isUnclear, localError } from "./local-error.js";
 import { printable } from "./printable.js";
 
 /** One field of a bad request. */
@@ -17,6 +18,7 @@ interface ErrorFields {
   fieldViolations?: readonly FieldViolation[];
   retryDelayMs?: number | undefined;
   isFromServer?: boolean;
+  isUnclear?: boolean;
   cause?: unknown;
 }
 
@@ -30,6 +32,18 @@ export const ClientReason = {
   UNTRUSTED_RESPONSE: "UNTRUSTED_RESPONSE",
   /** A document's content cannot be read. */
   UNREADABLE: "UNREADABLE",
+  /** An HTTP response without a gRPC status, of a proxy or another program; see `metadata.http_status`. */
+  HTTP_ERROR: "HTTP_ERROR",
+  /** A response that is not gRPC, or that this client cannot read. */
+  INVALID_RESPONSE: "INVALID_RESPONSE",
+  /** Headers or a message beyond the limits of this client. */
+  RESPONSE_TOO_LARGE: "RESPONSE_TOO_LARGE",
+  /** A request beyond the limits of this client, or of the server. */
+  REQUEST_TOO_LARGE: "REQUEST_TOO_LARGE",
+  /** TLS is not possible: a certificate is not accepted, or one side does not use TLS. */
+  TLS_FAILED: "TLS_FAILED",
+  /** The host name does not exist. */
+  HOST_NOT_FOUND: "HOST_NOT_FOUND",
 } as const;
 
 /** A failed call: the gRPC status with its `google.rpc` details. */
@@ -47,6 +61,11 @@ export class TaraExportError extends Error {
   readonly retryDelayMs: number | undefined;
   /** Whether the server sent this error. Otherwise the connection failed or the client rejected the call. */
   readonly isFromServer: boolean;
+  /**
+   * Whether the connection was lost, or the response is not gRPC: both end without a status.
+   * @internal
+   */
+  readonly isUnclear: boolean;
 
   constructor(code: Code, message: string, fields: ErrorFields = {}) {
     super(printable(message), fields.cause === undefined ? undefined : { cause: fields.cause });
@@ -56,6 +75,7 @@ export class TaraExportError extends Error {
     this.fieldViolations = fields.fieldViolations ?? [];
     this.retryDelayMs = fields.retryDelayMs;
     this.isFromServer = fields.isFromServer ?? false;
+    this.isUnclear = fields.isUnclear ?? false;
   }
 
   /** The code's name, such as `NOT_FOUND`. */
@@ -70,6 +90,8 @@ export class TaraExportError extends Error {
       if (error instanceof TaraExportError) return error;
     }
     const error = ConnectError.from(failure);
+    const local = localError(error);
+    if (local) return local;
     // Only a status from the wire has this metadata; errors that connect creates do not.
     const isFromServer = error.metadata.has("grpc-status");
     const info = error.findDetails(ErrorInfoSchema)[0];
@@ -84,6 +106,7 @@ export class TaraExportError extends Error {
         .map(({ field, description }) => ({ field, description })),
       retryDelayMs: retry && Number(retry.seconds) * 1000 + retry.nanos / 1_000_000,
       isFromServer,
+      isUnclear: isLost && isUnclear(error),
       // The cause contains the server's unescaped text, and Node prints it with the error.
       cause: printable(error.rawMessage) === error.rawMessage ? failure : undefined,
     });
@@ -115,5 +138,5 @@ export function untrusted(name: string, problem: string): TaraExportError {
 
 /** An error for a response that violates the protocol. */
 export function protocolError(message: string): TaraExportError {
-  return new TaraExportError(Code.Internal, `invalid response from the server: ${message}`);
+  return invalidResponse(`invalid response from the server: ${message}`);
 }

@@ -49,7 +49,7 @@ export class Follower {
       } catch (failure) {
         this.close();
         this.signal?.throwIfAborted();
-        await this.recover(TaraExportError.from(failure));
+        await this.recover(await this.calls.failure(failure));
         continue;
       }
       checkEvent(event, this.name);
@@ -100,13 +100,14 @@ export class Follower {
     const signal = this.signal ? AbortSignal.any([cancel.signal, this.signal]) : cancel.signal;
     // 0: no deadline for the stream, regardless of the transport's default.
     const options = { signal, timeoutMs: 0 };
-    if (this.isStarting && this.request) {
-      const sizeBytes = toBinary(StartExportRequestSchema, this.request).byteLength;
-      const events = this.calls.service.startExport(this.request, options)[Symbol.asyncIterator]();
+    const { request } = this;
+    if (this.isStarting && request) {
+      const sizeBytes = toBinary(StartExportRequestSchema, request).byteLength;
+      const events = this.calls.stream((service, more) => service.startExport(request, more), options);
       return { events, cancel, firstTimeoutMs: Math.max(progressTimeoutMs, idleTimeoutMs) + sendingTimeMs(sizeBytes) };
     }
     const watch = { name: this.name, ...this.seen.position() };
-    const events = this.calls.service.watchExport(watch, options)[Symbol.asyncIterator]();
+    const events = this.calls.stream((service, more) => service.watchExport(watch, more), options);
     return { events, cancel, firstTimeoutMs: idleTimeoutMs };
   }
 

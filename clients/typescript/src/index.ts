@@ -21,4 +21,5 @@ export { describeReplacement, type ReplacementReason, sendableReview } from "./r
 export type { DocumentInput, DocumentProgress, ExportRequest } from "./request.js";
 export { type ExportResult, ExportRun, type ExportUpdate, failureOf, resultOf } from "./run.js";
 export { type ByteSource, type Content, type Hasher, portableSha256 } from "./source.js";
+export type { Token, TokenOptions } from "./token.js";
 export type { UploadedDocument, UploadProgress } from "./upload.js";

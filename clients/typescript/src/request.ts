@@ -10,6 +10,7 @@ import {
 } from "./gen/tara/export/v1/review_pb.js";
 import { type StartExportRequest, StartExportRequestSchema } from "./gen/tara/export/v1/service_pb.js";
 import { mapYielded } from "./generators.js";
+import { MAX_MESSAGE_BYTES, requestTooLarge } from "./local-error.js";
 import { sendable } from "./replaced.js";
 import { type ByteSource, type Content, digestOf, sourceOf } from "./source.js";
 import { type UploadProgress, uploadContent } from "./upload.js";
@@ -73,7 +74,8 @@ export async function* prepare(
     ...(request.fallback !== undefined && { fallback: request.fallback }),
   });
   // Report an encoding error to the caller now; later it would look like a lost connection.
-  toBinary(StartExportRequestSchema, message);
+  const sizeBytes = toBinary(StartExportRequestSchema, message).byteLength;
+  if (sizeBytes > MAX_MESSAGE_BYTES) throw requestTooLarge(sizeBytes);
   return message;
 }
 

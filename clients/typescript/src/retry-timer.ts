@@ -1,12 +1,17 @@
 import { Code } from "@connectrpc/connect";
 
 import { ClientReason, TaraExportError } from "./error.js";
+import { unclearResponse } from "./local-error.js";
 import { Backoff, type Policy, sleep } from "./policy.js";
+
+/** How often in sequence an error may leave open whether the connection was lost. */
+const MAX_UNCLEAR_ERRORS = 4;
 
 /** Waits between attempts until there is no progress within the timeout. */
 export class RetryTimer {
   private readonly backoff: Backoff;
   private lastProgress = Date.now();
+  private unclearErrors = 0;
 
   constructor(
     private readonly policy: Policy,
@@ -18,6 +23,7 @@ export class RetryTimer {
   /** Restarts the timeout and the backoff. */
   recordProgress(): void {
     this.lastProgress = Date.now();
+    this.unclearErrors = 0;
     this.backoff.reset();
   }
 
@@ -28,6 +34,8 @@ export class RetryTimer {
 
   /** Waits before the next attempt. Throws if the timeout would end before that. */
   async wait(error: TaraExportError, subject: string): Promise<void> {
+    this.unclearErrors = error.isUnclear ? this.unclearErrors + 1 : 0;
+    if (this.unclearErrors >= MAX_UNCLEAR_ERRORS) throw unclearResponse(error);
     const delayMs = Math.max(this.backoff.delayMs(), error.retryDelayMs ?? 0);
     if (this.sinceProgressMs + delayMs > this.policy.progressTimeoutMs) {
       const seconds = Math.round(this.sinceProgressMs / 1000);

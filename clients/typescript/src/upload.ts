@@ -13,6 +13,7 @@ import { checkUpload } from "./names.js";
 import { sendingTimeMs, withTimeout } from "./policy.js";
 import { RetryTimer } from "./retry-timer.js";
 import { type ByteSource, type Content, digestOf, pieces, sourceOf } from "./source.js";
+import { headersOf } from "./token.js";
 
 /** Progress of an upload. */
 export interface UploadProgress {
@@ -52,7 +53,7 @@ export async function* uploadContent(
       return { name: attempt.name, sizeBytes, sha256 };
     } catch (failure) {
       signal?.throwIfAborted();
-      const error = TaraExportError.from(failure);
+      const error = await calls.failure(failure);
       if (attempt.restartsWithNewId(error)) continue;
       if (isTooLargeForProxy(failure)) calls.sendsSmallChunks = true;
       if (calls.sendsSmallChunks && !sentSmallChunks) continue;
@@ -143,6 +144,18 @@ class UploadAttempt {
 
   /** Uploads in one stream, which is faster. The connection applies backpressure. */
   private async *sendStream(upload: Upload): AsyncGenerator<number> {
+    const token = await this.calls.authorization.header();
+    try {
+      yield* this.sendOneStream(upload, token);
+    } catch (failure) {
+      if (!this.calls.mayRefresh(failure)) throw failure;
+      const refreshed = await this.calls.authorization.header();
+      if (refreshed === token) throw failure;
+      yield* this.sendOneStream(upload, refreshed);
+    }
+  }
+
+  private async *sendOneStream(upload: Upload, token: string | undefined): AsyncGenerator<number> {
     const cancel = new AbortController();
     const signal = this.signal ? AbortSignal.any([cancel.signal, this.signal]) : cancel.signal;
     let sentBytes = 0;
@@ -151,7 +164,7 @@ class UploadAttempt {
       sentBytes = bytes;
       wake();
     });
-    const call = this.calls.service.uploadDocument(messages, { signal, timeoutMs: 0 });
+    const call = this.calls.service.uploadDocument(messages, { signal, timeoutMs: 0, ...headersOf(token) });
     // It may fail while the consumer is not waiting for progress.
     call.catch(() => {});
     try {
@@ -196,6 +209,7 @@ class UploadAttempt {
   private async *sendChunks(upload: Upload): AsyncGenerator<number> {
     const size = this.source.sizeBytes;
     const chunkBytes = chunkSize(upload, this.calls.sendsSmallChunks);
+    if (upload.chunkSizeBytes <= 0 && size > 0) throw protocolError("an upload without a chunk size");
     do {
       const start = Number(this.upload?.committedSizeBytes ?? 0);
       const end = Math.min(start + chunkBytes, size);

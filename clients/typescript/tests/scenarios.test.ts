@@ -2,11 +2,12 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { readFile, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { suite, test } from "node:test";
+import { after, suite, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
-import { promisify } from "node:util";
+import { inspect, promisify } from "node:util";
 
 import {
   connect,
@@ -20,11 +21,16 @@ import {
   fromJson,
   type JsonValue,
   type NodeClient,
+  type NodeOptions,
   ReviewSchema,
   TaraExportError,
 } from "tara-export/node";
 
+import { Authority } from "./authority.js";
 import { type Command, root, World } from "./world.js";
+
+const authority = new Authority();
+after(() => authority.remove());
 
 interface DocumentJson {
   kind: `KIND_${keyof typeof Document_Kind}`;
@@ -47,6 +53,7 @@ interface Expectation {
   code?: string;
   reason?: string;
   fields?: string[];
+  token_error?: string;
 }
 interface RequestJson {
   review: JsonValue;
@@ -64,32 +71,89 @@ interface Step {
 }
 interface Scenarios {
   request: RequestJson;
-  scenarios: { name: string; steps: Step[] }[];
+  scenarios: { name: string; server?: ServerJson; client?: ClientJson; steps: Step[] }[];
+}
+interface ServerJson {
+  tokens?: { token: string; roles: string[] }[];
+  tls?: boolean;
+  mutual_tls?: boolean;
+}
+interface ClientJson {
+  token?: string;
+  tokens?: string[];
+  token_error?: string;
+  ca?: boolean;
+  certificate?: boolean;
 }
 
 const file: Scenarios = JSON.parse(await readFile(join(root, "clients/scenarios.json"), "utf8"));
 
 for (const protocol of ["grpc", "grpc-web"] as const) {
   suite(`scenarios over ${protocol}`, () => {
-    for (const { name, steps } of file.scenarios) {
+    for (const { name, server = {}, client = {}, steps } of file.scenarios) {
       test(name, async () => {
-        const world = await World.start();
+        const folder = await mkdtemp(join(tmpdir(), "tara-export-scenario-"));
+        const world = await World.start(await serverSettings(server, folder));
         try {
           const url = protocol === "grpc" ? world.proxyUrl : world.http1Url;
-          const runner = new ScenarioRunner(world, connect(url, { protocol }));
+          const isTls = server.tls || server.mutual_tls;
+          const connected = connect(isTls ? url.replace("http:", "https:") : url, {
+            protocol,
+            ...clientOptions(client),
+          });
+          const runner = new ScenarioRunner(world, connected);
           for (const step of steps) await runner.run(step);
+          const shown = [inspect(connected, { depth: 20 }), ...runner.texts].join("\n");
+          for (const token of tokensOf(server, client)) assert.ok(!shown.includes(token));
         } finally {
           await world.stop();
+          await rm(folder, { recursive: true });
         }
       });
     }
   });
 }
 
+/** The error of a token's function. */
+class TokenError extends Error {}
+
+/** The environment of a scenario's server. */
+async function serverSettings(server: ServerJson, folder: string): Promise<Record<string, string>> {
+  const isMutual = server.mutual_tls === true;
+  const settings = server.tls || isMutual ? authority.serverSettings("server", isMutual) : {};
+  if (!server.tokens) return settings;
+  const callers = server.tokens.map(({ token, roles }, index) => {
+    return { name: `caller-${index}`, roles, sha256: sha256(new TextEncoder().encode(token)) };
+  });
+  const path = join(folder, "tokens.json");
+  await writeFile(path, JSON.stringify({ tokens: callers }));
+  return { ...settings, AUTH_TOKENS_FILE: path };
+}
+
+function clientOptions({ token, tokens, token_error, ca, certificate }: ClientJson): NodeOptions {
+  const options: NodeOptions = {};
+  if (token !== undefined) options.token = token;
+  const remaining = [...(tokens ?? [])];
+  if (tokens) options.token = async () => (remaining.length > 1 ? remaining.shift() : remaining[0]) ?? "";
+  if (token_error !== undefined) {
+    options.token = () => {
+      throw new TokenError(token_error);
+    };
+  }
+  if (ca) options.tls = { ca: authority.ca, ...(certificate && authority.client) };
+  return options;
+}
+
+function tokensOf(server: ServerJson, { token, tokens = [] }: ClientJson): string[] {
+  return [...(server.tokens ?? []).map(({ token }) => token), ...tokens, ...(token ? [token] : [])];
+}
+
 /** Runs the steps of one scenario. */
 class ScenarioRunner {
   /** The exports by the name that later steps use. */
   private readonly exports = new Map<string, Export>();
+  /** The errors as they are printed. */
+  readonly texts: string[] = [];
 
   constructor(
     private readonly world: World,
@@ -99,10 +163,17 @@ class ScenarioRunner {
   async run(step: Step): Promise<void> {
     if (step.world) return this.world.do(step.world);
     if (step.until) return this.until(step, step.until);
-    const { code, reason, fields, ...expected } = step.expect ?? {};
+    const { code, reason, fields, token_error, ...expected } = step.expect ?? {};
+    if (token_error !== undefined) {
+      return assert.rejects(this.act(step, expected), (error) => {
+        this.texts.push(inspect(error, { depth: 20, showHidden: true }));
+        return error instanceof TokenError && error.message === token_error;
+      });
+    }
     if (code === undefined) return this.act(step, expected);
     await assert.rejects(this.act(step, expected), (error) => {
       assert.ok(error instanceof TaraExportError, String(error));
+      this.texts.push(inspect(error, { depth: 20, showHidden: true }));
       assert.deepEqual([error.codeName, error.reason], [code, reason]);
       if (fields)
         assert.deepEqual(

@@ -3,7 +3,9 @@ import { connect, directToService, reviewFromJson, viaBackEnd } from "/complete-
 
 const element = document.querySelector("complete-review");
 const form = document.querySelector("#review");
-const { server } = await (await fetch("/settings.json")).json();
+const { server, needsToken } = await (await fetch("/settings.json")).json();
+/** Called before every call. */
+const token = needsToken ? async () => (await (await fetch("/api/token")).json()).token : undefined;
 const review = reviewFromJson(await (await fetch("/review.json")).json());
 
 /** Returns the export request: the review with the values of the form. */
@@ -22,7 +24,7 @@ function request() {
 }
 
 const backends = {
-  direct: () => directToService(connect(server), request),
+  direct: () => directToService(connect(server, { token }), request),
   "back-end": () => viaBackEnd({ preview: "/api/preview", start: "/api/start" }),
 };
 
@@ -34,6 +36,7 @@ function useMode() {
 
 // The element follows exports and downloads bundles directly from the service.
 element.setAttribute("server", server);
+element.token = token;
 useMode();
 form.addEventListener("change", useMode);
 form.addEventListener("submit", (event) => {

@@ -1,5 +1,8 @@
 // Serves the demo page and acts as the back end of a small review application:
 //   npm run demo -- --server http://127.0.0.1:8080 --port 5173
+//
+// If the server requires tokens: TARA_EXPORT_TOKEN=… npm run demo. The page gets the token from this program, as from
+// an application that its user has logged in to.
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { parseArgs } from "node:util";
@@ -21,7 +24,8 @@ const { values } = parseArgs({
   },
 });
 const server = values.server.includes("://") ? values.server : `http://${values.server}`;
-const client = connect(server);
+const token = process.env.TARA_EXPORT_TOKEN || undefined;
+const client = connect(server, { token });
 const file = (path) => new URL(path, import.meta.url);
 const example = JSON.parse(await readFile(file("../../../examples/request.json"), "utf8"));
 const exampleRequest = fromJson(StartExportRequestSchema, example);
@@ -36,6 +40,8 @@ const api = {
     for await (const update of run) if (update.type === "event") break;
     return { name: run.name };
   },
+  // An application returns a token with the roles of its signed-in user, which expires soon.
+  "GET /api/token": async () => ({ token }),
 };
 
 const pages = {
@@ -47,7 +53,7 @@ const pages = {
 };
 
 const json = {
-  "/settings.json": { server },
+  "/settings.json": { server, needsToken: token !== undefined },
   "/review.json": toJson(StartExportRequestSchema, exampleRequest).review,
 };
 

@@ -60,17 +60,18 @@ export interface BackEndUrls {
   preview: string;
   /** POST `{"request_id": …, "destination": "DESTINATION_S3" or "DESTINATION_LOCAL"}`, returns `{"name": "exports/…"}`. */
   start: string;
-  /** Additional request headers, such as a CSRF token. */
-  headers?: Record<string, string>;
+  /** Additional request headers, such as a CSRF token, or a function that returns them before each request. */
+  headers?: Record<string, string> | (() => Record<string, string> | Promise<Record<string, string>>);
 }
 
 /** For pages whose back end has the review: the back end starts the export, and the page follows it by name. */
 export function viaBackEnd({ preview, start, headers = {} }: BackEndUrls): ReviewBackend {
+  const currentHeaders = async () => (typeof headers === "function" ? headers() : headers);
   return {
-    preview: () => fetchJson(preview, { headers }),
+    preview: async () => fetchJson(preview, { headers: await currentHeaders() }),
     start: async ({ destination, requestId, signal }) => {
       const body = JSON.stringify({ request_id: requestId, destination: `DESTINATION_${destination.toUpperCase()}` });
-      const withType = { ...headers, "content-type": "application/json" };
+      const withType = { ...(await currentHeaders()), "content-type": "application/json" };
       const response = await fetchJson(start, { method: "POST", headers: withType, body, signal });
       const name = typeof response === "object" && response !== null && "name" in response ? response.name : undefined;
       if (typeof name !== "string") throw new Error("The page’s server did not return the name of the export.");

@@ -1,4 +1,4 @@
-import { type Client, connect } from "tara-export/web";
+import { type Client, connect, type Token } from "tara-export/web";
 
 import type { PreviewFunction, ReviewBackend, StartFunction } from "./backend.js";
 import type { EventDetails } from "./events.js";
@@ -11,15 +11,19 @@ import styles from "./styles.css";
  * shows the progress, and offers the result for download.
  *
  * Attributes: `server` (the URL of the service), `review-id` (distinguishes the reviews of this page; default:
- * the page's path), `document-name` (shown above the titles).
+ * the page's path), `document-name` (shown above the titles). The token is a property only: an attribute is visible in
+ * the page's source and its snapshots.
  */
 export class CompleteReview extends HTMLElement {
-  static readonly observedAttributes = ["server"];
+  static readonly observedAttributes = ["server", "token"];
   private readonly flow: Flow;
   private previewFunction: PreviewFunction | undefined;
   private startFunction: StartFunction | undefined;
   private customClient: Client | undefined;
   private serverClient: Client | undefined;
+  /** Private, so that it is not shown with the element. */
+  #token: Token | undefined;
+  private isInsecureTokenAllowed = false;
 
   constructor() {
     super();
@@ -72,6 +76,29 @@ export class CompleteReview extends HTMLElement {
     this.resume();
   }
 
+  /**
+   * The bearer token of calls to `server`, or a function that returns it, which is called before every call. Throws a
+   * TypeError if the token is not valid, or if it would be sent without TLS to another machine.
+   */
+  get token(): Token | undefined {
+    return this.#token;
+  }
+  set token(token: Token | undefined) {
+    this.serverClient = this.connected(this.getAttribute("server"), token, this.isInsecureTokenAllowed);
+    this.#token = token;
+    this.resume();
+  }
+
+  /** Whether the token is sent without TLS to other machines. Set it before `token`. Default: false. */
+  get allowInsecureToken(): boolean {
+    return this.isInsecureTokenAllowed;
+  }
+  set allowInsecureToken(allowInsecureToken: boolean) {
+    this.serverClient = this.connected(this.getAttribute("server"), this.#token, allowInsecureToken);
+    this.isInsecureTokenAllowed = allowInsecureToken;
+    this.resume();
+  }
+
   /** Opens the dialog in its current state: the choice, a running export, or a finished one. */
   open(): void {
     this.flow.open();
@@ -79,7 +106,7 @@ export class CompleteReview extends HTMLElement {
 
   connectedCallback(): void {
     // Properties that were set before this class was defined shadow the accessors.
-    for (const name of ["preview", "start", "client"] as const) {
+    for (const name of ["allowInsecureToken", "token", "preview", "start", "client"] as const) {
       if (!Object.hasOwn(this, name)) continue;
       const value = this[name];
       delete this[name];
@@ -92,9 +119,20 @@ export class CompleteReview extends HTMLElement {
     this.flow.stop();
   }
 
-  attributeChangedCallback(_name: string, _old: string | null, server: string | null): void {
-    this.serverClient = server === null ? undefined : connect(new URL(server, location.href).href.replace(/\/$/, ""));
+  attributeChangedCallback(name: string, _old: string | null, value: string | null): void {
+    if (name === "token") {
+      if (value === null) return;
+      this.removeAttribute("token");
+      console.warn("<complete-review> ignores the attribute token, which the page's source shows. Set the property.");
+      return;
+    }
+    this.serverClient = this.connected(value, this.#token, this.isInsecureTokenAllowed);
     this.resume();
+  }
+
+  private connected(server: string | null, token: Token | undefined, allowInsecureToken: boolean): Client | undefined {
+    if (server === null) return undefined;
+    return connect(new URL(server, location.href).href.replace(/\/$/, ""), { token, allowInsecureToken });
   }
 
   private get backend(): ReviewBackend | undefined {

@@ -12,11 +12,11 @@ export interface Demo {
   stop(): Promise<void>;
 }
 
-/** Starts a page and a world whose server allows the page's origin. */
-export async function startDemo(): Promise<Demo> {
+/** Starts a page and a world whose server allows the page's origin. `env` is the environment of both. */
+export async function startDemo(env: Record<string, string> = {}): Promise<Demo> {
   const { port, pageUrl, settings } = await origin();
-  const world = await World.start(settings);
-  const page = await startPage(port, world.serverUrl);
+  const world = await World.start({ ...settings, ...env });
+  const page = await startPage(port, world.serverUrl, env);
   const stop = async () => {
     await page.stop();
     await world.stop();
@@ -52,9 +52,9 @@ export async function startDemoWithoutBucket(folder: string): Promise<Omit<Demo,
   return { pageUrl, stop };
 }
 
-function startPage(port: string, serverUrl: string): Promise<Program> {
+function startPage(port: string, serverUrl: string, env: Record<string, string> = {}): Promise<Program> {
   const args = [join(root, "clients/web/demo/serve.mjs"), "--port", port, "--server", serverUrl];
-  return startProgram(process.execPath, args, /demo is at (\S+)/);
+  return startProgram(process.execPath, args, /demo is at (\S+)/, env);
 }
 
 /** Finds a free port for the page: the server needs the page's origin before the page can start. */

@@ -1,6 +1,7 @@
 //! Small files from settings, reloaded when they change.
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
@@ -29,6 +30,8 @@ pub(super) struct WatchedFile<T> {
     parse: fn(&[u8]) -> Result<T, String>,
     last_bytes: Mutex<Vec<u8>>,
     value: RwLock<Arc<T>>,
+    /// Why the last read failed.
+    last_error: Mutex<Option<String>>,
     /// When it was opened, or last reloaded because a lookup failed. Locked during such a reload.
     last_lookup_reload: Arc<AsyncMutex<Instant>>,
 }
@@ -48,6 +51,7 @@ impl<T> WatchedFile<T> {
             parse,
             last_bytes: Mutex::new(bytes),
             value: RwLock::new(Arc::new(value)),
+            last_error: Mutex::default(),
             last_lookup_reload: Arc::new(AsyncMutex::new(Instant::now())),
         })
     }
@@ -56,10 +60,18 @@ impl<T> WatchedFile<T> {
         self.value.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Why the last read failed, if it did. The value is that of the previous one.
+    pub(super) fn last_error(&self) -> Option<String> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Reloads the file. The previous content stays in use if the new one cannot be read.
     pub(super) fn refresh(&self) {
         let mut last_bytes = self.last_bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.read_if_changed(&last_bytes) {
+        let read = self.read_if_changed(&last_bytes);
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) =
+            read.as_ref().err().map(ToString::to_string);
+        match read {
             Ok(None) => {}
             Ok(Some((bytes, value))) => {
                 tracing::info!(setting = self.setting, path = %self.path.display(), "reloaded the file");
@@ -81,6 +93,12 @@ impl<T> WatchedFile<T> {
         let value = (self.parse)(&bytes)
             .map_err(|reason| setup_error(self.setting, &self.path, &reason))?;
         Ok(Some((bytes, value)))
+    }
+}
+
+impl<T> fmt::Display for WatchedFile<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.setting, self.path.display())
     }
 }
 

@@ -8,20 +8,48 @@ use std::{
 
 use tara_export_limits::Pool;
 
-use super::{AuthSetupError, file::WatchedFile, keys::KeySet, published::PublishedKeys};
+use super::{
+    AuthSetupError, access::AccessFiles, file::WatchedFile, keys::KeySet, published::PublishedKeys,
+};
 
 /// The source of an issuer's keys.
 #[derive(Debug, Clone)]
 pub enum KeySource {
     /// A JWK set on disk (`JWT_JWKS_FILE`).
     File(PathBuf),
-    /// A JWK set that is fetched by HTTP (`JWT_JWKS_URL`).
-    Url {
-        /// Its URL.
-        url: String,
+    /// A JWK set that is fetched by HTTP.
+    Published {
+        /// Where it is.
+        location: KeyLocation,
         /// How often it is fetched.
         refresh: Duration,
+        /// The certificate authorities that verify its server (PEM), instead of this machine's. Read with each fetch.
+        authorities_file: Option<PathBuf>,
+        /// A file with the bearer token that its server requires. Read with each fetch.
+        token_file: Option<PathBuf>,
     },
+}
+
+/// Where an issuer publishes its keys.
+#[derive(Debug, Clone)]
+pub enum KeyLocation {
+    /// A URL (`JWT_JWKS_URL`).
+    Url(String),
+    /// The URL that the metadata of this issuer name (OpenID Connect Discovery 1.0, section 4).
+    Issuer(String),
+}
+
+/// What is known of an issuer's keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeysState {
+    /// The setting and the file or URL of the keys.
+    pub source: String,
+    /// The number of keys that can verify tokens. 0 if they were not fetched yet.
+    pub keys: usize,
+    /// How long ago they were fetched. `None` for a file, and if they were not fetched yet.
+    pub age: Option<Duration>,
+    /// Why the last fetch failed.
+    pub error: Option<String>,
 }
 
 /// The current keys of an issuer.
@@ -38,8 +66,10 @@ impl IssuerKeys {
                 let file = WatchedFile::open("JWT_JWKS_FILE", path, KeySet::parse)?;
                 Ok(Self::File { file: Arc::new(file), reader })
             }
-            KeySource::Url { url, refresh } => {
-                PublishedKeys::open(&url, refresh).await.map(|keys| Self::Published(Arc::new(keys)))
+            KeySource::Published { location, refresh, authorities_file, token_file } => {
+                let files = AccessFiles::new(authorities_file, token_file)?;
+                let keys = PublishedKeys::open(location, refresh, files).await?;
+                Ok(Self::Published(Arc::new(keys)))
             }
         }
     }
@@ -49,6 +79,18 @@ impl IssuerKeys {
         match self {
             Self::File { file, .. } => Some(file.value()),
             Self::Published(published) => published.current(),
+        }
+    }
+
+    pub(super) fn state(&self) -> KeysState {
+        match self {
+            Self::File { file, .. } => KeysState {
+                source: file.to_string(),
+                keys: file.value().len(),
+                age: None,
+                error: file.last_error(),
+            },
+            Self::Published(published) => published.state(),
         }
     }
 

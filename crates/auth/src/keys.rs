@@ -2,7 +2,7 @@
 
 use jsonwebtoken::{
     Algorithm, DecodingKey,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse},
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse},
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -58,6 +58,11 @@ impl KeySet {
         Ok(Self(keys))
     }
 
+    /// The number of keys.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The keys that may have signed a token with this header.
     pub(super) fn candidates(
         &self,
@@ -76,6 +81,11 @@ impl Key {
     fn of(json: &str) -> Option<Self> {
         let jwk: Jwk = serde_json::from_str(json).ok()?;
         if !matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature)) {
+            return None;
+        }
+        // RFC 7517, section 4.3.
+        let uses = jwk.common.key_operations.as_ref();
+        if uses.is_some_and(|uses| !uses.contains(&KeyOperations::Verify)) {
             return None;
         }
         let possible: &[Algorithm] = match &jwk.algorithm {
@@ -129,10 +139,12 @@ mod tests {
         let secret = json!({"kty": "oct", "kid": "a", "alg": "HS256", "k": "c2VjcmV0"});
         let mut for_encryption = p256.clone();
         for_encryption["use"] = json!("enc");
+        let mut for_wrapping = p256.clone();
+        for_wrapping["key_ops"] = json!(["deriveKey"]);
         let mut of_another_kind = p256.clone();
         of_another_kind["alg"] = json!("HS256");
         let unknown = json!({"kty": "LATTICE", "kid": "a"});
-        for unusable in [secret, for_encryption, of_another_kind, unknown] {
+        for unusable in [secret, for_encryption, for_wrapping, of_another_kind, unknown] {
             let message = parse(json!([unusable])).unwrap_err();
             assert!(message.contains("no public key"), "{message}");
             let set = parse(json!([unusable, p256])).unwrap();

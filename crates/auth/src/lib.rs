@@ -3,15 +3,22 @@
 //!
 //! Never depends on stores, bundles, or gRPC: other tools can authenticate the same callers.
 
+mod access;
 mod certificate;
+mod claim_path;
 mod claims;
+mod discovery;
 mod file;
 mod issuer;
 mod json_object;
 mod jwt;
 mod keys;
 mod published;
+mod refusal;
+mod required;
 mod role;
+mod role_names;
+mod shown;
 mod tokens;
 
 use std::{path::PathBuf, sync::Arc};
@@ -19,9 +26,14 @@ use std::{path::PathBuf, sync::Arc};
 use tara_export_limits::Pool;
 
 pub use self::{
-    issuer::KeySource,
+    claim_path::{ClaimPath, InvalidClaimPath},
+    discovery::is_issuer_url,
+    issuer::{KeyLocation, KeySource, KeysState},
     jwt::JwtSettings,
+    refusal::{Refusal, RefusalKind},
+    required::{InvalidRequiredClaims, RequiredClaims},
     role::{Role, Roles},
+    role_names::{InvalidRoleMap, RoleMap, RoleNames},
 };
 use self::{jwt::JwtVerifier, tokens::StaticTokens};
 
@@ -45,27 +57,12 @@ pub struct AuthSettings {
 /// An authenticated caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// The name of the static token, the subject of the JWT, or the name of the certificate.
+    /// The name of the static token, the subject (or the configured claim) of the JWT, or the name of the certificate.
     pub name: Arc<str>,
     /// The caller's roles.
     pub roles: Roles,
-}
-
-/// Why a caller is refused. Contains no part of the credentials.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// No credentials.
-    #[error("authentication required: send `authorization: Bearer TOKEN`")]
-    Missing,
-    /// Invalid credentials.
-    #[error("{0}")]
-    Invalid(&'static str),
-    /// Expired credentials.
-    #[error("the token has expired: get a new one")]
-    Expired,
-    /// The issuer's keys are not known yet.
-    #[error("the issuer's keys are not available yet (JWT_JWKS_URL)")]
-    KeysUnavailable,
+    /// Why a token grants no role: the claim and its value. For the operator, not for the caller.
+    pub why_no_role: Option<Arc<str>>,
 }
 
 /// An error of the setup: a setting names a file or URL that cannot be used.
@@ -118,18 +115,23 @@ impl Authenticator {
     /// [`Refusal`].
     pub async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Caller, Refusal> {
         if self.tokens.is_none() && self.jwt.is_none() {
-            let certificate = credentials.certificate.ok_or(Refusal::Missing)?;
+            let certificate = credentials.certificate.ok_or(Refusal::MISSING)?;
             let name = certificate::name(certificate).into();
-            return Ok(Caller { name, roles: Roles::ALL });
+            return Ok(Caller { name, roles: Roles::ALL, why_no_role: None });
         }
-        let token = bearer(credentials.authorization.ok_or(Refusal::Missing)?)?;
+        let token = bearer(credentials.authorization.ok_or(Refusal::MISSING)?)?;
         if let Some(caller) = self.tokens.as_ref().and_then(|tokens| tokens.find(token)) {
             return Ok(caller);
         }
         match &self.jwt {
             Some(jwt) => jwt.verify(token).await,
-            None => Err(Refusal::Invalid("the token is unknown")),
+            None => Err(Refusal::invalid("the token is unknown")),
         }
+    }
+
+    /// What is known of the issuer's keys. `None` if no JWTs are accepted.
+    pub fn keys_state(&self) -> Option<KeysState> {
+        self.jwt.as_ref().map(JwtVerifier::keys_state)
     }
 
     /// Reloads changed files, and fetches the issuer's keys if they are due.
@@ -145,16 +147,21 @@ impl Authenticator {
 
 /// The token of an `authorization` header (RFC 6750, section 2.1).
 fn bearer(header: &[u8]) -> Result<&str, Refusal> {
-    const MALFORMED: Refusal = Refusal::Invalid("the authorization header is not `Bearer TOKEN`");
-    let header = std::str::from_utf8(header).map_err(|_| MALFORMED)?;
-    let (scheme, token) = header.split_once(' ').ok_or(MALFORMED)?;
+    let malformed = || Refusal::invalid("the authorization header is not `Bearer TOKEN`");
+    let header = std::str::from_utf8(header).map_err(|_| malformed())?;
+    let (scheme, token) = header.split_once(' ').ok_or_else(malformed)?;
     let token = token.trim();
-    let is_bearer = scheme.eq_ignore_ascii_case("bearer");
-    if is_bearer && !token.is_empty() && token.len() <= TOKEN_LIMIT_BYTES {
-        Ok(token)
-    } else {
-        Err(MALFORMED)
+    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
+        return Err(malformed());
     }
+    if token.len() > TOKEN_LIMIT_BYTES {
+        let bytes = token.len();
+        return Err(Refusal::invalid(format!("the token has more than {TOKEN_LIMIT_BYTES} bytes"))
+            .with(format!(
+                "it has {bytes} bytes: let the issuer leave out claims, such as groups"
+            )));
+    }
+    Ok(token)
 }
 
 /// Whether a name can be written to a manifest and to a log line.

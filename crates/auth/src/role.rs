@@ -67,6 +67,16 @@ impl Roles {
     }
 }
 
+impl fmt::Display for Roles {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named =
+            [(self.export, Role::Export), (self.read, Role::Read), (self.admin, Role::Admin)];
+        let names: Vec<_> =
+            named.iter().filter(|(has, _)| *has).map(|(_, role)| role.as_str()).collect();
+        formatter.write_str(&names.join(", "))
+    }
+}
+
 impl FromIterator<Role> for Roles {
     fn from_iter<I: IntoIterator<Item = Role>>(roles: I) -> Self {
         let mut all = Self::default();
@@ -101,6 +111,8 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
+        assert_eq!(Roles::from_iter([Role::Read, Role::Export]).to_string(), "export, read");
+        assert_eq!(Roles::default().to_string(), "");
         for role in Role::ALL {
             assert_eq!(Role::parse(role.as_str()), Some(role));
         }

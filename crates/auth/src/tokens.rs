@@ -84,7 +84,8 @@ fn parse(bytes: &[u8]) -> Result<Vec<StaticToken>, String> {
         if let Some(other) = tokens.iter().find(|other| other.sha256 == sha256) {
             return Err(format!("the tokens {} and {name} are the same", other.caller.name));
         }
-        let caller = Caller { name: Arc::from(name), roles: roles.into_iter().collect() };
+        let roles = roles.into_iter().collect();
+        let caller = Caller { name: Arc::from(name), roles, why_no_role: None };
         tokens.push(StaticToken { sha256, caller });
     }
     Ok(tokens)

@@ -46,7 +46,7 @@ where
         Err(entry_error) if entry_error.is_transient() => return Err(error),
         Err(_) => claimed_by(store, folder).await,
     };
-    if error.is_transient() {
+    if error.is_transient() && !is_timeout(&error) {
         for pause in PAUSES {
             tokio::time::sleep(pause).await;
             match read().await {
@@ -74,16 +74,20 @@ where
     Ok(Explained::Unreadable(Box::new(export)))
 }
 
-/// Whether an error is not about one object: the store is unreachable, slow or overloaded, or does not accept this
-/// service's credentials.
+/// Whether reading again would take as long as the caller already waited.
+fn is_timeout(error: &ReadError) -> bool {
+    matches!(error, ReadError::Store(error) if error.cause() == FailureCause::Timeout)
+}
+
+/// Whether an error cannot be about one object: the store is overloaded, or does not accept this service's
+/// credentials. A timeout or a broken connection can be about one object, for example if a proxy refuses its content.
 fn concerns_store(error: &ReadError) -> bool {
     let ReadError::Store(error) = error else { return false };
     match error.cause() {
-        FailureCause::Throttled
-        | FailureCause::Timeout
+        FailureCause::Throttled | FailureCause::Credentials => true,
+        FailureCause::Timeout
         | FailureCause::Connection
-        | FailureCause::Credentials => true,
-        FailureCause::ServerError
+        | FailureCause::ServerError
         | FailureCause::Conflict
         | FailureCause::Damaged
         | FailureCause::Disk

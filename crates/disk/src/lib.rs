@@ -126,6 +126,30 @@ impl Disk {
             .map_err(|error| failed("sync a file in", error))
     }
 
+    /// Checks, without writing, that this service's user may create files in the folder of this path, or in its nearest
+    /// existing parent, and that finished files can be moved there: only within one file system.
+    pub fn check_publishable(&self, path: &Path) -> Result<(), DiskError> {
+        let failed = |error| DiskError::of_write("create", path, error);
+        let Some(folder) = path.ancestors().skip(1).find(|folder| folder.exists()) else {
+            return Ok(());
+        };
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt as _;
+
+            use rustix::fs::{Access, access};
+            let device = |folder| fs::metadata(folder).map(|metadata| metadata.dev());
+            if folder.starts_with(&self.root)
+                && device(folder).map_err(failed)? != device(&self.root).map_err(failed)?
+            {
+                return Err(failed(io::ErrorKind::CrossesDevices.into()));
+            }
+            access(folder, Access::WRITE_OK | Access::EXEC_OK)
+                .map_err(|error| failed(error.into()))?;
+        }
+        Ok(())
+    }
+
     /// Gives a file its name unless the name is taken. Of several concurrent calls, one succeeds.
     pub fn publish(&self, file: NamedTempFile, path: &Path) -> Result<Published, DiskError> {
         failpoint!("disk.file.publish", path, Ok(()))

@@ -119,6 +119,15 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// objects below `.tara-export/probe/`.
     async fn probe(&self) -> Vec<ProbeResult>;
 
+    /// Checks, without writing, that a put of this key would not fail for a reason that is known before. A store that
+    /// knows only after a request returns `Ok`.
+    ///
+    /// # Errors
+    /// The error that the put would return.
+    async fn check_put(&self, _key: &ObjectKey) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Loads credentials again before the next request, although the current ones may still be valid. A store without
     /// credentials does nothing.
     fn reload_credentials(&self) {}

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
-use tara_export_client::proto::ListExportsRequest;
+use tara_export_client::proto::{ListExportsRequest, storage_check::Status};
 use tonic::Code;
 
 use crate::harness::{
@@ -138,7 +138,7 @@ async fn malformed_claim_is_refused_by_name() {
         claims.as_object_mut().unwrap().remove(claim);
         let token = ours.raw_token(r#"{"alg":"ES256","kid":"k1"}"#, &claims.to_string());
         let message = refusal(address, &token).await;
-        assert!(message.contains("needs the claims exp, iss, aud and sub"), "{message}");
+        assert!(message.contains(&format!("the token has no claim {claim}")), "{message}");
     }
     // Times may have fractions and may be before 1970.
     let token = ours.token(json!({"exp": now() as f64 + 60.5, "nbf": -1.5}));
@@ -270,4 +270,70 @@ async fn unavailable_issuer_refuses_tokens_as_unavailable() {
         }
     };
     within("the keys", available).await;
+}
+
+#[tokio::test]
+async fn preflight_has_a_row_for_the_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = SigningKey::new("k1");
+    let page = Page::new(None).await;
+    let more = [
+        format!("--jwt-jwks-url={}", page.url),
+        "--jwt-jwks-refresh=1s".to_owned(),
+        flag(folder.path(), &[("operator", &["admin"])]),
+    ];
+    let host = Host::new();
+    let (server, _disk) = host.serve(&all(&flags(), &more)).await;
+    let operator = client(server.address(), &text("operator")).await;
+    let row = async || {
+        let checks = within("the checks", operator.check_storage()).await.unwrap().checks;
+        let row = checks.into_iter().find(|row| row.check == "server.issuer_keys");
+        let row = row.expect("the row of the keys");
+        (row.status(), row.message)
+    };
+    let wait_for = async |expected: Status| {
+        let reached = async {
+            loop {
+                let (status, message) = row().await;
+                if status == expected {
+                    return message;
+                }
+                server.reload().notify_one();
+            }
+        };
+        within("the row", reached).await
+    };
+    let (status, message) = row().await;
+    assert_eq!(status, Status::Failed, "{message}");
+    assert!(message.contains("HTTP 503"), "{message}");
+    page.set(jwks(&[&key]));
+    let message = wait_for(Status::Passed).await;
+    assert!(message.starts_with("1 keys of JWT_JWKS_URL http://127.0.0.1:"), "{message}");
+    page.remove();
+    let message = wait_for(Status::Warning).await;
+    assert!(message.contains("stay in use") && message.contains("HTTP 503"), "{message}");
+    assert_eq!(outcome(server.address(), &key.token(json!({}))).await, Ok(()));
+
+    // A file that is damaged after the start.
+    let keys = file(folder.path(), "jwks.json", &jwks(&[&key]));
+    let more = [
+        format!("--jwt-jwks-file={}", keys.display()),
+        flag(folder.path(), &[("operator", &["admin"])]),
+    ];
+    let host = Host::new();
+    let (server, _disk) = host.serve(&all(&flags(), &more)).await;
+    let operator = client(server.address(), &text("operator")).await;
+    std::fs::write(&keys, "{").unwrap();
+    let damaged = async {
+        loop {
+            let checks = operator.check_storage().await.unwrap().checks;
+            let row = checks.iter().find(|row| row.check == "server.issuer_keys").unwrap();
+            if row.status() == Status::Warning {
+                assert!(row.message.contains("JWT_JWKS_FILE"), "{}", row.message);
+                return;
+            }
+            server.reload().notify_one();
+        }
+    };
+    within("the damaged file", damaged).await;
 }

@@ -79,13 +79,18 @@ pub struct TlsFront {
 impl TlsFront {
     /// Starts it on a free port of 127.0.0.1, with the protocols to offer (ALPN).
     pub async fn start(to: SocketAddr, protocols: &[&str]) -> Self {
+        Self::start_as(&["localhost", "127.0.0.1", "s3.example.internal"], to, protocols).await
+    }
+
+    /// Starts it with a certificate for other hosts.
+    pub async fn start_as(hosts: &[&str], to: SocketAddr, protocols: &[&str]) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "Example Corporate CA");
         let key = KeyPair::generate().unwrap();
         let authority_pem = params.self_signed(&key).unwrap().pem();
         let issuer = Issuer::new(params, key);
-        let names = ["localhost", "127.0.0.1", "s3.example.internal"].map(str::to_owned);
+        let names: Vec<String> = hosts.iter().copied().map(str::to_owned).collect();
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
         let key = PrivatePkcs8KeyDer::from(key.serialize_der());

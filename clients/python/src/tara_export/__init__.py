@@ -7,6 +7,7 @@ from .errors import (
     ExportFailed,
     FieldViolation,
     LostContact,
+    Reason,
     TaraExportError,
     UntrustedResponse,
     printable,
@@ -14,6 +15,7 @@ from .errors import (
 from .names import file_name_violation
 from .retry import Policy
 from .review import SessionError, review_from_session
+from .tokens import TokenFile
 
 __all__ = [
     "CallError",
@@ -23,8 +25,10 @@ __all__ = [
     "FieldViolation",
     "LostContact",
     "Policy",
+    "Reason",
     "SessionError",
     "TaraExportError",
+    "TokenFile",
     "UntrustedResponse",
     "file_name_violation",
     "printable",

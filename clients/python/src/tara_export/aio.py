@@ -4,35 +4,54 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Callable, Optional, Union
 
 import grpc
 import grpc.aio
 
 from tara.export.v1 import export_pb2, service_pb2, upload_pb2
 
-from . import names, native
+from . import causes, names, native
+from .address import parse_address
 from .download import Download
 from .errors import CallError
 from .follow import Follower, stream_ended_early
-from .methods import DEADLINE_SECONDS, StreamCall
+from .methods import DEADLINE_SECONDS, RETRYABLE_METHODS, StreamCall, decode, encode
 from .progress import ExportBar, UploadBar
-from .retry import Policy
+from .retry import Policy, RetryTimer
+from .tls import PathLike, TlsFiles
+from .tokens import AsyncToken, Authorization, Metadata
 from .upload import FileUpload
 
 __all__ = ["Client"]
 
 
 class Client:
-    """A connection to a server, `host:port` or a URL. Reconnects automatically.
+    """A connection to a server. Reconnects automatically.
 
-    Create and use it in one running event loop.
+    Create and use it in one running event loop. The arguments are those of `tara_export.Client`. The `token`
+    can also be a coroutine function; a function that is none runs in another thread, because it may wait.
     """
 
-    def __init__(self, server: str, policy: Optional[Policy] = None) -> None:
-        self._channel = native.connect(grpc.aio, server)
+    def __init__(
+        self,
+        server: str,
+        policy: Optional[Policy] = None,
+        *,
+        token: Optional[AsyncToken] = None,
+        tls: Optional[bool] = None,
+        tls_ca_file: Optional[PathLike] = None,
+        tls_client_cert_file: Optional[PathLike] = None,
+        tls_client_key_file: Optional[PathLike] = None,
+        allow_insecure_token: bool = False,
+    ) -> None:
+        files = TlsFiles(tls_ca_file, tls_client_cert_file, tls_client_key_file)
+        address = parse_address(server, tls=tls, has_certificates=bool(files))
+        self._authorization = Authorization(token, address, allow_insecure_token)
+        self._explainer = causes.Explainer(address, files)
+        self._channel = native.connect(grpc.aio, address, files)
         self._policy = policy or Policy()
 
     async def __aenter__(self) -> Client:
@@ -46,27 +65,82 @@ class Client:
         await self._channel.close()
 
     async def _call(self, name: str, request: Any, deadline_seconds: float = DEADLINE_SECONDS) -> Any:
+        data = encode(name, request)
+        retry_timer = RetryTimer(self._policy, name)
+        while True:
+            try:
+                return await self._authorized(
+                    lambda metadata: self._unary(name, data, deadline_seconds, metadata)
+                )
+            except CallError as error:
+                if not error.is_ambiguous or name not in RETRYABLE_METHODS:
+                    raise
+                await asyncio.sleep(retry_timer.next_delay_seconds(error))
+
+    async def _authorized(self, call: Callable[[Metadata], Awaitable[Any]]) -> Any:
+        metadata = await self._authorization.metadata_async()
         try:
-            return await native.multi_callable(self._channel, name)(request, timeout=deadline_seconds)
+            return await call(metadata)
+        except CallError as error:
+            if not self._authorization.may_refresh(error):
+                raise
+            refreshed = await self._authorization.metadata_async()
+            if refreshed == metadata:
+                raise
+        return await call(refreshed)
+
+    async def _unary(self, name: str, request: Any, deadline_seconds: float, metadata: Metadata) -> Any:
+        try:
+            response = await native.multi_callable(self._channel, name)(
+                request, timeout=deadline_seconds, metadata=metadata
+            )
         except grpc.RpcError as error:
             # The cause contains the server's unescaped text, which a traceback would print.
-            raise CallError.from_rpc(error) from None
+            raise await self._explained(error) from None
+        return decode(name, response)
+
+    async def _explained(self, error: grpc.RpcError) -> CallError:
+        # May connect to the server.
+        return await asyncio.to_thread(self._explainer.explained, CallError.from_rpc(error))
 
     async def _stream(self, call: StreamCall) -> AsyncGenerator[Any, None]:
-        stream = native.multi_callable(self._channel, call.method)(call.request)
+        data = encode(call.method, call.request)
+        metadata = await self._authorization.metadata_async()
+        has_response = False
+        for is_last in (False, True):
+            messages = self._stream_once(call, data, metadata)
+            try:
+                async for message in messages:
+                    has_response = True
+                    yield message
+                return
+            except CallError as error:
+                if is_last or has_response or not self._authorization.may_refresh(error):
+                    raise
+                refreshed = await self._authorization.metadata_async()
+                if refreshed == metadata:
+                    raise
+                metadata = refreshed
+            finally:
+                await messages.aclose()
+
+    async def _stream_once(
+        self, call: StreamCall, data: bytes, metadata: Metadata
+    ) -> AsyncGenerator[Any, None]:
+        stream = native.multi_callable(self._channel, call.method)(data, metadata=metadata)
         timeout_seconds = call.first_timeout_seconds
         try:
             while True:
                 message = await asyncio.wait_for(stream.read(), timeout_seconds)
                 if message is grpc.aio.EOF:
                     return
-                yield message
+                yield decode(call.method, message)
                 timeout_seconds = call.idle_timeout_seconds
         except asyncio.TimeoutError as error:
             raise native.idle_timeout_error() from error
         except grpc.RpcError as error:
             # The cause contains the server's unescaped text, which a traceback would print.
-            raise CallError.from_rpc(error) from None
+            raise await self._explained(error) from None
         finally:
             stream.cancel()
 
@@ -164,15 +238,28 @@ class Client:
                     method, request = upload.status_call()
                     upload.update((await self._call(method, request)).upload)
                     if not upload.is_complete:
-                        response = await self._call("UploadDocument", _pieces(upload), upload.timeout_seconds)
-                        upload.update(response.upload)
+                        upload.update((await self._send(upload)).upload)
                     return upload.result()
                 except CallError as error:
                     await asyncio.sleep(upload.next_delay_seconds(error))
 
+    async def _send(self, upload: FileUpload) -> Any:
+        """Sends the remaining bytes in one stream."""
 
-async def _pieces(upload: FileUpload) -> AsyncIterator[upload_pb2.UploadDocumentRequest]:
+        async def send(metadata: Metadata) -> Any:
+            sent = native.Sent("UploadDocument", upload.pieces())
+            try:
+                return await self._unary("UploadDocument", _pieces(sent), upload.timeout_seconds, metadata)
+            except (CallError, asyncio.CancelledError):
+                # grpc.aio cancels a call whose source of requests fails.
+                if sent.error is not None:
+                    raise sent.error from None
+                raise
+
+        return await self._authorized(send)
+
+
+async def _pieces(sent: native.Sent) -> AsyncIterator[bytes]:
     # Reads the file outside of the event loop, one piece at a time.
-    pieces = upload.pieces()
-    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+    while (piece := await asyncio.to_thread(next, sent, None)) is not None:
         yield piece

@@ -12,13 +12,16 @@ from typing import Any, Literal, Optional, Union
 from tara.export.v1 import export_pb2, service_pb2, upload_pb2
 
 from . import names
+from .address import parse_address
 from .download import Download
 from .errors import CallError
 from .follow import Follower, stream_ended_early
-from .methods import DEADLINE_SECONDS, StreamCall
+from .methods import DEADLINE_SECONDS, RETRYABLE_METHODS, StreamCall
 from .native import NativeTransport
 from .progress import ExportBar, UploadBar
-from .retry import Policy
+from .retry import Policy, RetryTimer
+from .tls import PathLike, TlsFiles
+from .tokens import Authorization, Token
 from .upload import FileUpload
 from .web import WebTransport
 
@@ -26,7 +29,19 @@ from .web import WebTransport
 class Client:
     """A connection to a server. Reconnects automatically.
 
-    `server` is `host:port` or a URL. `transport="grpc-web"` is for networks that support only HTTP/1.1.
+    `server` is `host:port`, an http or https URL, or a name of gRPC such as `unix:PATH` or
+    `dns:///host:port`; `tls` is for addresses without a scheme. `transport="grpc-web"` is for networks that
+    support only HTTP/1.1.
+
+    `token` is sent with every call: a text, or a function that returns it. The function is called before
+    every call, and again if the server refuses the token. Its errors are raised by the call.
+
+    `tls_ca_file` has the authorities that are trusted instead of the default ones; `tls_client_cert_file` and
+    `tls_client_key_file` have the client certificate, all in PEM. They are read once.
+
+    Raises ValueError if the address, token or a certificate is not valid, or if the token would be sent
+    without TLS to another machine and `allow_insecure_token` is False. Raises OSError if a file cannot be
+    read.
     """
 
     def __init__(
@@ -35,12 +50,23 @@ class Client:
         policy: Optional[Policy] = None,
         *,
         transport: Literal["grpc", "grpc-web"] = "grpc",
+        token: Optional[Token] = None,
+        tls: Optional[bool] = None,
+        tls_ca_file: Optional[PathLike] = None,
+        tls_client_cert_file: Optional[PathLike] = None,
+        tls_client_key_file: Optional[PathLike] = None,
+        allow_insecure_token: bool = False,
     ) -> None:
         if transport not in ("grpc", "grpc-web"):
             raise ValueError(f"transport must be grpc or grpc-web, not {transport!r}")
+        files = TlsFiles(tls_ca_file, tls_client_cert_file, tls_client_key_file)
+        address = parse_address(server, tls=tls, has_certificates=bool(files))
+        authorization = Authorization(token, address, allow_insecure_token)
         is_native = transport == "grpc"
         self._transport: Union[NativeTransport, WebTransport] = (
-            NativeTransport(server) if is_native else WebTransport(server)
+            NativeTransport(address, files, authorization)
+            if is_native
+            else WebTransport(address, files, authorization)
         )
         self._policy = policy or Policy()
 
@@ -55,7 +81,14 @@ class Client:
         self._transport.close()
 
     def _call(self, name: str, request: Any, deadline_seconds: float = DEADLINE_SECONDS) -> Any:
-        return self._transport.call(name, request, deadline_seconds)
+        retry_timer = RetryTimer(self._policy, name)
+        while True:
+            try:
+                return self._transport.call(name, request, deadline_seconds)
+            except CallError as error:
+                if not error.is_ambiguous or name not in RETRYABLE_METHODS:
+                    raise
+                time.sleep(retry_timer.next_delay_seconds(error))
 
     def export(
         self, request: service_pb2.StartExportRequest, *, progress: bool = False

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Optional
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -34,41 +36,76 @@ class FieldViolation:
     description: str
 
 
+class Reason:
+    """Reasons of errors that this client detects. The server has reasons of its own."""
+
+    #: An HTTP response without a gRPC status, of a proxy or another program; `metadata["http_status"]`.
+    HTTP_ERROR = "HTTP_ERROR"
+    #: A response that is not gRPC, or that this client cannot read.
+    INVALID_RESPONSE = "INVALID_RESPONSE"
+    #: Headers or a message beyond the limits of this client.
+    RESPONSE_TOO_LARGE = "RESPONSE_TOO_LARGE"
+    #: A request beyond the limits of this client, or of the server.
+    REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
+    #: TLS is not possible: a certificate is not accepted, or one side does not use TLS.
+    TLS_FAILED = "TLS_FAILED"
+    #: The host name does not exist.
+    HOST_NOT_FOUND = "HOST_NOT_FOUND"
+
+
 class CallError(TaraExportError):
-    """The server rejected a call, or the connection was lost."""
+    """The server or a proxy rejected a call, this client cannot make it, or the connection was lost."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         super().__init__(f"{printable(message)} ({code.name})")
         self.code = code
         self.message = message
-        #: The UPPER_SNAKE reason of google.rpc.ErrorInfo; empty if there is none.
+        #: The UPPER_SNAKE reason of google.rpc.ErrorInfo, or one of `Reason`; empty if there is none.
         self.reason = ""
         self.metadata: dict[str, str] = {}
         self.field_violations: tuple[FieldViolation, ...] = ()
         #: The delay before a retry, from google.rpc.RetryInfo.
         self.retry_delay_seconds: Optional[float] = None
+        #: False if a retry cannot help whatever the code is.
+        self.is_retryable = True
 
     @property
     def is_unavailable(self) -> bool:
         """Whether a retry may succeed."""
-        # grpcio uses INTERNAL or UNKNOWN if the connection is lost during a response. Errors from the server
-        # have an ErrorInfo.
-        connection_lost_codes = (
-            grpc.StatusCode.UNKNOWN,
-            grpc.StatusCode.INTERNAL,
-            grpc.StatusCode.DEADLINE_EXCEEDED,
+        if not self.is_retryable:
+            return False
+        has_timed_out = not self.reason and self.code == grpc.StatusCode.DEADLINE_EXCEEDED
+        return self.code == grpc.StatusCode.UNAVAILABLE or has_timed_out or self.is_ambiguous
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether the connection was lost during a response, or the response is not gRPC.
+
+        grpcio uses the same codes for both. Errors from the server have an ErrorInfo.
+        """
+        return (
+            self.is_retryable
+            and not self.reason
+            and self.code in (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL)
         )
-        return self.code == grpc.StatusCode.UNAVAILABLE or (
-            not self.reason and self.code in connection_lost_codes
-        )
+
+    @classmethod
+    def local(cls, code: grpc.StatusCode, reason: str, message: str) -> CallError:
+        """An error that this client detects. A retry cannot help unless the code is UNAVAILABLE."""
+        error = cls(code, message)
+        error.reason = reason
+        return error
 
     @classmethod
     def from_rpc(cls, error: Any) -> CallError:
         """Converts an error of grpc or grpc.aio."""
-        status = rpc_status.from_call(error)
-        return cls.with_details(
-            error.code(), error.details() or "", status.details if status is not None else ()
-        )
+        try:
+            status = rpc_status.from_call(error)
+            details = status.details if status is not None else ()
+        except (ValueError, DecodeError):
+            # The details are of another program, or contradict the status.
+            details = ()
+        return cls.with_details(error.code(), error.details() or "", details)
 
     @classmethod
     def with_details(cls, code: grpc.StatusCode, message: str, details: Iterable[Any]) -> CallError:
@@ -77,15 +114,17 @@ class CallError(TaraExportError):
         for detail in details:
             info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
             retry = error_details_pb2.RetryInfo()
-            if detail.Unpack(info):
-                error.reason, error.metadata = info.reason, dict(info.metadata)
-            elif detail.Unpack(bad):
-                error.field_violations = tuple(
-                    FieldViolation(violation.field, violation.description)
-                    for violation in bad.field_violations
-                )
-            elif detail.Unpack(retry):
-                error.retry_delay_seconds = retry.retry_delay.ToNanoseconds() / 1e9
+            # Details of another program are ignored.
+            with contextlib.suppress(DecodeError):
+                if detail.Unpack(info):
+                    error.reason, error.metadata = info.reason, dict(info.metadata)
+                elif detail.Unpack(bad):
+                    error.field_violations = tuple(
+                        FieldViolation(violation.field, violation.description)
+                        for violation in bad.field_violations
+                    )
+                elif detail.Unpack(retry):
+                    error.retry_delay_seconds = retry.retry_delay.ToNanoseconds() / 1e9
         return error
 
 

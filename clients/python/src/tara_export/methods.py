@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, NamedTuple, Optional
 
 from google.protobuf import message_factory
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from tara.export.v1 import service_pb2
 
+from . import causes
+
 SERVICE = service_pb2.DESCRIPTOR.services_by_name["ExportService"]
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 DEADLINE_SECONDS = 60.0
 KEEPALIVE_SECONDS = 20
 MAX_ATTEMPTS = 4
@@ -69,6 +70,24 @@ def method(name: str) -> Method:
         request.SerializeToString,
         response.FromString,
     )
+
+
+def encode(name: str, request: Message) -> bytes:
+    """Encodes a request. Raises CallError if it is too large for any server."""
+    size_bytes = request.ByteSize()
+    if size_bytes > causes.MAX_MESSAGE_BYTES:
+        raise causes.request_too_large(size_bytes)
+    return method(name).serialize(request)
+
+
+def decode(name: str, response: Optional[bytes]) -> Any:
+    """Decodes a response. `None`: the server sent no message. Raises CallError if it is not valid."""
+    if response is None:
+        raise causes.invalid_response("the response has no message")
+    try:
+        return method(name).parse(response)
+    except DecodeError as error:
+        raise causes.invalid_response(f"the response of {name} is not valid: {error}") from None
 
 
 def max_delays_seconds() -> Iterator[float]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import urllib.parse
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from typing import Any, Callable, Optional
 
 import grpc
 
-from . import methods
+from . import causes, methods
+from .address import Address
 from .errors import CallError
 from .methods import StreamCall
+from .tls import TlsFiles
+from .tokens import Authorization, Metadata
 from .upload import FileUpload
 from .watchdog import Watchdog
 
@@ -33,8 +37,8 @@ _SERVICE_CONFIG = {
     ]
 }
 OPTIONS = [
-    ("grpc.max_send_message_length", methods.MAX_MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", methods.MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", causes.MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", causes.MAX_MESSAGE_BYTES),
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     # grpcio's default delay before a reconnect is one second and grows.
     ("grpc.initial_reconnect_backoff_ms", 200),
@@ -45,30 +49,32 @@ OPTIONS = [
 ]
 
 
-def connect(library: Any, server: str) -> Any:
-    """Creates a channel of `library`, which is grpc or grpc.aio. Uses TLS if the URL starts with https://."""
-    url = urllib.parse.urlsplit(server if "://" in server else f"http://{server}")
-    if url.scheme not in ("http", "https") or not url.hostname:
-        raise ValueError(f"server must be host:port or an http or https URL, not {server!r}")
-    if url.path not in ("", "/") or url.query:
-        raise ValueError(f"the URL of a native gRPC server must have no path: {server!r}")
-    # Without a port, grpcio would use 443 for both schemes.
-    target = url.netloc if url.port else f"{url.netloc}:{443 if url.scheme == 'https' else 80}"
-    if url.scheme == "https":
-        return library.secure_channel(target, grpc.ssl_channel_credentials(), options=OPTIONS)
-    return library.insecure_channel(target, options=OPTIONS)
+def connect(library: Any, address: Address, tls: TlsFiles) -> Any:
+    """Creates a channel of `library`, which is grpc or grpc.aio. Raises OSError and ValueError."""
+    tls.check()
+    if urllib.parse.urlsplit(address.url).path:
+        raise ValueError(f"the URL of a native gRPC server must have no path: {address.url!r}")
+    options = list(OPTIONS)
+    if address.socket_path:
+        # By default the socket's path, which is not a valid host name.
+        options.append(("grpc.default_authority", address.host))
+    if address.is_tls:
+        return library.secure_channel(address.target, tls.grpc_credentials(), options=options)
+    return library.insecure_channel(address.target, options=options)
 
 
 def multi_callable(channel: Any, name: str) -> Any:
-    """Returns the method with this name on a channel of grpc or grpc.aio."""
+    """Returns the method with this name on a channel of grpc or grpc.aio. It sends and receives bytes.
+
+    grpcio reports an error of a serializer like a lost connection, so `methods` encodes and decodes.
+    """
     method = methods.method(name)
     kinds = {
         (False, False): channel.unary_unary,
         (False, True): channel.unary_stream,
         (True, False): channel.stream_unary,
     }
-    make = kinds[(method.client_streaming, method.server_streaming)]
-    return make(method.path, request_serializer=method.serialize, response_deserializer=method.parse)
+    return kinds[(method.client_streaming, method.server_streaming)](method.path)
 
 
 def idle_timeout_error() -> CallError:
@@ -76,11 +82,35 @@ def idle_timeout_error() -> CallError:
     return CallError(grpc.StatusCode.UNAVAILABLE, "no message from the server within the idle timeout")
 
 
+class Sent:
+    """The encoded requests of a client-streaming call. Keeps the error of their source.
+
+    grpcio reports such an error like a lost connection.
+    """
+
+    def __init__(self, name: str, requests: Iterator[Any]) -> None:
+        self._name, self._requests = name, requests
+        self.error: Optional[Exception] = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return methods.encode(self._name, next(self._requests))
+        except StopIteration:
+            raise
+        except Exception as error:
+            self.error = error
+            raise
+
+
 class NativeTransport:
     """Calls over a channel of grpc."""
 
-    def __init__(self, server: str) -> None:
-        self._channel = connect(grpc, server)
+    def __init__(self, address: Address, tls: TlsFiles, authorization: Authorization) -> None:
+        self._authorization, self._explainer = authorization, causes.Explainer(address, tls)
+        self._channel = connect(grpc, address, tls)
 
     def close(self) -> None:
         """Closes the connection."""
@@ -88,27 +118,79 @@ class NativeTransport:
 
     def call(self, name: str, request: Any, deadline_seconds: float) -> Any:
         """Makes a unary call."""
+        data = methods.encode(name, request)
+        return self._authorized(
+            lambda metadata: self._unary(name, data, deadline_seconds, metadata),
+        )
+
+    def _authorized(self, call: Callable[[Metadata], Any]) -> Any:
+        metadata = self._authorization.metadata()
         try:
-            return multi_callable(self._channel, name)(request, timeout=deadline_seconds)
+            return call(metadata)
+        except CallError as error:
+            if not self._authorization.may_refresh(error):
+                raise
+            refreshed = self._authorization.metadata()
+            if refreshed == metadata:
+                raise
+        return call(refreshed)
+
+    def _unary(self, name: str, request: Any, deadline_seconds: float, metadata: Metadata) -> Any:
+        try:
+            response = multi_callable(self._channel, name)(
+                request, timeout=deadline_seconds, metadata=metadata
+            )
         except grpc.RpcError as error:
             # The cause contains the server's unescaped text, which a traceback would print.
-            raise CallError.from_rpc(error) from None
+            raise self._explained(error) from None
+        return methods.decode(name, response)
+
+    def _explained(self, error: grpc.RpcError) -> CallError:
+        return self._explainer.explained(CallError.from_rpc(error))
 
     def stream(self, call: StreamCall) -> Generator[Any, None, None]:
         """Makes a server-streaming call and yields its messages."""
-        stream = multi_callable(self._channel, call.method)(call.request)
+        data = methods.encode(call.method, call.request)
+        metadata = self._authorization.metadata()
+        has_response = False
+        try:
+            with closing(self._stream_once(call, data, metadata)) as messages:
+                for message in messages:
+                    has_response = True
+                    yield message
+            return
+        except CallError as error:
+            if has_response or not self._authorization.may_refresh(error):
+                raise
+            refreshed = self._authorization.metadata()
+            if refreshed == metadata:
+                raise
+        yield from self._stream_once(call, data, refreshed)
+
+    def _stream_once(self, call: StreamCall, data: bytes, metadata: Metadata) -> Generator[Any, None, None]:
+        stream = multi_callable(self._channel, call.method)(data, metadata=metadata)
         with Watchdog(stream, call.first_timeout_seconds, call.idle_timeout_seconds) as watchdog:
             try:
                 for message in stream:
                     watchdog.reset()
-                    yield message
+                    yield methods.decode(call.method, message)
                     watchdog.reset()
             except grpc.RpcError as error:
                 if watchdog.has_expired:
                     raise idle_timeout_error() from error
                 # The cause contains the server's unescaped text, which a traceback would print.
-                raise CallError.from_rpc(error) from None
+                raise self._explained(error) from None
 
     def send(self, upload: FileUpload) -> None:
         """Sends the remaining bytes in one stream."""
-        upload.update(self.call("UploadDocument", upload.pieces(), upload.timeout_seconds).upload)
+
+        def send(metadata: Metadata) -> Any:
+            sent = Sent("UploadDocument", upload.pieces())
+            try:
+                return self._unary("UploadDocument", sent, upload.timeout_seconds, metadata)
+            except CallError:
+                if sent.error is not None:
+                    raise sent.error from None
+                raise
+
+        upload.update(self._authorized(send).upload)

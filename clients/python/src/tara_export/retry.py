@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 from tara.export.v1 import export_pb2
 
+from . import causes
 from .errors import CallError, LostContact
+
+#: How often in sequence an error may leave open whether the connection was lost.
+_MAX_UNCLEAR_ERRORS = 3
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class RetryTimer:
     def record_progress(self) -> None:
         """Restarts the timeout and the backoff."""
         self._delay = self._policy.min_delay_seconds
+        self._unclear_errors = 0
         self._last_progress = time.monotonic()
 
     @property
@@ -42,7 +47,13 @@ class RetryTimer:
         return time.monotonic() - self._last_progress > self._policy.progress_timeout_seconds
 
     def next_delay_seconds(self, error: CallError) -> float:
-        """The delay before the next attempt. Raises LostContact if the timeout would end before that."""
+        """The delay before the next attempt. Raises LostContact if the timeout would end before that.
+
+        An error that can also be a response without gRPC is raised after a few attempts.
+        """
+        self._unclear_errors = self._unclear_errors + 1 if error.is_ambiguous else 0
+        if self._unclear_errors >= _MAX_UNCLEAR_ERRORS:
+            raise causes.unclear(error) from None
         delay = max(self._delay * random.uniform(1, 2), error.retry_delay_seconds or 0)
         self._delay = min(self._delay * 2, self._policy.max_delay_seconds)
         if time.monotonic() - self._last_progress + delay > self._policy.progress_timeout_seconds:

@@ -6,10 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import Optional
 
-import grpc
-
-from . import methods
-from .errors import CallError
+from . import causes
 
 _HEADER = struct.Struct(">BI")
 _COMPRESSED, _TRAILERS = 0x01, 0x80
@@ -33,8 +30,12 @@ class Frames:
         self._buffer += piece
         while len(self._buffer) >= _HEADER.size:
             flags, size_bytes = _HEADER.unpack_from(self._buffer)
-            if flags & _COMPRESSED or size_bytes > methods.MAX_MESSAGE_BYTES:
-                raise CallError(grpc.StatusCode.INTERNAL, "the frame is compressed or too large")
+            if size_bytes > causes.MAX_MESSAGE_BYTES:
+                raise causes.message_too_large()
+            if flags & _COMPRESSED:
+                raise causes.invalid_response(
+                    "the response has a compression that was not requested, so this client cannot read it"
+                )
             if len(self._buffer) < _HEADER.size + size_bytes:
                 return
             body = bytes(self._buffer[_HEADER.size : _HEADER.size + size_bytes])

@@ -1,16 +1,21 @@
 //! Reads the documents of a review folder.
 
-use std::{fs, path::Path};
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use tara_export_digest::Sha256;
 
 use super::{InputError, LargeDocument, read_bytes};
 use crate::{
-    document_file,
+    document_file, exact_json,
     proto::{
         Document,
         document::{Kind, Source},
     },
+    replaced::{Reason, Replacements},
 };
 
 /// The kind of each document by its file name without the extension.
@@ -18,46 +23,52 @@ const KINDS: [(&str, Kind); 3] =
     [("before", Kind::Before), ("after", Kind::After), ("guidelines", Kind::Guidelines)];
 
 /// Reads the folder's documents in the order before, after, guidelines. Adds a warning for each other
-/// visible file or folder, because it is not exported.
+/// visible file or folder, because it is not exported, and a replacement for each name that is not Unicode.
 pub(super) fn read_documents(
     folder: &Path,
     max_inline_bytes: u64,
     warnings: &mut Vec<String>,
+    replaced: &mut Replacements,
 ) -> Result<(Vec<Document>, Vec<LargeDocument>), InputError> {
-    let mut found: [Option<String>; KINDS.len()] = Default::default();
-    for Entry { name, violation } in entries(folder)? {
+    let mut found: [Option<Entry>; KINDS.len()] = Default::default();
+    for entry in entries(folder)? {
+        let name = entry.name();
         let index = KINDS.iter().position(|(stem, _)| is_document(&name, stem));
-        if let (Some(_), Some(reason)) = (index, &violation) {
-            let path = folder.join(&name);
-            return Err(InputError::UnusableDocument { path, reason: reason.clone() });
+        if let (Some(_), Some(reason)) = (index, &entry.violation) {
+            return Err(InputError::UnusableDocument { path: entry.path, reason: reason.clone() });
         }
         match index.map(|index| &mut found[index]) {
             Some(Some(first)) => {
                 return Err(InputError::TwoDocuments {
                     folder: folder.to_owned(),
-                    first: first.clone(),
+                    first: first.name(),
                     second: name,
                 });
             }
-            Some(slot) => *slot = Some(name),
+            Some(slot) => *slot = Some(entry),
             None if name == "session.json" || name.starts_with('.') => {}
             None => {
-                let reason = violation.as_deref().unwrap_or("not a file of a review");
+                let reason = entry.violation.as_deref().unwrap_or("not a file of a review");
                 warnings.push(format!("{name}: {reason}, ignored"));
             }
         }
     }
     let (mut documents, mut large) = (Vec::new(), Vec::new());
-    for (name, (_, kind)) in found.into_iter().zip(KINDS) {
-        let Some(name) = name else { continue };
-        let path = folder.join(&name);
+    for (entry, (_, kind)) in found.into_iter().zip(KINDS) {
+        let Some(entry) = entry else { continue };
+        let (name, is_unicode, path) = (entry.name(), entry.is_unicode(), entry.path);
+        if !is_unicode {
+            let documents_path = exact_json::Path::Top.key("documents");
+            replaced
+                .add(&documents_path.index(documents.len()).key("file_name"), Reason::NotUnicode);
+        }
         let size_bytes = fs::metadata(&path).map_err(InputError::io(&path))?.len();
         // Larger documents are uploaded before the request.
         if size_bytes > max_inline_bytes {
             large.push(LargeDocument { index: documents.len(), path, size_bytes });
             documents.push(document(name, kind, None));
         } else {
-            documents.push(read_document(folder, name, kind)?);
+            documents.push(read_document(path, name, kind)?);
         }
     }
     Ok((documents, large))
@@ -65,28 +76,34 @@ pub(super) fn read_documents(
 
 /// An entry of the folder.
 struct Entry {
-    name: String,
+    path: PathBuf,
+    file_name: OsString,
     /// Why it is not a file that can be read; `None` if it is one.
     violation: Option<String>,
+}
+
+impl Entry {
+    /// The name with U+FFFD for each byte that is not UTF-8.
+    fn name(&self) -> String {
+        self.file_name.to_string_lossy().into_owned()
+    }
+
+    fn is_unicode(&self) -> bool {
+        self.file_name.to_str().is_some()
+    }
 }
 
 /// The folder's entries by name, so that messages do not depend on the file system.
 fn entries(folder: &Path) -> Result<Vec<Entry>, InputError> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(folder).map_err(InputError::io(folder))? {
-        let path = entry.map_err(InputError::io(folder))?.path();
+        let entry = entry.map_err(InputError::io(folder))?;
+        let (path, file_name) = (entry.path(), entry.file_name());
         // Follows links: a linked document is exported too.
         let violation = document_file::violation(&path);
-        let name = path.file_name().unwrap_or_default();
-        match (name.to_str(), violation) {
-            (Some(name), violation) => entries.push(Entry { name: name.to_owned(), violation }),
-            (None, None) => return Err(InputError::NonUnicodeFileName { path }),
-            (None, violation) => {
-                entries.push(Entry { name: name.to_string_lossy().into_owned(), violation });
-            }
-        }
+        entries.push(Entry { path, file_name, violation });
     }
-    entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    entries.sort_unstable_by(|one, other| one.file_name.cmp(&other.file_name));
     Ok(entries)
 }
 
@@ -95,8 +112,7 @@ fn is_document(name: &str, stem: &str) -> bool {
     name.split_once('.').is_some_and(|(start, _)| start.eq_ignore_ascii_case(stem))
 }
 
-fn read_document(folder: &Path, name: String, kind: Kind) -> Result<Document, InputError> {
-    let path = folder.join(&name);
+fn read_document(path: PathBuf, name: String, kind: Kind) -> Result<Document, InputError> {
     let content = read_bytes(&path)?;
     // Files of `/proc` report no size at any time.
     let size_bytes = fs::metadata(&path).map_err(InputError::io(&path))?.len();

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     Protocol,
     proto::{StartExportRequest, document::Source},
+    replaced::Replacements,
 };
 
 /// Maximum size of a file that is read. A larger file does not fit into a request.
@@ -99,12 +100,6 @@ pub enum InputError {
         /// The second file name.
         second: String,
     },
-    /// A document's file name is not Unicode, so a request cannot contain it.
-    #[error("the name of {} is not Unicode; rename the file", path.display())]
-    NonUnicodeFileName {
-        /// The file.
-        path: PathBuf,
-    },
     /// A document of the folder is not a plain file, or changed while it was read.
     #[error("{}: {reason}; or remove it to export the review without it", path.display())]
     UnusableDocument {
@@ -176,10 +171,13 @@ fn read_folder_within(folder: &Path, max_inline_bytes: u64) -> Result<LoadedRequ
     // A pipe could make this wait.
     document_file::check(&session).map_err(InputError::io(&session))?;
     let text = read_bytes(&session)?;
-    let (review, mut warnings) =
+    let (mut review, mut warnings) =
         review_from_json(&text).map_err(|source| InputError::Json { path: session, source })?;
+    let mut replaced = Replacements::default();
     let (documents, large_documents) =
-        documents::read_documents(folder, max_inline_bytes, &mut warnings)?;
+        documents::read_documents(folder, max_inline_bytes, &mut warnings, &mut replaced)?;
+    replaced.append_to(&mut review.replacements, ToOwned::to_owned);
+    warnings.extend(replaced.warnings());
     let request = StartExportRequest { review: Some(review), documents, ..Default::default() };
     Ok(LoadedRequest { request, warnings, large_documents })
 }

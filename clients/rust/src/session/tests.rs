@@ -221,6 +221,27 @@ fn folder_is_read_with_review_and_documents() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn file_name_that_is_not_unicode_is_replaced() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    fs::write(path.join("session.json"), "{}").unwrap();
+    fs::write(path.join("before.docx"), "1").unwrap();
+    fs::write(path.join(OsStr::from_bytes(b"after.\xfcber.docx")), "2").unwrap();
+    fs::write(path.join(OsStr::from_bytes(b"\xff.txt")), "3").unwrap();
+    let LoadedRequest { request, warnings, .. } = read(path).unwrap();
+    assert_eq!(request.documents[1].file_name, "after.\u{fffd}ber.docx");
+    assert_eq!(request.documents[1].source, Some(Source::Content("2".into())));
+    let [replacement] = request.review.unwrap().replacements.try_into().unwrap();
+    assert_eq!(replacement.path, "documents[1].file_name");
+    assert_eq!(replacement.reason, "NOT_UNICODE");
+    let [ignored, replaced] = warnings.try_into().unwrap();
+    assert_eq!(ignored, "\u{fffd}.txt: not a file of a review, ignored");
+    assert!(replaced.starts_with("documents[1].file_name: "), "{replaced}");
+}
+
+#[test]
 fn document_that_is_no_plain_file_is_not_left_out() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();

@@ -168,6 +168,15 @@ impl Store for LocalStore {
         blocking(&self.writers, move || store.remove(&key)).await
     }
 
+    async fn check_put(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        let (store, path) = (self.clone(), self.path(key));
+        blocking(&self.readers, move || {
+            store.require_folder()?;
+            Ok(store.disk.check_publishable(&path)?)
+        })
+        .await
+    }
+
     async fn probe(&self) -> Vec<ProbeResult> {
         probe::probe(self).await
     }

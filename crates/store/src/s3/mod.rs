@@ -41,8 +41,8 @@ use tara_export_outbound::Environment;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use self::{
-    credentials::ReloadingCredentials, failure::Failure, links::SigningCredentials,
-    machine::Machine,
+    credentials::ReloadingCredentials, failure::Failure, identities::CREDENTIALS_TIMEOUT,
+    links::SigningCredentials, machine::Machine,
 };
 pub use self::{
     machine::S3SettingsError,
@@ -163,13 +163,31 @@ impl S3Store {
         self.requests.acquire().await.ok()
     }
 
-    /// Applies the permit and the timeout to an operation that sends at most a small body.
+    /// Applies the permit and the timeout to an operation that sends at most a small body, and that S3 answers
+    /// at once.
     async fn bounded<T, E: Into<Failure>>(
         &self,
         operation: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Failure> {
+        let settings = &self.settings;
+        let limit = CREDENTIALS_TIMEOUT + settings.connect_timeout + settings.read_timeout;
+        self.within(limit.min(settings.operation_timeout), operation).await
+    }
+
+    /// The same as [`Self::bounded`], for an operation with work for S3 before its response, such as a copy.
+    async fn bounded_work<T, E: Into<Failure>>(
+        &self,
+        operation: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Failure> {
+        self.within(self.settings.operation_timeout, operation).await
+    }
+
+    async fn within<T, E: Into<Failure>>(
+        &self,
+        limit: Duration,
+        operation: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Failure> {
         let _permit = self.permit().await;
-        let limit = self.settings.operation_timeout;
         match tokio::time::timeout(limit, operation).await {
             Ok(result) => result.map_err(Into::into),
             Err(_) => Err(operation_timed_out(limit)),

@@ -125,7 +125,7 @@ impl PartStore for S3Store {
             .copy_source_range(format!("bytes={}-{}", range.start, range.end.saturating_sub(1)))
             .send();
         let copy = async {
-            let response = self.bounded(request).await?;
+            let response = self.bounded_work(request).await?;
             // S3 may send status 200 long before the copy is complete; only the result confirms it.
             let result = response.copy_part_result;
             let crc64nvme = result.as_ref().and_then(|part| object_crc(part.checksum_crc64_nvme()));
@@ -208,7 +208,7 @@ impl PartStore for S3Store {
             .mpu_object_size(i64::try_from(expected.size_bytes).unwrap_or(i64::MAX))
             .if_none_match("*")
             .send();
-        match self.bounded(request).await {
+        match self.bounded_work(request).await {
             // Status 200 without an ETag is an error.
             Ok(response) => {
                 require_object(response.e_tag()).map(|()| PutOutcome::Created).map_err(|failure| {

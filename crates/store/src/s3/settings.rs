@@ -27,7 +27,8 @@ pub struct S3Settings {
     pub object_lock: Option<ObjectLock>,
     /// The timeout of connecting, including TLS.
     pub connect_timeout: Duration,
-    /// The timeout without progress: no byte of an upload sent, or of a download received.
+    /// The timeout without progress: no byte of an upload sent, or of a download received, and no response to another
+    /// request, except to copies and completions of uploads. Does not include connecting and loading credentials.
     pub read_timeout: Duration,
     /// The timeout of one operation, including credentials. Uploads get an additional second per 64 KiB, so that
     /// large documents can be sent over slow connections. Limits a download only until its first byte;

@@ -15,6 +15,7 @@ mod s3_credentials;
 mod s3_failures;
 mod s3_listings;
 mod s3_machine;
+mod s3_providers;
 mod s3_responses;
 mod s3_wire;
 

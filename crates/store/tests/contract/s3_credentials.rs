@@ -31,7 +31,7 @@ async fn store(machine: &Machine, server: &TestS3) -> S3Store {
 }
 
 /// Waits until objects can be stored, or no longer.
-async fn until(store: &S3Store, is_accepted: bool) {
+pub(crate) async fn until(store: &S3Store, is_accepted: bool) {
     let start = Instant::now();
     loop {
         let read = store.head(&key("x")).await;

@@ -28,12 +28,20 @@ fn everything() -> ListRequest {
 
 /// The errors of all operations on a key without an object.
 async fn errors(store: &S3Store) -> Vec<StoreError> {
+    let key = key("a");
+    let (put, list, get, head, delete) = futures::join!(
+        store.put_if_absent(&key, payload("x")),
+        store.list(everything()),
+        store.get(&key),
+        store.head(&key),
+        store.delete(&key),
+    );
     vec![
-        store.put_if_absent(&key("a"), payload("x")).await.unwrap_err(),
-        store.list(everything()).await.unwrap_err(),
-        store.get(&key("a")).await.unwrap_err(),
-        store.head(&key("a")).await.unwrap_err(),
-        store.delete(&key("a")).await.unwrap_err(),
+        put.unwrap_err(),
+        list.unwrap_err(),
+        get.unwrap_err(),
+        head.unwrap_err(),
+        delete.unwrap_err(),
     ]
 }
 
@@ -208,15 +216,14 @@ async fn stopped_server_is_unavailable_at_once() {
 #[tokio::test]
 async fn silent_server_times_out() {
     let endpoint = serve(|mut connection| async move { connection.hold().await }).await;
-    let short = Duration::from_millis(200);
-    let settings = S3Settings {
-        read_timeout: short,
-        operation_timeout: short,
-        ..settings(&endpoint, "bucket")
-    };
-    let store = S3Store::from_sdk_config(settings, &environment("a", "b"));
-    let errors = errors(&store).await;
-    assert_eq!(kinds(&errors), [StoreErrorKind::Unavailable; 5], "{errors:?}");
+    let (short, long) = (Duration::from_millis(200), Duration::from_secs(3_600));
+    for (read_timeout, operation_timeout) in [(short, long), (long, short)] {
+        let settings =
+            S3Settings { read_timeout, operation_timeout, ..settings(&endpoint, "bucket") };
+        let store = S3Store::from_sdk_config(settings, &environment("a", "b"));
+        let errors = errors(&store).await;
+        assert_eq!(kinds(&errors), [StoreErrorKind::Unavailable; 5], "{errors:?}");
+    }
 }
 
 #[tokio::test]

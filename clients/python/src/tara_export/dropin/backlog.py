@@ -37,7 +37,7 @@ class Outcome:
 
 def connect(settings: Settings) -> Client:
     """Connects for a few calls: a permanent connection would not survive a fork of the process."""
-    return Client(settings.server, settings.policy)
+    return settings.connect()
 
 
 def send_entry(entry: Entry, settings: Settings) -> Outcome:

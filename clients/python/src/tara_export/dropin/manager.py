@@ -6,9 +6,11 @@ import logging
 from pathlib import Path
 from typing import Any, Optional
 
+import grpc
+
 from tara.export.v1 import export_pb2
 
-from ..errors import TaraExportError
+from ..errors import CallError, TaraExportError
 from . import results
 from .backlog import Backlog, Outcome, connect, send_entry
 from .connection import connection_failure, connection_status
@@ -138,5 +140,8 @@ class S3ExportManager:
     def _error_message(self, error: Exception) -> str:
         if failure_kind(error) is FailureKind.UNREACHABLE:
             server = self._settings.server
+            if isinstance(error, CallError) and error.code == grpc.StatusCode.UNAUTHENTICATED:
+                advice = "set TARA_EXPORT_TOKEN or TARA_EXPORT_TOKEN_FILE to a token that it accepts"
+                return f"the tara-export server {server} refuses the call: {error}; {advice}"
             return f"cannot reach the tara-export server {server} (TARA_EXPORT_SERVER): {error}"
         return str(error) or repr(error)

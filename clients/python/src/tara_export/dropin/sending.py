@@ -15,20 +15,30 @@ from tara.export.v1 import export_pb2, review_pb2, service_pb2
 
 from ..client import Client
 from ..document_file import read_document
-from ..errors import CallError, ExportFailed, LostContact, TaraExportError, UntrustedResponse, printable
+from ..errors import (
+    CallError,
+    ExportFailed,
+    LostContact,
+    Reason,
+    TaraExportError,
+    UntrustedResponse,
+    printable,
+)
 from ..names import check_folder_name, quoted
 from .outgoing import DamagedEntry, DocumentFile, OutgoingRequest
 
 #: Larger documents are uploaded before the request, as by `tara-export export`. Three such documents and a
 #: review fit into the servers' default limit.
 _MAX_INLINE_BYTES = 8 * 1024 * 1024
+#: Errors of the connection, which are the same for every request.
+_UNREACHABLE_REASONS = (Reason.HTTP_ERROR, Reason.INVALID_RESPONSE, Reason.TLS_FAILED, Reason.HOST_NOT_FOUND)
 _PROGRESS = ("artifact_progress", "artifact_stored", "fell_back")
 
 
 class FailureKind(enum.Enum):
     """Whether a retry of the same request can succeed after a failure."""
 
-    #: The server cannot be reached, so other requests would fail too.
+    #: The server cannot be reached or refuses the token, so other requests would fail too.
     UNREACHABLE = enum.auto()
     #: This request failed, but a later retry may succeed.
     TEMPORARY = enum.auto()
@@ -49,7 +59,10 @@ def failure_kind(error: Exception) -> FailureKind:
         return FailureKind.PERMANENT
     if not isinstance(error, CallError):
         return FailureKind.TEMPORARY
-    if error.is_unavailable:
+    if error.is_unavailable or error.code == grpc.StatusCode.UNAUTHENTICATED:
+        return FailureKind.UNREACHABLE
+    # A proxy's limit may be too low for this request only.
+    if error.reason in _UNREACHABLE_REASONS and error.metadata.get("http_status") != "413":
         return FailureKind.UNREACHABLE
     permanent_codes = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.ALREADY_EXISTS)
     if error.code in permanent_codes or error.reason == "REQUEST_TOO_LARGE":

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Optional
 
+from ..client import Client
 from ..retry import Policy
+from ..tokens import Token, TokenFile
 from .queue import QueueLimits
 
 _DEFAULT_SERVER = "127.0.0.1:8080"
@@ -27,17 +30,55 @@ class Settings:
     max_download_bytes: int = 8 * 1024**3
     queue_limits: QueueLimits = QueueLimits()
     policy: Policy = _POLICY
+    #: The token, or a function that returns it.
+    token: Optional[Token] = field(default=None, repr=False)
+    #: Certificates, PEM: the authorities, and the client certificate with its key.
+    tls_ca_file: Optional[str] = None
+    tls_client_cert_file: Optional[str] = None
+    tls_client_key_file: Optional[str] = None
+    #: Whether the token is sent without TLS to other machines.
+    allow_insecure_token: bool = False
     #: After this time without progress the call returns; the server continues an accepted export.
     stall_timeout_seconds: float = 120
 
     @classmethod
     def from_environment(cls) -> Settings:
-        """From TARA_EXPORT_SERVER, TARA_EXPORT_QUEUE_DIR and TARA_EXPORT_DOWNLOAD_DIR."""
+        """From the variables whose names start with TARA_EXPORT_; the README lists them."""
         return cls(
             server=os.environ.get("TARA_EXPORT_SERVER") or _DEFAULT_SERVER,
             queue_dir=_folder("TARA_EXPORT_QUEUE_DIR", "queue"),
             download_dir=_folder("TARA_EXPORT_DOWNLOAD_DIR", "downloads"),
+            token=_token(),
+            tls_ca_file=os.environ.get("TARA_EXPORT_TLS_CA_FILE") or None,
+            tls_client_cert_file=os.environ.get("TARA_EXPORT_TLS_CLIENT_CERT_FILE") or None,
+            tls_client_key_file=os.environ.get("TARA_EXPORT_TLS_CLIENT_KEY_FILE") or None,
+            allow_insecure_token=_is_true("TARA_EXPORT_ALLOW_INSECURE_TOKEN"),
         )
+
+    def connect(self) -> Client:
+        """Creates a client. Raises ValueError and OSError, see `Client`."""
+        return Client(
+            self.server,
+            self.policy,
+            token=self.token,
+            tls_ca_file=self.tls_ca_file,
+            tls_client_cert_file=self.tls_client_cert_file,
+            tls_client_key_file=self.tls_client_key_file,
+            allow_insecure_token=self.allow_insecure_token,
+        )
+
+
+def _token() -> Optional[Token]:
+    file = os.environ.get("TARA_EXPORT_TOKEN_FILE")
+    if file:
+        # The process may change its working directory later.
+        return TokenFile(Path(file).expanduser().absolute())
+    return os.environ.get("TARA_EXPORT_TOKEN", "").strip() or None
+
+
+def _is_true(variable: str) -> bool:
+    """Whether the variable is true. Another text than in the server's settings is false, which is safer."""
+    return os.environ.get(variable, "").strip().lower() in ("true", "1", "yes")
 
 
 def _folder(variable: str, name: str) -> Path:
