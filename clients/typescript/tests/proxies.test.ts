@@ -53,6 +53,18 @@ suite("behind nginx with its limit of 1 MiB", () => {
     const result = await client.export({ review: { documentName: "report.docx" }, documents }).result();
     assert.equal(result.artifactCount > 3, true);
   });
+
+  for (const protocol of ["grpc-web", "grpc"] as const) {
+    test(`a review that is too large names the setting over ${protocol}`, async () => {
+      const client = connect(protocol === "grpc" ? nginx.grpcUrl : nginx.webUrl, { protocol });
+      const item = { id: "1", description: "x".repeat(1000) };
+      const suggestions = Array.from({ length: 1500 }, (_, index) => ({ name: `Section ${index}`, items: [item] }));
+      await assert.rejects(client.export({ review: { documentName: "report.docx", suggestions } }).result(), {
+        reason: "HTTP_ERROR",
+        message: /413.*client_max_body_size/s,
+      });
+    });
+  }
 });
 
 test("chunks have the size that the server announces", () => {
