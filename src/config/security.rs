@@ -396,7 +396,7 @@ mod tests {
         ] {
             check("127.0.0.1", arguments).unwrap();
         }
-        let many = vec!["https://id.example"; ISSUERS_LIMIT + 1].join(",");
+        let many = ["https://id.example"; ISSUERS_LIMIT + 1].join(",");
         let message = check("127.0.0.1", &["--jwt-issuer", &many, "--jwt-audience", "a"]);
         assert!(message.unwrap_err().contains("at most 10"));
     }

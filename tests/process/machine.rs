@@ -37,11 +37,11 @@ fn command(folder: &TempDir, variables: &Variables<'_>, arguments: &[&str]) -> C
     command
 }
 
-pub(crate) fn run(folder: &TempDir, variables: &Variables<'_>, arguments: &[&str]) -> Output {
+fn run(folder: &TempDir, variables: &Variables<'_>, arguments: &[&str]) -> Output {
     command(folder, variables, arguments).output().unwrap()
 }
 
-pub(crate) fn text(output: &Output) -> String {
+fn text(output: &Output) -> String {
     format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
@@ -80,6 +80,18 @@ impl Server {
                 return found;
             }
             assert!(start.elapsed() < LIMIT, "{what} is missing in: {}", log.join("\n"));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until the process ends by itself.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(start.elapsed() < LIMIT, "the server does not end");
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -4,10 +4,7 @@ use serde_json::json;
 use tonic::Code;
 
 use super::{Internet, assert_accepted, list, page, recipe::Settings, reload, rsa, timed};
-use crate::{
-    harness::within,
-    machine::{run, text},
-};
+use crate::{harness::within, machine::Server};
 
 const ISSUER: &str = "https://example.eu.auth0.com/";
 const KEYS: &str = "https://example.eu.auth0.com/.well-known/jwks.json";
@@ -30,9 +27,11 @@ async fn server_does_not_start_with_metadata_of_another_issuer() {
         let authority = internet.machine.path().join("ca.pem").display().to_string();
         variables.extend([("HTTPS_PROXY", internet.proxy.url()), ("SSL_CERT_FILE", authority)]);
         let folder = tempfile::tempdir().unwrap();
-        let output = run(&folder, &variables, &["serve", "--port=0"]);
-        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-        text(&output)
+        let mut server = Server::start(&folder, &variables, &[]);
+        assert_eq!(server.exit_code(), Some(1));
+        server.wait_for("the last message", |log| {
+            log.iter().find(|line| !line.starts_with('{')).cloned()
+        })
     };
     let message = start(ISSUER.trim_end_matches('/'));
     for part in
