@@ -20,23 +20,22 @@ use prost_types::Any;
 use tonic::{Code, Status};
 use tonic_types::pb::{self, BadRequest, ErrorInfo, RetryInfo, bad_request::FieldViolation};
 
-/// The largest error in a response without messages, whose only headers contain it. Proxies with buffers of 4 KiB, as
-/// nginx has, pass it on with their own headers.
-const HEADERS_LIMIT_BYTES: usize = 3584;
+/// The largest headers of a response that is only an error. Proxies with buffers of 4 KiB, as nginx has, pass it on.
+const HEADERS_LIMIT_BYTES: usize = 3840;
+/// What is added to them outside of this layer: `:status`, the date, and the headers of CORS.
+const ADDED_BYTES: usize = 512;
 /// The largest error after the headers of a response. The rest of the 8 KiB is for trailers that proxies add.
 const TRAILERS_LIMIT_BYTES: usize = 7680;
 /// The largest other headers of an error, such as metadata.
 const OTHERS_LIMIT_BYTES: usize = 1024;
-/// The size of `:status`, which is in the headers, but not in the map of headers.
-const PSEUDO_HEADER_BYTES: usize = 42;
 /// What each header adds to the size of its name and its value.
 const OVERHEAD_BYTES: usize = 32;
 /// The longest message of an error as it is encoded in headers.
-pub(super) const MESSAGE_LIMIT_BYTES: usize = 1536;
+pub(super) const MESSAGE_LIMIT_BYTES: usize = 1024;
 /// The longest text in an ErrorInfo or a violation of an error that is too large otherwise.
 const SHORT_BYTES: usize = 256;
 /// The size of all metadata in an ErrorInfo of such an error.
-const METADATA_LIMIT_BYTES: usize = 1024;
+const METADATA_LIMIT_BYTES: usize = 512;
 /// The key of ErrorInfo's metadata with the number of violations that are not in the error.
 pub(super) const OMITTED: &str = "omitted_violations";
 
@@ -68,25 +67,17 @@ pub async fn limit_errors(request: Request, next: Next) -> Response {
     }
 }
 
-/// Limits an error that is in the headers of a response. A long list of violations is sent in trailers.
+/// Limits an error that is in the headers of a response.
 fn limited_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    let limit = HEADERS_LIMIT_BYTES - PSEUDO_HEADER_BYTES;
-    if size_bytes(headers) <= limit {
-        return response;
+    let limit = HEADERS_LIMIT_BYTES - ADDED_BYTES;
+    if size_bytes(headers) > limit {
+        keep_known(headers);
+        if let Some(error) = error_of(headers) {
+            limit_to(headers, error, limit);
+        }
     }
-    keep_known(headers);
-    let Some(error) = error_of(headers) else { return response };
-    if violations(&error) == 0 {
-        limit_to(headers, error, limit);
-        return response;
-    }
-    let mut trailers = HeaderMap::new();
-    for name in [Status::GRPC_STATUS, Status::GRPC_MESSAGE, Status::GRPC_STATUS_DETAILS] {
-        headers.remove(name);
-    }
-    limit_to(&mut trailers, error, TRAILERS_LIMIT_BYTES);
-    response.map(|_| Body::new(TrailersBody(Some(trailers))))
+    response
 }
 
 /// Limits an error in trailers.
@@ -181,7 +172,7 @@ pub(super) fn encoded_bytes(text: &str) -> usize {
 }
 
 /// Returns the error within this size. Removes first what its caller needs least: the end of a long message, then
-/// details that this service does not send, then the last violations, then the ends of texts in details.
+/// details that this service does not send, then the ends of texts in details, then the last violations.
 fn fitted(mut error: pb::Status, limit_bytes: usize) -> pb::Status {
     if error_bytes(&error) <= limit_bytes {
         return error;
@@ -192,10 +183,11 @@ fn fitted(mut error: pb::Status, limit_bytes: usize) -> pb::Status {
             is::<ErrorInfo>(detail) || is::<RetryInfo>(detail) || is::<BadRequest>(detail)
         });
     }
-    for with_short_texts in [false, true] {
-        if with_short_texts {
-            shorten_details(&mut error.details);
-        }
+    if error_bytes(&error) > limit_bytes {
+        shorten_details(&mut error.details);
+    }
+    for limit in [MESSAGE_LIMIT_BYTES, SHORT_BYTES] {
+        error.message = shortened(error.message, limit, encoded_bytes);
         if error_bytes(&error) <= limit_bytes {
             return error;
         }
@@ -203,10 +195,7 @@ fn fitted(mut error: pb::Status, limit_bytes: usize) -> pb::Status {
             return fitted;
         }
     }
-    error.message = shortened(error.message, SHORT_BYTES, encoded_bytes);
-    if error_bytes(&error) > limit_bytes {
-        error.details.clear();
-    }
+    error.details.clear();
     error
 }
 
@@ -267,12 +256,6 @@ fn shorten_details(details: &mut [Any]) {
             *detail = packed(&request);
         }
     }
-}
-
-/// The number of violations in an error.
-fn violations(error: &pb::Status) -> usize {
-    let requests = error.details.iter().filter_map(unpacked::<BadRequest>);
-    requests.map(|request| request.field_violations.len()).sum()
 }
 
 /// The error with as many violations as fit, and the number of the others. `None` if none fits.
@@ -385,25 +368,6 @@ impl HttpBody for LimitedBody {
     }
 }
 
-/// A body without data.
-struct TrailersBody(Option<HeaderMap>);
-
-impl HttpBody for TrailersBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Poll::Ready(self.0.take().map(|trailers| Ok(Frame::trailers(trailers))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_none()
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -415,20 +379,13 @@ mod tests {
 
     use super::*;
 
-    /// What gRPC core and grpc-java accept.
-    const CLIENT_LIMIT_BYTES: usize = 8 * 1024;
-
     fn response(status: Status) -> Response {
         status.into_http::<tonic::body::Body>().map(Body::new)
     }
 
-    /// The headers and the trailers of the limited response.
-    async fn sent(response: Response) -> (HeaderMap, Option<HeaderMap>) {
-        let (head, body) = limited_headers(response).into_parts();
-        let collected = body.collect().await.unwrap();
-        let trailers = collected.trailers().cloned();
-        assert!(collected.to_bytes().is_empty());
-        (head.headers, trailers)
+    /// The headers of the limited response.
+    fn sent(response: Response) -> HeaderMap {
+        limited_headers(response).headers().clone()
     }
 
     fn invalid(violations: impl IntoIterator<Item = (String, String)>) -> Status {
@@ -439,22 +396,20 @@ mod tests {
         Status::with_error_details(Code::InvalidArgument, "first", details)
     }
 
-    #[tokio::test]
-    async fn error_that_fits_is_unchanged() {
+    #[test]
+    fn error_that_fits_is_unchanged() {
         let status = invalid([("a".to_owned(), "is ü".to_owned())]);
         let expected = response(invalid([("a".to_owned(), "is ü".to_owned())])).headers().clone();
-        assert_eq!(sent(response(status)).await, (expected, None));
+        assert_eq!(sent(response(status)), expected);
     }
 
-    #[tokio::test]
-    async fn violations_that_do_not_fit_are_counted_and_sent_in_trailers() {
+    #[test]
+    fn violations_that_do_not_fit_are_counted() {
         let field = |number| (format!("review.suggestions[{number}].name"), "is wrong".to_owned());
-        let (headers, trailers) = sent(response(invalid((0..600).map(field)))).await;
-        assert_eq!(headers.keys().collect::<Vec<_>>(), [CONTENT_TYPE]);
-        let trailers = trailers.unwrap();
-        let size = size_bytes(&trailers);
-        assert!((TRAILERS_LIMIT_BYTES - 200..=TRAILERS_LIMIT_BYTES).contains(&size), "{size}");
-        let status = Status::from_header_map(&trailers).unwrap();
+        let headers = sent(response(invalid((0..600).map(field))));
+        let size = size_bytes(&headers) + ADDED_BYTES;
+        assert!((HEADERS_LIMIT_BYTES - 200..=HEADERS_LIMIT_BYTES).contains(&size), "{size}");
+        let status = Status::from_header_map(&headers).unwrap();
         let details = status.get_error_details();
         let shown = &details.bad_request().unwrap().field_violations;
         let omitted = 600 - (shown.len() - 1);
@@ -466,8 +421,8 @@ mod tests {
     }
 
     /// An error whose producer has omitted violations already.
-    #[tokio::test]
-    async fn omitted_violations_add_up() {
+    #[test]
+    fn omitted_violations_add_up() {
         let mut details = ErrorDetails::new();
         details.set_error_info("R", "d", HashMap::from([(OMITTED.to_owned(), "1000".to_owned())]));
         for number in 0..600 {
@@ -475,24 +430,22 @@ mod tests {
         }
         details.add_bad_request_violation("", omitted_text(1000));
         let status = Status::with_error_details(Code::InvalidArgument, "first", details);
-        let (_, trailers) = sent(response(status)).await;
-        let details = Status::from_header_map(&trailers.unwrap()).unwrap().get_error_details();
+        let headers = sent(response(status));
+        let details = Status::from_header_map(&headers).unwrap().get_error_details();
         let shown = &details.bad_request().unwrap().field_violations;
         let expected = omitted_text(1600 - (shown.len() - 1));
         assert_eq!(shown.last().unwrap().description, expected);
         assert!(shown[..shown.len() - 1].iter().all(|shown| !shown.field.is_empty()));
     }
 
-    /// gRPC's retry policies repeat only calls whose response has no headers before its status.
-    #[tokio::test]
-    async fn error_without_violations_stays_in_the_headers() {
+    #[test]
+    fn long_message_is_shortened_and_the_details_are_kept() {
         let mut details = ErrorDetails::with_error_info("STORE_UNAVAILABLE", "d", HashMap::new());
         details.set_retry_info(Some(std::time::Duration::from_secs(7)));
         let message = format!("{}end", "größer ".repeat(2000));
         let status = Status::with_error_details(Code::Unavailable, message, details);
-        let (headers, trailers) = sent(response(status)).await;
-        assert_eq!(trailers, None);
-        assert!(size_bytes(&headers) + PSEUDO_HEADER_BYTES <= HEADERS_LIMIT_BYTES);
+        let headers = sent(response(status));
+        assert!(size_bytes(&headers) + ADDED_BYTES <= HEADERS_LIMIT_BYTES);
         let status = Status::from_header_map(&headers).unwrap();
         assert!(status.message().starts_with("größer größer"), "{status:?}");
         assert!(status.message().ends_with('…'), "{status:?}");
@@ -501,11 +454,11 @@ mod tests {
         assert_eq!(details.retry_info().unwrap().retry_delay.unwrap().as_secs(), 7);
     }
 
-    #[tokio::test]
-    async fn large_metadata_is_removed_from_an_error() {
+    #[test]
+    fn large_metadata_is_removed_from_an_error() {
         let mut response = response(Status::not_found("gone"));
         response.headers_mut().insert("x-custom", "x".repeat(10_000).parse().unwrap());
-        let (headers, _) = sent(response).await;
+        let headers = sent(response);
         assert!(!headers.contains_key("x-custom"));
         assert_eq!(Status::from_header_map(&headers).unwrap().message(), "gone");
     }
@@ -514,7 +467,9 @@ mod tests {
     async fn trailers_of_a_stream_are_limited() {
         let mut trailers = HeaderMap::new();
         Status::unavailable("ü".repeat(10_000)).add_header(&mut trailers).unwrap();
-        let body = LimitedBody { body: Body::new(TrailersBody(Some(trailers))) };
+        let body = http_body_util::Empty::<Bytes>::new();
+        let body = body.with_trailers(std::future::ready(Some(Ok(trailers))));
+        let body = LimitedBody { body: Body::new(body) };
         let collected = body.collect().await.unwrap();
         let trailers = collected.trailers().unwrap();
         assert!(size_bytes(trailers) <= TRAILERS_LIMIT_BYTES);
@@ -560,11 +515,9 @@ mod tests {
                 details.set_debug_info(vec![other], "");
             }
             let status = Status::with_error_details(Code::from_i32(code), message, details);
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let (headers, trailers) = runtime.block_on(sent(response(status)));
-            prop_assert!(size_bytes(&headers) + PSEUDO_HEADER_BYTES <= HEADERS_LIMIT_BYTES);
-            prop_assert!(size_bytes(trailers.as_ref().unwrap_or(&headers)) < CLIENT_LIMIT_BYTES);
-            let sent = Status::from_header_map(trailers.as_ref().unwrap_or(&headers)).unwrap();
+            let headers = sent(response(status));
+            prop_assert!(size_bytes(&headers) + ADDED_BYTES <= HEADERS_LIMIT_BYTES);
+            let sent = Status::from_header_map(&headers).unwrap();
             prop_assert_eq!(sent.code() as i32, code);
             let details = sent.get_error_details();
             prop_assert_eq!(&details.error_info().unwrap().reason, &reason);

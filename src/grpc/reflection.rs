@@ -363,7 +363,7 @@ serve!(v1);
 serve!(v1alpha);
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use prost_types::FileDescriptorSet;
 

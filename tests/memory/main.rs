@@ -13,6 +13,7 @@ mod harness;
 use harness::raw;
 
 mod allocator;
+mod compression;
 mod files;
 mod journal;
 mod messages;

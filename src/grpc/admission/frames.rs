@@ -4,13 +4,15 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, stream};
 use http_body_util::BodyExt as _;
+use tara_export_limits::Pool;
 use tonic::{Code, Status};
 
 use super::{
     compression::{DecompressError, Encoding},
+    methods::SMALL_MESSAGE_BYTES,
     refusals::{message_too_large, not_decompressed, undecodable},
 };
-use crate::grpc::status::status;
+use crate::grpc::status::{internal_error, status};
 
 /// The size of a message's header.
 pub(super) const HEADER_BYTES: usize = 5;
@@ -84,14 +86,15 @@ impl Frames {
 
 /// Returns the same messages, uncompressed and each within the limit: a single one, or any number. Bytes are passed on
 /// as they arrive; only a compressed message is buffered.
-pub(super) fn checked(frames: Frames, limit: usize, is_single: bool) -> Body {
+pub(super) fn checked(frames: Frames, limit: usize, is_single: bool, computing: &Pool) -> Body {
     let checked = Checked {
         frames,
         limit,
         is_single,
         has_started: false,
         remaining_bytes: 0,
-        decompressed: None,
+        message: None,
+        computing: computing.clone(),
     };
     Body::from_stream(checked.stream())
 }
@@ -104,7 +107,8 @@ struct Checked {
     /// Bytes of the message that are not read yet.
     remaining_bytes: usize,
     /// The message after its header, if it was compressed.
-    decompressed: Option<Bytes>,
+    message: Option<Bytes>,
+    computing: Pool,
 }
 
 impl Checked {
@@ -121,7 +125,7 @@ impl Checked {
             self.remaining_bytes -= piece.len();
             return Ok(Some(piece));
         }
-        if let Some(message) = self.decompressed.take() {
+        if let Some(message) = self.message.take() {
             return Ok(Some(message));
         }
         if self.is_single && self.has_started {
@@ -145,7 +149,7 @@ impl Checked {
                 self.frames.piece(length - compressed.len()).await?.ok_or_else(truncated)?;
             compressed.extend_from_slice(&piece);
         }
-        let message = match encoding.decompress_within(&compressed, self.limit) {
+        let message = match self.decompressed(encoding, compressed.freeze()).await? {
             Ok(message) => Bytes::from(message),
             Err(DecompressError::TooLarge) => {
                 return Err(message_too_large(self.limit));
@@ -153,8 +157,28 @@ impl Checked {
             Err(error) => return Err(not_decompressed(&error)),
         };
         let header = header_of(message.len());
-        self.decompressed = Some(message).filter(|message| !message.is_empty());
+        self.message = Some(message).filter(|message| !message.is_empty());
         Ok(Some(header))
+    }
+}
+
+impl Checked {
+    /// Decompresses a message, in the background if it may become large.
+    async fn decompressed(
+        &mut self,
+        encoding: Encoding,
+        compressed: Bytes,
+    ) -> Result<Result<Vec<u8>, DecompressError>, Status> {
+        let limit = self.limit;
+        if limit <= SMALL_MESSAGE_BYTES {
+            return Ok(encoding.decompress_within(&compressed, limit));
+        }
+        let decompressing =
+            self.computing.run(move || encoding.decompress_within(&compressed, limit));
+        decompressing.await.map_err(|error| {
+            tracing::error!(%error, "decompressing a request panicked");
+            internal_error()
+        })
     }
 }
 

@@ -121,6 +121,7 @@ impl RequestAdmission {
         let caller = caller::key(request.extensions());
         let body = std::mem::take(request.body_mut());
         let frames = |body| Frames::new(body, encoding);
+        let computing = self.engine.computing();
         let timed = |body| Body::new(with_timeout(GrpcBody::new(body), self.limits.timeout));
         *request.body_mut() = match rule {
             Rule::Review(message_type) => {
@@ -139,8 +140,8 @@ impl RequestAdmission {
                 request.extensions_mut().insert(Admitted::new(review));
                 empty_message()
             }
-            Rule::One(limit) => checked(frames(timed(body)), limit, true),
-            Rule::Many(limit) => checked(frames(body), limit, false),
+            Rule::One(limit) => checked(frames(timed(body)), limit, true, computing),
+            Rule::Many(limit) => checked(frames(body), limit, false, computing),
             Rule::Chunk(limit) | Rule::Document(limit) => {
                 let is_chunk = matches!(rule, Rule::Chunk(_));
                 let permit =
@@ -148,7 +149,7 @@ impl RequestAdmission {
                 let body = if is_chunk { timed(body) } else { body };
                 let body = Body::new(revocable(GrpcBody::new(body), &permit));
                 request.extensions_mut().insert(Admitted::new(permit));
-                checked(frames(body), limit, is_chunk)
+                checked(frames(body), limit, is_chunk, computing)
             }
         };
         Ok(request)

@@ -12,18 +12,19 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
-use tara_export_client::proto::export::State;
-use tara_export_test_support::TestS3;
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use tara_export_client::proto::{StartExportRequest, export::State, export_event::Event};
+use tara_export_test_support::{Fault, FaultRule, TestS3};
 use tempfile::TempDir;
 use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpSocket, TcpStream},
     time::sleep,
 };
+use tonic_types::StatusExt as _;
 
 use crate::{
-    following::committed,
+    following::{accepted, committed, follow, next, next_where},
     harness::{Client, connect_from, until, within},
     requests::{request, s3_or_nothing},
 };
@@ -186,6 +187,135 @@ async fn server_without_descriptors_pauses_and_recovers() {
     drop(held);
     prlimit(pid, Resource::Nofile, before).unwrap();
     committed(&mut server.client().await, request(2, "after.docx")).await;
+}
+
+/// Starts exports while the process has only `spare` more files than it has open. Returns those that were accepted.
+async fn exports_without_files(
+    server: &Server,
+    client: &Client,
+    spare: u64,
+    requests: &[StartExportRequest],
+) -> Vec<StartExportRequest> {
+    let pid = Pid::from_raw(i32::try_from(server.child.id()).unwrap());
+    let lowered = Rlimit { current: Some(server.open_files() + spare), maximum: Some(1024) };
+    let before = prlimit(pid, Resource::Nofile, lowered).unwrap();
+    let starting = requests.iter().map(|request| {
+        let mut client = client.clone();
+        async move {
+            let started = client.start_export(request.clone());
+            let mut stream = match within("the response", started).await {
+                Ok(stream) => stream.into_inner(),
+                Err(status) => return Err(status),
+            };
+            let first = next(&mut stream).await;
+            Ok((accepted(first.event), stream))
+        }
+    });
+    let started = futures::future::join_all(starting).await;
+    let mut streams = Vec::new();
+    let mut accepted = Vec::new();
+    for (request, started) in requests.iter().zip(started) {
+        match started {
+            Ok((_, stream)) => {
+                accepted.push(request.clone());
+                streams.push(stream);
+            }
+            Err(status) => {
+                let waits = status.get_details_retry_info().is_some();
+                assert!(waits, "{spare} files, a retry must help: {status:?}");
+            }
+        }
+    }
+    prlimit(pid, Resource::Nofile, before).unwrap();
+    for stream in streams {
+        let followed = follow(stream).await;
+        let failed = followed.kinds().iter().any(|kind| kind == "failed");
+        assert!(!failed, "{spare} files: {followed:?}");
+    }
+    accepted
+}
+
+/// A process that has no more files fails no accepted export, and refuses others in a way that callers retry.
+#[tokio::test]
+async fn shortage_of_files_during_exports_fails_none_of_them() {
+    let s3 = TestS3::start().await;
+    let to_s3: Vec<(String, String)> = s3
+        .environment()
+        .into_iter()
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect();
+    for environment in [Vec::new(), to_s3] {
+        let server = Server::start(1024, &environment);
+        let mut client = server.client().await;
+        committed(&mut client, request(1, "before.docx")).await;
+        let (mut refused, mut accepted) = (0, 0);
+        for spare in 0..12_u32 {
+            let requests: Vec<_> = (0..6)
+                .map(|number| {
+                    request(1000 + 10 * spare + number, &format!("{spare} {number}.docx"))
+                })
+                .collect();
+            let taken = exports_without_files(&server, &client, spare.into(), &requests).await;
+            accepted += taken.len();
+            refused += requests.len() - taken.len();
+            for request in requests {
+                let export = committed(&mut client, request).await;
+                assert_eq!(export.state(), State::Committed, "{spare} files: {export:?}");
+            }
+        }
+        assert!(refused > 0 && accepted > 0, "refused {refused}, accepted {accepted}");
+    }
+}
+
+/// The SDK reads a credentials file that cannot be opened as an empty one.
+#[tokio::test]
+async fn unreadable_credentials_without_descriptors_fail_no_export() {
+    let s3 = TestS3::start().await;
+    let to_s3: Vec<(String, String)> = s3
+        .environment()
+        .into_iter()
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect();
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("credentials");
+    let is_key = |(name, _): &&(String, String)| name.contains("_ACCESS_KEY");
+    let keys = to_s3.iter().filter(is_key);
+    let keys: Vec<String> =
+        keys.map(|(name, value)| format!("{} = {value}", name.to_lowercase())).collect();
+    fs::write(&file, format!("[default]\n{}\n", keys.join("\n"))).unwrap();
+    let mut with_file: Vec<_> =
+        to_s3.iter().filter(|variable| !is_key(variable)).cloned().collect();
+    for (name, value) in [
+        ("HOME", home.path().display().to_string()),
+        ("AWS_SHARED_CREDENTIALS_FILE", file.display().to_string()),
+        ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+        ("S3_RETRY_BUDGET", "10m".to_owned()),
+    ] {
+        with_file.push((name.to_owned(), value));
+    }
+    let server = Server::start(1024, &with_file);
+    let mut client = server.client().await;
+    committed(&mut client, request(1, "before.docx")).await;
+    let slow = s3.fail(FaultRule::new(Fault::SLOW_DOWN).key_ends_with(".docx"));
+    let started = client.start_export(s3_or_nothing(2, "while.docx"));
+    let mut stream = within("the response", started).await.unwrap().into_inner();
+    until("a request for an artifact", || s3.fault_hits(slow) > 0).await;
+    let pid = Pid::from_raw(i32::try_from(server.child.id()).unwrap()).unwrap();
+    // Below every file that is open, so that one that is closed makes no room.
+    let lowered = Rlimit { current: Some(3), maximum: Some(1024) };
+    let before = prlimit(Some(pid), Resource::Nofile, lowered).unwrap();
+    // The credentials are read again.
+    kill_process(pid, Signal::HUP).unwrap();
+    next_where(&mut stream, |event| match event {
+        Event::ArtifactRetrying(retrying) => retrying.reason.contains("credentials"),
+        Event::Failed(failed) => panic!("{failed:?}"),
+        _ => false,
+    })
+    .await;
+    prlimit(Some(pid), Resource::Nofile, before).unwrap();
+    s3.clear_faults();
+    let export = follow(stream).await.completed();
+    assert_eq!(export.state(), State::Committed, "{export:?}");
 }
 
 #[test]

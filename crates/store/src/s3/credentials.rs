@@ -4,7 +4,7 @@
 //! changed, when S3 refuses the credentials, at SIGHUP, and after each failure to load them.
 
 use std::{
-    fmt, fs,
+    fmt, fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{
@@ -26,6 +26,7 @@ use aws_sdk_s3::{
     error::BoxError,
 };
 use aws_types::os_shim_internal::Env;
+use rustix::io::Errno;
 
 /// How often the files are checked for changes, at most.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
@@ -86,8 +87,8 @@ pub(super) struct Sources {
 type FileState = (PathBuf, Option<(SystemTime, i64, i64, u64, u64)>);
 
 impl Sources {
-    /// The current state of the files. Blocks.
-    fn state(&self) -> Vec<FileState> {
+    /// The current state of the files. `None` if the process has no file descriptor to read it. Blocks.
+    fn state(&self) -> Option<Vec<FileState>> {
         let mut paths = self.files.clone();
         for folder in &self.folders {
             let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -97,8 +98,17 @@ impl Sources {
             paths.append(&mut found);
         }
         paths.truncate(FILES_LIMIT);
-        paths.into_iter().map(|path| (path.clone(), state_of(&path))).collect()
+        let state = paths.into_iter().map(|path| (path.clone(), state_of(&path))).collect();
+        descriptor_shortage().is_none().then_some(state)
     }
+}
+
+/// The system's error if this process can open no file now. The SDK's providers read such a file as an empty one, and
+/// report that there are no credentials.
+fn descriptor_shortage() -> Option<io::Error> {
+    let error = fs::File::open("/").err()?;
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE)).then_some(error)
 }
 
 fn state_of(path: &Path) -> Option<(SystemTime, i64, i64, u64, u64)> {
@@ -126,7 +136,7 @@ impl ReloadingCredentials {
         sources: Sources,
     ) -> Arc<Self> {
         // Before the chain reads the files, so that no change is missed.
-        let watch = Watch { state: Some(sources.state()), ..Watch::default() };
+        let watch = Watch { state: sources.state(), ..Watch::default() };
         Arc::new(Self {
             env,
             region,
@@ -178,6 +188,7 @@ impl ReloadingCredentials {
         let state = self.sources.state();
         let mut watch = self.watch();
         watch.is_checking = false;
+        let Some(state) = state else { return };
         if watch.state.as_ref() != Some(&state) {
             watch.state = Some(state);
             self.reload();
@@ -216,6 +227,9 @@ impl ReloadingCredentials {
             // The SDK's providers keep what they read from files, also if it was not usable.
             let mut chain = self.chain.lock().await;
             chain.take_if(|chain| chain.generation == generation);
+            if let Some(shortage) = descriptor_shortage() {
+                return Err(CredentialsError::provider_error(shortage));
+            }
         }
         loaded
     }
