@@ -60,7 +60,7 @@ _NO_CONNECTION = re.compile(
     r"failed to connect|[Hh]andshake|Socket closed|End of TCP stream|Connection reset|Broken pipe|SSL|TLS|"
     r"http1\.x server|recvmsg|[Ee]ndpoint|FD [Ss]hutdown|[Cc]onnection dropped|closed"
 )
-_RESOLUTION = re.compile(r"DNS resolution|[Nn]ame resolution|resolve|getaddrinfo")
+_RESOLUTION = re.compile(r"DNS|[Nn]ame resolution|resolv|lookup|getaddrinfo")
 _REFUSED = re.compile(r"Connection refused|No such file or directory")
 _PROBE_SECONDS = 3.0
 #: The shortest time between two requests over HTTP/1.1.
