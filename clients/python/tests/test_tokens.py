@@ -64,7 +64,6 @@ def test_function_must_return_a_text(mode: str, token: Any) -> None:
         ("http://127.0.0.1.example.com", True),
         ("http://[2001:db8::7]:8080", True),
         ("dns:///export.example.com:80", True),
-        ("dns://192.0.2.53/export.example.com:80", True),
         ("ipv4:192.0.2.7:80", True),
         ("ipv4:127.0.0.1:80,192.0.2.7:80", True),
         ("https://export.example.com", False),

@@ -276,7 +276,15 @@ suite("addresses", () => {
       "127.0.0.1:x",
     ];
     invalid.push("127.0.0.1:99999", "a b:1", "127.0.0.1:1\n", "http://127.0.0.1:1?x=1", "http://127.0.0.1:1#x");
-    invalid.push("127.0.0.1:1/path", "unix:", "unix://host/path", "dns:", "dns:///", ":8080");
+    invalid.push(
+      "127.0.0.1:1/path",
+      "unix:",
+      "unix://host/path",
+      "dns:",
+      "dns:///",
+      "dns://192.0.2.53/localhost:1",
+      ":8080",
+    );
     for (const server of invalid) {
       assert.throws(() => connect(server), TypeError, server);
       assert.throws(() => connectInBrowser(server), TypeError, server);
