@@ -41,7 +41,8 @@ class Authority:
         days = ["-days", "-1" if is_expired else "2"]
         self._openssl(
             "x509", "-req", "-in", request, "-CA", self.ca_file, "-CAkey", self._file("ca.key"),
-            "-set_serial", str(uuid.uuid4().int), "-extfile", str(extensions), *days, "-out", self._file(f"{name}.pem"),
+            "-set_serial", str(uuid.uuid4().int), "-extfile", str(extensions), *days,
+            "-out", self._file(f"{name}.pem"),
         )  # fmt: skip
 
     @staticmethod
