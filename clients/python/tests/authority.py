@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import uuid
 from pathlib import Path
 
 
@@ -40,7 +41,8 @@ class Authority:
         days = ["-days", "-1" if is_expired else "2"]
         self._openssl(
             "x509", "-req", "-in", request, "-CA", self.ca_file, "-CAkey", self._file("ca.key"),
-            "-CAcreateserial", "-extfile", str(extensions), *days, "-out", self._file(f"{name}.pem"),
+            "-set_serial", str(uuid.uuid4().int), "-extfile", str(extensions), *days,
+            "-out", self._file(f"{name}.pem"),
         )  # fmt: skip
 
     @staticmethod

@@ -236,6 +236,14 @@ def test_invalid_certificates_name_their_file(authority: Authority, tmp_path: Pa
                 pass
 
 
+def test_only_grpc_can_ask_another_name_server() -> None:
+    server = "dns://192.0.2.53/export.example.com:80"
+    with client_at("grpc", server):
+        pass
+    with pytest.raises(ValueError, match="gRPC-Web"), client_at("grpc-web", server):
+        pass
+
+
 def test_loopback_hosts() -> None:
     for host in ("localhost", "LocalHost", "a.localhost", "localhost.", "127.0.0.1", "127.1.2.3", "::1"):
         assert is_loopback(host), host

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -41,6 +43,20 @@ def test_grpc_web_snippet_with_progress(
 def test_asyncio_snippet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(SNIPPETS[2], tmp_path, monkeypatch)
     assert "minutes.docx" in (tmp_path / "report.txt").read_text()
+
+
+def test_token_snippet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = hashlib.sha256(b"of-the-readme").hexdigest()
+    tokens = tmp_path / "tokens.json"
+    tokens.write_text(json.dumps({"tokens": [{"name": "app", "roles": ["read"], "sha256": digest}]}))
+    monkeypatch.setenv("TARA_EXPORT_TOKEN", "of-the-readme")
+    monkeypatch.chdir(tmp_path)
+    Path("token.txt").write_text("of-the-readme\n")
+    with started({"AUTH_TOKENS_FILE": str(tokens)}) as world:
+        exec(SNIPPETS[3].replace("127.0.0.1:8080", world.addresses["server"]), {"__name__": "snippet"})
+    assert capsys.readouterr().out == "0\n0\n"
 
 
 @pytest.mark.parametrize("transport", ["grpc", "grpc-web"])

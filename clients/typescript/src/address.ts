@@ -21,7 +21,9 @@ export function parseAddress(server: string, tls: boolean): Address {
   if (resolver === undefined || /^\d+$/.test(rest)) return ofUrl(server, /^[a-z][a-z0-9+.-]*:\/\//i.test(server), tls);
   const scheme = tls ? "https" : "http";
   if (resolver === "dns") {
-    const host = rest.replace(/^\/\/[^/]*\//, "");
+    // Node has no resolver that asks another name server.
+    const host = rest.replace(/^\/\/\//, "");
+    if (/[/?#]/.test(host)) throw new TypeError(`the server must be dns:///host:port, not ${JSON.stringify(server)}`);
     const withPort = /:\d+$/.test(host) ? host : `${host}:443`;
     return { ...ofUrl(`${scheme}://${withPort}`, true, tls) };
   }

@@ -70,6 +70,7 @@ export function localError(error: ConnectError): TaraExportError | undefined {
   }
   // After a connection was lost, a message is truncated before it is parsed.
   if (/^parse binary|^cannot decode|^illegal|^invalid wire type/.test(message)) return invalidResponse(message);
+  if (/^serialize binary|^cannot encode/.test(message)) return new TaraExportError(Code.InvalidArgument, message);
   if (/writeMaxBytes/.test(message)) return requestTooLarge();
   const size = /^message size (\d+) is larger than/.exec(message)?.[1];
   if (size) return Number(size) > NOT_A_SIZE ? invalidResponse("the response is not gRPC-Web") : messageTooLarge();

@@ -1,4 +1,5 @@
 import { type Address, isLoopback } from "./address.js";
+import { withTimeout } from "./policy.js";
 
 /** A bearer token, or a function that returns it. The function is called before every call. */
 export type Token = string | (() => string | Promise<string>);
@@ -18,6 +19,9 @@ export interface TokenOptions {
 }
 
 const MAX_TOKEN_LENGTH = 16 * 1024;
+/** The longest time of a function. */
+const TIMEOUT_MS = 30_000;
+const hasTimedOut = () => new Error(`the token's function did not return within ${TIMEOUT_MS / 1000} s`);
 const RULE = `a token has 1 to ${MAX_TOKEN_LENGTH} visible ASCII characters, without whitespace`;
 
 /** Errors of the callers' own functions. They are neither converted nor retried. */
@@ -48,7 +52,8 @@ export class Authorization {
     if (this.#token === undefined) return undefined;
     if (typeof this.#token === "string") return `Bearer ${this.#token}`;
     try {
-      return `Bearer ${checkToken(await this.#token())}`;
+      const token = Promise.resolve(this.#token());
+      return `Bearer ${checkToken(await withTimeout(TIMEOUT_MS, token, hasTimedOut))}`;
     } catch (thrown) {
       const error = thrown instanceof Error ? thrown : new Error(String(thrown));
       ownErrors.add(error);

@@ -1,5 +1,6 @@
 // A certificate authority of the tests, made with openssl.
 import { execFileSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -50,7 +51,14 @@ export class Authority {
     openssl("req", ...this.key, "-subj", `/CN=${name}`, "-keyout", this.file(`${name}.key`), "-out", request);
     const usage = "keyUsage=digitalSignature\nextendedKeyUsage=serverAuth,clientAuth\nauthorityKeyIdentifier=keyid\n";
     writeFileSync(extensions, `subjectAltName=${names}\nbasicConstraints=CA:FALSE\n${usage}`);
-    const signer = ["-CA", this.file("ca.pem"), "-CAkey", this.file("ca.key"), "-CAcreateserial"];
+    const signer = [
+      "-CA",
+      this.file("ca.pem"),
+      "-CAkey",
+      this.file("ca.key"),
+      "-set_serial",
+      `0x${randomBytes(15).toString("hex")}`,
+    ];
     const output = ["-extfile", extensions, "-days", days, "-out", this.file(`${name}.pem`)];
     openssl("x509", "-req", "-in", request, ...signer, ...output);
   }

@@ -116,6 +116,20 @@ for (const protocol of ["grpc", "grpc-web"] as const) {
       });
     });
 
+    test("request that cannot be encoded is not retried", async () => {
+      const row = { status: 200, is_grpc: true, body_base64: "AAAAAAA=", trailers: { "grpc-status": "0" } };
+      const server = await startHttpServer(row, protocol);
+      try {
+        const client = connect(server.url, { protocol });
+        const error = await failureOf(() => client.listExports({ pageSize: 1.5 }).next());
+        assert.equal(error.codeName, "INVALID_ARGUMENT");
+        assert.match(error.message, /page_size.*1\.5/);
+        assert.ok(server.requests.length <= 1, `${server.requests.length} requests`);
+      } finally {
+        await server.stop();
+      }
+    });
+
     test("request beyond the limit is not sent", async () => {
       const documents = Array.from({ length: 9 }, (_, index) => ({
         kind: Document_Kind.BEFORE,

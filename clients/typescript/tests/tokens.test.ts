@@ -145,6 +145,16 @@ for (const protocol of ["grpc", "grpc-web"] as const) {
       }
     });
 
+    test("function that does not return is reported", async (context) => {
+      context.mock.timers.enable({ apis: ["setTimeout"] });
+      const client = connect("127.0.0.1:1", { protocol, token: () => new Promise<string>(() => {}) });
+      const failing = assert.rejects(client.watch(NAME).result(), /token's function did not return within 30 s/);
+      // The client reads the token a few microtasks later.
+      for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+      context.mock.timers.tick(30_000);
+      await failing;
+    });
+
     test("token is not sent without TLS to another machine", () => {
       const remote = ["http://192.0.2.7:8080", "192.0.2.7", "http://localhost.example.com", "http://[2001:db8::7]:80"];
       remote.push("dns:///export.example.com:80", "http://127.0.0.1.example.com", "http://128.0.0.1");
@@ -276,7 +286,15 @@ suite("addresses", () => {
       "127.0.0.1:x",
     ];
     invalid.push("127.0.0.1:99999", "a b:1", "127.0.0.1:1\n", "http://127.0.0.1:1?x=1", "http://127.0.0.1:1#x");
-    invalid.push("127.0.0.1:1/path", "unix:", "unix://host/path", "dns:", "dns:///", ":8080");
+    invalid.push(
+      "127.0.0.1:1/path",
+      "unix:",
+      "unix://host/path",
+      "dns:",
+      "dns:///",
+      "dns://192.0.2.53/localhost:1",
+      ":8080",
+    );
     for (const server of invalid) {
       assert.throws(() => connect(server), TypeError, server);
       assert.throws(() => connectInBrowser(server), TypeError, server);

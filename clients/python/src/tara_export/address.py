@@ -106,7 +106,10 @@ def _named(server: str, resolver: str, rest: str, is_tls: bool) -> Address:
         if not host or url.path or url.query or url.fragment or "@" in name:
             raise ValueError(f"server {server!r} is not valid: expected {resolver}:///host:port")
         bracketed = f"[{host}]" if ":" in host else host
-        return Address(server, f"{scheme}://{bracketed}:{port}", is_tls, host, port, is_one="," not in rest)
+        # Only gRPC can ask another name server.
+        has_name_server = rest.startswith("//") and not rest.startswith("///")
+        url_text = "" if has_name_server else f"{scheme}://{bracketed}:{port}"
+        return Address(server, url_text, is_tls, host, port, is_one="," not in rest)
     return Address(server, "", is_tls)
 
 

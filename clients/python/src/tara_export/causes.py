@@ -60,11 +60,11 @@ _NO_CONNECTION = re.compile(
     r"failed to connect|[Hh]andshake|Socket closed|End of TCP stream|Connection reset|Broken pipe|SSL|TLS|"
     r"http1\.x server|recvmsg|[Ee]ndpoint|FD [Ss]hutdown|[Cc]onnection dropped|closed"
 )
-_RESOLUTION = re.compile(r"DNS resolution|[Nn]ame resolution|resolve|getaddrinfo")
+_RESOLUTION = re.compile(r"DNS|[Nn]ame resolution|resolv|lookup|getaddrinfo")
 _REFUSED = re.compile(r"Connection refused|No such file or directory")
 _PROBE_SECONDS = 3.0
-#: The shortest time between two requests over HTTP/1.1.
-_REQUEST_INTERVAL_SECONDS = 10.0
+#: The shortest time between two connections that only find a cause.
+_PROBE_INTERVAL_SECONDS = 10.0
 _PROBE_PATH = "/tara.export.v1.ExportService/GetExport"
 WEB_HEADERS = {
     "content-type": "application/grpc-web+proto",
@@ -150,12 +150,30 @@ def tls_failed(address: Address, problem: str) -> CallError:
     )
 
 
+class TlsProbe:
+    """Connects to the server to find out why a connection failed, but not for each failure."""
+
+    def __init__(self, address: Address, tls: TlsFiles) -> None:
+        self._address, self._tls = address, tls
+        self._last_connection = -_PROBE_INTERVAL_SECONDS
+
+    def problem(self) -> Optional[CallError]:
+        """Why TLS, or a connection without TLS, is not possible. None if it is, or was checked recently."""
+        if time.monotonic() - self._last_connection < _PROBE_INTERVAL_SECONDS:
+            return None
+        found = tls_problem(self._address, self._tls)
+        if found is None:
+            self._last_connection = time.monotonic()
+        return found
+
+
 class Explainer:
     """Finds the cause of errors of grpcio. Threads may use it concurrently."""
 
     def __init__(self, address: Address, tls: TlsFiles) -> None:
         self._address, self._tls = address, tls
-        self._last_request = -_REQUEST_INTERVAL_SECONDS
+        self._tls_probe = TlsProbe(address, tls)
+        self._last_request = -_PROBE_INTERVAL_SECONDS
         self._last_problem: Optional[CallError] = None
 
     def explained(self, error: CallError) -> CallError:
@@ -178,12 +196,19 @@ class Explainer:
         if is_library and _COMPRESSION.search(details):
             return invalid_response(f"the compression of the response is unknown or invalid: {details}")
         if error.code == grpc.StatusCode.UNAVAILABLE:
-            return _connection_error(details, self._address, self._tls) or error
+            return self._connection_error(details) or error
         return (self._http_problem() if error.is_ambiguous else None) or error
+
+    def _connection_error(self, details: str) -> Optional[CallError]:
+        if _REFUSED.search(details):
+            return None
+        if _RESOLUTION.search(details) and not _is_known_host(self._address):
+            return host_not_found(self._address)
+        return self._tls_probe.problem() if _NO_CONNECTION.search(details) else None
 
     def _http_problem(self) -> Optional[CallError]:
         """The problem of the last request over HTTP/1.1, or of a new one if the last one is too old."""
-        if time.monotonic() - self._last_request >= _REQUEST_INTERVAL_SECONDS:
+        if time.monotonic() - self._last_request >= _PROBE_INTERVAL_SECONDS:
             self._last_request = time.monotonic()
             self._last_problem = _http_problem(self._address, self._tls)
         return self._last_problem
@@ -228,16 +253,6 @@ def _http_problem(address: Address, tls: TlsFiles) -> Optional[CallError]:
     except (urllib3.exceptions.HTTPError, OSError, ValueError):
         # The server has no HTTP/1.1, or is not reachable.
         return None
-    return None
-
-
-def _connection_error(details: str, address: Address, tls: TlsFiles) -> Optional[CallError]:
-    if _REFUSED.search(details):
-        return None
-    if _RESOLUTION.search(details) and not _is_known_host(address):
-        return host_not_found(address)
-    if _NO_CONNECTION.search(details):
-        return tls_problem(address, tls)
     return None
 
 

@@ -13,7 +13,7 @@ from typing import Any, Callable, Optional, Union
 import grpc
 
 from .address import Address
-from .errors import CallError
+from .errors import CallError, TaraExportError
 
 #: A token, or a function that is called before every call.
 Token = Union[str, Callable[[], str]]
@@ -22,6 +22,8 @@ AsyncToken = Union[str, Callable[[], Union[str, Awaitable[str]]]]
 Metadata = tuple[tuple[str, str], ...]
 
 _MAX_TOKEN_BYTES = 16 * 1024
+#: The longest time of a function in asyncio.
+_TIMEOUT_SECONDS = 30.0
 _VALID = re.compile(r"[\x21-\x7e]+")
 
 
@@ -104,11 +106,21 @@ class Authorization:
             if inspect.iscoroutinefunction(self._read) or inspect.iscoroutinefunction(
                 getattr(self._read, "__call__", None)  # noqa: B004
             ):
-                token: Any = self._read()
+                waiting: Any = self._read()
             else:
                 # It may wait for a network or a file.
-                token = await asyncio.to_thread(self._read)
-            return self._function_metadata(await token if inspect.isawaitable(token) else token)
+                waiting = _in_thread(self._read)
+            reading = asyncio.ensure_future(waiting)
+            try:
+                # wait_for would report an own TimeoutError of the function as its timeout.
+                await asyncio.wait([reading], timeout=_TIMEOUT_SECONDS)
+                if not reading.done():
+                    raise TaraExportError(
+                        f"the token's function did not return within {_TIMEOUT_SECONDS:g} s"
+                    )
+                return self._function_metadata(reading.result())
+            finally:
+                reading.cancel()
         except CallError as error:
             error.is_retryable = False
             raise
@@ -123,6 +135,11 @@ class Authorization:
 
     def _function_metadata(self, token: Any) -> Metadata:
         return self._metadata_of(header_value(token))
+
+
+async def _in_thread(read: Callable[[], Any]) -> Any:
+    token = await asyncio.to_thread(read)
+    return await token if inspect.isawaitable(token) else token
 
 
 def _close(awaitable: Any) -> None:

@@ -40,7 +40,8 @@ class WebTransport:
         if not address.url:
             raise ValueError(f"gRPC-Web needs host:port, a URL, or unix:PATH, not {address.target!r}")
         tls.check()
-        self._address, self._tls, self._authorization = address, tls, authorization
+        self._address, self._authorization = address, authorization
+        self._tls_probe = causes.TlsProbe(address, tls)
         # Of the URL, only the path differs between calls.
         self._path = urllib.parse.urlsplit(address.url).path
         self._pool = pool_of(address, tls)
@@ -165,7 +166,7 @@ class WebTransport:
                 return causes.headers_too_large(str(source))
             if isinstance(source, (http.client.BadStatusLine, ConnectionResetError)):
                 # A server with TLS closes a connection without TLS, or sends an alert.
-                problem = causes.tls_problem(self._address, self._tls)
+                problem = self._tls_probe.problem()
                 if problem is None and type(source) is http.client.BadStatusLine:
                     return causes.invalid_response("the response is not HTTP/1.1")
                 return problem

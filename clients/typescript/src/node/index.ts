@@ -8,14 +8,13 @@ import { createGrpcTransport, createGrpcWebTransport, Http2SessionManager } from
 import { type Address, parseAddress } from "../address.js";
 import type { ClientOptions } from "../calls.js";
 import { Client, type TransferSettings } from "../client.js";
-import type { TaraExportError } from "../error.js";
 import type { Artifact } from "../gen/tara/export/v1/export_pb.js";
 import type { BundleArchive } from "../gen/tara/export/v1/service_pb.js";
 import { MAX_MESSAGE_BYTES } from "../local-error.js";
 import type { Hasher } from "../source.js";
 import { checkInsecureToken } from "../token.js";
 import { writeFileAtomically } from "./files.js";
-import { connectionOptions, explainTls, type TlsOptions } from "./tls.js";
+import { connectionOptions, type TlsOptions, tlsExplainer } from "./tls.js";
 
 export * from "../index.js";
 export { fileContent } from "./files.js";
@@ -64,7 +63,7 @@ export function connect(server: string, { protocol = "grpc", tls, ...options }: 
   checkCertificates(tls ?? {});
   checkInsecureToken(address, options);
   const uploads = protocol === "grpc" ? "stream" : "chunks";
-  const explain = (error: TaraExportError) => explainTls(error, address, tls ?? {});
+  const explain = tlsExplainer(address, tls ?? {});
   return new NodeClient(transport(address, protocol, tls ?? {}), { ...options, uploads, sha256, explain });
 }
 

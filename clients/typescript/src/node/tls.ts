@@ -11,9 +11,21 @@ export type TlsOptions = Pick<SecureContextOptions, "ca" | "cert" | "key" | "pas
 /** The time for one connection that finds the cause of a failure. */
 const PROBE_MS = 3_000;
 
-/** Returns the error with its cause if TLS, or a connection without TLS, is not possible. Connects to the server. */
-export async function explainTls(error: TaraExportError, address: Address, tls: TlsOptions): Promise<TaraExportError> {
-  if (!mayBeTls(error)) return error;
+/** The shortest time between two such connections. */
+const PROBE_INTERVAL_MS = 10_000;
+
+/** Returns a function that finds the cause of an error if TLS, or a connection without TLS, is not possible. */
+export function tlsExplainer(address: Address, tls: TlsOptions): (error: TaraExportError) => Promise<TaraExportError> {
+  let lastMs = Number.NEGATIVE_INFINITY;
+  return async (error) => {
+    if (!mayBeTls(error) || performance.now() - lastMs < PROBE_INTERVAL_MS) return error;
+    const explained = await explainTls(error, address, tls);
+    if (explained === error) lastMs = performance.now();
+    return explained;
+  };
+}
+
+async function explainTls(error: TaraExportError, address: Address, tls: TlsOptions): Promise<TaraExportError> {
   const failure = await handshake(address, tls);
   if (address.isTls) {
     const cause = failure && localError(ConnectError.from(failure));

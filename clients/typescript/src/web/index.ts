@@ -38,5 +38,10 @@ async function checkedFetch(input: RequestInfo | URL, init?: RequestInit): Promi
     await response.body?.cancel();
     throw invalidResponse(`the response has the content type ${type || "none"} instead of gRPC-Web`);
   }
+  const encoding = response.headers.get("grpc-encoding") ?? "identity";
+  if (encoding !== "identity") {
+    await response.body?.cancel();
+    throw invalidResponse(`the response has a compression that this client does not know (${encoding})`);
+  }
   return response;
 }

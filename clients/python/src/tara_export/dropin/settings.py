@@ -30,6 +30,8 @@ class Settings:
     max_download_bytes: int = 8 * 1024**3
     queue_limits: QueueLimits = QueueLimits()
     policy: Policy = _POLICY
+    #: After this time without progress the call returns; the server continues an accepted export.
+    stall_timeout_seconds: float = 120
     #: The token, or a function that returns it.
     token: Optional[Token] = field(default=None, repr=False)
     #: Certificates, PEM: the authorities, and the client certificate with its key.
@@ -38,8 +40,6 @@ class Settings:
     tls_client_key_file: Optional[str] = None
     #: Whether the token is sent without TLS to other machines.
     allow_insecure_token: bool = False
-    #: After this time without progress the call returns; the server continues an accepted export.
-    stall_timeout_seconds: float = 120
 
     @classmethod
     def from_environment(cls) -> Settings:
