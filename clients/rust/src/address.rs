@@ -51,7 +51,7 @@ impl Address {
             return Err("it has no host".to_owned());
         }
         let has_port = authority.as_str().len() > authority.host().len();
-        if has_port && !authority.port_u16().is_some_and(|port| port > 0) {
+        if has_port && authority.port_u16().is_none_or(|port| port == 0) {
             return Err("the port must be 1 to 65535".to_owned());
         }
         Ok(Self { url, uri: Some(uri) })
