@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -38,6 +39,8 @@ type Client struct {
 	policy  Policy
 	// Whether documents are uploaded in chunks, because there are no client streams.
 	chunked bool
+	// Whether a proxy refused a large request, so that documents are uploaded in the smallest chunks.
+	sendsSmallChunks *atomic.Bool
 	// Whether a rejected token can be replaced by another.
 	canRefreshToken bool
 	close           func() error
@@ -108,7 +111,7 @@ func Connect(server string, options ...Option) (*Client, error) {
 	if err := config.checkToken(address, tlsConfig != nil); err != nil {
 		return nil, err
 	}
-	client := &Client{policy: config.policy, chunked: config.web}
+	client := &Client{policy: config.policy, chunked: config.web, sendsSmallChunks: &atomic.Bool{}}
 	var connection grpc.ClientConnInterface
 	switch {
 	case config.web && address.url == "":

@@ -1,6 +1,7 @@
 package taraexport_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -20,6 +21,8 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -468,6 +471,58 @@ func TestResponsesOfProxiesAreNoLostStreams(t *testing.T) {
 			})
 		})
 	}
+}
+
+// limitRequests starts a proxy that refuses requests of more than 1 MiB, as nginx does by default.
+func limitRequests(t *testing.T, server string) string {
+	t.Helper()
+	target := must(url.Parse(server))(t)
+	overHTTP2 := &http.Protocols{}
+	overHTTP2.SetUnencryptedHTTP2(true)
+	forward := func(transport *http.Transport) *httputil.ReverseProxy {
+		return &httputil.ReverseProxy{
+			Rewrite:       func(request *httputil.ProxyRequest) { request.SetURL(target) },
+			Transport:     transport,
+			FlushInterval: -1,
+		}
+	}
+	overHTTP1, native := forward(&http.Transport{}), forward(&http.Transport{Protocols: overHTTP2})
+	listener := listen(t)
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	proxy := &http.Server{Protocols: protocols, Handler: http.HandlerFunc(
+		func(response http.ResponseWriter, request *http.Request) {
+			body, err := io.ReadAll(http.MaxBytesReader(response, request.Body, 1024*1024))
+			if err != nil {
+				response.Header().Set("Content-Type", "text/html")
+				response.WriteHeader(http.StatusRequestEntityTooLarge)
+				return
+			}
+			request.Body = io.NopCloser(bytes.NewReader(body))
+			if request.ProtoMajor == 2 {
+				native.ServeHTTP(response, request)
+			} else {
+				overHTTP1.ServeHTTP(response, request)
+			}
+		})}
+	go func() { _ = proxy.Serve(listener) }()
+	t.Cleanup(func() { proxy.Close() })
+	return "http://" + listener.Addr().String()
+}
+
+func TestUploadUsesSmallChunksIfAProxyRefusesLargeRequests(t *testing.T) {
+	server := startServer(t, "ALLOWED_HOSTS=*")
+	onEachTransport(t, func(t *testing.T, options ...taraexport.Option) {
+		client := connect(t, limitRequests(t, server), options...)
+		content := randomBytes(9 * 1024 * 1024)
+		uploaded, err := client.Upload(t.Context(), bytes.NewReader(content), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256(content)
+		wantEqual(t, "the digest", uploaded.SHA256, hex.EncodeToString(sum[:]))
+	})
 }
 
 func TestFailedConnectionsAreReported(t *testing.T) {

@@ -28,6 +28,8 @@ type diagnosis struct {
 	reason string
 	// What to do.
 	advice string
+	// The HTTP status of a proxy's response; 0 if there is none.
+	httpStatus int
 }
 
 // What to do, by cause.
@@ -154,7 +156,7 @@ func diagnoseHTTP(number int) diagnosis {
 		return diagnosis{reason: ReasonHTTP, advice: "a proxy refuses the call: give it the credentials that it needs"}
 	case http.StatusRequestEntityTooLarge:
 		return diagnosis{reason: ReasonHTTP, advice: "raise the proxy's limit of request bodies (nginx: " +
-			"client_max_body_size), or use native gRPC"}
+			"client_max_body_size), or use native gRPC", httpStatus: number}
 	case http.StatusRequestHeaderFieldsTooLarge:
 		return diagnosis{reason: ReasonHTTP, advice: "the request's headers are too large: use a shorter token, or raise " +
 			"the proxy's limit"}

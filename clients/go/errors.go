@@ -59,6 +59,8 @@ type Error struct {
 	Err error
 	// Whether the connection was lost, so that a retry may succeed.
 	isLost bool
+	// The HTTP status of a proxy that limits the size of requests; otherwise 0.
+	httpStatus int
 }
 
 // FieldViolation is one violated field of a request.
@@ -138,7 +140,7 @@ func errorFrom(ctx context.Context, err error) *Error {
 		return failure
 	}
 	found := diagnose(err, failure.Code, failure.Message)
-	failure.isLost, failure.Reason = found.isLost, found.reason
+	failure.isLost, failure.Reason, failure.httpStatus = found.isLost, found.reason, found.httpStatus
 	failure.Message = causeText(failure.Message)
 	if addressed := (*addressedError)(nil); errors.As(err, &addressed) && (found.reason != "" || found.advice != "") {
 		failure.Message = addressed.server + ": " + failure.Message

@@ -79,6 +79,10 @@ func (client *Client) follow(name string, request *exportv1.StartExportRequest) 
 // next returns the next new event.
 func (follower *follower) next(ctx context.Context) (*exportv1.ExportEvent, error) {
 	for {
+		// grpc-go returns messages that it has already received after the context's end.
+		if err := ctx.Err(); err != nil {
+			return nil, errorFrom(ctx, err)
+		}
 		event, err := follower.read(ctx)
 		if err != nil {
 			follower.close()

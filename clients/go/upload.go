@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 
 	"github.com/google/uuid"
@@ -88,6 +89,9 @@ func (client *Client) Upload(
 		if upload.restartsWithNewID(failure) {
 			continue
 		}
+		if failure.httpStatus == http.StatusRequestEntityTooLarge && client.sendsSmallChunks.CompareAndSwap(false, true) {
+			continue
+		}
 		if failure.Code == codes.Unauthenticated && failure.Reason != ReasonTokenUnavailable &&
 			client.canRefreshToken && !hasNewToken {
 			// The token expired after the stream of requests started. The next attempt requests another.
@@ -136,7 +140,7 @@ func (upload *uploader) attempt(ctx context.Context) error {
 	upload.onProgress(upload.state.GetCommittedSizeBytes())
 	if upload.state.GetSha256() == "" {
 		send := upload.sendStream
-		if upload.client.chunked {
+		if upload.client.chunked || upload.client.sendsSmallChunks.Load() {
 			send = upload.sendChunks
 		}
 		if err := send(ctx); err != nil {

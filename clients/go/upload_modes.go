@@ -65,12 +65,21 @@ func (upload *uploader) stream(
 	return response, nil, err
 }
 
-// sendChunks uploads in chunks, for gRPC-Web.
+// chunkBytes returns the size of the next chunks.
+func (upload *uploader) chunkBytes() int64 {
+	smallest, largest := upload.state.GetMinChunkSizeBytes(), upload.state.GetChunkSizeBytes()
+	if upload.client.sendsSmallChunks.Load() && smallest > 0 && smallest <= largest {
+		return int64(smallest)
+	}
+	return int64(largest)
+}
+
+// sendChunks uploads in chunks, for gRPC-Web and for proxies that limit the size of requests.
 func (upload *uploader) sendChunks(ctx context.Context) error {
 	size := upload.content.Size()
 	for upload.state.GetSha256() == "" {
 		start := upload.state.GetCommittedSizeBytes()
-		end := min(start+int64(upload.state.GetChunkSizeBytes()), size)
+		end := min(start+upload.chunkBytes(), size)
 		data, err := readPiece(upload.content, start, end)
 		if err != nil {
 			return err
