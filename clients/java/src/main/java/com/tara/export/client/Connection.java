@@ -9,10 +9,24 @@ import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import io.grpc.stub.MetadataUtils;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Function;
 
-/** A channel to a server, the policy of its calls, and their tokens, which can be null. */
-record Connection(ManagedChannel channel, Policy policy, Tokens tokens, String server) {
+/**
+ * A channel to a server.
+ *
+ * @param policy the policy of its calls
+ * @param tokens the tokens of its calls; can be null
+ * @param server the server's address
+ * @param sendsSmallChunks whether a proxy refused a large request, so that documents are uploaded
+ *     in the smallest chunks
+ */
+record Connection(
+    ManagedChannel channel,
+    Policy policy,
+    Tokens tokens,
+    String server,
+    AtomicBoolean sendsSmallChunks) {
   /** The largest message that is sent or received. Servers have lower limits. */
   static final int MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
 
@@ -21,6 +35,10 @@ record Connection(ManagedChannel channel, Policy policy, Tokens tokens, String s
 
   private static final Metadata.Key<String> AUTHORIZATION =
       Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
+
+  Connection(ManagedChannel channel, Policy policy, Tokens tokens, String server) {
+    this(channel, policy, tokens, server, new AtomicBoolean());
+  }
 
   /** Requests the token of a call. Returns null without tokens. */
   String requestToken() {

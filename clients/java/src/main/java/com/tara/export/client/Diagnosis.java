@@ -17,8 +17,9 @@ import javax.net.ssl.SSLException;
  * @param isLost whether a retry may succeed
  * @param reason a reason of {@link TaraExportException}; may be empty
  * @param advice what to do next; may be empty
+ * @param httpStatus the HTTP status of a proxy's response; 0 if there is none
  */
-record Diagnosis(boolean isLost, String reason, String advice) {
+record Diagnosis(boolean isLost, String reason, String advice, int httpStatus) {
   private static final String ADDRESS = "check the server's address, and the proxy in front of it";
 
   private static final String NO_HTTP2 =
@@ -73,11 +74,11 @@ record Diagnosis(boolean isLost, String reason, String advice) {
   }
 
   private static Diagnosis lost(String advice) {
-    return new Diagnosis(true, "", advice);
+    return new Diagnosis(true, "", advice, 0);
   }
 
   private static Diagnosis permanent(String reason, String advice) {
-    return new Diagnosis(false, reason, advice);
+    return new Diagnosis(false, reason, advice, 0);
   }
 
   private static Diagnosis invalid(String description) {
@@ -96,7 +97,8 @@ record Diagnosis(boolean isLost, String reason, String advice) {
       return new Diagnosis(
           isTemporary,
           TaraExportException.HOST_NOT_FOUND,
-          "check the host in the server's address");
+          "check the host in the server's address",
+          0);
     }
     if (name.equals("NotSslRecordException")) {
       return permanent(
@@ -169,6 +171,6 @@ record Diagnosis(boolean isLost, String reason, String advice) {
         };
     String reason =
         status == 200 ? TaraExportException.INVALID_RESPONSE : TaraExportException.HTTP_ERROR;
-    return new Diagnosis(isRetried, reason, advice);
+    return new Diagnosis(isRetried, reason, advice, status);
   }
 }

@@ -52,7 +52,7 @@ public final class TaraExportException extends RuntimeException {
   /** Not a response of tara-export, such as a web page, or one that the client cannot read. */
   public static final String INVALID_RESPONSE = "INVALID_RESPONSE";
 
-  /** A proxy responded with another HTTP status than 200. */
+  /** A proxy responded with another HTTP status than 200: {@code http_status} of the metadata. */
   public static final String HTTP_ERROR = "HTTP_ERROR";
 
   /** The response is larger than the client accepts. */
@@ -63,6 +63,8 @@ public final class TaraExportException extends RuntimeException {
 
   /** The thread was interrupted. An accepted export continues. */
   public static final String INTERRUPTED = "INTERRUPTED";
+
+  private static final String HTTP_STATUS = "http_status";
 
   /** The longest text of a local library in a message, in characters. */
   private static final int MAX_LOCAL_TEXT = 500;
@@ -200,6 +202,9 @@ public final class TaraExportException extends RuntimeException {
       Diagnosis diagnosis = Diagnosis.of(status);
       isLost = diagnosis.isLost();
       reason = diagnosis.reason();
+      if (reason.equals(HTTP_ERROR)) {
+        metadata = Map.of(HTTP_STATUS, Integer.toString(diagnosis.httpStatus()));
+      }
       message = withCause(message, status.getCause());
       if (!diagnosis.advice().isEmpty()) {
         message = server + ": " + message + "; " + diagnosis.advice();
@@ -246,7 +251,9 @@ public final class TaraExportException extends RuntimeException {
     return details.reason;
   }
 
-  /** Metadata of {@code google.rpc.ErrorInfo}, such as {@code export}. */
+  /**
+   * Metadata of {@code google.rpc.ErrorInfo}, such as {@code export}, or of an error of this class.
+   */
   public Map<String, String> metadata() {
     return details.metadata;
   }
@@ -264,6 +271,11 @@ public final class TaraExportException extends RuntimeException {
   /** Whether the server is unavailable or the connection was lost, so that a retry may succeed. */
   boolean isLost() {
     return details.isLost;
+  }
+
+  /** Whether a proxy refused the request because of its size. */
+  boolean isTooLargeForProxy() {
+    return details.reason.equals(HTTP_ERROR) && "413".equals(details.metadata.get(HTTP_STATUS));
   }
 
   @Override

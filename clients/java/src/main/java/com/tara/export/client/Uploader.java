@@ -77,8 +77,11 @@ final class Uploader {
   private void attempt() throws IOException {
     known = checked(find());
     progress.accept(known.getCommittedSizeBytes());
-    if (known.getSha256().isEmpty()) {
-      known = checked(new UploadStream(connection).send(known, content, progress));
+    if (known.getSha256().isEmpty() && !usesChunks()) {
+      sendStream();
+    }
+    while (known.getSha256().isEmpty() && usesChunks()) {
+      sendChunk();
     }
     if (known.getSha256().isEmpty()) {
       throw TaraExportException.connectionLost("the upload ended before the document");
@@ -88,6 +91,34 @@ final class Uploader {
       throw TaraExportException.of(Status.Code.DATA_LOSS, TaraExportException.DAMAGED, message);
     }
     progress.accept(content.sizeBytes());
+  }
+
+  private boolean usesChunks() {
+    return connection.sendsSmallChunks().get() && UploadChunks.areAccepted(known);
+  }
+
+  /** Sends the remaining bytes in one stream, or finds out that a proxy refuses large requests. */
+  private void sendStream() throws IOException {
+    try {
+      known = checked(new UploadStream(connection).send(known, content, progress));
+    } catch (TaraExportException failure) {
+      if (!failure.isTooLargeForProxy() || !UploadChunks.areAccepted(known)) {
+        throw failure;
+      }
+      connection.sendsSmallChunks().set(true);
+      // The proxy passed on a part of the stream.
+      known = checked(find());
+      progress.accept(known.getCommittedSizeBytes());
+    }
+  }
+
+  private void sendChunk() throws IOException {
+    long start = known.getCommittedSizeBytes();
+    known = checked(new UploadChunks(connection).sendNext(known, content));
+    if (known.getCommittedSizeBytes() <= start && known.getSha256().isEmpty()) {
+      throw TaraExportException.connectionLost("a chunk made no progress");
+    }
+    progress.accept(known.getCommittedSizeBytes());
   }
 
   private Upload checked(Upload upload) {

@@ -45,6 +45,9 @@ final class CuttingProxy implements AutoCloseable {
       while (true) {
         Socket client = listener.accept();
         Socket upstream = new Socket(server.getHost(), server.getPort());
+        // Otherwise small frames, such as those that open a window of HTTP/2, wait for others.
+        client.setTcpNoDelay(true);
+        upstream.setTcpNoDelay(true);
         start(() -> pass(client, upstream, true));
         start(() -> pass(upstream, client, false));
       }

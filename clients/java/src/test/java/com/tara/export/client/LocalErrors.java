@@ -63,6 +63,9 @@ final class LocalErrors {
     Instant start = Instant.now();
     TaraExportException failure = assertThrows(TaraExportException.class, call);
     assertEquals(reason, failure.reason(), failure::toString);
+    if (reason.equals(TaraExportException.HTTP_ERROR)) {
+      assertEquals(row.get("status").asText(), failure.metadata().get("http_status"));
+    }
     for (JsonNode text : row.get("error_contains")) {
       assertTrue(
           failure.getMessage().contains(text.asText()),
