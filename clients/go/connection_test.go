@@ -27,6 +27,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -515,13 +516,21 @@ func TestUploadUsesSmallChunksIfAProxyRefusesLargeRequests(t *testing.T) {
 	server := startServer(t, "ALLOWED_HOSTS=*")
 	onEachTransport(t, func(t *testing.T, options ...taraexport.Option) {
 		client := connect(t, limitRequests(t, server), options...)
-		content := randomBytes(9 * 1024 * 1024)
-		uploaded, err := client.Upload(t.Context(), bytes.NewReader(content), nil)
-		if err != nil {
-			t.Fatal(err)
+		// Each of them can be refused before the first one has found the limit.
+		var uploads sync.WaitGroup
+		for index := range 3 {
+			uploads.Go(func() {
+				content := randomBytes(9*1024*1024 + index)
+				uploaded, err := client.Upload(t.Context(), bytes.NewReader(content), nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				sum := sha256.Sum256(content)
+				wantEqual(t, "the digest", uploaded.SHA256, hex.EncodeToString(sum[:]))
+			})
 		}
-		sum := sha256.Sum256(content)
-		wantEqual(t, "the digest", uploaded.SHA256, hex.EncodeToString(sum[:]))
+		uploads.Wait()
 	})
 }
 

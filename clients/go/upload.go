@@ -78,6 +78,8 @@ func (client *Client) Upload(
 	maxCommitted := int64(0)
 	hasNewToken := false
 	for {
+		// Before the attempt: another upload of this client can find the limit meanwhile.
+		sentSmallChunks := client.sendsSmallChunks.Load()
 		err := upload.attempt(ctx)
 		if err == nil {
 			return &UploadedDocument{upload.state.GetName(), content.Size(), upload.sha256}, nil
@@ -89,7 +91,8 @@ func (client *Client) Upload(
 		if upload.restartsWithNewID(failure) {
 			continue
 		}
-		if failure.httpStatus == http.StatusRequestEntityTooLarge && client.sendsSmallChunks.CompareAndSwap(false, true) {
+		if failure.httpStatus == http.StatusRequestEntityTooLarge && !sentSmallChunks {
+			client.sendsSmallChunks.Store(true)
 			continue
 		}
 		if failure.Code == codes.Unauthenticated && failure.Reason != ReasonTokenUnavailable &&

@@ -88,6 +88,8 @@ impl Client {
         let (mut last_progress, mut max_committed_bytes) = (Instant::now(), 0);
         let (mut is_second_id, mut has_new_token) = (false, false);
         loop {
+            // Before the attempt: another upload of this client can find the limit meanwhile.
+            let sent_small_chunks = self.sends_small_chunks.load(Ordering::Relaxed);
             let failed = match self.upload_once(&file, request_id, &mut upload, &mut progress).await
             {
                 Ok(done) => return Ok(done),
@@ -108,7 +110,7 @@ impl Client {
                 (request_id, upload, is_second_id) = (Uuid::new_v4(), None, true);
                 continue;
             }
-            if failed.is_too_large_for_proxy() && !self.sends_small_chunks.load(Ordering::Relaxed) {
+            if failed.is_too_large_for_proxy() && !sent_small_chunks {
                 self.sends_small_chunks.store(true, Ordering::Relaxed);
                 continue;
             }
