@@ -21,10 +21,10 @@ from google.rpc import status_pb2
 from . import causes, methods
 from .address import Address
 from .errors import CallError, printable
-from .methods import DEADLINE_SECONDS, StreamCall
+from .methods import StreamCall
 from .tls import TlsFiles
 from .tokens import Authorization
-from .upload import FileUpload
+from .upload import FileUpload, send_chunks
 from .web_frames import Frames
 from .web_pool import READ_BYTES, pool_of
 
@@ -85,11 +85,8 @@ class WebTransport:
         return self._authorized(call.method, data, call.first_timeout_seconds, call.idle_timeout_seconds, {})
 
     def send(self, upload: FileUpload) -> None:
-        """Sends the remaining bytes in one call per chunk, because gRPC-Web has no client streams."""
-        while not upload.is_complete:
-            chunk = upload.chunk()
-            timeout_seconds = DEADLINE_SECONDS + methods.sending_seconds(len(chunk.data))
-            upload.update_after_chunk(chunk, self.call("UploadChunk", chunk, timeout_seconds).upload)
+        """Sends the remaining bytes in chunks, because gRPC-Web has no client streams."""
+        send_chunks(upload, self.call)
 
     def _authorized(
         self,
