@@ -6,13 +6,14 @@ import http.client
 import os
 import socket
 import socketserver
+import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 LIMIT_BYTES = 1024 * 1024
 #: Changes the body of a response to a request with this path.
@@ -129,8 +130,12 @@ class Http1Proxy:
 
 
 @contextmanager
-def http1_proxy(server: str, change: Change = lambda _, body: body) -> Iterator[Http1Proxy]:
+def http1_proxy(
+    server: str, change: Change = lambda _, body: body, tls: Optional[ssl.SSLContext] = None
+) -> Iterator[Http1Proxy]:
     proxy = Http1Proxy(server, change)
+    if tls is not None:
+        proxy.listener.socket = tls.wrap_socket(proxy.listener.socket, server_side=True)
     thread = threading.Thread(target=proxy.listener.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

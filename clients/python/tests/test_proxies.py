@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import ssl
 from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Optional
 
 import pytest
 import world
+from authority import Authority
 from proxies import LIMIT_BYTES, Nginx, http1_proxy, nginx
 from world import MODES, client_at
 
@@ -130,10 +132,22 @@ def test_large_documents_are_not_sent_first_over_grpc_web(server: str) -> None:
         assert proxy.passed[-1][1] > 250_000, "only the large document is uploaded"
 
 
-def test_refusal_is_found_if_the_proxy_closes_the_connection(server: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_documents_pass_a_proxy_that_closes_the_connection(
+    scheme: str, server: str, tmp_path: Path, authority: Authority
+) -> None:
     path = tmp_path / "document"
     path.write_bytes(content(9 * MIB))
-    with http1_proxy(server) as proxy, Client(proxy.address, transport="grpc-web") as client:
+    # With TLS, the client cannot read the response any more.
+    tls, ca_file = None, None
+    if scheme == "https":
+        files = authority.server_settings()
+        tls, ca_file = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), authority.ca_file
+        tls.load_cert_chain(files["TLS_CERT_FILE"], files["TLS_KEY_FILE"])
+    with (
+        http1_proxy(server, tls=tls) as proxy,
+        Client(f"{scheme}://{proxy.address}", transport="grpc-web", tls_ca_file=ca_file) as client,
+    ):
         assert client.upload_file(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert [method for method, _ in proxy.refused] == ["UploadChunk"]
     chunks = [size_bytes for method, size_bytes in proxy.passed if method == "UploadChunk"]

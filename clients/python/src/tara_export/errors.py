@@ -90,6 +90,11 @@ class CallError(TaraExportError):
         )
 
     @property
+    def is_connection_lost(self) -> bool:
+        """Whether there was no response."""
+        return self.is_retryable and not self.reason and self.code == grpc.StatusCode.UNAVAILABLE
+
+    @property
     def is_too_large_for_proxy(self) -> bool:
         """Whether a proxy refused the size of the request (HTTP status 413)."""
         return self.reason == Reason.HTTP_ERROR and self.metadata.get("http_status") == "413"

@@ -52,6 +52,7 @@ class FileUpload:
         self._request_bytes = 0
         #: Whether the last request was a stream, and whether a proxy may refuse streams.
         self._is_stream = self._avoids_stream = False
+        self._avoids_large_chunks = False
         self._retry_timer = RetryTimer(policy, str(path))
 
     @property
@@ -94,8 +95,8 @@ class FileUpload:
 
     @property
     def _sends_small_chunks(self) -> bool:
-        """Whether a proxy limits the size of requests, and this server accepts chunks below its limit."""
-        return self._limit.is_known and self._min_chunk_bytes > 0
+        """Whether a proxy may refuse larger chunks, and this server accepts smaller ones."""
+        return (self._limit.is_known or self._avoids_large_chunks) and self._min_chunk_bytes > 0
 
     @property
     def _min_chunk_bytes(self) -> int:
@@ -170,17 +171,21 @@ class FileUpload:
             self._request_id, self._has_second_id = str(uuid.uuid4()), True
             self._upload = None
             return 0
-        if error.is_too_large_for_proxy and 0 < self._min_chunk_bytes < self._request_bytes:
+        can_send_less = 0 < self._min_chunk_bytes < self._request_bytes
+        if error.is_too_large_for_proxy and can_send_less:
             # The next attempt sends the same bytes in smaller requests.
             self._limit.is_known = True
             return 0
+        if error.is_connection_lost and can_send_less and not self._is_stream:
+            # If a proxy closes a connection with TLS at once, its response is lost.
+            self._avoids_large_chunks = True
         if (
             error.is_ambiguous
             and self._is_stream
             and self._upload is not None
             and self._upload.chunk_size_bytes > 0
         ):
-            # grpc.aio loses some HTTP statuses of responses before the end of a stream, but not those to chunks.
+            # grpc.aio loses some HTTP statuses of responses before the end of a stream, but none to chunks.
             self._avoids_stream = True
         if not error.is_unavailable and error.reason not in ("OVERLOADED", "UPLOAD_OFFSET_MISMATCH"):
             raise error
