@@ -13,6 +13,7 @@ import pytest
 
 from tara.export.v1 import upload_pb2
 from tara_export import CallError, LostContact, Policy
+from tara_export.proxy_limit import ProxyLimit
 from tara_export.upload import FileUpload
 
 MIB = 1024 * 1024
@@ -40,7 +41,7 @@ class Clock:
 def upload(tmp_path: Path) -> FileUpload:
     path = tmp_path / "document"
     path.write_bytes(bytes(6 * MIB))
-    return FileUpload(path, Policy(progress_timeout_seconds=10), lambda _: None)
+    return FileUpload(path, Policy(progress_timeout_seconds=10), ProxyLimit(is_likely=False), lambda _: None)
 
 
 def test_long_upload_is_retried_after_late_disconnect(
@@ -72,7 +73,10 @@ def test_request_id_is_the_same_in_every_process_until_a_failure(tmp_path: Path)
         assert isinstance(request, upload_pb2.CreateUploadRequest)
         return request.request_id
 
-    uploads = [FileUpload(path, Policy(progress_timeout_seconds=10), lambda _: None) for _ in range(2)]
+    uploads = [
+        FileUpload(path, Policy(progress_timeout_seconds=10), ProxyLimit(is_likely=False), lambda _: None)
+        for _ in range(2)
+    ]
     for upload in uploads:
         # Every client derives the same id.
         assert request_id(upload) == "ba7816bf-8f01-8fea-8141-40de5dae2223"
@@ -83,7 +87,7 @@ def test_request_id_is_the_same_in_every_process_until_a_failure(tmp_path: Path)
 
 
 def file_upload(path: Path) -> FileUpload:
-    return FileUpload(path, Policy(progress_timeout_seconds=10), lambda _: None)
+    return FileUpload(path, Policy(progress_timeout_seconds=10), ProxyLimit(is_likely=False), lambda _: None)
 
 
 def test_only_plain_files_are_uploaded(tmp_path: Path) -> None:

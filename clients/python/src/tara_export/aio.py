@@ -11,19 +11,20 @@ from typing import Any, Callable, Optional, Union
 import grpc
 import grpc.aio
 
-from tara.export.v1 import export_pb2, service_pb2, upload_pb2
+from tara.export.v1 import export_pb2, review_pb2, service_pb2, upload_pb2
 
 from . import causes, names, native
 from .address import parse_address
 from .download import Download
 from .errors import CallError
-from .follow import Follower, stream_ended_early
+from .follow import Follower, set_uploaded, stream_ended_early
 from .methods import DEADLINE_SECONDS, RETRYABLE_METHODS, StreamCall, decode, encode
 from .progress import ExportBar, UploadBar
+from .proxy_limit import ProxyLimit
 from .retry import Policy, RetryTimer
 from .tls import PathLike, TlsFiles
 from .tokens import AsyncToken, Authorization, Metadata
-from .upload import FileUpload
+from .upload import FileUpload, chunk_timeout_seconds
 
 __all__ = ["Client"]
 
@@ -52,7 +53,7 @@ class Client:
         self._authorization = Authorization(token, address, allow_insecure_token)
         self._explainer = causes.Explainer(address, files)
         self._channel = native.connect(grpc.aio, address, files)
-        self._policy = policy or Policy()
+        self._policy, self._limit = policy or Policy(), ProxyLimit(is_likely=False)
 
     async def __aenter__(self) -> Client:
         return self
@@ -153,15 +154,17 @@ class Client:
         yields no event of a run twice. The export continues if the caller stops reading. `progress` shows a
         bar.
         """
-        return self._follow(Follower.of_request(request, self._policy), progress)
+        return self._follow(Follower.of_request(request, self._policy, self._limit), progress)
 
     def watch(self, name: str, *, progress: bool = False) -> AsyncIterator[export_pb2.ExportEvent]:
         """Follows an export, exports/{export_id}, that was started earlier. `progress` shows a bar."""
-        return self._follow(Follower(name, None, self._policy), progress)
+        return self._follow(Follower(name, None, self._policy, self._limit), progress)
 
     async def _follow(self, follower: Follower, progress: bool) -> AsyncIterator[export_pb2.ExportEvent]:
         with ExportBar(progress) as bar:
             while not follower.has_ended:
+                for document in follower.documents_to_upload():
+                    set_uploaded(document, await self._upload_document(document, progress))
                 events = self._stream(follower.next_call())
                 try:
                     async for event in events:
@@ -174,9 +177,29 @@ class Client:
                     else:
                         raise stream_ended_early()
                 except CallError as error:
+                    await self._check_review(follower, error)
                     await asyncio.sleep(follower.next_delay_seconds(error))
                 finally:
                     await events.aclose()
+
+    async def _check_review(self, follower: Follower, error: CallError) -> None:
+        """Raises CallError if the review alone is too large for a proxy, which may be the cause of `error`.
+
+        grpc.aio loses the HTTP status of a response before the end of a request to a streaming method, but
+        not to a unary one. PreviewExport stores nothing.
+        """
+        request = follower.unclear_request(error)
+        if request is None:
+            return
+        preview = service_pb2.PreviewExportRequest(review=request.review)
+        try:
+            data = encode("PreviewExport", preview)
+            await self._authorized(
+                lambda metadata: self._unary("PreviewExport", data, DEADLINE_SECONDS, metadata)
+            )
+        except CallError as refusal:
+            if refusal.is_too_large_for_proxy:
+                raise refusal from None
 
     async def get_export(self, name: str) -> export_pb2.Export:
         """Reads one export with its artifacts."""
@@ -231,20 +254,34 @@ class Client:
 
         `progress` shows a bar.
         """
-        with UploadBar(progress, Path(path)) as bar:
-            upload = await asyncio.to_thread(FileUpload, Path(path), self._policy, bar.show)
-            while True:
-                try:
-                    method, request = upload.status_call()
-                    upload.update((await self._call(method, request)).upload)
-                    if not upload.is_complete:
-                        upload.update((await self._send(upload)).upload)
-                    return upload.result()
-                except CallError as error:
-                    await asyncio.sleep(upload.next_delay_seconds(error))
+        path = Path(path)
+        with UploadBar(progress, path.name, path.stat().st_size) as bar:
+            return await self._upload(
+                await asyncio.to_thread(FileUpload, path, self._policy, self._limit, bar.show)
+            )
 
-    async def _send(self, upload: FileUpload) -> Any:
-        """Sends the remaining bytes in one stream."""
+    async def _upload_document(self, document: review_pb2.Document, progress: bool) -> upload_pb2.Upload:
+        path, data = Path(document.file_name), document.content
+        with UploadBar(progress, path.name, len(data)) as bar:
+            return await self._upload(
+                await asyncio.to_thread(FileUpload, path, self._policy, self._limit, bar.show, data)
+            )
+
+    async def _upload(self, upload: FileUpload) -> upload_pb2.Upload:
+        while True:
+            try:
+                upload.update((await self._call(*upload.status_call())).upload)
+                if not upload.is_complete:
+                    await self._send(upload)
+                return upload.result()
+            except CallError as error:
+                await asyncio.sleep(upload.next_delay_seconds(error))
+
+    async def _send(self, upload: FileUpload) -> None:
+        """Sends the remaining bytes in one stream, or in chunks if a proxy limits the size of requests."""
+        if upload.sends_chunks:
+            await self._send_chunks(upload)
+            return
 
         async def send(metadata: Metadata) -> Any:
             sent = native.Sent("UploadDocument", upload.pieces())
@@ -256,7 +293,13 @@ class Client:
                     raise sent.error from None
                 raise
 
-        return await self._authorized(send)
+        upload.update((await self._authorized(send)).upload)
+
+    async def _send_chunks(self, upload: FileUpload) -> None:
+        while not upload.is_complete:
+            chunk = await asyncio.to_thread(upload.chunk)
+            response = await self._call("UploadChunk", chunk, chunk_timeout_seconds(chunk))
+            upload.update_after_chunk(chunk, response.upload)
 
 
 async def _pieces(sent: native.Sent) -> AsyncIterator[bytes]:

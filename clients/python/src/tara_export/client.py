@@ -9,16 +9,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal, Optional, Union
 
-from tara.export.v1 import export_pb2, service_pb2, upload_pb2
+from tara.export.v1 import export_pb2, review_pb2, service_pb2, upload_pb2
 
 from . import names
 from .address import parse_address
 from .download import Download
 from .errors import CallError
-from .follow import Follower, stream_ended_early
+from .follow import Follower, set_uploaded, stream_ended_early
 from .methods import DEADLINE_SECONDS, RETRYABLE_METHODS, StreamCall
 from .native import NativeTransport
 from .progress import ExportBar, UploadBar
+from .proxy_limit import ProxyLimit
 from .retry import Policy, RetryTimer
 from .tls import PathLike, TlsFiles
 from .tokens import Authorization, Token
@@ -69,6 +70,8 @@ class Client:
             else WebTransport(address, files, authorization)
         )
         self._policy = policy or Policy()
+        # Networks that support only HTTP/1.1 often have proxies.
+        self._limit = ProxyLimit(is_likely=not is_native)
 
     def __enter__(self) -> Client:
         return self
@@ -99,15 +102,17 @@ class Client:
         yields no event of a run twice. The export continues if the caller stops reading. `progress` shows a
         bar.
         """
-        return self._follow(Follower.of_request(request, self._policy), progress)
+        return self._follow(Follower.of_request(request, self._policy, self._limit), progress)
 
     def watch(self, name: str, *, progress: bool = False) -> Iterator[export_pb2.ExportEvent]:
         """Follows an export, exports/{export_id}, that was started earlier. `progress` shows a bar."""
-        return self._follow(Follower(name, None, self._policy), progress)
+        return self._follow(Follower(name, None, self._policy, self._limit), progress)
 
     def _follow(self, follower: Follower, progress: bool) -> Iterator[export_pb2.ExportEvent]:
         with ExportBar(progress) as bar:
             while not follower.has_ended:
+                for document in follower.documents_to_upload():
+                    set_uploaded(document, self._upload_document(document, progress))
                 try:
                     with closing(self._transport.stream(follower.next_call())) as events:
                         for event in events:
@@ -178,13 +183,21 @@ class Client:
 
         `progress` shows a bar.
         """
-        with UploadBar(progress, Path(path)) as bar:
-            upload = FileUpload(Path(path), self._policy, bar.show)
-            while True:
-                try:
-                    upload.update(self._call(*upload.status_call()).upload)
-                    if not upload.is_complete:
-                        self._transport.send(upload)
-                    return upload.result()
-                except CallError as error:
-                    time.sleep(upload.next_delay_seconds(error))
+        path = Path(path)
+        with UploadBar(progress, path.name, path.stat().st_size) as bar:
+            return self._upload(FileUpload(path, self._policy, self._limit, bar.show))
+
+    def _upload_document(self, document: review_pb2.Document, progress: bool) -> upload_pb2.Upload:
+        path, data = Path(document.file_name), document.content
+        with UploadBar(progress, path.name, len(data)) as bar:
+            return self._upload(FileUpload(path, self._policy, self._limit, bar.show, data))
+
+    def _upload(self, upload: FileUpload) -> upload_pb2.Upload:
+        while True:
+            try:
+                upload.update(self._call(*upload.status_call()).upload)
+                if not upload.is_complete:
+                    self._transport.send(upload)
+                return upload.result()
+            except CallError as error:
+                time.sleep(upload.next_delay_seconds(error))

@@ -89,6 +89,16 @@ class CallError(TaraExportError):
             and self.code in (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL)
         )
 
+    @property
+    def is_connection_lost(self) -> bool:
+        """Whether there was no response."""
+        return self.is_retryable and not self.reason and self.code == grpc.StatusCode.UNAVAILABLE
+
+    @property
+    def is_too_large_for_proxy(self) -> bool:
+        """Whether a proxy refused the size of the request (HTTP status 413)."""
+        return self.reason == Reason.HTTP_ERROR and self.metadata.get("http_status") == "413"
+
     @classmethod
     def local(cls, code: grpc.StatusCode, reason: str, message: str) -> CallError:
         """An error that this client detects. A retry cannot help unless the code is UNAVAILABLE."""

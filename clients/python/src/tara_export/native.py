@@ -16,7 +16,7 @@ from .errors import CallError
 from .methods import StreamCall
 from .tls import TlsFiles
 from .tokens import Authorization, Metadata
-from .upload import FileUpload
+from .upload import FileUpload, send_chunks
 from .watchdog import Watchdog
 
 _SERVICE_CONFIG = {
@@ -182,7 +182,10 @@ class NativeTransport:
                 raise self._explained(error) from None
 
     def send(self, upload: FileUpload) -> None:
-        """Sends the remaining bytes in one stream."""
+        """Sends the remaining bytes in one stream, or in chunks if a proxy limits the size of requests."""
+        if upload.sends_chunks:
+            send_chunks(upload, self.call)
+            return
 
         def send(metadata: Metadata) -> Any:
             sent = Sent("UploadDocument", upload.pieces())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Optional
 
 from tara.export.v1 import export_pb2
@@ -56,12 +55,11 @@ class ExportBar(_Bar):
 
 
 class UploadBar(_Bar):
-    """The bytes of a file. Shows nothing if it is disabled."""
+    """The bytes of a document. Shows nothing if it is disabled."""
 
-    def __init__(self, is_enabled: bool, path: Path) -> None:
-        size_bytes = path.stat().st_size
+    def __init__(self, is_enabled: bool, name: str, size_bytes: int) -> None:
         options: dict[str, Any] = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
-        super().__init__(is_enabled, desc=path.name, total=size_bytes, **options)
+        super().__init__(is_enabled, desc=name, total=size_bytes, **options)
 
     def show(self, done_bytes: int) -> None:
         """Shows the number of uploaded bytes."""

@@ -21,10 +21,10 @@ from google.rpc import status_pb2
 from . import causes, methods
 from .address import Address
 from .errors import CallError, printable
-from .methods import DEADLINE_SECONDS, StreamCall
+from .methods import StreamCall
 from .tls import TlsFiles
 from .tokens import Authorization
-from .upload import FileUpload
+from .upload import FileUpload, send_chunks
 from .web_frames import Frames
 from .web_pool import READ_BYTES, pool_of
 
@@ -85,11 +85,8 @@ class WebTransport:
         return self._authorized(call.method, data, call.first_timeout_seconds, call.idle_timeout_seconds, {})
 
     def send(self, upload: FileUpload) -> None:
-        """Sends the remaining bytes in one call per chunk, because gRPC-Web has no client streams."""
-        while not upload.is_complete:
-            chunk = upload.chunk()
-            timeout_seconds = DEADLINE_SECONDS + methods.sending_seconds(len(chunk.data))
-            upload.update_after_chunk(chunk, self.call("UploadChunk", chunk, timeout_seconds).upload)
+        """Sends the remaining bytes in chunks, because gRPC-Web has no client streams."""
+        send_chunks(upload, self.call)
 
     def _authorized(
         self,
@@ -131,7 +128,7 @@ class WebTransport:
                 methods.method(name).path, Frames.framed(data), first_timeout_seconds, headers
             )
             try:
-                _check_content_type(response)
+                self._check_content_type(response)
                 while piece := response.read1(READ_BYTES):
                     _set_idle_timeout(response, idle_timeout_seconds)
                     for message in frames.feed(piece):
@@ -152,6 +149,17 @@ class WebTransport:
             raise CallError(
                 grpc.StatusCode.UNAVAILABLE, f"the connection to {self._address.shown} was lost: {error}"
             ) from error
+
+    def _check_content_type(self, response: urllib3.BaseHTTPResponse) -> None:
+        try:
+            causes.check_response(response.status, response.headers)
+        except CallError:
+            if "grpc-status" in response.headers:
+                _raise_for_status(response.headers)
+            # The response of a server with TLS to a request without it.
+            if response.status == 400 and (problem := self._tls_probe.problem()):
+                raise problem from None
+            raise
 
     def _cause(self, error: Exception) -> Optional[CallError]:
         """The cause of an error of urllib3. None if the connection was lost, or there was none."""
@@ -204,16 +212,6 @@ def _sources(error: BaseException) -> Iterator[BaseException]:
             seen.append(source)
             yield source
             waiting += [*source.args, source.__cause__, source.__context__]
-
-
-def _check_content_type(response: urllib3.BaseHTTPResponse) -> None:
-    is_status = "grpc-status" in response.headers
-    try:
-        causes.check_response(response.status, response.headers)
-    except CallError:
-        if is_status:
-            _raise_for_status(response.headers)
-        raise
 
 
 def _raise_for_status(trailers: Mapping[str, str]) -> None:

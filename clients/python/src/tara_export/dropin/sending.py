@@ -62,7 +62,7 @@ def failure_kind(error: Exception) -> FailureKind:
     if error.is_unavailable or error.code == grpc.StatusCode.UNAUTHENTICATED:
         return FailureKind.UNREACHABLE
     # A proxy's limit may be too low for this request only.
-    if error.reason in _UNREACHABLE_REASONS and error.metadata.get("http_status") != "413":
+    if error.reason in _UNREACHABLE_REASONS and not error.is_too_large_for_proxy:
         return FailureKind.UNREACHABLE
     permanent_codes = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.ALREADY_EXISTS)
     if error.code in permanent_codes or error.reason == "REQUEST_TOO_LARGE":

@@ -34,6 +34,9 @@ record Diagnosis(boolean isLost, String reason, String advice, int httpStatus) {
   /** In the response of a tara-export server to a call without TLS on its port with TLS. */
   private static final String TLS_REQUIRED = "this port requires TLS";
 
+  /** The first bytes of an alert of TLS, and of GOAWAY, which a tara-export server sends. */
+  private static final Pattern TLS_ANSWER = Pattern.compile(": (1503|[0-9a-f]{6}07)");
+
   private static final Pattern HTTP_STATUS = Pattern.compile("HTTP status code (\\d{3})");
 
   /** Texts of grpc-java for a stream that the network or a proxy ended. */
@@ -117,8 +120,7 @@ record Diagnosis(boolean isLost, String reason, String advice, int httpStatus) {
           "the response headers are beyond the limit of 64 KiB: remove headers that a proxy adds");
     }
     if (name.startsWith("Http2Exception")) {
-      // The first bytes of an alert of TLS.
-      boolean isTls = message.contains("not SETTINGS") && message.contains(": 1503");
+      boolean isTls = message.contains("not SETTINGS") && TLS_ANSWER.matcher(message).find();
       return permanent(
           isTls ? TaraExportException.TLS_FAILED : TaraExportException.INVALID_RESPONSE,
           message.contains("not SETTINGS") || message.contains("HTTP/1") ? NO_HTTP2 : ADDRESS);
