@@ -131,10 +131,11 @@ for (const protocol of ["grpc", "grpc-web"] as const) {
     });
 
     test("request beyond the limit is not sent", async () => {
-      const documents = Array.from({ length: 9 }, (_, index) => ({
+      // So small that they are not uploaded first, over gRPC-Web neither.
+      const documents = Array.from({ length: 257 }, (_, index) => ({
         kind: Document_Kind.BEFORE,
         fileName: `${index}.bin`,
-        content: new Uint8Array(8 * 1024 * 1024),
+        content: new Uint8Array(256 * 1024),
       }));
       const client = connect("127.0.0.1:1", { protocol });
       const error = await failureOf(() => client.export({ review: { documentName: "a.docx" }, documents }).result());
