@@ -142,7 +142,7 @@ export function isUnclear(error: ConnectError): boolean {
 /** Whether a connection failed in a way that TLS can explain. */
 export function mayBeTls(error: TaraExportError): boolean {
   // The response of a server with TLS to a request without it.
-  if (error.reason === ClientReason.HTTP_ERROR && error.metadata["http_status"] === "400") return true;
+  if (error.reason === ClientReason.HTTP_ERROR && error.metadata.http_status === "400") return true;
   if (error.code !== Code.Unavailable || error.reason !== undefined || error.isFromServer) return false;
   return [...sources(error.cause)].every(({ code }) => !/^(ECONNREFUSED|ENOENT|EAI_|ETIMEDOUT)/.test(code));
 }
