@@ -1,6 +1,6 @@
 //! Processes that are killed or terminated at random moments, with random S3 faults.
 
-use std::{env, fs, time::Duration};
+use std::{env, time::Duration};
 
 use futures::future::join_all;
 use tara_export_test_support::{Fault, FaultRule, Operation};
@@ -110,26 +110,17 @@ async fn ended_at_any_moment(ending: Ending) {
     }
     retry_quarantined(&world);
     world.finish().await;
-    assert!(quarantined(&world).is_empty());
+    assert!(world.quarantined().is_empty());
 }
 
 /// Retries quarantined entries like an operator. An entry that was the only one in progress at
 /// three kills is in quarantine.
 fn retry_quarantined(world: &World) {
-    for id in quarantined(world) {
+    for id in world.quarantined() {
         eprintln!("{id} is in quarantine");
         let output = retry(world, &id);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
     }
-}
-
-/// The ids of the entries in quarantine.
-fn quarantined(world: &World) -> Vec<String> {
-    let Ok(files) = fs::read_dir(world.data_dir().join(".tara-export/journal/quarantine")) else {
-        return Vec::new();
-    };
-    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| name.ends_with(".export")).map(|name| name[..36].to_owned()).collect()
 }
 
 fn add_cases(cases: &mut Vec<ExportCase>, random: &mut Random) {
