@@ -7,14 +7,14 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from authority import Authority
+from forwarding import copy, running
 from world import MODES, ROOT, client_at, started
 
 from tara_export.address import is_loopback, parse_address
@@ -44,30 +44,11 @@ def forwarder(server: str, **listen: Any) -> Iterator[list[bytes]]:
             writer.write(b"HTTP/1.1 200 connected\r\n\r\n")
         else:
             inner_writer.write(start)
-        await asyncio.gather(_copy(reader, inner_writer), _copy(inner_reader, writer))
+        await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer))
 
-    loop = asyncio.new_event_loop()
-    start_server = asyncio.start_unix_server if "path" in listen else asyncio.start_server
-    listener = loop.run_until_complete(start_server(serve, **listen))  # type: ignore[operator]
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
+    start_server: Any = asyncio.start_unix_server if "path" in listen else asyncio.start_server
+    with running(start_server(serve, **listen)):
         yield starts
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        listener.close()
-        loop.run_until_complete(listener.wait_closed())
-        loop.close()
-
-
-async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    with suppress(OSError), closing(target):
-        while data := await source.read(65536):
-            target.write(data)
-            await target.drain()
 
 
 @pytest.mark.parametrize("mode", MODES)

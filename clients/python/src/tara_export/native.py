@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import urllib.parse
 from collections.abc import Generator, Iterator
-from contextlib import closing
 from typing import Any, Callable, Optional
 
 import grpc
@@ -151,21 +150,7 @@ class NativeTransport:
     def stream(self, call: StreamCall) -> Generator[Any, None, None]:
         """Makes a server-streaming call and yields its messages."""
         data = methods.encode(call.method, call.request)
-        metadata = self._authorization.metadata()
-        has_response = False
-        try:
-            with closing(self._stream_once(call, data, metadata)) as messages:
-                for message in messages:
-                    has_response = True
-                    yield message
-            return
-        except CallError as error:
-            if has_response or not self._authorization.may_refresh(error):
-                raise
-            refreshed = self._authorization.metadata()
-            if refreshed == metadata:
-                raise
-        yield from self._stream_once(call, data, refreshed)
+        yield from self._authorization.stream(lambda metadata: self._stream_once(call, data, metadata))
 
     def _stream_once(self, call: StreamCall, data: bytes, metadata: Metadata) -> Generator[Any, None, None]:
         stream = multi_callable(self._channel, call.method)(data, metadata=metadata)

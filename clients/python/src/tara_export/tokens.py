@@ -6,7 +6,8 @@ import asyncio
 import inspect
 import os
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Generator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Callable, Optional, Union
 
@@ -128,6 +129,24 @@ class Authorization:
     def may_refresh(self, error: CallError) -> bool:
         """Whether another token may help after this error of a call without a response."""
         return not self._is_static and error.code == grpc.StatusCode.UNAUTHENTICATED
+
+    def stream(self, attempt: Callable[[Metadata], Generator[Any, None, None]]) -> Generator[Any, None, None]:
+        """Yields the messages of a call, which is attempted again if another token may help."""
+        metadata = self.metadata()
+        has_response = False
+        try:
+            with closing(attempt(metadata)) as messages:
+                for message in messages:
+                    has_response = True
+                    yield message
+            return
+        except CallError as error:
+            if has_response or not self.may_refresh(error):
+                raise
+            refreshed = self.metadata()
+            if refreshed == metadata:
+                raise
+        yield from attempt(refreshed)
 
     @staticmethod
     def _metadata_of(token: Optional[str]) -> Metadata:

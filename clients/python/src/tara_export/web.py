@@ -10,7 +10,6 @@ import ssl
 import time
 import urllib.parse
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
 from typing import Any, Optional
 
 import grpc
@@ -97,22 +96,10 @@ class WebTransport:
         headers: Mapping[str, str],
     ) -> Generator[Any, None, None]:
         """Yields the messages of a call with the token, which is refreshed once."""
-        metadata = self._authorization.metadata()
-        has_response = False
         timeouts = (first_timeout_seconds, idle_timeout_seconds)
-        try:
-            with closing(self._messages(name, data, *timeouts, {**headers, **dict(metadata)})) as messages:
-                for message in messages:
-                    has_response = True
-                    yield message
-            return
-        except CallError as error:
-            if has_response or not self._authorization.may_refresh(error):
-                raise
-            refreshed = self._authorization.metadata()
-            if refreshed == metadata:
-                raise
-        yield from self._messages(name, data, *timeouts, {**headers, **dict(refreshed)})
+        yield from self._authorization.stream(
+            lambda metadata: self._messages(name, data, *timeouts, {**headers, **dict(metadata)})
+        )
 
     def _messages(
         self,

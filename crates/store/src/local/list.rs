@@ -132,8 +132,8 @@ impl Walk<'_> {
     }
 }
 
-/// Whether a folder contains any key, or cannot be read: its reader gets the reason. Empty folders exist on disk, for example after a crash, but not in a
-/// store.
+/// Whether a folder contains any key, or cannot be read: its reader gets the reason. Empty folders exist on disk, for
+/// example after a crash, but not in a store.
 fn contains_object(root: &Path, windows: &Windows, folder: &str) -> Result<bool, StoreError> {
     let mut next = Some(Start::first());
     while let Some(start) = next {
