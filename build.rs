@@ -7,7 +7,10 @@ use prost::Message;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let descriptors = protox::compile(["tara/export/v1/service.proto"], ["proto"])?;
+    let descriptors = protox::compile(
+        ["tara/export/v1/service.proto", "tara/export/v1/automation.proto"],
+        ["proto"],
+    )?;
     let out_dir = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out_dir.join("tara.export.v1.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()

@@ -3,6 +3,7 @@
 //! `docs/architecture.md` describes the modules.
 
 pub mod adopt;
+pub mod batch;
 pub mod cli;
 pub mod config;
 pub mod data_dir;
@@ -10,6 +11,8 @@ pub mod export;
 pub mod grpc;
 pub mod health;
 pub mod host;
+pub mod jobs;
+pub mod notifications;
 #[allow(clippy::all, missing_docs, unreachable_pub)]
 pub mod proto;
 pub mod server;

@@ -1,30 +1,43 @@
 //! The `tara-export` binary: the server and its commands.
 
-use std::{ffi::OsStr, io, process::ExitCode, sync::Arc, time::Duration};
+#[path = "main/embedded.rs"]
+mod embedded;
+#[path = "main/generated.rs"]
+mod generated;
 
+use std::{ffi::OsStr, process::ExitCode, sync::Arc, time::Duration};
+
+use anstyle::{AnsiColor, Style};
 use clap::{
-    Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, builder::Resettable,
+    ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand,
+    builder::Resettable,
 };
 use tara_export::{
     adopt::Adoption,
     cli::{
         ADOPT_HELP, AdoptCommand, BacklogAction, BacklogCommand, CliError, ClientCommand,
-        ExitStatus, HealthCommand, JournalAction, JournalCommand, MoveCommand, Output,
-        RetryCommand,
+        CommandFailure, EXIT_CODES, ExitStatus, HealthCommand, JournalAction, JournalCommand,
+        MoveCommand, NotifyCommand, Output, OutputArguments, ResumeCommand, RetryCommand,
+        given_settings, has_colour, is_json,
     },
     config::{ListenSettings, LogSettings, Settings, TelemetrySettings, value},
-    data_dir::{DataDirLock, HeartbeatTiming},
+    data_dir::DataDirLock,
     export::{Relocated, journal::retry},
+    jobs::Jobs,
+    notifications::Notifications,
     server::{
-        Access, Deadline, HUNG, RunningServer, Service, StopSignal, Stopping, open_relocation,
-        open_stores,
+        Access, Deadline, HUNG, RunningServer, StopSignal, Stopping, open_relocation, open_stores,
+        target_context,
     },
     telemetry::{Telemetry, start_logging},
 };
-use tara_export_client::Client;
 use tara_export_clock::SystemClock;
-use tara_export_store::local::LocalStore;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    embedded::{lock_data_dir, or_replaced, release, run_client, run_resume, start_server},
+    generated::{CompletionsCommand, ManCommand},
+};
 
 /// Returns freed memory to the system after a load; glibc's allocator keeps most of it (docs/adr/0017).
 #[global_allocator]
@@ -39,6 +52,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    output: OutputArguments,
     #[command(flatten)]
     settings: Settings,
     #[command(flatten)]
@@ -55,12 +70,22 @@ enum Command {
     /// Turn folders that the review application wrote before this service existed into bundles
     #[command(after_help = ADOPT_HELP)]
     Adopt(AdoptCommand),
+    /// Finish accepted exports of DATA_DIR, for example after Ctrl-C
+    #[command(after_help = EXIT_CODES)]
+    Resume(ResumeCommand),
     /// Manage the unfinished exports in DATA_DIR while no server uses it
     Backlog(BacklogCommand),
     /// Manage the journal of DATA_DIR, with or without a running server
     Journal(JournalCommand),
+    /// Check a file of notification targets, or send a test event, without a server
+    #[command(after_help = EXIT_CODES)]
+    Notify(NotifyCommand),
     /// Check whether a server accepts calls or makes progress: exit code 0 if it does
     Health(HealthCommand),
+    /// Print completions for a shell
+    Completions(CompletionsCommand),
+    /// Print the man page, or write one for each command
+    Man(ManCommand),
 }
 
 /// Exit codes of `serve`, shown after its help.
@@ -88,85 +113,124 @@ struct Serve {
 fn main() -> ExitCode {
     tara_export_memory::return_freed_memory_at_once();
     let _failpoints = tara_export_failpoint::from_environment();
-    // All commands share the settings, which would fill the short help (-h).
+    let matches = match command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) if error.use_stderr() && std::env::args_os().any(|word| word == "--json") => {
+            let message = error.render().to_string();
+            let message = message.trim_start_matches("error: ").trim_end();
+            return Printer { is_json: true }.fail(&CommandFailure::new(
+                "USAGE",
+                message,
+                ExitStatus::Usage,
+            ));
+        }
+        Err(error) => error.exit(),
+    };
+    let printer = Printer { is_json: is_json(&matches) };
+    match run(&matches) {
+        Ok(code) => code,
+        Err(mut failure) => {
+            if !failure.next_command.is_empty() {
+                failure.next_command.push_str(&given(&matches));
+            }
+            printer.fail(&failure)
+        }
+    }
+}
+
+/// The command line. All commands share the settings, which would fill the short help (-h).
+fn command() -> clap::Command {
     let command = Cli::command().mut_args(|argument| match argument.get_id().as_str() {
         "help" | "version" => argument,
+        "quiet" | "verbose" => argument.global(true),
         _ => argument.global(true).hide_short_help(true),
     });
-    let command = without_empty_variables(command);
-    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            return fail(&format!("cannot start the async runtime: {error}"), ExitStatus::Failed);
-        }
+    without_empty_variables(command)
+}
+
+/// The command line for completions and man pages: settings belong to the program and to `serve`, and would hide the
+/// own options of the other commands.
+fn own_options() -> clap::Command {
+    Cli::command()
+        .mut_args(|argument| match argument.get_id().as_str() {
+            "quiet" | "verbose" => argument.global(true),
+            _ => argument,
+        })
+        .mut_subcommand("serve", Settings::augment_args)
+}
+
+/// Runs the command of a command line.
+fn run(matches: &ArgMatches) -> Result<ExitCode, CommandFailure> {
+    let mut cli = Cli::from_arg_matches(matches).unwrap_or_else(|error| error.exit());
+    if let Some(level) = cli.output.log_level() {
+        cli.log.set_level(level);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| failed(format!("cannot start the async runtime: {error}")))?;
+    let Cli { command, output, settings, log } = cli;
+    settings.check().map_err(usage)?;
+    let command = match command {
+        Command::Serve(command) => return run_server(*command, &settings, &log, runtime),
+        command => command,
     };
-    if let Err(message) = cli.settings.check() {
-        return fail(&message, ExitStatus::Usage);
-    }
-    match cli.command {
-        Command::Serve(command) => {
-            let Serve { listen, telemetry } = *command;
-            if let Err(message) = listen.check() {
-                return fail(&message, ExitStatus::Usage);
+    start_logging(&log);
+    let mut output = Output::of_process().quiet(output.quiet).with_settings(given(matches));
+    let result = runtime.block_on(async {
+        let output = &mut output;
+        match command {
+            // It has returned already.
+            Command::Serve(_) => Ok(ExitStatus::Done),
+            Command::Client(command) => run_client(command, &settings, output).await,
+            Command::Adopt(command) => run_adopt(command, &settings, output).await,
+            Command::Resume(command) => run_resume(command, &settings, output).await,
+            Command::Backlog(BacklogCommand { action: BacklogAction::Move(command) }) => {
+                move_backlog(&command, &settings, output).await
             }
-            // Before the server is reachable, so that any signal causes a clean shutdown.
-            let stop_signal = match StopSignal::receive(listen.shutdown_timeout) {
-                Ok(stop_signal) => stop_signal,
-                Err(error) => {
-                    let message = format!("cannot receive signals: {error}");
-                    return fail(&message, ExitStatus::Failed);
-                }
-            };
-            let served = runtime.block_on(async {
-                let telemetry = Telemetry::start(&cli.log, &telemetry).await;
-                let telemetry = telemetry.map_err(|error| error.to_string())?;
-                let served = serve(&listen, &cli.settings, &telemetry, &stop_signal).await;
-                let timeout = match &served {
-                    Ok(stopped) => stopped.deadline.remaining(),
-                    Err(_) => listen.shutdown_timeout,
-                };
-                telemetry.shut_down(timeout).await;
-                served
-            });
-            // All required work is done. Does not wait for threads that hang.
-            runtime.shutdown_background();
-            match served {
-                Ok(Stopped { result: ShutdownResult::Clean, .. }) => ExitCode::SUCCESS,
-                Ok(Stopped { result: ShutdownResult::Hung, .. }) => HUNG.into(),
-                Ok(Stopped { result: ShutdownResult::Replaced, .. }) => REPLACED.into(),
-                Err(message) => fail(&message, ExitStatus::Failed),
+            Command::Journal(JournalCommand { action: JournalAction::Retry(command) }) => {
+                retry_entry(&command, &settings, output)
             }
+            Command::Notify(command) => run_notify(command, &settings, output).await,
+            Command::Health(command) => Ok(command.run(output).await?),
+            Command::Completions(completions) => completions.run(own_options(), output),
+            Command::Man(man) => man.run(own_options(), output),
         }
-        Command::Client(command) => {
-            start_logging(&cli.log);
-            let result = runtime.block_on(run_client(command, &cli.settings));
-            runtime.shutdown_background();
-            exit_code(result)
-        }
-        Command::Adopt(command) => {
-            start_logging(&cli.log);
-            let result = runtime.block_on(run_adopt(command, &cli.settings));
-            runtime.shutdown_background();
-            exit_code(result)
-        }
-        Command::Backlog(BacklogCommand { action: BacklogAction::Move(command) }) => {
-            start_logging(&cli.log);
-            let result = runtime.block_on(move_backlog(&command, &cli.settings));
-            runtime.shutdown_background();
-            exit_code(result)
-        }
-        Command::Journal(JournalCommand { action: JournalAction::Retry(command) }) => {
-            start_logging(&cli.log);
-            exit_code(retry_entry(&command, &cli.settings))
-        }
-        Command::Health(command) => {
-            start_logging(&cli.log);
-            let result = runtime.block_on(command.run(&mut Output::of_process()));
-            runtime.shutdown_background();
-            exit_code(with_exit_status(result))
-        }
-    }
+    });
+    runtime.shutdown_background();
+    Ok(result?.into())
+}
+
+/// Runs `serve`.
+fn run_server(
+    command: Serve,
+    settings: &Settings,
+    log: &LogSettings,
+    runtime: tokio::runtime::Runtime,
+) -> Result<ExitCode, CommandFailure> {
+    let Serve { listen, telemetry } = command;
+    listen.check().map_err(usage)?;
+    // Before the server is reachable, so that any signal causes a clean shutdown.
+    let stop_signal = StopSignal::receive(listen.shutdown_timeout)
+        .map_err(|error| failed(format!("cannot receive signals: {error}")))?;
+    let served = runtime.block_on(async {
+        let telemetry = Telemetry::start(log, &telemetry).await;
+        let telemetry = telemetry.map_err(|error| failed(error.to_string()))?;
+        let served = serve(&listen, settings, &telemetry, &stop_signal).await;
+        let timeout = match &served {
+            Ok(stopped) => stopped.deadline.remaining(),
+            Err(_) => listen.shutdown_timeout,
+        };
+        telemetry.shut_down(timeout).await;
+        served
+    });
+    // All required work is done. Does not wait for threads that hang.
+    runtime.shutdown_background();
+    Ok(match served?.result {
+        ShutdownResult::Clean => ExitCode::SUCCESS,
+        ShutdownResult::Hung => HUNG.into(),
+        ShutdownResult::Replaced => REPLACED.into(),
+    })
 }
 
 /// The command, where an empty variable is equivalent to an unset one. The exception is a value itself: an empty
@@ -186,16 +250,38 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
     command.mut_subcommands(without_empty_variables)
 }
 
-fn exit_code(result: Result<ExitStatus, (String, ExitStatus)>) -> ExitCode {
-    match result {
-        Ok(status) => status.into(),
-        Err((message, status)) => fail(&message, status),
-    }
+/// The settings of a command line, for the commands that messages name.
+fn given(matches: &ArgMatches) -> String {
+    given_settings(&Settings::augment_args(clap::Command::new("settings")), matches)
 }
 
-fn fail(message: &str, status: ExitStatus) -> ExitCode {
-    eprintln!("error: {message}");
-    status.into()
+fn failed(message: String) -> CommandFailure {
+    CommandFailure::new("FAILED", message, ExitStatus::Failed)
+}
+
+fn usage(message: String) -> CommandFailure {
+    CommandFailure::new("INVALID_SETTING", message, ExitStatus::Usage)
+}
+
+/// Prints errors.
+struct Printer {
+    is_json: bool,
+}
+
+impl Printer {
+    fn fail(&self, failure: &CommandFailure) -> ExitCode {
+        match self.is_json {
+            true => eprintln!("{}", failure.json()),
+            false => {
+                let style = match has_colour(&std::io::stderr()) {
+                    true => AnsiColor::Red.on_default().bold(),
+                    false => Style::new(),
+                };
+                eprintln!("{style}error:{style:#} {}", failure.text());
+            }
+        }
+        failure.status.into()
+    }
 }
 
 /// How a server stopped.
@@ -218,10 +304,10 @@ async fn serve(
     settings: &Settings,
     telemetry: &Telemetry,
     stop_signal: &StopSignal,
-) -> Result<Stopped, String> {
+) -> Result<Stopped, CommandFailure> {
     stop_signal.stopping().set_phase("startup");
-    let mut hang_up =
-        signal(SignalKind::hangup()).map_err(|error| format!("cannot receive signals: {error}"))?;
+    let mut hang_up = signal(SignalKind::hangup())
+        .map_err(|error| failed(format!("cannot receive signals: {error}")))?;
     let stopped_early = |deadline| {
         tracing::info!("stopping during startup");
         Ok(Stopped { deadline, result: ShutdownResult::Clean })
@@ -242,9 +328,10 @@ async fn serve(
         Ok(server) => server,
         Err(message) => {
             lock.hold_until_exit();
-            return Err(message);
+            return Err(failed(message));
         }
     };
+    lock.set_address(&server.listen_address().local_url(listen.security.has_tls()));
     let metrics = telemetry.metrics_address().map(tracing::field::display);
     match value(&settings.store.s3_bucket_name) {
         Some(bucket) => {
@@ -266,13 +353,15 @@ async fn serve(
     }
     let engine = server.engine().clone();
     tokio::spawn(async move { engine.check_s3().await });
-    let reload = server.reload();
+    server.jobs().iter().for_each(Jobs::start);
+    let (reload, notifications) = (server.reload(), server.notifications());
     tokio::spawn(async move {
         while hang_up.recv().await.is_some() {
             tracing::info!(
-                "SIGHUP: reloading certificates, tokens, keys and the credentials for S3"
+                "SIGHUP: reloading certificates, tokens, keys, the credentials for S3 and NOTIFY_FILE"
             );
             reload.notify_one();
+            notifications.iter().for_each(Notifications::reload);
         }
     });
     let deadline = tokio::select! {
@@ -309,84 +398,28 @@ async fn end_replaced(server: RunningServer, lock: DataDirLock) -> Stopped {
     Stopped { deadline, result: ShutdownResult::Replaced }
 }
 
-/// Runs a command against the given server, or against one in this process.
-async fn run_client(
-    command: ClientCommand,
+/// Runs a command on a file of targets.
+async fn run_notify(
+    command: NotifyCommand,
     settings: &Settings,
-) -> Result<ExitStatus, (String, ExitStatus)> {
-    let failed = |message: String| (message, ExitStatus::Failed);
-    let mut output = Output::of_process();
-    match command.server().connect().await {
-        Ok(Some(client)) => return with_exit_status(command.run(client, &mut output).await),
-        Ok(None) => {}
-        Err(error) => return with_exit_status(Err(error)),
-    }
-    // Read-only commands do not lock the directory.
-    let lock = match command.writes() {
-        true => Some(lock_data_dir(settings).await.map_err(failed)?),
-        false => None,
-    };
-    if command.writes() && value(&settings.store.s3_bucket_name).is_none() {
-        eprintln!(
-            "no S3 bucket is set (S3_BUCKET_NAME): the bundle is stored in {} on this machine",
-            settings.disk.data_dir.display()
-        );
-    }
-    let access = if command.writes() { Access::Write } else { Access::Read };
-    let listen = ListenSettings::embedded();
-    let server = start_server(&listen, settings, access).await.map_err(failed)?;
-    let url = format!("http://{}", server.address());
-    let client = Client::connect(&url).await.map_err(|error| failed(error.to_string()))?;
-    let result = or_replaced(lock.as_ref(), command.run(client, &mut output)).await;
-    // The result is known: work that hangs from here on must not block the command.
-    let status = match &result {
-        Ok(status) | Err((_, status)) => *status,
-    };
-    let (deadline, stopping) = (Deadline::from_now(listen.shutdown_timeout), Stopping::default());
-    if let Err(error) = stopping.end_at(deadline, status.code()) {
-        tracing::debug!(%error, "cannot start the thread that enforces the shutdown deadline");
-    }
-    let is_clean = server.shut_down_by(deadline, &stopping).await;
-    if let Some(lock) = lock {
-        release(lock, is_clean);
-    }
-    result
-}
-
-/// Runs work on the data directory. Fails if another process takes the directory meanwhile.
-async fn or_replaced(
-    lock: Option<&DataDirLock>,
-    work: impl Future<Output = Result<ExitStatus, CliError>>,
-) -> Result<ExitStatus, (String, ExitStatus)> {
-    let Some(lock) = lock else { return with_exit_status(work.await) };
-    tokio::select! {
-        result = work => with_exit_status(result),
-        other = lock.replaced() => {
-            let message = format!(
-                "another process ({other}) took the data directory because its lock has no effect: it continues the \
-                 accepted exports; set a separate DATA_DIR for each process, or use a file system that supports locks"
-            );
-            Err((message, ExitStatus::Unknown))
-        }
-    }
-}
-
-/// Releases the data directory at the end of a command.
-fn release(lock: DataDirLock, is_clean: bool) {
-    if is_clean { lock.release_at_exit() } else { lock.hold_until_exit() }
+    output: &mut Output,
+) -> Result<ExitStatus, CommandFailure> {
+    let context =
+        target_context(settings, command.file()).await.map_err(|error| usage(error.to_string()))?;
+    Ok(command.run(context, &SystemClock, output).await?)
 }
 
 /// Adopts bundles directly in the store, without a server.
 async fn run_adopt(
     command: AdoptCommand,
     settings: &Settings,
-) -> Result<ExitStatus, (String, ExitStatus)> {
-    let failed = |message: String| (message, ExitStatus::Failed);
+    output: &mut Output,
+) -> Result<ExitStatus, CommandFailure> {
     let stores = open_stores(settings).await.map_err(|error| failed(error.to_string()))?;
     let s3 = stores.s3.filter(|_| !command.local);
     // Several replicas can write to S3 at the same time.
     let lock = match s3.is_none() && command.write {
-        true => Some(lock_data_dir(settings).await.map_err(failed)?),
+        true => Some(lock_data_dir(settings).await?),
         false => None,
     };
     let adoption = Adoption::new(
@@ -397,10 +430,8 @@ async fn run_adopt(
     .await
     .map_err(|error| failed(error.to_string()))?;
     // From here on, a signal ends the adoption and keeps its results so far.
-    let stop_signal = AdoptionSignal::receive()
-        .map_err(|error| failed(format!("cannot receive signals: {error}")))?;
-    let mut output = Output::of_process();
-    let adopting = command.run(adoption, stop_signal.wait(), &mut output);
+    let stop_signal = StopRequest::receive()?;
+    let adopting = command.run(adoption, stop_signal.wait(), output);
     let result = or_replaced(lock.as_ref(), adopting).await;
     if let Some(lock) = lock {
         release(lock, true);
@@ -412,15 +443,17 @@ async fn run_adopt(
 fn retry_entry(
     command: &RetryCommand,
     settings: &Settings,
-) -> Result<ExitStatus, (String, ExitStatus)> {
-    let export_id = command.export_id().parse().map_err(|_| {
-        let message =
-            format!("{:?} is not an export: pass exports/{{id}}, or only the id", command.export);
-        (message, ExitStatus::Usage)
-    })?;
-    let retried = retry(&settings.disk.data_dir, export_id)
-        .map_err(|error| (error.to_string(), ExitStatus::Failed))?;
-    with_exit_status(command.report(&retried.reason, &mut Output::of_process()))
+    output: &mut Output,
+) -> Result<ExitStatus, CommandFailure> {
+    let export_id = command.export_id().parse().map_err(|_| not_an_export(&command.export))?;
+    let retried =
+        retry(&settings.disk.data_dir, export_id).map_err(|error| failed(error.to_string()))?;
+    Ok(command.report(&retried.reason, output)?)
+}
+
+fn not_an_export(argument: &str) -> CommandFailure {
+    let message = format!("{argument:?} is not an export: pass exports/{{id}}, or only the id");
+    CommandFailure::new("USAGE", message, ExitStatus::Usage)
 }
 
 /// Binds exports that wait for another store to the configured store. Requires that no server uses the data
@@ -428,14 +461,14 @@ fn retry_entry(
 async fn move_backlog(
     command: &MoveCommand,
     settings: &Settings,
-) -> Result<ExitStatus, (String, ExitStatus)> {
-    let failed = |message: String| (message, ExitStatus::Failed);
-    let only = command.export_id().map(str::parse).transpose().map_err(|_| {
-        let message =
-            format!("{:?} is not an export: pass exports/{{id}}, or only the id", command.export);
-        (message, ExitStatus::Usage)
-    })?;
-    let lock = lock_data_dir(settings).await.map_err(failed)?;
+    output: &mut Output,
+) -> Result<ExitStatus, CommandFailure> {
+    let only = command
+        .export_id()
+        .map(str::parse)
+        .transpose()
+        .map_err(|_| not_an_export(command.export.as_deref().unwrap_or_default()))?;
+    let lock = lock_data_dir(settings).await?;
     let relocation = open_relocation(settings, command.dry_run, Arc::new(SystemClock)).await;
     let relocation = relocation.map_err(failed)?;
     let moving = async {
@@ -444,7 +477,7 @@ async fn move_backlog(
             relocated.push((format!("exports/{}", one.export_id), one.not_moved_reason))
         };
         let moved = relocation.run(only, record).await;
-        let status = command.report(&relocation.target(), &relocated, &mut Output::of_process())?;
+        let status = command.report(&relocation.target(), &relocated, output)?;
         moved.map_err(|error| CliError::Internal(error.to_string()))?;
         Ok(status)
     };
@@ -453,45 +486,19 @@ async fn move_backlog(
     result
 }
 
-fn with_exit_status(
-    result: Result<ExitStatus, CliError>,
-) -> Result<ExitStatus, (String, ExitStatus)> {
-    result.map_err(|error| (error.to_string(), error.exit_status()))
-}
-
-async fn start_server(
-    listen: &ListenSettings,
-    settings: &Settings,
-    access: Access,
-) -> Result<RunningServer, String> {
-    let service = Service::new(settings, access, Arc::new(SystemClock))
-        .await
-        .map_err(|error| error.to_string())?;
-    RunningServer::start(service, listen).await.map_err(|error| error.to_string())
-}
-
-/// Locks the data directory and removes the temporary files of a killed process.
-async fn lock_data_dir(settings: &Settings) -> Result<DataDirLock, String> {
-    let lock = DataDirLock::acquire(&settings.disk.data_dir, HeartbeatTiming::default()).await;
-    let lock = lock.map_err(|error| error.to_string())?;
-    let store =
-        LocalStore::open(settings.disk.data_dir.clone()).map_err(|error| error.to_string())?;
-    store.clean_temporary_files().await.map_err(|error| error.to_string())?;
-    Ok(lock)
-}
-
-/// SIGTERM or SIGINT: ends an adoption after the folders in progress.
-struct AdoptionSignal {
+/// SIGTERM or SIGINT: ends a command in order.
+struct StopRequest {
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl AdoptionSignal {
+impl StopRequest {
     /// Installs handlers for the signals, which would otherwise end the process.
-    fn receive() -> io::Result<Self> {
+    fn receive() -> Result<Self, CommandFailure> {
+        let failed = |error| failed(format!("cannot receive signals: {error}"));
         Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate()).map_err(failed)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
         })
     }
 

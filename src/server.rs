@@ -7,6 +7,8 @@ mod descriptors;
 mod health;
 mod http;
 mod intermediaries;
+mod jobs;
+mod notifications;
 mod observed_s3;
 mod routes;
 mod security;
@@ -29,6 +31,7 @@ use tara_export_catalog::Catalog;
 use tara_export_clock::Clock;
 use tara_export_limits::{ConnectionPermit, Connections, Pool, Pools};
 use tara_export_store::Store;
+use tara_export_telemetry::names;
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::Notify,
@@ -47,23 +50,30 @@ use self::{
     routes::routes,
     security::refresh,
     settings::{
-        auth_settings, computing_threads, engine_settings, journal_limits, read_limits, tls_files,
-        uploads,
+        auth_settings, batch_settings, computing_threads, engine_settings, journal_limits,
+        left_exports, read_limits, tls_files, uploads,
     },
     unix_socket::SocketFile,
 };
 pub use self::{
     descriptors::TooFewDescriptors,
     health::{ACCEPTING, LIVENESS},
+    notifications::target_context,
     security::ListenError,
     settings::{OpenStoresError, open_relocation, open_stores},
     shutdown::{Deadline, HUNG, StopSignal, Stopping},
 };
 use crate::{
+    batch::{self, Batches, BatchesError},
     config::{ListenSettings, Settings, value},
-    export::{Engine, Journal, JournalError, Stores},
-    grpc::{CallLimits, ExportApi, Readers, RequestLimits},
+    export::{self, Accepted, Engine, Journal, JournalError, Stores},
+    grpc::{
+        self, Automation, CallLimits, ExportApi, ExportApiParts, PulledRequests, Readers,
+        RequestLimits,
+    },
     health::{Health, Monitor, MonitorSettings},
+    jobs::{Jobs, JobsContext, JobsError, Outbound},
+    notifications::{Notifications, NotificationsError},
     tls::TlsServer,
 };
 
@@ -72,8 +82,11 @@ const CLOSING_TIMEOUT: Duration = Duration::from_secs(2);
 /// What a process may do with its data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Read and write. Requires the directory's lock.
+    /// Read and write, and finish the exports that previous processes accepted. Requires the directory's lock.
     Write,
+    /// Read and write, for the exports of one command: those of previous processes stay in the journal. Requires the
+    /// directory's lock.
+    Command,
     /// Only read, while another process may write.
     Read,
 }
@@ -90,6 +103,15 @@ pub enum SetupError {
     /// The journal cannot be read, so previously accepted exports are unknown.
     #[error("cannot read the journal, so accepted exports are unknown: {0}")]
     Journal(#[from] JournalError),
+    /// The batches cannot be set up.
+    #[error(transparent)]
+    Batches(#[from] BatchesError),
+    /// The notifications cannot be set up.
+    #[error(transparent)]
+    Notifications(#[from] NotificationsError),
+    /// The jobs cannot be set up.
+    #[error(transparent)]
+    Jobs(#[from] JobsError),
     /// The system cannot start threads.
     #[error("cannot start threads: {0}")]
     Threads(#[from] io::Error),
@@ -104,6 +126,9 @@ pub struct Service {
     request_limits: RequestLimits,
     call_limits: CallLimits,
     s3: Option<Arc<dyn Store>>,
+    notifications: Option<Notifications>,
+    batches: Batches,
+    jobs: Option<Jobs>,
 }
 
 impl Service {
@@ -127,8 +152,18 @@ impl Service {
     ) -> Result<Self, SetupError> {
         let descriptors = DescriptorPlan::of_process()?;
         let limits = journal_limits(settings);
+        let notifications = match access {
+            Access::Write | Access::Command => {
+                notifications::open(settings, stores.s3.clone(), clock.clone()).await?
+            }
+            Access::Read => None,
+        };
         let journal = match access {
-            Access::Write => Some(Journal::open(settings.disk.data_dir.clone(), limits).await?),
+            Access::Write | Access::Command => {
+                let outbox = notifications.as_ref().map(Notifications::outbox);
+                let data_dir = settings.disk.data_dir.clone();
+                Some(Journal::open_with_outbox(data_dir, limits, outbox).await?)
+            }
             Access::Read => None,
         };
         let catalog = Catalog::new(
@@ -137,7 +172,14 @@ impl Service {
             settings.catalog_cache_size.as_u64(),
             clock.clone(),
         );
-        let s3 = stores.s3.clone();
+        let (s3, local) = (stores.s3.clone(), stores.local.clone());
+        let outbound = Outbound::of_process();
+        let jobs_file = match access {
+            Access::Write | Access::Command => {
+                jobs::read(settings, notifications.as_ref(), &outbound)?
+            }
+            Access::Read => None,
+        };
         let uploads = uploads(settings, &stores, access, clock.clone())?;
         let computing = Pool::new("computing", computing_threads())?;
         let engine_settings = engine_settings(settings);
@@ -152,12 +194,64 @@ impl Service {
             acceptance,
             clock.clone(),
         );
-        engine.resume().await?;
+        engine
+            .resume(match access {
+                Access::Write => Accepted::Resume,
+                Access::Command | Access::Read => Accepted::Leave,
+            })
+            .await?;
+        if access == Access::Read {
+            engine.report_left(left_exports(settings).await?);
+        }
+        if let Some(notifications) = &notifications {
+            let engine = engine.clone();
+            notifications.start(move |export_id| engine.has_entry(export_id)).await?;
+        }
+        // Reports of batches and the log of jobs: in S3, or on this disk without a bucket.
+        let records_store = s3.clone().unwrap_or(local);
+        let batches = Batches::open(
+            batch_settings(settings),
+            engine.clone(),
+            records_store.clone(),
+            notifications.as_ref().map(Notifications::outbox),
+            clock.clone(),
+            access != Access::Read,
+        )
+        .await?;
+        batches.start();
+        let recipients = value(&settings.notify.notify_recipients).unwrap_or_default();
+        let jobs = jobs_file.map(|file| {
+            let context = JobsContext {
+                store: records_store,
+                notifications: notifications.clone(),
+                catalog: catalog.clone(),
+                engine: engine.clone(),
+                batches: batches.clone(),
+                requests: Arc::new(PulledRequests::new(
+                    engine.clone(),
+                    notifications.clone(),
+                    recipients.clone(),
+                )),
+                outbound,
+                clock: clock.clone(),
+            };
+            Jobs::new(file, context)
+        });
         let replica = value(&settings.replica_name)
             .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned());
         let readers = Readers::new(read_limits(settings, descriptors), engine.ending())?;
-        let api =
-            ExportApi::new(engine.clone(), catalog, clock, replica.into(), health.clone(), readers);
+        let automation =
+            Automation { notifications: notifications.clone(), recipients, jobs: jobs.clone() };
+        let api = ExportApi::new(ExportApiParts {
+            engine: engine.clone(),
+            catalog,
+            clock,
+            replica: replica.into(),
+            health: health.clone(),
+            readers,
+            automation,
+            batches: batches.clone(),
+        });
         let request_limits = RequestLimits {
             size_bytes: settings.limits.max_request_size.as_u64(),
             timeout: settings.limits.request_timeout,
@@ -166,12 +260,31 @@ impl Service {
             settings.limits.max_concurrent_calls,
             settings.limits.admission_timeout,
         );
-        Ok(Self { engine, api, health, request_limits, call_limits, s3 })
+        Ok(Self {
+            engine,
+            api,
+            health,
+            request_limits,
+            call_limits,
+            s3,
+            notifications,
+            batches,
+            jobs,
+        })
     }
 
     /// The engine.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The thread pools for blocking work.
+    fn pools(&self) -> Pools {
+        let mut pools = self.engine.pools();
+        pools.other.push(self.api.archives());
+        pools.writing.extend(self.notifications.as_ref().map(Notifications::pool));
+        pools.writing.push(self.batches.pool());
+        pools
     }
 }
 
@@ -193,6 +306,20 @@ impl fmt::Display for ListenAddress {
     }
 }
 
+impl ListenAddress {
+    /// The URL for commands on this machine.
+    pub fn local_url(&self, has_tls: bool) -> String {
+        let scheme = if has_tls { "https" } else { "http" };
+        match self {
+            Self::Tcp(address) if address.ip().is_unspecified() => {
+                format!("{scheme}://localhost:{}", address.port())
+            }
+            Self::Tcp(address) => format!("{scheme}://{address}"),
+            Self::Unix(_) => self.to_string(),
+        }
+    }
+}
+
 /// An open listener.
 enum Listener {
     Tcp(TcpListener),
@@ -206,7 +333,11 @@ pub struct RunningServer {
     /// Removed when the server has stopped.
     _socket_file: Option<SocketFile>,
     engine: Engine,
+    notifications: Option<Notifications>,
+    batches: Batches,
+    jobs: Option<Jobs>,
     health: HealthProbes,
+    pools: Pools,
     _monitor: Monitor,
     draining: CancellationToken,
     stopping: CancellationToken,
@@ -221,6 +352,7 @@ impl RunningServer {
     /// # Errors
     /// If the address cannot be bound, or a file with certificates, tokens or keys is invalid.
     pub async fn start(service: Service, settings: &ListenSettings) -> Result<Self, ListenError> {
+        register_metrics();
         let tls = tls_files(&settings.security).map(TlsServer::open).transpose()?.map(Arc::new);
         let reader = Pool::new("security-files", 1).map_err(ListenError::Threads)?;
         let authenticator =
@@ -234,13 +366,12 @@ impl RunningServer {
         let (health, routes) =
             routes(&service, settings, authenticator.clone(), draining.clone()).await?;
         let engine = service.engine.clone();
-        let mut pools = engine.pools();
-        pools.other.push(service.api.archives());
+        let pools = service.pools();
         let monitor = Monitor::start(
             service.health.clone(),
             MonitorSettings {
                 stall_threshold: settings.stall_threshold,
-                pools,
+                pools: pools.clone(),
                 check: Box::new(move || Box::pin(engine.check_acceptance())),
             },
         )
@@ -286,13 +417,17 @@ impl RunningServer {
                 tokio::spawn(serve(incoming, routes, limits, stop_accepting))
             }
         };
-        let engine = service.engine;
+        let Service { engine, notifications, batches, jobs, .. } = service;
         let shutdown_timeout = settings.shutdown_timeout;
         Ok(Self {
             address,
             _socket_file: socket_file,
             engine,
+            notifications,
+            batches,
+            jobs,
             health,
+            pools,
             _monitor: monitor,
             draining,
             stopping,
@@ -315,6 +450,16 @@ impl RunningServer {
         }
     }
 
+    /// The notifications, if there are any.
+    pub fn notifications(&self) -> Option<Notifications> {
+        self.notifications.clone()
+    }
+
+    /// The scheduled jobs, if there are any. They run only when they are asked for until they are started.
+    pub fn jobs(&self) -> Option<Jobs> {
+        self.jobs.clone()
+    }
+
     /// The address that the server listens on.
     pub fn listen_address(&self) -> &ListenAddress {
         &self.address
@@ -327,7 +472,7 @@ impl RunningServer {
 
     /// The thread pools for blocking work.
     pub fn pools(&self) -> Pools {
-        self.engine.pools()
+        self.pools.clone()
     }
 
     /// Shuts down within `SHUTDOWN_TIMEOUT` from now.
@@ -345,9 +490,19 @@ impl RunningServer {
         self.engine.announce_stop().await;
         self.draining.cancel();
         self.health.report_draining().await;
+        if let Some(jobs) = &self.jobs {
+            stopping.set_phase("jobs");
+            jobs.shut_down(deadline.exports_end().into()).await;
+        }
         stopping.set_phase("running exports");
         let exports_ended =
             self.engine.shut_down(deadline.exports_end().into(), deadline.end().into()).await;
+        stopping.set_phase("batches");
+        self.batches.shut_down(deadline.exports_end().into()).await;
+        if let Some(notifications) = &self.notifications {
+            stopping.set_phase("notifications");
+            notifications.shut_down(deadline.exports_end().into()).await;
+        }
         stopping.set_phase("open calls and connections");
         self.stopping.cancel();
         // Writes to the disk need the other half.
@@ -361,6 +516,14 @@ impl RunningServer {
         stopping.set_phase("the process to end");
         exports_ended && writes_ended
     }
+}
+
+/// Lets the metrics of alarms exist before the first event.
+fn register_metrics() {
+    names::BUILD_INFO.set(1.0, [env!("CARGO_PKG_VERSION")]);
+    export::register_counters();
+    grpc::register_counters();
+    batch::register_counters();
 }
 
 /// Listens on the Unix socket, or else on the TCP address.

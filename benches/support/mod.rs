@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 pub(crate) mod bucket;
+pub(crate) mod in_process;
 pub(crate) mod latency_proxy;
 pub(crate) mod load;
 pub(crate) mod peers;
@@ -11,3 +12,4 @@ pub(crate) mod process;
 pub(crate) mod review;
 pub(crate) mod server;
 pub(crate) mod statistics;
+pub(crate) mod webhook_receiver;

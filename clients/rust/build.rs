@@ -7,7 +7,11 @@ use prost::Message;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let files = ["tara/export/v1/service.proto", "grpc/health/v1/health.proto"];
+    let files = [
+        "tara/export/v1/service.proto",
+        "tara/export/v1/automation.proto",
+        "grpc/health/v1/health.proto",
+    ];
     let descriptors = protox::compile(files, ["proto"])?;
     let out_dir = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out_dir.join("tara.export.v1.bin"), descriptors.encode_to_vec())?;

@@ -1,8 +1,9 @@
 //! `backlog`: manages the unfinished exports in a data directory.
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
-use super::{CliError, ExitStatus, Output};
+use super::{CliError, ExitStatus, Output, format::printable_json};
 
 /// Manage the unfinished exports in DATA_DIR; no server may use it meanwhile
 #[derive(Debug, Args)]
@@ -34,6 +35,10 @@ pub struct MoveCommand {
     /// Print the result without changing anything
     #[arg(long)]
     pub dry_run: bool,
+
+    /// Print one line of JSON for each export
+    #[arg(long)]
+    pub json: bool,
 }
 
 impl MoveCommand {
@@ -55,6 +60,13 @@ impl MoveCommand {
         let would = if self.dry_run { "can be moved" } else { "moved" };
         let mut moved = 0;
         for (export, stays) in relocated {
+            if self.json {
+                moved += usize::from(stays.is_none());
+                let is_moved = stays.is_none() && !self.dry_run;
+                let line = json!({ "name": export, "moved": is_moved, "staysReason": stays });
+                out.line(&printable_json(&line.to_string()))?;
+                continue;
+            }
             match stays {
                 None => {
                     moved += 1;
@@ -64,6 +76,9 @@ impl MoveCommand {
             }
         }
         let stay = relocated.len() - moved;
+        if self.json {
+            return Ok(if stay == 0 { ExitStatus::Done } else { ExitStatus::Failed });
+        }
         if relocated.is_empty() {
             out.line("No export waits for another store.")?;
         } else {

@@ -7,20 +7,23 @@ use tara_export_client::{
     to_json,
 };
 
+use unicode_width::UnicodeWidthStr as _;
+
 use super::{
     CliError, ExitStatus, Output, ServerArguments,
-    format::{Table, printable, printable_json},
+    format::{printable, printable_json},
+    table::{Column, GAP, Table, wrapped},
 };
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 pub struct CheckCommand {
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "clap would use the comment as the command's help")]
-    pub server: ServerArguments,
     /// Print the server's response as one line of proto3 JSON
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would use the comment as the command's help")]
+    pub server: ServerArguments,
 }
 
 impl CheckCommand {
@@ -41,19 +44,41 @@ impl CheckCommand {
     }
 }
 
+/// The narrowest terminal on which durations are printed.
+const MIN_WIDTH_WITH_DURATIONS: usize = 100;
+
 fn print(response: &CheckStorageResponse, out: &mut Output) -> std::io::Result<()> {
+    let is_narrow = out.width().is_some_and(|width| width < MIN_WIDTH_WITH_DURATIONS);
+    let mut table = Table::new(
+        [Column::new(""), Column::new(""), Column::new("").drops(u8::from(is_narrow))],
+        is_narrow.then_some(0),
+    );
     let rows: Vec<_> = response.checks.iter().map(row).collect();
-    let lines = Table::new([false; 4]).lines(&rows);
-    for (line, check) in lines.into_iter().zip(&response.checks) {
-        out.line(&line)?;
-        if !check.hint.is_empty() {
-            out.line(&format!("  → {}", printable(&check.hint)))?;
+    let labels = table.lines(&rows);
+    let indent = table.width() + GAP.len();
+    let message_width = out.width().map(|width| width.saturating_sub(indent));
+    let hint_width = out.width().map(|width| width.saturating_sub(HINT_INDENT));
+    for (mut label, check) in labels.into_iter().zip(&response.checks) {
+        for line in wrapped(&printable(&check.message), message_width) {
+            let blanks = " ".repeat(indent.saturating_sub(label.width()));
+            out.line(&format!("{label}{blanks}{line}"))?;
+            label.clear();
+        }
+        let mut start = "→";
+        for line in wrapped(&printable(&check.hint), hint_width) {
+            if !line.is_empty() {
+                out.line(&format!("  {start} {line}"))?;
+            }
+            start = " ";
         }
     }
     Ok(())
 }
 
-fn row(check: &StorageCheck) -> [String; 4] {
+/// The width before a hint.
+const HINT_INDENT: usize = 4;
+
+fn row(check: &StorageCheck) -> [String; 3] {
     let sign = match check.status() {
         Status::Passed => "✓",
         Status::Warning => "!",
@@ -63,10 +88,5 @@ fn row(check: &StorageCheck) -> [String; 4] {
     let duration = check.duration.unwrap_or_default();
     let milliseconds =
         duration.seconds.saturating_mul(1000) + i64::from(duration.nanos) / 1_000_000;
-    [
-        sign.to_owned(),
-        printable(&check.check),
-        format!("{milliseconds} ms"),
-        printable(&check.message),
-    ]
+    [sign.to_owned(), printable(&check.check), format!("{milliseconds} ms")]
 }

@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use clap::Args;
 use indicatif::ProgressBar;
+use serde_json::json;
 use tara_export_client::{
     ArtifactDownload, BundleDownload, Client, ClientError, file_name_violation,
 };
@@ -15,26 +16,34 @@ use tempfile::NamedTempFile;
 use tokio::{fs::File, io::AsyncWriteExt as _};
 
 use super::{
-    CliError, ExitStatus, Output, ServerArguments, format::printable, format::size,
-    progress::style, resource_name,
+    CliError, ExitStatus, Output, ServerArguments,
+    format::{printable, printable_json, size},
+    names::export_name,
+    progress::style,
 };
 
 /// Arguments of `download`.
 #[derive(Debug, Args)]
 pub struct DownloadCommand {
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "clap would use the comment as the command's help")]
-    pub server: ServerArguments,
-    /// Export, as exports/ID or ID
+    /// Export, as exports/ID, an ID or its start, or the bundle's folder
     pub name: String,
     /// Artifact to download, such as manifest.json; by default, the complete bundle as a ZIP file
     #[arg(long, value_name = "PATH")]
     pub artifact: Option<String>,
-    /// File to write, or folder to write it to; by default, a file in the current folder, named after the
-    /// bundle's folder or the artifact
-    #[arg(long, value_name = "PATH")]
+    /// File to write, folder to write it to, or - for standard output; by default, a file in the current folder, named
+    /// after the bundle's folder or the artifact
+    #[arg(long, short, value_name = "PATH")]
     pub output: Option<PathBuf>,
+    /// Print the file and its size as one line of JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would use the comment as the command's help")]
+    pub server: ServerArguments,
 }
+
+/// The output that means standard output.
+const STDOUT: &str = "-";
 
 impl DownloadCommand {
     /// Downloads into a new file and never replaces an existing one.
@@ -42,13 +51,28 @@ impl DownloadCommand {
     /// # Errors
     /// If the call fails, the content is damaged or the file exists.
     pub async fn run(self, client: Client, out: &mut Output) -> Result<ExitStatus, CliError> {
-        let name = resource_name(&self.name);
+        let name = export_name(&client, &self.name).await?;
+        let failed = |error| self.server.with_next(error, &name, None);
         let download = match &self.artifact {
-            Some(path) => Download::Artifact(Box::new(client.open_artifact(name, path).await?)),
-            None => Download::Bundle(Box::new(client.open_bundle(name).await?)),
+            Some(path) => {
+                let artifact = client.open_artifact(&name, path).await.map_err(failed)?;
+                Download::Artifact(Box::new(artifact))
+            }
+            None => {
+                let bundle = client.open_bundle(&name).await.map_err(failed)?;
+                Download::Bundle(Box::new(bundle))
+            }
         };
+        if self.output.as_deref() == Some(Path::new(STDOUT)) {
+            return write_to_stdout(download, self.json, out).await;
+        }
         let target = self.target(download.file_name())?;
         let size_bytes = write_new_file(download, &target, out).await?;
+        if self.json {
+            let file = json!({ "file": target.to_string_lossy(), "sizeBytes": size_bytes });
+            out.line(&printable_json(&file.to_string()))?;
+            return Ok(ExitStatus::Done);
+        }
         out.line(&format!("{}  {}", printable(&target.to_string_lossy()), size(size_bytes)))?;
         Ok(ExitStatus::Done)
     }
@@ -116,6 +140,30 @@ impl Download {
         };
         bar.with_style(style(template))
     }
+}
+
+/// Writes the bytes to standard output, and nothing else. A failure after the first bytes leaves an incomplete output;
+/// the exit code reports it.
+async fn write_to_stdout(
+    mut download: Download,
+    is_json: bool,
+    out: &mut Output,
+) -> Result<ExitStatus, CliError> {
+    if is_json {
+        let message = "--json prints a line on standard output, and so does --output -: leave out one of them";
+        return Err(CliError::Usage(message.to_owned()));
+    }
+    if out.stdout_is_terminal() {
+        let message =
+            "standard output is a terminal: redirect it, or choose a file with --output FILE";
+        return Err(CliError::Usage(message.to_owned()));
+    }
+    while !out.is_closed()
+        && let Some(data) = download.next().await?
+    {
+        out.bytes(&data)?;
+    }
+    Ok(if out.is_closed() { ExitStatus::Failed } else { ExitStatus::Done })
 }
 
 /// Writes to a temporary file beside the target and renames it when it is complete.

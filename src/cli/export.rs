@@ -5,16 +5,22 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use tara_export_client::{
     Client, ClientError,
-    proto::{Destination, Fallback, StartExportRequest},
+    proto::{
+        Destination, Fallback, PreviewDocument, PreviewExportRequest, StartExportRequest,
+        document::Source,
+    },
     session::{self, LoadedRequest},
+    to_json,
 };
 use uuid::Uuid;
 
 use super::{
-    CliError, ExitStatus, Output, ServerArguments,
-    format::printable,
+    CliError, ExitStatus, Interruption, Output, ServerArguments,
+    format::{printable, printable_json, size},
+    server::shell_word,
+    table::{Column, Table},
     upload::upload,
-    watch::{FollowError, follow},
+    watch::{FollowError, Following, follow, observed},
 };
 
 /// Maximum number of warnings that are printed.
@@ -23,9 +29,6 @@ const MAX_WARNINGS: usize = 100;
 /// Arguments of `export`.
 #[derive(Debug, Args)]
 pub struct ExportCommand {
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "clap would use the comment as the command's help")]
-    pub server: ServerArguments,
     /// Folder with session.json, before.*, after.* and guidelines.*, or a file with the request in proto3 JSON
     pub path: PathBuf,
     /// Store for the bundle; by default, S3 if the server has a bucket, else the local store
@@ -40,9 +43,15 @@ pub struct ExportCommand {
     /// Name of the reviewer; overrides the one in the review
     #[arg(long, value_name = "NAME")]
     pub reviewer: Option<String>,
-    /// Print each event as one line of proto3 JSON
+    /// Print the files that the bundle would have, and store nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print each event as one line of proto3 JSON; with --dry-run, the preview
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would use the comment as the command's help")]
+    pub server: ServerArguments,
 }
 
 /// A destination on the command line.
@@ -74,24 +83,31 @@ impl ExportCommand {
             .await
             .map_err(|error| CliError::Internal(error.to_string()))?;
         let mut loaded = loaded?;
+        if self.dry_run {
+            print_warnings(&loaded.warnings, out);
+            return self.preview(&client, loaded, out).await;
+        }
         for document in std::mem::take(&mut loaded.large_documents) {
             let uploaded = upload(&client, &document.path, out).await?;
             loaded.set_uploaded(&document, &uploaded);
         }
         let LoadedRequest { mut request, warnings, .. } = loaded;
-        for warning in warnings.iter().take(MAX_WARNINGS) {
-            out.note(&format!("warning: {}", printable(warning)));
-        }
-        if let Some(more) = warnings.len().checked_sub(MAX_WARNINGS + 1) {
-            let more = more + 1;
-            out.note(&format!(
-                "warning: {more} more; the bundle's manifest.json lists replaced values"
-            ));
-        }
+        print_warnings(&warnings, out);
         self.apply_arguments(&mut request);
         let request_id = request.request_id.clone();
-        match follow(client.export(request), self.json, out).await {
-            Ok(ExitStatus::Unknown) => {
+        if self.server.server.is_some() {
+            // The request may be on its way.
+            out.set_interruption(Interruption {
+                message: "It is not known whether the server accepted the export. To find out, or to finish it, run:"
+                    .to_owned(),
+                command: self.repeat_command(&request_id),
+            });
+        }
+        let accepted = Some(self.accepted_interruption(&request_id));
+        let (client, reconnects) = observed(client);
+        let following = Following { events: client.export(request), reconnects };
+        match follow(following, self.json, accepted, out).await {
+            Ok(ExitStatus::Unknown) if self.server.server.is_some() => {
                 out.note("The export continues on the server. To follow it to its end, run:");
                 out.note(&format!("  {}", self.repeat_command(&request_id)));
                 Ok(ExitStatus::Unknown)
@@ -101,6 +117,57 @@ impl ExportCommand {
             }
             result => Ok(result?),
         }
+    }
+
+    /// Prints the files that the bundle would have. The server checks the request and stores nothing.
+    async fn preview(
+        &self,
+        client: &Client,
+        loaded: LoadedRequest,
+        out: &mut Output,
+    ) -> Result<ExitStatus, CliError> {
+        let LoadedRequest { mut request, large_documents, .. } = loaded;
+        self.apply_arguments(&mut request);
+        let documents = request.documents.iter().enumerate().map(|(index, document)| {
+            let large = large_documents.iter().find(|large| large.index == index);
+            let size_bytes = match (&document.source, large) {
+                (_, Some(large)) => large.size_bytes,
+                (Some(Source::Content(content)), None) => content.len() as u64,
+                (_, None) => 0,
+            };
+            PreviewDocument {
+                kind: document.kind,
+                file_name: document.file_name.clone(),
+                size_bytes: size_bytes.try_into().unwrap_or(i64::MAX),
+            }
+        });
+        let preview = client
+            .preview(PreviewExportRequest {
+                documents: documents.collect(),
+                review: request.review,
+            })
+            .await?;
+        if self.json {
+            out.line(&printable_json(&to_json(&preview)))?;
+            return Ok(ExitStatus::Done);
+        }
+        let columns = [Column::new("FILE").shrinks_to(16, 8), Column::new("SIZE").right()];
+        let mut table = Table::new(columns, out.width());
+        let files = preview.artifacts.iter();
+        let rows = files.map(|file| [printable(&file.path), size(file.size_bytes)]);
+        let rows: Vec<_> = table.head().into_iter().chain(rows).collect();
+        for line in table.lines(&rows) {
+            out.line(&line)?;
+        }
+        out.note(&format!(
+            "{} files, {}, and manifest.json. Nothing was stored.",
+            preview.artifacts.len(),
+            size(preview.size_bytes)
+        ));
+        for warning in &preview.warnings {
+            out.note(&format!("warning: {}", printable(&warning.message)));
+        }
+        Ok(ExitStatus::Done)
     }
 
     /// Overrides fields of the request with the arguments, and generates an id if there is none.
@@ -127,6 +194,19 @@ impl ExportCommand {
         }
     }
 
+    /// What to print if a signal ends the command after acceptance.
+    fn accepted_interruption(&self, request_id: &str) -> Interruption {
+        let name = format!("exports/{request_id}");
+        if self.server.server.is_none() {
+            let message = format!("{name} is accepted and not finished. To finish it, run:");
+            return Interruption { message, command: format!("tara-export resume {name}") };
+        }
+        let message =
+            format!("{name} is accepted, and the server continues it. To follow it, run:");
+        let command = format!("tara-export watch {name}{}", self.server.command_arguments());
+        Interruption { message, command }
+    }
+
     /// The command that repeats the export with the same content and id.
     fn repeat_command(&self, request_id: &str) -> String {
         let mut command = format!(
@@ -141,33 +221,25 @@ impl ExportCommand {
         add("--destination", self.destination.and_then(value_name));
         add("--fallback", self.fallback.and_then(value_name));
         add("--reviewer", self.reviewer.clone());
-        add("--server", self.server.server.clone());
-        let path = |path: &Option<PathBuf>| Some(path.as_ref()?.to_string_lossy().into_owned());
-        add("--token-file", path(&self.server.token_file));
-        add("--tls-ca-file", path(&self.server.tls_ca_file));
-        add("--tls-client-cert-file", path(&self.server.tls_client_cert_file));
-        add("--tls-client-key-file", path(&self.server.tls_client_key_file));
-        if self.server.grpc_web {
-            command.push_str(" --grpc-web");
-        }
+        command.push_str(&self.server.command_arguments());
         command
+    }
+}
+
+fn print_warnings(warnings: &[String], out: &mut Output) {
+    for warning in warnings.iter().take(MAX_WARNINGS) {
+        out.note(&format!("warning: {}", printable(warning)));
+    }
+    if let Some(more) = warnings.len().checked_sub(MAX_WARNINGS + 1) {
+        let more = more + 1;
+        out.note(&format!(
+            "warning: {more} more; the bundle's manifest.json lists replaced values"
+        ));
     }
 }
 
 fn value_name(value: impl ValueEnum) -> Option<String> {
     value.to_possible_value().map(|value| value.get_name().to_owned())
-}
-
-/// Quotes the text as one word for a POSIX shell.
-fn shell_word(text: &str) -> String {
-    let is_plain = |character: char| {
-        character.is_ascii_alphanumeric() || matches!(character, '/' | '.' | '-' | '_' | ':' | '=')
-    };
-    if !text.is_empty() && text.chars().all(is_plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
 }
 
 #[cfg(test)]
@@ -185,6 +257,7 @@ mod tests {
             fallback: Some(FallbackArgument::None),
             request_id: None,
             reviewer: Some("R. Viewer".to_owned()),
+            dry_run: false,
             json: false,
         }
     }

@@ -5,7 +5,6 @@ use indicatif::HumanBytes;
 use prost_types::Timestamp;
 use tara_export_client::is_unprintable;
 use tara_export_client::proto::{Destination, Export, ExportEvent, Progress, export::State};
-use unicode_width::UnicodeWidthStr as _;
 
 pub(super) use tara_export_client::printable;
 
@@ -46,10 +45,14 @@ pub(super) fn time(timestamp: Option<&Timestamp>) -> String {
         .map_or_else(|| "-".to_owned(), |time| time.format("%Y-%m-%d %H:%M:%SZ").to_string())
 }
 
+/// The state reason of an accepted export that no process works on.
+pub(super) const NOT_RUNNING: &str = "NOT_RUNNING";
+
 /// The name of an export's state.
 pub(super) fn state(export: &Export) -> &'static str {
     match State::try_from(export.state) {
         Ok(State::Running) => "running",
+        Ok(State::Pending) if export.state_reason == NOT_RUNNING => "accepted, not running",
         Ok(State::Pending) => "pending",
         Ok(State::FellBack) => "fell back",
         Ok(State::Committed) if export.adopted => "committed, adopted",
@@ -75,44 +78,10 @@ pub(super) fn progress(event: &ExportEvent) -> String {
     format!("{artifacts_done} of {artifacts_total}")
 }
 
-/// Formats rows in aligned columns, whose widths never shrink from one batch of rows to the next.
-pub(super) struct Table<const COLUMNS: usize> {
-    widths: [usize; COLUMNS],
-    right_aligned: [bool; COLUMNS],
-}
-
-impl<const COLUMNS: usize> Table<COLUMNS> {
-    pub(super) fn new(right_aligned: [bool; COLUMNS]) -> Self {
-        Self { widths: [0; COLUMNS], right_aligned }
-    }
-
-    /// The rows as lines without trailing spaces.
-    pub(super) fn lines(&mut self, rows: &[[String; COLUMNS]]) -> Vec<String> {
-        for row in rows {
-            for (width, cell) in self.widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.width());
-            }
-        }
-        rows.iter().map(|row| self.line(row)).collect()
-    }
-
-    fn line(&self, row: &[String; COLUMNS]) -> String {
-        let mut line = String::new();
-        for (index, cell) in row.iter().enumerate() {
-            if index > 0 {
-                line.push_str("  ");
-            }
-            let blanks = " ".repeat(self.widths[index].saturating_sub(cell.width()));
-            if self.right_aligned[index] {
-                line.push_str(&blanks);
-                line.push_str(cell);
-            } else {
-                line.push_str(cell);
-                line.push_str(&blanks);
-            }
-        }
-        line.trim_end().to_owned()
-    }
+/// A time in UTC with a precision of one minute, for narrow terminals.
+pub(super) fn short_time(timestamp: Option<&Timestamp>) -> String {
+    let time = time(timestamp);
+    time.get(..16).map_or(time.clone(), str::to_owned)
 }
 
 #[cfg(test)]
@@ -127,20 +96,13 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_aligned_by_display_width() {
-        let mut table = Table::new([false, true, false]);
-        let row = |cells: [&str; 3]| cells.map(str::to_owned);
-        let lines = table.lines(&[row(["文書", "1", "x"]), row(["abc", "100", ""])]);
-        assert_eq!(lines, ["文書    1  x", "abc   100"]);
-        // The next batch keeps the widths of the previous one.
-        assert_eq!(table.lines(&[row(["a", "2", "y"])]), ["a       2  y"]);
-    }
-
-    #[test]
     fn times_are_in_utc_with_seconds() {
         let time = |seconds| super::time(Some(&Timestamp { seconds, nanos: 999_999_999 }));
         assert_eq!(time(1_795_372_620), "2026-11-22 18:37:00Z");
         assert_eq!(time(i64::MAX), "-");
         assert_eq!(super::time(None), "-");
+        let seconds = 1_795_372_620;
+        assert_eq!(short_time(Some(&Timestamp { seconds, nanos: 0 })), "2026-11-22 18:37");
+        assert_eq!(short_time(None), "-");
     }
 }

@@ -1,6 +1,7 @@
 //! `health`: checks whether a server accepts calls or makes progress, for health checks in containers without a shell.
 
 use clap::Args;
+use serde_json::json;
 use tara_export_client::is_serving;
 
 use super::{CliError, ExitStatus, Output, ServerArguments};
@@ -8,9 +9,6 @@ use super::{CliError, ExitStatus, Output, ServerArguments};
 /// Arguments of `health`.
 #[derive(Debug, Args)]
 pub struct HealthCommand {
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "clap would use the comment as the command's help")]
-    pub server: ServerArguments,
     /// Unix socket of the server on this machine; ignored with --server
     #[arg(long, env = "UNIX_SOCKET", value_name = "PATH")]
     pub unix_socket: Option<String>,
@@ -21,6 +19,12 @@ pub struct HealthCommand {
     /// exports; by default: it accepts calls
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     pub service: String,
+    /// Print the result as one line of JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would use the comment as the command's help")]
+    pub server: ServerArguments,
 }
 
 impl HealthCommand {
@@ -36,7 +40,12 @@ impl HealthCommand {
             Some(path) => format!("unix:{path}"),
             None => format!("http://127.0.0.1:{}", self.port),
         });
-        if is_serving(&url, &self.service, options).await? {
+        let is_serving = is_serving(&url, &self.service, options).await?;
+        if self.json {
+            out.line(&json!({ "serving": is_serving }).to_string())?;
+            return Ok(if is_serving { ExitStatus::Done } else { ExitStatus::Failed });
+        }
+        if is_serving {
             out.line("serving")?;
             Ok(ExitStatus::Done)
         } else {

@@ -1,8 +1,9 @@
 //! `journal`: manages the journal entries in a data directory.
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
-use super::{CliError, ExitStatus, Output};
+use super::{CliError, ExitStatus, Output, format::printable_json};
 
 /// Manage the journal in DATA_DIR; a server may use it meanwhile
 #[derive(Debug, Args)]
@@ -28,6 +29,9 @@ pub struct RetryCommand {
     /// Export, as exports/{id} or {id}
     #[arg(value_name = "ID")]
     pub export: String,
+    /// Print the result as one line of JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 impl RetryCommand {
@@ -41,6 +45,12 @@ impl RetryCommand {
     /// # Errors
     /// If the output cannot be written.
     pub fn report(&self, reason: &str, out: &mut Output) -> Result<ExitStatus, CliError> {
+        if self.json {
+            let name = format!("exports/{}", self.export_id());
+            let retried = json!({ "name": name, "quarantineReason": reason });
+            out.line(&printable_json(&retried.to_string()))?;
+            return Ok(ExitStatus::Done);
+        }
         out.line(&format!(
             "exports/{} is out of quarantine. The reason for the quarantine was: {reason}",
             self.export_id()

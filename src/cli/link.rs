@@ -8,16 +8,13 @@ use tara_export_client::{Client, to_json};
 use super::{
     CliError, ExitStatus, Output, ServerArguments,
     format::{printable, printable_json, time},
-    resource_name,
+    names::export_name,
 };
 
 /// Arguments of `link`.
 #[derive(Debug, Args)]
 pub struct LinkCommand {
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "clap would use the comment as the command's help")]
-    pub server: ServerArguments,
-    /// Export, as exports/ID or ID; its bundle must be in S3
+    /// Export, as exports/ID, an ID or its start, or the bundle's folder; its bundle must be in S3
     pub name: String,
     /// Path of the artifact within the bundle, such as readable_report.txt
     pub path: String,
@@ -28,6 +25,9 @@ pub struct LinkCommand {
     /// Print the response as one line of proto3 JSON
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would use the comment as the command's help")]
+    pub server: ServerArguments,
 }
 
 impl LinkCommand {
@@ -36,8 +36,9 @@ impl LinkCommand {
     /// # Errors
     /// If the call fails, for example with STORED_LOCALLY.
     pub async fn run(self, client: Client, out: &mut Output) -> Result<ExitStatus, CliError> {
-        let name = resource_name(&self.name);
-        let link = client.create_download_link(name, self.path, self.ttl).await?;
+        let name = export_name(&client, &self.name).await?;
+        let link = client.create_download_link(&name, &self.path, self.ttl).await;
+        let link = link.map_err(|error| self.server.with_next(error, &name, Some(&self.path)))?;
         if self.json {
             out.line(&printable_json(&to_json(&link)))?;
         } else {

@@ -2,22 +2,35 @@
 //!
 //! Each [`ClientCommand`] runs against a connected [`Client`]. `main` connects to the server that
 //! [`ClientCommand::server`] names, or to an embedded one. [`AdoptCommand`] works on a store, [`JournalCommand`] and
-//! [`BacklogCommand`] on a data directory, and [`HealthCommand`] never starts an embedded server.
+//! [`BacklogCommand`] on a data directory, [`NotifyCommand`] on a file of targets, and [`HealthCommand`] never starts an
+//! embedded server.
 
 mod adopt;
+mod arguments;
 mod backlog;
+mod batch;
 mod check;
 mod download;
+mod events;
 mod export;
+mod failure;
+mod filter;
 mod format;
 mod health;
+mod job;
 mod journal;
 mod link;
 mod list;
+mod names;
+mod notify;
 mod output;
+mod pages;
 mod progress;
 mod report;
+mod resume;
 mod server;
+mod table;
+mod times;
 mod upload;
 mod watch;
 
@@ -27,21 +40,30 @@ use clap::Subcommand;
 use tonic::Code;
 
 pub use adopt::{ADOPT_HELP, AdoptCommand};
+pub use arguments::{OutputArguments, given_settings, is_json};
 pub use backlog::{BacklogAction, BacklogCommand, MoveCommand};
+pub use batch::BatchCommand;
 pub use check::CheckCommand;
 pub use download::DownloadCommand;
+pub use events::{EventsAction, EventsCommand, ListEventsCommand, RetryEventsCommand};
 pub use export::ExportCommand;
+pub use failure::CommandFailure;
 pub use health::HealthCommand;
+pub use job::{JobAction, JobCommand, ListJobsCommand, RunJobCommand};
 pub use journal::{JournalAction, JournalCommand, RetryCommand};
 pub use link::LinkCommand;
 pub use list::ListCommand;
-pub use output::{Captured, Output};
+pub use notify::{CheckTargetsCommand, NotifyAction, NotifyCommand, TestTargetCommand};
+pub use output::{Captured, Interruption, Output, has_colour};
 pub use report::ReportCommand;
+pub use resume::ResumeCommand;
 pub use server::ServerArguments;
 pub use upload::UploadCommand;
 pub use watch::WatchCommand;
 
 use tara_export_client::{Client, ClientError, session::InputError};
+
+use self::server::shell_word;
 
 /// The exit codes, for the end of `--help`.
 pub const EXIT_CODES: &str = "\
@@ -50,7 +72,7 @@ Exit codes:
   1  failed
   2  wrong usage or bad input
   3  fell back: S3 was requested, and the complete bundle is in the local store
-  4  unknown or pending: contact was lost; run again with the same --request-id";
+  4  unknown, or not finished: the message has the command that continues";
 
 /// The commands that call a server.
 #[derive(Debug, Subcommand)]
@@ -58,6 +80,9 @@ pub enum ClientCommand {
     /// Export a completed review as an audit bundle
     #[command(after_help = EXIT_CODES)]
     Export(ExportCommand),
+    /// Export many completed reviews
+    #[command(after_help = EXIT_CODES)]
+    Batch(BatchCommand),
     /// Follow an existing export to its end
     #[command(after_help = EXIT_CODES)]
     Watch(WatchCommand),
@@ -79,6 +104,12 @@ pub enum ClientCommand {
     /// Check the server's stores, and print how to fix problems
     #[command(after_help = EXIT_CODES)]
     Check(CheckCommand),
+    /// List notifications, or deliver dead letters again
+    #[command(after_help = EXIT_CODES)]
+    Events(EventsCommand),
+    /// List scheduled jobs, or run one now
+    #[command(after_help = EXIT_CODES)]
+    Job(JobCommand),
 }
 
 impl ClientCommand {
@@ -86,6 +117,7 @@ impl ClientCommand {
     pub fn server(&self) -> &ServerArguments {
         match self {
             Self::Export(command) => &command.server,
+            Self::Batch(command) => &command.server,
             Self::Watch(command) => &command.server,
             Self::List(command) => &command.server,
             Self::Report(command) => &command.server,
@@ -93,12 +125,27 @@ impl ClientCommand {
             Self::Upload(command) => &command.server,
             Self::Link(command) => &command.server,
             Self::Check(command) => &command.server,
+            Self::Events(command) => command.server(),
+            Self::Job(command) => command.server(),
         }
     }
 
     /// Whether an embedded server needs the lock of the data directory.
     pub fn writes(&self) -> bool {
-        matches!(self, Self::Export(_) | Self::Upload(_))
+        match self {
+            Self::Export(command) => !command.dry_run,
+            Self::Batch(_) | Self::Upload(_) | Self::Events(_) | Self::Job(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it stores bundles or documents.
+    pub fn stores(&self) -> bool {
+        match self {
+            Self::Export(command) => !command.dry_run,
+            Self::Batch(_) | Self::Upload(_) => true,
+            _ => false,
+        }
     }
 
     /// Runs the command.
@@ -108,6 +155,7 @@ impl ClientCommand {
     pub async fn run(self, client: Client, out: &mut Output) -> Result<ExitStatus, CliError> {
         match self {
             Self::Export(command) => command.run(client, out).await,
+            Self::Batch(command) => command.run(client, out).await,
             Self::Watch(command) => command.run(client, out).await,
             Self::List(command) => command.run(client, out).await,
             Self::Report(command) => command.run(client, out).await,
@@ -115,6 +163,8 @@ impl ClientCommand {
             Self::Upload(command) => command.run(client, out).await,
             Self::Link(command) => command.run(client, out).await,
             Self::Check(command) => command.run(client, out).await,
+            Self::Events(command) => command.run(client, out).await,
+            Self::Job(command) => command.run(client, out).await,
         }
     }
 }
@@ -202,6 +252,44 @@ pub enum CliError {
         /// The command that continues the export.
         command: String,
     },
+    /// The server refused a call, and another command helps.
+    #[error("{source}\n  {command}")]
+    WithNext {
+        /// The cause.
+        source: ClientError,
+        /// The command that helps.
+        command: String,
+    },
+    /// The file of targets has faults, or does not suit the arguments.
+    #[error("{0}")]
+    Targets(String),
+    /// The files of a batch have no request.
+    #[error("nothing to export: the files have no request")]
+    NoRequests,
+    /// An argument is invalid.
+    #[error("{0}")]
+    Usage(String),
+    /// No export has the name that an argument starts.
+    #[error("no export matches {argument:?}{}", searched(*is_search_limited))]
+    NoMatch {
+        /// The argument.
+        argument: String,
+        /// The number of exports that were searched, if there are more.
+        is_search_limited: Option<usize>,
+    },
+    /// Several exports have the name that an argument starts.
+    #[error(
+        "{argument:?} is the start of {} exports; pass more of its characters:{}",
+        candidates.len() + more, candidate_lines(candidates, *more)
+    )]
+    Ambiguous {
+        /// The argument.
+        argument: String,
+        /// The first exports, printable.
+        candidates: Vec<String>,
+        /// The number of the others.
+        more: usize,
+    },
     /// An internal error.
     #[error("{0}")]
     Internal(String),
@@ -211,7 +299,13 @@ impl CliError {
     /// The exit status for the error.
     pub fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::Input(_) | Self::ReadFile { .. } | Self::Token { .. } => ExitStatus::Usage,
+            Self::Input(_)
+            | Self::ReadFile { .. }
+            | Self::Token { .. }
+            | Self::Targets(_)
+            | Self::Usage(_)
+            | Self::Ambiguous { .. }
+            | Self::NoRequests => ExitStatus::Usage,
             Self::Client(ClientError::LostContact { .. }) | Self::OutcomeUnknown { .. } => {
                 ExitStatus::Unknown
             }
@@ -220,15 +314,46 @@ impl CliError {
             }
             Self::Client(error) if error.code() == Some(Code::InvalidArgument) => ExitStatus::Usage,
             Self::Client(_)
+            | Self::WithNext { .. }
             | Self::Write(_)
             | Self::Exists(_)
             | Self::FileName { .. }
+            | Self::NoMatch { .. }
             | Self::Internal(_) => ExitStatus::Failed,
         }
     }
 }
 
-/// The resource name of an export that an argument names as `exports/{id}` or `{id}`.
-fn resource_name(name: &str) -> String {
-    if name.starts_with("exports/") { name.to_owned() } else { format!("exports/{name}") }
+impl ServerArguments {
+    /// Adds the command that helps to a refusal of a read, if there is one.
+    fn with_next(&self, source: ClientError, name: &str, artifact: Option<&str>) -> CliError {
+        let server = self.command_arguments();
+        let command = match (source.reason(), artifact) {
+            // Without a server, only an accepted export that is not running has no bundle.
+            (Some("EXPORT_NOT_COMMITTED"), _) if server.is_empty() => {
+                format!("tara-export resume {name}")
+            }
+            (Some("EXPORT_NOT_COMMITTED"), _) => format!("tara-export watch {name}{server}"),
+            (Some("STORED_LOCALLY"), Some(path)) => {
+                format!("tara-export download {name} --artifact {}{server}", shell_word(path))
+            }
+            (Some("EXPORT_NOT_FOUND"), _) => format!("tara-export list{server}"),
+            _ => return source.into(),
+        };
+        CliError::WithNext { source, command }
+    }
+}
+
+fn searched(limit: Option<usize>) -> String {
+    limit
+        .map(|limit| format!(" among the newest {limit}; pass the complete id"))
+        .unwrap_or_default()
+}
+
+fn candidate_lines(candidates: &[String], more: usize) -> String {
+    let mut lines: String = candidates.iter().map(|line| format!("\n  {line}")).collect();
+    if more > 0 {
+        lines.push_str(&format!("\n  and {more} more"));
+    }
+    lines
 }

@@ -3,13 +3,15 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use tara_export_client::proto::{
-    ArtifactUpdate, ExportEvent, accepted::Durability, export_event::Event,
+use tara_export_client::{
+    Reconnect,
+    proto::{ArtifactUpdate, ExportEvent, accepted::Durability, export_event::Event},
 };
 
 use super::{
     Output,
     format::{printable, progress, size},
+    output::with_colour,
 };
 
 /// Shows events as they arrive.
@@ -25,7 +27,11 @@ pub(super) enum ProgressView {
 impl ProgressView {
     /// Bars if standard error is a terminal, lines otherwise.
     pub(super) fn for_terminal(out: &Output) -> Self {
-        if out.stderr_is_terminal() { Self::Bars(Bars::new()) } else { Self::Lines }
+        if out.stderr_is_terminal() {
+            Self::Bars(Bars::new(out.stderr_has_colour()))
+        } else {
+            Self::Lines
+        }
     }
 
     pub(super) fn show(&mut self, event: &ExportEvent, out: &mut Output) {
@@ -37,6 +43,16 @@ impl ProgressView {
                 }
             }
             Self::Bars(bars) => bars.show(event),
+        }
+    }
+
+    /// Shows that the connection was lost.
+    pub(super) fn show_reconnect(&mut self, reconnect: &Reconnect, out: &mut Output) {
+        let line = format!("! connection lost, retrying: {}", printable(&reconnect.message));
+        match self {
+            Self::None => {}
+            Self::Lines => out.note(&line),
+            Self::Bars(bars) => bars.show_problem("connection lost, retrying", &line),
         }
     }
 
@@ -81,9 +97,21 @@ fn line(event: &ExportEvent) -> Option<String> {
     })
 }
 
+/// What the export waits for, in place of the bundle's bar; `None` if it makes progress.
+fn waiting(event: &ExportEvent, has_files: bool) -> Option<String> {
+    match event.event.as_ref()? {
+        Event::ArtifactRetrying(artifact) => {
+            Some(format!("the store fails, retrying (attempt {})", artifact.attempt))
+        }
+        Event::FellBack(_) => Some("S3 failed, writing to the server's local store".to_owned()),
+        Event::Accepted(_) if !has_files => Some("accepted, waiting for the store".to_owned()),
+        _ => None,
+    }
+}
+
 fn retrying(artifact: &ArtifactUpdate) -> String {
     format!(
-        "! {}: retrying (attempt {}): {}",
+        "! the store fails, retrying {} (attempt {}): {}",
         printable(&artifact.path),
         artifact.attempt,
         printable(&artifact.reason)
@@ -95,23 +123,47 @@ pub(super) struct Bars {
     bars: MultiProgress,
     overall: ProgressBar,
     in_flight: BTreeMap<String, ProgressBar>,
+    has_colour: bool,
 }
 
+/// The bar of the bundle once its files are known.
+const OVERALL: &str = "{spinner} {bar:30} {pos} of {len} files  {msg}";
+/// In its place before that, and while something fails.
+const WAITING: &str = "{spinner} {msg}";
+
 impl Bars {
-    fn new() -> Self {
+    fn new(has_colour: bool) -> Self {
         let bars = MultiProgress::new();
         let overall = bars.add(ProgressBar::new(0));
-        overall.set_style(style("{spinner} {bar:30} {pos} of {len} files  {msg}"));
+        overall.set_style(style(WAITING));
+        overall.set_message("sending the request");
         overall.enable_steady_tick(Duration::from_millis(100));
-        Self { bars, overall, in_flight: BTreeMap::new() }
+        Self { bars, overall, in_flight: BTreeMap::new(), has_colour }
+    }
+
+    /// Prints a line, and shows a problem in place of the bundle's bar until the next progress.
+    fn show_problem(&mut self, problem: &str, line: &str) {
+        self.overall.set_style(style(WAITING));
+        self.overall.set_message(problem.to_owned());
+        self.print(line);
+    }
+
+    fn print(&self, line: &str) {
+        // Fails only if the terminal is closed.
+        let _ = self.bars.println(with_colour(line, self.has_colour));
     }
 
     fn show(&mut self, event: &ExportEvent) {
-        if let Some(progress) = event.progress {
+        let progress = event.progress.filter(|progress| progress.artifacts_total > 0);
+        if let Some(problem) = waiting(event, progress.is_some()) {
+            self.overall.set_style(style(WAITING));
+            self.overall.set_message(problem);
+        } else if let Some(progress) = progress {
             self.overall.set_length(progress.artifacts_total.try_into().unwrap_or_default());
             self.overall.set_position(progress.artifacts_done.try_into().unwrap_or_default());
             let (done, total) = (size(progress.bytes_done), size(progress.bytes_total));
             self.overall.set_message(format!("{done} of {total}"));
+            self.overall.set_style(style(OVERALL));
         }
         match &event.event {
             Some(Event::ArtifactStarted(artifact) | Event::ArtifactProgress(artifact)) => {
@@ -122,8 +174,7 @@ impl Bars {
             _ => {}
         }
         if let Some(line) = line(event) {
-            // Fails only if the terminal is closed.
-            let _ = self.bars.println(line);
+            self.print(&line);
         }
     }
 
@@ -132,7 +183,8 @@ impl Bars {
         self.in_flight.entry(artifact.path.clone()).or_insert_with(|| {
             let length = artifact.size_bytes.try_into().unwrap_or_default();
             let bar = self.bars.insert_before(&self.overall, ProgressBar::new(length));
-            bar.set_style(style("  {bar:30} {bytes:>10} of {total_bytes}  {msg}"));
+            // A long path is cut at the end of the terminal.
+            bar.set_style(style("  {bar:20} {bytes:>10} of {total_bytes}  {wide_msg}"));
             bar.set_message(printable(&artifact.path));
             bar
         })

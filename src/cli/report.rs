@@ -10,16 +10,13 @@ use tara_export_client::{
 use super::{
     CliError, ExitStatus, Output, ServerArguments,
     format::{printable_json, printable_lines},
-    resource_name,
+    names::export_name,
 };
 
 /// Arguments of `report`.
 #[derive(Debug, Args)]
 pub struct ReportCommand {
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "clap would use the comment as the command's help")]
-    pub server: ServerArguments,
-    /// Export, as exports/ID or ID
+    /// Export, as exports/ID, an ID or its start, or the bundle's folder
     pub name: String,
     /// Format of the report
     #[arg(long, value_enum, default_value = "text")]
@@ -27,6 +24,9 @@ pub struct ReportCommand {
     /// Print the server's response as one line of proto3 JSON
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would use the comment as the command's help")]
+    pub server: ServerArguments,
 }
 
 /// A report format on the command line.
@@ -57,7 +57,7 @@ impl ReportCommand {
     /// # Errors
     /// If the call fails, for example because the export is unknown.
     pub async fn run(self, client: Client, out: &mut Output) -> Result<ExitStatus, CliError> {
-        let name = resource_name(&self.name);
+        let name = export_name(&client, &self.name).await?;
         let view = match self.view {
             ViewArgument::Text => View::Text,
             ViewArgument::Json => View::Json,
@@ -67,7 +67,7 @@ impl ReportCommand {
             (Err(error), Some(path)) if is_too_large(&error) && !self.json => {
                 return download(&client, &name, path, out).await;
             }
-            (response, _) => response?,
+            (response, _) => response.map_err(|error| self.server.with_next(error, &name, None))?,
         };
         if self.json {
             out.line(&printable_json(&to_json(&response)))?;

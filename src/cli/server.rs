@@ -16,25 +16,26 @@ const TOKEN_VARIABLE: &str = "TARA_EXPORT_TOKEN";
 
 /// The server to call.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Connection")]
 pub struct ServerArguments {
     /// URL of the server, `http://`, `https://` or `unix:PATH` for its Unix socket; unset: the command starts an embedded server
-    #[arg(long, value_name = "URL", env = "TARA_EXPORT_SERVER")]
+    #[arg(long, value_name = "URL", env = "TARA_EXPORT_SERVER", hide_env_values = true)]
     pub server: Option<String>,
 
     /// Use gRPC-Web over HTTP/1.1, for platforms that do not support gRPC
-    #[arg(long, env = "TARA_EXPORT_GRPC_WEB", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "TARA_EXPORT_GRPC_WEB", hide_env_values = true, value_parser = clap::builder::FalseyValueParser::new())]
     pub grpc_web: bool,
 
     /// File with the bearer token, read before every call; alternatively, set TARA_EXPORT_TOKEN to the token itself
-    #[arg(long, value_name = "FILE", env = "TARA_EXPORT_TOKEN_FILE")]
+    #[arg(long, value_name = "FILE", env = "TARA_EXPORT_TOKEN_FILE", hide_env_values = true)]
     pub token_file: Option<PathBuf>,
 
     /// Send the token without TLS to other machines, where another layer encrypts, such as a service mesh
-    #[arg(long, env = "TARA_EXPORT_ALLOW_INSECURE_TOKEN", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "TARA_EXPORT_ALLOW_INSECURE_TOKEN", hide_env_values = true, value_parser = clap::builder::FalseyValueParser::new())]
     pub allow_insecure_token: bool,
 
     /// CA certificates (PEM) that may have issued the server's certificate; unset: those of the system
-    #[arg(long, value_name = "FILE", env = "TARA_EXPORT_TLS_CA_FILE")]
+    #[arg(long, value_name = "FILE", env = "TARA_EXPORT_TLS_CA_FILE", hide_env_values = true)]
     pub tls_ca_file: Option<PathBuf>,
 
     /// Client certificate (PEM), for servers that require one
@@ -42,6 +43,7 @@ pub struct ServerArguments {
         long,
         value_name = "FILE",
         env = "TARA_EXPORT_TLS_CLIENT_CERT_FILE",
+        hide_env_values = true,
         requires = "tls_client_key_file"
     )]
     pub tls_client_cert_file: Option<PathBuf>,
@@ -51,6 +53,7 @@ pub struct ServerArguments {
         long,
         value_name = "FILE",
         env = "TARA_EXPORT_TLS_CLIENT_KEY_FILE",
+        hide_env_values = true,
         requires = "tls_client_cert_file"
     )]
     pub tls_client_key_file: Option<PathBuf>,
@@ -102,9 +105,44 @@ impl ServerArguments {
         })
     }
 
+    /// The options for another command that calls the same server, with a leading space; empty without a server.
+    pub(super) fn command_arguments(&self) -> String {
+        let mut arguments = String::new();
+        let mut add = |option: &str, value: Option<String>| {
+            if let Some(value) = value {
+                arguments.push_str(&format!(" {option} {}", shell_word(&value)));
+            }
+        };
+        let path = |path: &Option<PathBuf>| Some(path.as_ref()?.to_string_lossy().into_owned());
+        add("--server", self.server.clone());
+        add("--token-file", path(&self.token_file));
+        add("--tls-ca-file", path(&self.tls_ca_file));
+        add("--tls-client-cert-file", path(&self.tls_client_cert_file));
+        add("--tls-client-key-file", path(&self.tls_client_key_file));
+        if self.grpc_web {
+            arguments.push_str(" --grpc-web");
+        }
+        if self.allow_insecure_token {
+            arguments.push_str(" --allow-insecure-token");
+        }
+        arguments
+    }
+
     /// The protocol of the calls.
     pub(super) fn protocol(&self) -> Protocol {
         if self.grpc_web { Protocol::GrpcWeb } else { Protocol::Grpc }
+    }
+}
+
+/// Quotes the text as one word for a POSIX shell.
+pub(super) fn shell_word(text: &str) -> String {
+    let is_plain = |character: char| {
+        character.is_ascii_alphanumeric() || matches!(character, '/' | '.' | '-' | '_' | ':' | '=')
+    };
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
     }
 }
 

@@ -9,12 +9,13 @@ use std::{
 
 use clap::Args;
 use indicatif::ProgressBar;
+use serde_json::json;
 use tara_export_client::{Client, ClientError, UploadedFile};
 use tempfile::NamedTempFile;
 
 use super::{
     CliError, ExitStatus, Output, ServerArguments,
-    format::{printable, size},
+    format::{printable, printable_json, size},
     progress::style,
 };
 
@@ -24,11 +25,14 @@ const MAX_PIPE_BYTES: u64 = 16 * 1024 * 1024 * 1024;
 /// Arguments of `upload`.
 #[derive(Debug, Args)]
 pub struct UploadCommand {
+    /// File to upload, or pipe such as /dev/stdin, which is copied to a temporary file first
+    pub file: PathBuf,
+    /// Print the upload's name, size and SHA-256 as one line of JSON
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would use the comment as the command's help")]
     pub server: ServerArguments,
-    /// File to upload, or pipe such as /dev/stdin, which is copied to a temporary file first
-    pub file: PathBuf,
 }
 
 impl UploadCommand {
@@ -40,7 +44,16 @@ impl UploadCommand {
         let copied = copied_pipe(&self.file).await?;
         let file = copied.as_ref().map_or(self.file.as_path(), NamedTempFile::path);
         let uploaded = upload_as(&client, file, &self.file, out).await?;
-        out.line(&uploaded.name)?;
+        if self.json {
+            let upload = json!({
+                "name": uploaded.name,
+                "sizeBytes": uploaded.size_bytes,
+                "sha256": uploaded.sha256.to_string(),
+            });
+            out.line(&printable_json(&upload.to_string()))?;
+        } else {
+            out.line(&uploaded.name)?;
+        }
         Ok(ExitStatus::Done)
     }
 }
@@ -91,7 +104,7 @@ async fn upload_as(
         true => ProgressBar::new(total_bytes),
         false => ProgressBar::hidden(),
     };
-    bar.set_style(style("{bar:30} {bytes:>10} of {total_bytes} {bytes_per_sec}  {msg}"));
+    bar.set_style(style("{bar:20} {bytes:>10} of {total_bytes} {bytes_per_sec}  {wide_msg}"));
     bar.set_message(name.clone());
     let uploaded = client.upload_file(path, |sent_bytes| bar.set_position(sent_bytes)).await;
     bar.finish_and_clear();

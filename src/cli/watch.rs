@@ -3,29 +3,30 @@
 use clap::Args;
 use futures::StreamExt as _;
 use tara_export_client::{
-    Client, ClientError, EventStream,
+    Client, ClientError, EventStream, Reconnect,
     proto::{Destination, Export, Failed, export::State, export_event::Event},
     to_json,
 };
+use tokio::sync::mpsc;
 
 use super::{
-    CliError, ExitStatus, Output, ServerArguments,
-    format::{self, printable, printable_json, size},
+    CliError, ExitStatus, Interruption, Output, ServerArguments,
+    format::{self, NOT_RUNNING, printable, printable_json, size},
+    names::export_name,
     progress::ProgressView,
-    resource_name,
 };
 
 /// Arguments of `watch`.
 #[derive(Debug, Args)]
 pub struct WatchCommand {
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "clap would use the comment as the command's help")]
-    pub server: ServerArguments,
-    /// Export, as exports/ID or ID
+    /// Export, as exports/ID, an ID or its start, or the bundle's folder
     pub name: String,
     /// Print each event as one line of proto3 JSON
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would use the comment as the command's help")]
+    pub server: ServerArguments,
 }
 
 impl WatchCommand {
@@ -34,7 +35,10 @@ impl WatchCommand {
     /// # Errors
     /// If the call fails or contact is lost.
     pub async fn run(self, client: Client, out: &mut Output) -> Result<ExitStatus, CliError> {
-        Ok(follow(client.watch(resource_name(&self.name)), self.json, out).await?)
+        let name = export_name(&client, &self.name).await?;
+        let (client, reconnects) = observed(client);
+        let following = Following { events: client.watch(name), reconnects };
+        Ok(follow(following, self.json, None, out).await?)
     }
 }
 
@@ -68,14 +72,39 @@ impl From<FollowError> for CliError {
     }
 }
 
-/// Shows an export's events until it ends, and prints its result.
+/// The events of an export, and the lost connections meanwhile.
+pub(super) struct Following {
+    pub(super) events: EventStream,
+    pub(super) reconnects: mpsc::UnboundedReceiver<Reconnect>,
+}
+
+/// The client, and its lost connections. There are few: each is followed by a pause.
+pub(super) fn observed(client: Client) -> (Client, mpsc::UnboundedReceiver<Reconnect>) {
+    let (sender, reconnects) = mpsc::unbounded_channel();
+    // The receiver is gone after the end of the stream.
+    let client = client.on_reconnect(move |reconnect| drop(sender.send(reconnect)));
+    (client, reconnects)
+}
+
+/// Shows an export's events until it ends, and prints its result. `accepted` is printed if a signal ends the command
+/// after acceptance.
 pub(super) async fn follow(
-    mut events: EventStream,
+    following: Following,
     json: bool,
+    accepted: Option<Interruption>,
     out: &mut Output,
 ) -> Result<ExitStatus, FollowError> {
+    let (mut accepted, Following { mut events, mut reconnects }) = (accepted, following);
     let mut view = if json { ProgressView::None } else { ProgressView::for_terminal(out) };
-    while let Some(event) = events.next().await {
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            Some(reconnect) = reconnects.recv() => {
+                view.show_reconnect(&reconnect, out);
+                continue;
+            }
+        };
+        let Some(event) = event else { break };
         let event = match event {
             Ok(event) => event,
             Err(error) => {
@@ -87,6 +116,11 @@ pub(super) async fn follow(
             out.line(&printable_json(&to_json(&event)))?;
         }
         view.show(&event, out);
+        if let Some(Event::Accepted(_)) = &event.event
+            && let Some(accepted) = accepted.take()
+        {
+            out.set_interruption(accepted);
+        }
         match event.event {
             Some(Event::Completed(completed)) => {
                 view.finish();
@@ -98,7 +132,10 @@ pub(super) async fn follow(
             }
             Some(Event::Failed(failed)) => {
                 view.finish();
-                print_failure(&event.name, &failed, out);
+                // With --json, the event is on standard output.
+                if !json {
+                    print_failure(&event.name, &failed, out);
+                }
                 return Ok(ExitStatus::Failed);
             }
             _ => {}
@@ -133,7 +170,11 @@ fn print_result(export: &Export, out: &mut Output) -> std::io::Result<()> {
         ("manifest sha256", printable(&export.manifest_sha256)),
         ("export", printable(&export.name)),
     ] {
-        out.line(&format!("{label:<16} {value}"))?;
+        out.line(&format!("{label:<15} {value}"))?;
+    }
+    if export.state_reason == NOT_RUNNING {
+        out.note("The export is accepted, and no process works on it. To finish it, run:");
+        out.command(&format!("tara-export resume {}", printable(&export.name)));
     }
     if export.state() == State::FellBack {
         out.note("");
@@ -152,8 +193,8 @@ fn print_result(export: &Export, out: &mut Output) -> std::io::Result<()> {
 
 fn print_failure(name: &str, failed: &Failed, out: &mut Output) {
     let (name, reason) = (printable(name), printable(&failed.reason));
-    out.note(&format!("✗ {name} failed: {} ({reason})", printable(&failed.message)));
+    out.problem(&format!("✗ {name} failed: {} ({reason})", printable(&failed.message)));
     if !failed.stored_under.is_empty() {
-        out.note(&format!("  Its content is stored under {}.", printable(&failed.stored_under)));
+        out.problem(&format!("  Its content is stored under {}.", printable(&failed.stored_under)));
     }
 }

@@ -37,6 +37,20 @@ pub struct LimitSettings {
           value_parser = number("MAX_CONCURRENT_EXPORTS", 1..=10_000))]
     pub max_concurrent_exports: u32,
 
+    /// Maximum number of batches that have not ended (1 to 1000)
+    #[arg(long, env = "MAX_BATCHES", default_value = "100", value_parser = number("MAX_BATCHES", 1..=1_000))]
+    pub max_batches: u32,
+
+    /// Maximum number of batches of one caller that have not ended (1 to 1000)
+    #[arg(long, env = "MAX_BATCHES_PER_CALLER", default_value = "10",
+          value_parser = number("MAX_BATCHES_PER_CALLER", 1..=1_000))]
+    pub max_batches_per_caller: u32,
+
+    /// How long a batch waits for its caller to send items again that were not accepted (1s to 30d)
+    #[arg(long, env = "BATCH_RESEND_TIMEOUT", default_value = "1d",
+          value_parser = duration("BATCH_RESEND_TIMEOUT", 1_000..=2_592_000_000))]
+    pub batch_resend_timeout: Duration,
+
     /// Maximum size of a document, whether inline, an upload or a source (1MiB to 64GiB)
     #[arg(long, env = "MAX_DOCUMENT_SIZE", default_value = "5GiB",
           value_parser = size("MAX_DOCUMENT_SIZE", MIB..=64 * GIB))]

@@ -3,8 +3,10 @@
 //! Values are parsed into the types of the crates that use them.
 
 mod disk;
+mod jobs;
 mod limits;
 mod listen;
+mod notify;
 mod optional;
 mod parse;
 mod security;
@@ -21,8 +23,10 @@ use tara_export_catalog::layout::JournalLocation;
 
 pub use self::{
     disk::DiskSettings,
+    jobs::JobSettings,
     limits::{DOWNLOAD_BYTES, LimitSettings},
     listen::{ListenSettings, StreamTime, TrustedProxy},
+    notify::NotifySettings,
     optional::{Optional, value, values},
     security::SecuritySettings,
     store::StoreSettings,
@@ -72,6 +76,14 @@ pub struct Settings {
     /// Limits on requests and responses.
     #[command(flatten)]
     pub limits: LimitSettings,
+
+    /// Notifications.
+    #[command(flatten)]
+    pub notify: NotifySettings,
+
+    /// Scheduled jobs.
+    #[command(flatten)]
+    pub jobs: JobSettings,
 }
 
 impl Settings {

@@ -12,10 +12,12 @@ use bytesize::ByteSize;
 use ipnet::{IpNet, Ipv4Net};
 use tara_export_auth::is_issuer_url;
 use tara_export_catalog::layout::JournalLocation;
+use tara_export_notify::AllowedRecipients;
 use tara_export_store::{
     AllowedSource,
     s3::{ObjectLockMode, RequestPrices, S3Settings, ServerSideEncryption},
 };
+use tracing_subscriber::filter::LevelFilter;
 
 use super::{LogFormat, Optional, StreamTime, TrustedProxy};
 use crate::host::HostPattern;
@@ -119,6 +121,10 @@ pub(super) fn source(text: &str) -> Parsed<AllowedSource> {
         true => Ok(AllowedSource { bucket, prefix: format!("{parts}/") }),
         false => Err(allowed()),
     }
+}
+
+pub(super) fn recipients(text: &str) -> Parsed<AllowedRecipients> {
+    AllowedRecipients::parse(text).map_err(|error| error.to_string())
 }
 
 pub(super) fn boolean(text: &str) -> Parsed<bool> {
@@ -335,11 +341,15 @@ pub(super) fn header_name(text: &str) -> Parsed<String> {
     name.map_err(|_| "names of headers such as x-tenant, or *".to_owned())
 }
 
+/// A directive without a level must be one: `warning` would be the name of a target, and nothing else would be logged.
 pub(super) fn log_filter(text: &str) -> Parsed<String> {
+    let expected = "a level (error, warn, info, debug, trace or off), or a log filter such as info,aws_sdk_s3=debug";
+    let directives = text.split(',').map(str::trim).filter(|directive| !directive.is_empty());
+    for level in directives.filter(|directive| !directive.contains(['=', '['])) {
+        level.parse::<LevelFilter>().map_err(|_| format!("{expected} ({level:?} is no level)"))?;
+    }
     let filter = text.parse::<tracing_subscriber::EnvFilter>();
-    filter
-        .map(|_| text.to_owned())
-        .map_err(|error| format!("a log filter such as info,aws_sdk_s3=debug ({error})"))
+    filter.map(|_| text.to_owned()).map_err(|error| format!("{expected} ({error})"))
 }
 
 pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {

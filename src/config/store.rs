@@ -16,6 +16,7 @@ use super::{
 
 /// The bucket for bundles, and the requests to it.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "S3 settings")]
 pub struct StoreSettings {
     /// AWS region of the bucket; unset: the default of the AWS SDK
     #[arg(long, env = "AWS_REGION", value_parser = optional("AWS_REGION", region))]

@@ -35,6 +35,13 @@ pub struct LogSettings {
     pub log_format: LogFormat,
 }
 
+impl LogSettings {
+    /// Replaces the log level, as an option of the command line does.
+    pub fn set_level(&mut self, level: &str) {
+        self.log_level = Some(Optional(Some(level.to_owned())));
+    }
+}
+
 /// Metrics and traces of a server. All are off by default.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Telemetry settings")]

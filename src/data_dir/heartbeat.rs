@@ -36,13 +36,13 @@ pub(super) struct Heartbeat {
 #[derive(Debug)]
 struct Shared {
     lock_file: LockFile,
-    holder: Holder,
     held: Mutex<Held>,
     replaced: CancellationToken,
 }
 
 #[derive(Debug)]
 struct Held {
+    holder: Holder,
     /// The locked file. `None` after the lock is released.
     file: Option<File>,
     beats: u64,
@@ -84,6 +84,7 @@ impl Heartbeat {
     ) -> io::Result<Self> {
         write(&file, &holder.content(0))?;
         let held = Held {
+            holder,
             file: Some(file),
             beats: 0,
             replaced_by: String::new(),
@@ -92,7 +93,6 @@ impl Heartbeat {
         };
         let shared = Arc::new(Shared {
             lock_file,
-            holder,
             held: Mutex::new(held),
             replaced: CancellationToken::new(),
         });
@@ -104,6 +104,14 @@ impl Heartbeat {
             }
         })?;
         Ok(Self { shared, _stop: stop })
+    }
+
+    /// Adds the URL of this process's server to the lock file.
+    pub(super) fn set_address(&self, url: &str) {
+        let mut held = self.shared.lock();
+        held.holder = held.holder.with_address(url);
+        drop(held);
+        self.shared.beat();
     }
 
     /// Waits until another holder's heartbeat is in the lock file. Returns the other holder.
@@ -178,7 +186,7 @@ impl Shared {
     /// Writes the next heartbeat, unless there is another holder. Returns the other holder.
     fn next_beat(&self, held: &mut Held) -> io::Result<Option<String>> {
         match self.lock_file.read().map(|text| Content::parse(&text)) {
-            Ok(Content::Held(other, _)) if !other.is_same(&self.holder) => {
+            Ok(Content::Held(other, _)) if !other.is_same(&held.holder) => {
                 return Ok(Some(other.to_string()));
             }
             // The file was emptied or removed, which does not end the holder's ownership.
@@ -188,7 +196,7 @@ impl Shared {
         }
         held.beats += 1;
         let file = self.lock_file.open()?;
-        write(&file, &self.holder.content(held.beats))?;
+        write(&file, &held.holder.content(held.beats))?;
         let current = file.metadata()?;
         let locked = held.file.as_ref().map(File::metadata).transpose()?;
         let is_same = locked

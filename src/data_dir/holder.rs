@@ -4,10 +4,11 @@
 //! process 4711 on server-a, started 2026-11-22T18:37:00Z
 //! holder 0192f0c1-7a3e-4d52-9b6f-2c8d1e5a4b70
 //! place 9d1c8a52-3b0e-4c59-9d7e-0b1f2a3c4d5e pid:[4026531836] 4711 8812345
+//! address http://127.0.0.1:8080
 //! beat 00000000000000000042
 //! ```
 //!
-//! The first line is human-readable. `place` identifies the process: the boot id of its machine, its PID namespace, its
+//! `address` is the URL of a server for commands on its machine, from the moment at which it listens. The first line is human-readable. `place` identifies the process: the boot id of its machine, its PID namespace, its
 //! PID and its start time.
 
 use std::{fmt, fs, io, path::Path, time::SystemTime};
@@ -17,6 +18,9 @@ use uuid::Uuid;
 /// Digits of the number of heartbeats. The width is fixed, so that each heartbeat overwrites the previous one.
 const BEAT_DIGITS: usize = 20;
 
+/// Limit of the URL in the lock file. A longer one, of a socket in a deep folder, is left out.
+const MAX_ADDRESS_BYTES: usize = 256;
+
 /// A process that holds a data directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Holder {
@@ -24,6 +28,8 @@ pub(super) struct Holder {
     line: String,
     id: Uuid,
     process_id: Option<ProcessId>,
+    /// The URL of a server.
+    address: Option<String>,
 }
 
 /// Identifies a process on Linux.
@@ -55,7 +61,12 @@ impl Holder {
             host.to_string_lossy().replace(char::is_control, "_"),
             humantime::format_rfc3339_seconds(SystemTime::now())
         );
-        Self { line, id: Uuid::new_v4(), process_id: ProcessId::of_this_process(pid) }
+        Self {
+            line,
+            id: Uuid::new_v4(),
+            process_id: ProcessId::of_this_process(pid),
+            address: None,
+        }
     }
 
     pub(super) fn is_same(&self, other: &Self) -> bool {
@@ -76,16 +87,28 @@ impl Holder {
                 .is_ok_and(|started| started != Some(process_id.started))
     }
 
+    /// This holder with the URL of its server. A URL that does not fit into the line is left out.
+    pub(super) fn with_address(&self, url: &str) -> Self {
+        let is_plain = url.len() <= MAX_ADDRESS_BYTES && !url.contains(char::is_control);
+        Self { address: is_plain.then(|| url.to_owned()), ..self.clone() }
+    }
+
+    /// The URL of the holder's server, if it is one and listens.
+    pub(super) fn address(&self) -> Option<&str> {
+        self.address.as_deref()
+    }
+
     /// The content of the lock file after this many heartbeats. Its length does not depend on the number.
     pub(super) fn content(&self, beats: u64) -> String {
-        let Self { line, id, process_id } = self;
+        let Self { line, id, process_id, address } = self;
         let process_id = match process_id {
             Some(ProcessId { boot_id, pid_namespace, pid, started }) => {
                 format!("place {boot_id} {pid_namespace} {pid} {started}\n")
             }
             None => String::new(),
         };
-        format!("{line}\nholder {id}\n{process_id}beat {beats:0BEAT_DIGITS$}\n")
+        let address = address.as_ref().map(|url| format!("address {url}\n")).unwrap_or_default();
+        format!("{line}\nholder {id}\n{process_id}{address}beat {beats:0BEAT_DIGITS$}\n")
     }
 }
 
@@ -100,17 +123,20 @@ impl Content {
     pub(super) fn parse(text: &str) -> Self {
         let mut lines = text.lines();
         let line = lines.next().unwrap_or_default().to_owned();
-        let (mut id, mut process_id, mut beats) = (None, None, None);
+        let (mut id, mut process_id, mut address, mut beats) = (None, None, None, None);
         for line in lines {
             match line.split_once(' ') {
                 Some(("holder", value)) => id = value.parse().ok(),
                 Some(("place", value)) => process_id = ProcessId::parse(value),
+                Some(("address", value)) if value.len() <= MAX_ADDRESS_BYTES => {
+                    address = Some(value.replace(char::is_control, "_"));
+                }
                 Some(("beat", value)) => beats = value.parse().ok(),
                 _ => {}
             }
         }
         match (id, beats) {
-            (Some(id), Some(beats)) => Self::Held(Holder { line, id, process_id }, beats),
+            (Some(id), Some(beats)) => Self::Held(Holder { line, id, process_id, address }, beats),
             _ => Self::Free,
         }
     }

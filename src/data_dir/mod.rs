@@ -56,6 +56,8 @@ pub enum DataDirError {
         path: PathBuf,
         /// The description of the holder.
         holder: String,
+        /// The URL of the holder's server, if it is one.
+        address: Option<String>,
     },
     /// Another process uses the directory, but its lock is not visible to this process.
     #[error(
@@ -99,7 +101,11 @@ impl DataDirLock {
             Err(TryLockError::WouldBlock) => {
                 let content = lock_file.read().unwrap_or_default();
                 let holder = content.lines().next().unwrap_or_default().to_owned();
-                return Err(DataDirError::Held { path, holder });
+                let address = match Content::parse(&content) {
+                    Content::Held(holder, _) => holder.address().map(str::to_owned),
+                    Content::Free => None,
+                };
+                return Err(DataDirError::Held { path, holder, address });
             }
             Err(TryLockError::Error(source)) => return Err(unusable(source)),
         }
@@ -128,6 +134,12 @@ impl DataDirLock {
         }
     }
 
+    /// Publishes the URL of this process's server in the lock file, for errors of commands that find the directory in
+    /// use. Logs errors.
+    pub fn set_address(&self, url: &str) {
+        self.heartbeat.set_address(url);
+    }
+
     /// Waits until another process has taken over the directory; this one must stop writing then. Returns the other
     /// holder.
     pub async fn replaced(&self) -> String {
@@ -144,6 +156,30 @@ impl DataDirLock {
     /// Holds the lock until the process ends, without recording a clean shutdown.
     pub fn hold_until_exit(self) {
         std::mem::forget(self);
+    }
+}
+
+/// The process that uses a data directory, as far as its lock file shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataDirUser {
+    /// The human-readable description of the process.
+    pub holder: String,
+    /// The URL of its server, if it is one.
+    pub address: Option<String>,
+}
+
+impl DataDirUser {
+    /// Reads the lock file, without a lock and without waiting for heartbeats. `None` if the last holder shut down
+    /// cleanly or is known to have exited. Blocks.
+    pub fn find(data_dir: &Path) -> Option<Self> {
+        let lock_file = LockFile { path: data_dir.join(".tara-export/lock") };
+        match Content::parse(&lock_file.read().ok()?) {
+            Content::Held(holder, _) if !holder.is_known_to_have_exited() => Some(Self {
+                holder: holder.to_string(),
+                address: holder.address().map(str::to_owned),
+            }),
+            Content::Held(..) | Content::Free => None,
+        }
     }
 }
 
@@ -176,5 +212,5 @@ async fn observe(
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;

@@ -123,3 +123,40 @@ async fn failed_heartbeat_does_not_end_the_holder() {
     }
     assert!(lock_file(folder.path()).is_file());
 }
+
+#[tokio::test]
+async fn error_and_user_name_the_address_of_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(DataDirUser::find(folder.path()), None);
+    let lock = DataDirLock::acquire(folder.path(), TIMING).await.unwrap();
+    let user = DataDirUser::find(folder.path()).unwrap();
+    assert!(user.holder.starts_with("process ") && user.address.is_none(), "{user:?}");
+    for url in ["http://127.0.0.1:8080", "https://127.0.0.1:8443"] {
+        lock.set_address(url);
+        let address = DataDirUser::find(folder.path()).unwrap().address;
+        assert_eq!(address.as_deref(), Some(url));
+        match DataDirLock::acquire(folder.path(), TIMING).await {
+            Err(DataDirError::Held { address, .. }) => assert_eq!(address.as_deref(), Some(url)),
+            other => panic!("{other:?}"),
+        }
+    }
+    // Not a line of the file.
+    lock.set_address("http://a\nbeat 1");
+    assert_eq!(DataDirUser::find(folder.path()).unwrap().address, None);
+    lock.heartbeat.release();
+    assert_eq!(DataDirUser::find(folder.path()), None);
+    lock.set_address("http://127.0.0.1:8080");
+    assert_eq!(DataDirUser::find(folder.path()), None, "a released directory stays released");
+}
+
+#[test]
+fn holder_that_exited_is_no_user() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join(".tara-export")).unwrap();
+    fs::write(lock_file(folder.path()), foreign_heartbeat(3)).unwrap();
+    assert!(DataDirUser::find(folder.path()).is_some(), "it may run on the other machine");
+    for damaged in ["", "process 1", "\u{0}\nholder x\nbeat y", &"x".repeat(5000)] {
+        fs::write(lock_file(folder.path()), damaged).unwrap();
+        assert_eq!(DataDirUser::find(folder.path()), None);
+    }
+}

@@ -2,20 +2,23 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use tara_export_bundle::{
-    AcceptedExport, AcceptedTime, Destination, DocumentKind, ExportContent, ExportId, Fallback,
-    FolderBase, Review, StoreId,
+    AcceptedExport, AcceptedTime, Destination, ExportContent, ExportId, Fallback, FolderBase,
+    Review, StoreId,
 };
-use tara_export_catalog::{Export, ExportState};
+use tara_export_catalog::{Export, ExportState, layout::JournalLocation};
 use tara_export_clock::Clock;
+use tara_export_digest::Sha256;
 use tara_export_limits::{Pool, PoolState, Pools};
 use tara_export_telemetry::spans;
-use tokio::time::{self, Instant};
+use tokio::{
+    sync::broadcast,
+    time::{self, Instant},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -23,19 +26,19 @@ use uuid::Uuid;
 use crate::{
     export::{
         accept::{
-            acceptance,
+            Beside, acceptance,
             admission::{Admission, Permit},
             pinning::{Pinned, RequestedDocument, pin},
+            start::enqueue,
         },
-        drive::{
-            documents::need_s3, execute::postpone, identity::Freshness, job::Job,
-            work::running_export,
-        },
+        drive::{documents::need_s3, execute::postpone, identity::Freshness, job::Job},
         error::StartError,
         failure::{Failure, FailureReason},
-        journal::{FailedExport, Journal, JournalEntry, JournalError},
+        journal::{FailedExport, Failures, Journal, JournalEntry, JournalError},
         recover::{
-            resume,
+            left::LeftExports,
+            outcome::{self, ExportOutcome},
+            resume::{self, Accepted},
             status::{self, Status},
         },
         run::{
@@ -63,6 +66,8 @@ pub struct RequestedContent {
     pub destination: Option<Destination>,
     /// What to do if S3 is not available.
     pub fallback: Fallback,
+    /// E-mail addresses that are notified. No part of the content.
+    pub recipients: Vec<String>,
 }
 
 impl RequestedContent {
@@ -74,6 +79,14 @@ impl RequestedContent {
         };
         self.documents.iter().map(inline).sum()
     }
+}
+
+/// A request that is ready to be recorded.
+struct Prepared {
+    export: AcceptedExport,
+    beside: Beside,
+    /// Memory of the content until its export ends.
+    memory_bytes: u64,
 }
 
 /// Accepts requests and writes their bundles. Cheap to clone.
@@ -99,13 +112,37 @@ impl Engine {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Loads the exports that previous processes left in the journal and resumes them in the background.
-    /// Afterwards, lookups find these exports.
+    /// Starts the background tasks. With [`Accepted::Resume`], loads the exports that previous processes left in the
+    /// journal and resumes them in the background; afterwards, lookups find these exports.
     ///
     /// # Errors
     /// If the journal cannot be scanned.
-    pub async fn resume(&self) -> Result<(), JournalError> {
-        resume::resume(&self.shared).await
+    pub async fn resume(&self, accepted: Accepted) -> Result<(), JournalError> {
+        resume::resume(&self.shared, accepted).await
+    }
+
+    /// Reports these exports in lookups, lists and checks, in a process without a journal.
+    pub fn report_left(&self, left: LeftExports) {
+        // The first call wins; there is only one.
+        let _ = self.shared.left.set(left);
+    }
+
+    /// The exports of [`Self::report_left`], if there was a call.
+    pub fn left(&self) -> Option<&LeftExports> {
+        self.shared.left.get()
+    }
+
+    /// Number of accepted exports whose bundle is not in its destination, in the journal of this process.
+    pub fn unfinished_count(&self) -> u64 {
+        self.shared.journal().map_or(0, |journal| journal.size().count)
+    }
+
+    /// Whether no accepted export makes progress: all have ended, have failed in this process, or wait for S3.
+    pub fn is_idle(&self) -> bool {
+        let shared = &self.shared;
+        let is_breaker_open = shared.breaker.open_until().is_some();
+        let is_waiting = shared.backlog.len() == 0 || shared.backlog.is_blocked(is_breaker_open);
+        is_waiting && !shared.in_progress.has_any() && shared.unread.count() == 0
     }
 
     /// Admission control. Memory for a request must be reserved before its body is read.
@@ -205,14 +242,57 @@ impl Engine {
         requested_by: String,
         mut permit: Permit,
     ) -> Result<Subscription, StartError> {
+        let prepared = self.prepare(request_id, requested, requested_by).await?;
+        let Prepared { export, beside, memory_bytes } = prepared;
+        permit.shrink_to(memory_bytes);
+        let (run, is_new) = self.run_of(&export).await?;
+        if is_new {
+            let job = Job::new(self.shared.clone(), run.clone(), permit);
+            self.spawn(job, export, memory_bytes, beside);
+        }
+        run.acceptance().await?;
+        Ok(self.subscribe(run, 0))
+    }
+
+    /// Accepts a request, or finds the export that a previous call started, and leaves its work to the backlog. The
+    /// caller has reserved memory for the request until this returns. Returns the digest of the accepted content.
+    ///
+    /// # Errors
+    /// [`StartError`] if the request is not accepted; then nothing is stored.
+    pub async fn enqueue(
+        &self,
+        request_id: Uuid,
+        requested: RequestedContent,
+        requested_by: String,
+    ) -> Result<Sha256, StartError> {
+        let prepared = self.prepare(Some(request_id), requested, requested_by).await?;
+        let Prepared { export, beside, memory_bytes: _ } = prepared;
+        let (run, is_new) = self.run_of(&export).await?;
+        if is_new {
+            self.spawn_acceptance(run.clone(), export, beside);
+        }
+        run.acceptance().await?;
+        Ok(run.content_digest().sha256)
+    }
+
+    /// Pins the documents of a request and computes its digest.
+    async fn prepare(
+        &self,
+        request_id: Option<Uuid>,
+        requested: RequestedContent,
+        requested_by: String,
+    ) -> Result<Prepared, StartError> {
         let shared = &self.shared;
         if shared.draining.is_cancelled() {
             return Err(StartError::ShuttingDown);
         }
-        let RequestedContent { review, documents, destination, fallback } = requested;
+        let RequestedContent { review, documents, destination, fallback, recipients } = requested;
         let requested = destination.unwrap_or_else(|| self.default_destination());
         if requested == Destination::S3 && shared.stores.s3.is_none() {
             return Err(StartError::NoBucket);
+        }
+        if !recipients.is_empty() && self.keeps_recipients().await {
+            return Err(StartError::RecipientsKept);
         }
         let export_id = ExportId::new(request_id.unwrap_or_else(|| shared.clock.new_id()));
         let Pinned { documents, attachments } = pin(shared, export_id, documents).await?;
@@ -226,7 +306,6 @@ impl Engine {
             tracing::error!(%error, "digesting a request panicked");
             StartError::Internal
         })?;
-        permit.shrink_to(memory_bytes);
         let accepted_time = AcceptedTime::new(shared.clock.now());
         let export = AcceptedExport {
             export_id,
@@ -240,13 +319,19 @@ impl Engine {
             store_id,
             read_digests: BTreeMap::new(),
         };
-        let (run, is_new) = loop {
+        Ok(Prepared { export, beside: Beside { attachments, recipients }, memory_bytes })
+    }
+
+    /// The run of this content, and whether this call created it.
+    async fn run_of(&self, export: &AcceptedExport) -> Result<(Arc<Run>, bool), StartError> {
+        let shared = &self.shared;
+        loop {
             let (run, is_new) = shared.registry.get_or_insert(export.export_id, || {
-                let running = running_export(&export.header());
+                let running = Export::running(&export.header());
                 Run::new(running, export.digest(), shared.clock.clone(), shared.tally.clone())
             });
             if export.has(run.content_digest()) {
-                break (run, is_new);
+                return Ok((run, is_new));
             }
             // The id belongs to the other run only if that one is accepted: it is refused if this content
             // was accepted long ago. If the other run's content is stored under another id, the id is not its own.
@@ -254,13 +339,7 @@ impl Engine {
                 return Err(StartError::RequestIdReused { first: run.export_id() });
             }
             shared.registry.forget_run(&run);
-        };
-        if is_new {
-            let job = Job::new(shared.clone(), run.clone(), permit);
-            self.spawn(job, export, memory_bytes, attachments);
         }
-        run.acceptance().await?;
-        Ok(self.subscribe(run, 0))
     }
 
     /// Subscribes to an active or recently finished export of this process. If `run_id` names its run, events up to
@@ -283,10 +362,18 @@ impl Engine {
 
     /// An accepted export that is pending in the journal and not in memory, built from its entry's header.
     pub async fn find_pending(&self, export_id: ExportId) -> Option<Export> {
+        if let Some(left) = self.find_left(export_id) {
+            return Some(left.clone());
+        }
         let entries = self.entries_of(export_id).await;
-        let mut export = running_export(&entries.first()?.header);
+        let mut export = Export::running(&entries.first()?.header);
         export.state = ExportState::Pending;
         Some(export)
+    }
+
+    /// An accepted export that this read-only process reports and does not work on.
+    pub fn find_left(&self, export_id: ExportId) -> Option<&Export> {
+        self.left()?.find(export_id)
     }
 
     /// Loads such a pending export, so that it can be watched.
@@ -326,7 +413,20 @@ impl Engine {
                 Err(error) => tracing::warn!(%error, "cannot list failed exports"),
             }
         }
+        exports.extend(self.left().into_iter().flat_map(|left| left.exports().iter().cloned()));
         exports
+    }
+
+    /// The most recent failures of this machine; `None` if the process is read-only, or the disk does not respond.
+    pub async fn failures(&self) -> Option<Failures> {
+        let journal = self.shared.journal().ok()?;
+        match journal.failures().await {
+            Ok(failures) => Some(failures),
+            Err(error) => {
+                tracing::warn!(%error, "cannot list failed exports");
+                None
+            }
+        }
     }
 
     /// The failure record of an export that a previous process of this machine accepted.
@@ -339,6 +439,21 @@ impl Engine {
                 None
             }
         }
+    }
+
+    /// The outcome of an accepted export of this content. Looks it up on this machine first.
+    pub async fn outcome(&self, export_id: ExportId, content_digest: Sha256) -> ExportOutcome {
+        outcome::outcome(&self.shared, export_id, content_digest).await
+    }
+
+    /// The ids of exports that end from now on. A slow receiver misses some.
+    pub fn ended(&self) -> broadcast::Receiver<ExportId> {
+        self.shared.ended.subscribe()
+    }
+
+    /// Whether an export of this id may still have a journal entry. Rare false positives.
+    pub fn has_entry(&self, export_id: ExportId) -> bool {
+        self.shared.journal().is_ok_and(|journal| journal.may_have(export_id))
     }
 
     /// Why this process cannot process an export that a previous process accepted; `None` if it can.
@@ -450,13 +565,45 @@ impl Engine {
         })
     }
 
-    fn spawn(
-        &self,
-        job: Job,
-        export: AcceptedExport,
-        memory_bytes: u64,
-        attachments: Vec<(DocumentKind, PathBuf)>,
-    ) {
+    /// Whether the addresses of recipients would be stored where nothing can erase them. If that is not known, because
+    /// the store does not respond or the service may not read its settings, they are accepted.
+    async fn keeps_recipients(&self) -> bool {
+        let shared = &self.shared;
+        let is_shared = shared.settings.journal == JournalLocation::Store;
+        let Some(s3) = shared.stores.s3.as_ref().filter(|_| is_shared) else { return false };
+        let asking = time::timeout(shared.settings.accept_timeout, s3.has_default_retention());
+        match asking.await {
+            Ok(Ok(keeps)) => keeps,
+            Ok(Err(error)) => {
+                tracing::info!(%error, "it is not known whether the bucket keeps the addresses of notify_emails");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Records a request for the backlog in a task of its own: a call that ends does not interrupt it.
+    fn spawn_acceptance(&self, run: Arc<Run>, export: AcceptedExport, beside: Beside) {
+        let shared = self.shared.clone();
+        let work = enqueue(shared.clone(), run.clone(), export, beside);
+        let work = work.instrument(spans::export(run.export_id()));
+        self.shared.tasks.spawn(async move {
+            match watch(work, run.export_id(), run.changes(), &shared.aborting).await {
+                Ended::Done => {}
+                // If it is in the journal, sending the request again finds it.
+                Ended::Interrupted(_) if !run.is_accepted() => run.refuse(StartError::Internal),
+                Ended::Aborted if !run.is_accepted() => run.refuse(StartError::ShuttingDown),
+                Ended::Interrupted(_) | Ended::Aborted => {}
+            }
+            if !run.is_accepted() {
+                shared.registry.forget_run(&run);
+            } else if run.has_ended() {
+                shared.registry.keep(&run);
+            }
+        });
+    }
+
+    fn spawn(&self, job: Job, export: AcceptedExport, memory_bytes: u64, beside: Beside) {
         let (shared, run) = (self.shared.clone(), job.run.clone());
         let is_journaled = job.is_journaled.clone();
         let documents = export.content.documents.iter();
@@ -464,7 +611,7 @@ impl Engine {
         let size_bytes = inline.map(|bytes| bytes.len() as u64).sum();
         let entry = JournalEntry { header: export.header(), size_bytes, memory_bytes };
         // A child span of the call that started the export.
-        let work = job.start(export, attachments).instrument(spans::export(run.export_id()));
+        let work = job.start(export, beside).instrument(spans::export(run.export_id()));
         self.shared.tasks.spawn(async move {
             match watch(work, run.export_id(), run.changes(), &shared.aborting).await {
                 Ended::Interrupted(failure) if !run.has_ended() => {

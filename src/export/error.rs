@@ -51,6 +51,12 @@ pub enum StartError {
          again in a moment to get its location"
     )]
     Syncing,
+    /// The request names recipients, and their addresses could not be erased from the bucket.
+    #[error(
+        "must not be set: with JOURNAL=store, addresses are stored in the bucket, whose default Object Lock retention \
+         keeps them"
+    )]
+    RecipientsKept,
     /// The server is shutting down.
     #[error("this server is shutting down: send the same request to another, or again in a moment")]
     ShuttingDown,

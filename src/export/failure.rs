@@ -58,6 +58,21 @@ pub(super) enum AttemptError {
 }
 
 impl FailureReason {
+    /// Every reason.
+    pub const ALL: [Self; 11] = [
+        Self::StoreUnavailable,
+        Self::StoreDenied,
+        Self::StoreMisconfigured,
+        Self::Archived,
+        Self::StoreUnsafe,
+        Self::LocalStoreFull,
+        Self::DataLoss,
+        Self::RequestIdReused,
+        Self::StoreChanged,
+        Self::SourceLost,
+        Self::Internal,
+    ];
+
     /// The reason in UPPER_SNAKE_CASE.
     pub fn as_str(self) -> &'static str {
         match self {

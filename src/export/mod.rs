@@ -4,6 +4,7 @@
 //! slowly does not stop it.
 
 mod accept;
+mod counters;
 mod drive;
 mod engine;
 mod error;
@@ -23,12 +24,16 @@ pub use self::{
         },
         pinning::{DocumentLocation, NamedDocument, RequestedDocument},
     },
+    counters::register_counters,
     engine::{Engine, RequestedContent},
     error::{DocumentProblem, StartError},
     failure::{Failure, FailureReason},
     journal::{Journal, JournalError, JournalErrorKind, JournalLimits, JournalRetention},
     recover::{
+        left::LeftExports,
+        outcome::ExportOutcome,
         relocate::{Relocated, Relocation, RelocationError, RelocationSettings},
+        resume::Accepted,
         status::{FailedAttempt, Status},
     },
     run::{

@@ -9,10 +9,11 @@ use std::{
 };
 
 use tara_export_bundle::ExportId;
-use tara_export_clock::Clock;
+use tara_export_clock::{Clock, jittered};
 use tara_export_digest::Sha256;
 use tara_export_limits::Pool;
 use tara_export_store::{StoreError, honours_conditional_put};
+use tokio::sync::broadcast;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
         error::StartError,
         failure::Failure,
         journal::{Journal, JournalEntry},
-        recover::{backlog::Backlog, unread::Unread},
+        recover::{backlog::Backlog, left::LeftExports, unread::Unread},
         run::{registry::Registry, tally::Tally},
         settings::{EngineSettings, Stores},
     },
@@ -37,6 +38,9 @@ use crate::{
 /// Finished runs whose events can be replayed; afterwards, the terminal event is derived from the bundle.
 const KEEP_ENDED_RUNS: usize = 1_000;
 
+/// Ended exports that are kept for a receiver.
+const ENDED_CAPACITY: usize = 4_096;
+
 /// Counts the exports in progress.
 #[derive(Debug, Clone, Default)]
 pub(super) struct InProgress(Arc<AtomicUsize>);
@@ -46,6 +50,10 @@ pub(super) struct InProgress(Arc<AtomicUsize>);
 pub(super) struct InProgressGuard(InProgress);
 
 impl InProgress {
+    pub(super) fn has_any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
     pub(super) fn count(&self) -> InProgressGuard {
         self.0.fetch_add(1, Ordering::Relaxed);
         InProgressGuard(self.clone())
@@ -75,6 +83,8 @@ pub(super) struct Shared {
     pub registry: Registry,
     /// `None` in a read-only process.
     journal: Option<Journal>,
+    /// Accepted exports that a read-only process reports.
+    pub left: OnceLock<LeftExports>,
     pub backlog: Backlog,
     /// Journal entries that are not loaded into the backlog.
     pub unread: Unread,
@@ -96,6 +106,8 @@ pub(super) struct Shared {
     pub aborting: CancellationToken,
     /// Cancelled when all subscriptions must end.
     pub ending: CancellationToken,
+    /// The ids of exports that end. A slow receiver misses some.
+    pub ended: broadcast::Sender<ExportId>,
     s3_is_safe: OnceLock<bool>,
 }
 
@@ -120,6 +132,7 @@ impl Shared {
             acceptance,
             registry: Registry::new(KEEP_ENDED_RUNS),
             journal,
+            left: OnceLock::new(),
             backlog: Backlog::default(),
             unread: Unread::default(),
             breaker: Breaker::new(settings.outage_pause),
@@ -129,6 +142,7 @@ impl Shared {
             draining: CancellationToken::new(),
             aborting: CancellationToken::new(),
             ending: CancellationToken::new(),
+            ended: broadcast::Sender::new(ENDED_CAPACITY),
             s3_is_safe: OnceLock::new(),
             settings,
         }
@@ -138,6 +152,12 @@ impl Shared {
     /// [`StartError::ReadOnly`] in a read-only process.
     pub(super) fn journal(&self) -> Result<&Journal, StartError> {
         self.journal.as_ref().ok_or(StartError::ReadOnly)
+    }
+
+    /// Announces that an export has ended.
+    pub(super) fn announce_end(&self, export_id: ExportId) {
+        // Without a receiver, there is nothing to do.
+        let _ = self.ended.send(export_id);
     }
 
     /// Whether the entry with this content is in memory: in progress or in the backlog. The id may have entries of
@@ -186,22 +206,5 @@ impl Shared {
         // Several callers may probe at the same time: a caller that waited for another would also wait for its retries.
         let is_safe = honours_conditional_put(s3.as_ref()).await?;
         Ok(*self.s3_is_safe.get_or_init(|| is_safe))
-    }
-}
-
-fn jittered(interval: Duration, random: u8) -> Duration {
-    interval * (192 + u32::from(random) / 2) / 256
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn jitter_is_at_most_a_quarter_of_the_interval() {
-        let interval = Duration::from_secs(256);
-        assert_eq!(jittered(interval, 0), Duration::from_secs(192));
-        assert_eq!(jittered(interval, 128), interval);
-        assert_eq!(jittered(interval, 255), Duration::from_secs(319));
     }
 }

@@ -21,7 +21,10 @@ use tara_export_bundle::{
     AcceptedExport, AcceptedTime, Destination, Document, DocumentKind, ExportContent, ExportId,
     Fallback, FolderBase, FolderName, FormatVersion, Review,
 };
-use tara_export_catalog::layout::{self, JournalLocation};
+use tara_export_catalog::{
+    Export,
+    layout::{self, JournalLocation},
+};
 use tara_export_clock::Clock;
 use tara_export_limits::Pool;
 use tara_export_store::{
@@ -35,12 +38,7 @@ use uuid::Uuid;
 use crate::{
     export::{
         accept::admission::AdmissionLimits,
-        drive::{
-            identity::Freshness,
-            job::Job,
-            observer::Observer,
-            work::{Work, running_export},
-        },
+        drive::{identity::Freshness, job::Job, observer::Observer, work::Work},
         journal::{Journal, JournalEntry, JournalLimits, JournalRetention},
         run::{
             Run,
@@ -305,7 +303,7 @@ impl TestServer {
     /// A job with a run in the registry that is not accepted yet.
     pub(in crate::export) async fn job(&self, export: &AcceptedExport) -> Job {
         let new = || {
-            let running = running_export(&export.header());
+            let running = Export::running(&export.header());
             let (clock, tally) = (self.shared.clock.clone(), self.shared.tally.clone());
             Run::new(running, export.digest(), clock, tally)
         };

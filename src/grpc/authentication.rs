@@ -95,9 +95,3 @@ fn refusal_status(refusal: &Refusal) -> Status {
 pub(super) fn caller<T>(request: &tonic::Request<T>) -> Arc<str> {
     request.extensions().get::<Caller>().map_or_else(|| Arc::from(""), |caller| caller.name.clone())
 }
-
-/// Writes a line to the access log.
-pub(super) fn log_access(caller: &str, method: &'static str, name: &str, path: &str) {
-    let caller = if caller.is_empty() { "anonymous" } else { caller };
-    tracing::info!(target: "tara_export::access", method, caller, name, path, "access");
-}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tara_export_store::{ProbeResult, ProbeStatus};
 
-use crate::export::Status;
+use crate::export::{LeftExports, Status};
 
 /// Returns one row each for the journal, pending exports, exports that fell back, exports for another store, the
 /// oldest of them, suspects, unreadable entries and quarantine.
@@ -19,6 +19,23 @@ pub(super) fn rows(status: &Status) -> Vec<ProbeResult> {
         unreadable(status),
         quarantined(status),
     ]
+}
+
+/// The row for accepted exports that this process only reads.
+pub(super) fn left(left: &LeftExports) -> ProbeResult {
+    let count = left.count();
+    let mut message = match left.is_in_use() {
+        true => format!("{count} accepted exports are unfinished; another process works on them"),
+        false => format!("{count} exports are accepted and not running"),
+    };
+    if left.unreadable() > 0 {
+        message.push_str(&format!("; {} of them cannot be read", left.unreadable()));
+    }
+    if left.is_in_use() {
+        return row("exports.journal", ProbeStatus::Passed, message, "");
+    }
+    let hint = "finish them with 'tara-export resume', or start a server with this data directory";
+    warn_above_zero("exports.journal", count, message, hint)
 }
 
 fn journal(status: &Status) -> ProbeResult {

@@ -6,8 +6,11 @@ use futures::future::join_all;
 use tara_export_auth::KeysState;
 use tara_export_store::{ProbeResult, ProbeStatus, StoreKind};
 
-use super::{backlog_checks, convert::check_message, health_checks, queries::Queries};
-use crate::{health::Health, proto};
+use super::{
+    automation::Automation, backlog_checks, batch_checks, convert::check_message, health_checks,
+    job_checks, notification_checks, queries::Queries,
+};
+use crate::{batch::Batches, health::Health, proto};
 
 /// The memory that is reserved for the checks.
 pub(super) const CHECKS_BYTES: u64 = 256 * 1024;
@@ -17,6 +20,8 @@ pub(super) async fn run(
     queries: &Queries,
     health: &Health,
     keys: Option<KeysState>,
+    automation: &Automation,
+    batches: &Batches,
 ) -> Vec<proto::StorageCheck> {
     let mut results = Vec::new();
     if queries.catalog.store(StoreKind::S3).is_none() {
@@ -34,7 +39,17 @@ pub(super) async fn run(
         results.extend(backlog_checks::rows(&status));
         results.extend(health_checks::rows(health));
     }
+    results.extend(queries.engine.left().map(backlog_checks::left));
+    results.extend(batch_checks::row(batches.status(), queries.clock.now()));
     results.extend(keys.map(issuer_keys));
+    if let Some(notifications) = &automation.notifications {
+        let s3 = queries.catalog.store(StoreKind::S3).cloned();
+        let now = queries.clock.now();
+        results.extend(notification_checks::rows(notifications, s3, now).await);
+    }
+    if let Some(jobs) = &automation.jobs {
+        results.extend(job_checks::rows(jobs).await);
+    }
     results.into_iter().map(check_message).collect()
 }
 

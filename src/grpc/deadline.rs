@@ -5,13 +5,17 @@ use std::time::Duration;
 use axum::{body::Body, extract::Request, middleware::Next, response::Response};
 use http::HeaderMap;
 use tokio::time::timeout;
-use tonic::{Status, TimeoutExpired};
+use tonic::Code;
 
-/// A layer for [`axum::middleware::from_fn`]: cancels a call whose response does not start within `grpc-timeout`.
+use super::status::status;
+
+/// A layer for [`axum::middleware::from_fn`]: cancels a call whose response does not start within `grpc-timeout`, which is
+/// also the timeout of plain HTTP.
 pub async fn enforce_deadline(request: Request, next: Next) -> Response {
     match grpc_timeout(request.headers()) {
         Some(limit) => timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
-            let status = Status::from_error(Box::new(TimeoutExpired(())));
+            let message = "the call did not start its response before the caller's deadline";
+            let status = status(Code::DeadlineExceeded, "DEADLINE_PASSED", message);
             status.into_http::<tonic::body::Body>().map(Body::new)
         }),
         None => next.run(request).await,

@@ -23,7 +23,7 @@ use tonic_types::pb::{self, BadRequest, ErrorInfo, RetryInfo, bad_request::Field
 /// The largest headers of a response that is only an error. Proxies with buffers of 4 KiB, as nginx has, pass it on.
 const HEADERS_LIMIT_BYTES: usize = 3840;
 /// What is added to them outside of this layer: `:status`, the date, and the headers of CORS.
-const ADDED_BYTES: usize = 512;
+const ADDED_BYTES: usize = 640;
 /// The largest error after the headers of a response. The rest of the 8 KiB is for trailers that proxies add.
 const TRAILERS_LIMIT_BYTES: usize = 7680;
 /// The largest other headers of an error, such as metadata.

@@ -19,8 +19,7 @@ use http::{
 use tonic::Status;
 
 use super::{
-    caller::ClientAddress,
-    permissions::{Permission, permission},
+    caller::ClientAddress, permissions::is_health_check, plain_http::is_plain_call,
     status::host_not_allowed,
 };
 use crate::host::{Host, HostPattern};
@@ -108,7 +107,7 @@ pub async fn check_host(
     next: Next,
 ) -> Response {
     let path = request.uri().path();
-    if permission(path) == Some(Permission::Open) {
+    if is_health_check(path) {
         return next.run(request).await;
     }
     let Err(error) = hosts.check(&request) else { return next.run(request).await };
@@ -128,9 +127,10 @@ pub async fn check_host(
 fn is_call(request: &Request) -> bool {
     let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.as_bytes());
     let is_type = |prefix: &[u8]| content_type.is_some_and(|value| value.starts_with(prefix));
-    request.method() == Method::POST
+    let is_grpc = request.method() == Method::POST
         && (is_type(b"application/grpc-web")
-            || (request.version() == Version::HTTP_2 && is_type(b"application/grpc")))
+            || (request.version() == Version::HTTP_2 && is_type(b"application/grpc")));
+    is_grpc || is_plain_call(request)
 }
 
 /// A layer for [`axum::middleware::from_fn`], inside of gRPC-Web: ends the calls that [`check_host`] refused, before

@@ -1,4 +1,4 @@
-//! Observes every call of the export service from its headers to its end: spans, counts and calls in flight.
+//! Observes every call of the API from its headers to its end: spans, counts and calls in flight.
 
 use std::{
     pin::Pin,
@@ -17,18 +17,17 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use tracing::{Instrument as _, Span};
 
-use super::permissions::export_method;
-use crate::proto::export_service_server::SERVICE_NAME;
+use super::permissions::{ApiMethod, api_method};
 
 /// A layer for [`axum::middleware::from_fn`], outside of all layers that can refuse a call, and inside of gRPC-Web.
 /// Ignores health checks and reflection.
 pub async fn observe(request: Request, next: Next) -> Response {
-    let Some(method) = export_method(request.uri().path()) else {
+    let Some(ApiMethod { service, method }) = api_method(request.uri().path()) else {
         return next.run(request).await;
     };
     let mut call = Call {
         method,
-        span: spans::call(SERVICE_NAME, method, request.headers()),
+        span: spans::call(service, method, request.headers()),
         code: Code::Cancelled,
         _in_flight: names::CALLS_IN_FLIGHT.enter([method]),
     };
@@ -38,7 +37,7 @@ pub async fn observe(request: Request, next: Next) -> Response {
             call.code = status.code();
             if call.code != Code::Ok {
                 let reason = status.get_details_error_info().map(|info| info.reason);
-                let reason = reason.unwrap_or_else(|| name(call.code).to_owned());
+                let reason = reason.unwrap_or_else(|| code_name(call.code).to_owned());
                 names::REJECTED.add(1, [method.to_owned(), reason]);
             }
             response
@@ -59,7 +58,7 @@ struct Call {
 impl Drop for Call {
     fn drop(&mut self) {
         spans::call_ended(&self.span, self.code as i32, is_server_error(self.code));
-        names::CALLS.add(1, [self.method, name(self.code)]);
+        names::CALLS.add(1, [self.method, code_name(self.code)]);
     }
 }
 
@@ -105,7 +104,7 @@ fn code_of(trailers: &HeaderMap) -> Option<Code> {
 }
 
 /// The code's name (gRPC, "Status codes and their use in gRPC").
-fn name(code: Code) -> &'static str {
+pub(super) fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

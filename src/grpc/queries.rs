@@ -51,6 +51,14 @@ impl Queries {
     }
 
     async fn missing_bundle_status(&self, export_id: ExportId) -> Status {
+        if let Some(left) = self.engine.left()
+            && left.find(export_id).is_some()
+        {
+            let progress = if left.is_in_use() { "not finished" } else { "not running" };
+            let message =
+                format!("exports/{export_id} is accepted and {progress}, so it has no bundle");
+            return status(Code::FailedPrecondition, "EXPORT_NOT_COMMITTED", message);
+        }
         let is_known = self.engine.get(export_id).is_some()
             || self.engine.find_pending(export_id).await.is_some();
         if is_known {
@@ -131,6 +139,9 @@ impl Queries {
         if let Some(bundle) = self.catalog.find(export_id).await.map_err(read_failed)? {
             let event = completed_event(&bundle.export(), self.clock.now(), &self.replica);
             return Ok(ended_stream(event));
+        }
+        if let Some(left) = self.engine.find_left(export_id) {
+            return Ok(ended_stream(completed_event(left, self.clock.now(), &self.replica)));
         }
         if let Some(error) = self.engine.why_unprocessable(export_id) {
             return Err(error.into());

@@ -69,8 +69,14 @@ struct Inner {
     /// Cancelled when downloads must end, because the server is shutting down.
     shutdown: CancellationToken,
     next_permit: AtomicU64,
-    /// The reservation of each permit.
-    reservations: Mutex<HashMap<u64, Reservation>>,
+    reservations: Mutex<Reservations>,
+}
+
+/// The reservation of each permit, and the memory of all of them.
+#[derive(Debug, Default)]
+struct Reservations {
+    by_permit: HashMap<u64, Reservation>,
+    memory_bytes: u64,
 }
 
 /// The reservation of one response, returned when dropped.
@@ -144,6 +150,9 @@ pub(super) enum EndReason {
 }
 
 impl EndReason {
+    pub(super) const ALL: [Self; 4] =
+        [Self::Idle, Self::Contended, Self::StreamTime, Self::Shutdown];
+
     /// The label of metrics.
     pub(super) fn as_str(self) -> &'static str {
         match self {
@@ -217,7 +226,6 @@ impl Readers {
             response: None,
         };
         self.0.reservations().insert(id, reservation);
-        self.0.report();
         ReadPermit { readers: self.clone(), id, caller: caller.clone(), resource, memory, download }
     }
 
@@ -256,7 +264,7 @@ impl Readers {
     fn end_responses_for(&self, caller: &CallerKey, resource: Resource, amount: u64) {
         let mut totals: HashMap<CallerKey, u64> = HashMap::new();
         let mut responses = Vec::new();
-        for reservation in self.0.reservations().values() {
+        for reservation in self.0.reservations().by_permit.values() {
             let holder = &reservation.caller;
             let amount = reservation.amount(resource);
             *totals.entry(holder.clone()).or_default() += amount;
@@ -309,14 +317,37 @@ impl Readers {
 }
 
 impl Inner {
-    fn reservations(&self) -> MutexGuard<'_, HashMap<u64, Reservation>> {
+    fn reservations(&self) -> MutexGuard<'_, Reservations> {
         self.reservations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Changes are reported under the lock, so that the metric keeps the latest value.
+impl Reservations {
+    fn insert(&mut self, id: u64, reservation: Reservation) {
+        self.memory_bytes += reservation.memory_bytes;
+        self.by_permit.insert(id, reservation);
+        self.report();
+    }
+
+    fn update(&mut self, id: u64, memory_bytes: u64, downloads: u64) {
+        if let Some(reservation) = self.by_permit.get_mut(&id) {
+            self.memory_bytes = self.memory_bytes - reservation.memory_bytes + memory_bytes;
+            reservation.memory_bytes = memory_bytes;
+            reservation.downloads = downloads;
+        }
+        self.report();
+    }
+
+    fn remove(&mut self, id: u64) {
+        if let Some(reservation) = self.by_permit.remove(&id) {
+            self.memory_bytes -= reservation.memory_bytes;
+        }
+        self.report();
     }
 
     fn report(&self) {
-        let free_bytes = self.small.free() + self.large.free();
-        let reserved_bytes = self.limits.memory_bytes - free_bytes;
-        names::READ_MEMORY.set(reserved_bytes as f64, NONE);
+        names::READ_MEMORY.set(self.memory_bytes as f64, NONE);
     }
 }
 
@@ -366,7 +397,7 @@ impl ReadPermit {
 
     /// Allows ending the response for other callers.
     pub(super) fn set_response(&self, response: &Arc<SharedResponse>) {
-        if let Some(reservation) = self.readers.0.reservations().get_mut(&self.id) {
+        if let Some(reservation) = self.readers.0.reservations().by_permit.get_mut(&self.id) {
             reservation.response = Some(Arc::downgrade(response));
         }
     }
@@ -378,19 +409,14 @@ impl ReadPermit {
     }
 
     fn update_reservation(&self) {
-        if let Some(reservation) = self.readers.0.reservations().get_mut(&self.id) {
-            reservation.memory_bytes = self.memory.amount();
-            reservation.downloads = self.download.iter().count() as u64;
-        }
-        self.readers.0.report();
+        let downloads = self.download.iter().count() as u64;
+        self.readers.0.reservations().update(self.id, self.memory.amount(), downloads);
     }
 }
 
 impl Drop for ReadPermit {
     fn drop(&mut self) {
-        self.readers.0.reservations().remove(&self.id);
-        self.memory.shrink_to(0);
-        self.readers.0.report();
+        self.readers.0.reservations().remove(self.id);
     }
 }
 
@@ -405,5 +431,51 @@ impl fmt::Debug for Inner {
         let Self { limits, small, large, downloads, .. } = self;
         let (memory, downloads) = (small.free() + large.free(), downloads.free());
         write!(formatter, "{limits:?}, free: {memory} bytes, {downloads} downloads")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{sync::Barrier, thread};
+
+    use metrics::with_local_recorder;
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+    use super::*;
+
+    /// A late report of an older value would stay until the next response.
+    #[tokio::test]
+    async fn metric_is_zero_after_permits_are_returned_at_once() {
+        const PERMITS: usize = 4;
+        let limits = ReadLimits {
+            memory_bytes: 64 * 1024 * 1024,
+            download_bytes: 1024 * 1024,
+            downloads: 10,
+            admission_timeout: Duration::from_secs(60),
+        };
+        let readers = Readers::new(limits, CancellationToken::new()).unwrap();
+        let recorder = DebuggingRecorder::new();
+        for _ in 0..500 {
+            let mut permits = Vec::new();
+            for number in 0..PERMITS {
+                let caller = CallerKey::named(&format!("caller {number}"));
+                permits.push(readers.reserve_download(&caller).await.unwrap());
+            }
+            let together = Barrier::new(PERMITS);
+            thread::scope(|scope| {
+                for permit in permits {
+                    scope.spawn(|| {
+                        together.wait();
+                        with_local_recorder(&recorder, || drop(permit));
+                    });
+                }
+            });
+            let metrics = recorder.snapshotter().snapshot().into_vec();
+            let memory = metrics.into_iter().find_map(|(key, _, _, value)| {
+                (key.key().name() == "tara_export_read_memory_bytes").then_some(value)
+            });
+            assert_eq!(memory, Some(DebugValue::Gauge(0.0.into())));
+        }
     }
 }

@@ -10,9 +10,11 @@ use tara_export_limits::{CallerKey, Pool};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
+    access::record_access,
     admitted::AdmittedReview,
-    authentication::{caller, log_access},
-    caller, checks,
+    authentication::caller,
+    automation::{Automation, AutomationApi},
+    batch, caller, checks,
     convert::{
         PreviewRequest, StartRequest, artifact_path, export_id, export_message, page_size,
         preview_message, preview_request, start_request, time_to_live, timestamp, upload_id,
@@ -32,6 +34,7 @@ use super::{
     upload::{self, upload_message},
 };
 use crate::{
+    batch::Batches,
     export::Engine,
     health::Health,
     proto::{self, export_service_server::ExportService, get_report_request::View},
@@ -44,23 +47,51 @@ pub struct ExportApi {
     health: Health,
     readers: Readers,
     authenticator: Option<Arc<Authenticator>>,
+    automation: Automation,
+    batches: Batches,
+}
+
+/// What the service uses.
+#[derive(Debug, Clone)]
+pub struct ExportApiParts {
+    /// Accepts requests.
+    pub engine: Engine,
+    /// Reads the stores.
+    pub catalog: Catalog,
+    /// The time and new ids.
+    pub clock: Arc<dyn Clock>,
+    /// The name of this server.
+    pub replica: Replica,
+    /// The health of this server.
+    pub health: Health,
+    /// The limits on the memory of responses.
+    pub readers: Readers,
+    /// The notifications and jobs.
+    pub automation: Automation,
+    /// The batches.
+    pub batches: Batches,
 }
 
 impl ExportApi {
     /// Creates the service.
-    pub fn new(
-        engine: Engine,
-        catalog: Catalog,
-        clock: Arc<dyn Clock>,
-        replica: Replica,
-        health: Health,
-        readers: Readers,
-    ) -> Self {
+    pub fn new(parts: ExportApiParts) -> Self {
+        let ExportApiParts {
+            engine,
+            catalog,
+            clock,
+            replica,
+            health,
+            readers,
+            automation,
+            batches,
+        } = parts;
         Self {
             queries: Queries { engine, catalog, clock, replica },
             health,
             readers,
             authenticator: None,
+            automation,
+            batches,
         }
     }
 
@@ -68,6 +99,13 @@ impl ExportApi {
     #[must_use]
     pub fn with_authenticator(self, authenticator: Option<Arc<Authenticator>>) -> Self {
         Self { authenticator, ..self }
+    }
+
+    /// The service for events and targets.
+    pub fn automation(&self) -> AutomationApi {
+        let Queries { catalog, clock, .. } = &self.queries;
+        let (api, readers) = (self.automation.clone(), self.readers.clone());
+        AutomationApi::new(api, catalog.clone(), clock.clone(), readers)
     }
 
     /// The engine.
@@ -90,6 +128,7 @@ impl ExportApi {
 impl ExportService for ExportApi {
     type StartExportStream = ResponseStream<proto::ExportEvent>;
     type WatchExportStream = ResponseStream<proto::ExportEvent>;
+    type WatchBatchStream = ResponseStream<proto::WatchBatchResponse>;
     type DownloadArtifactStream = ResponseStream<proto::DownloadArtifactResponse>;
     type DownloadBundleStream = ResponseStream<proto::DownloadBundleResponse>;
 
@@ -105,11 +144,10 @@ impl ExportService for ExportApi {
             Ok((preview(&review, &documents, accepted_time), warnings))
         })
         .await?;
-        Ok(Response::new(preview_message(
-            planned,
-            warnings,
-            self.queries.engine.default_destination(),
-        )))
+        let mut message =
+            preview_message(planned, warnings, self.queries.engine.default_destination());
+        message.accepts_notify_emails = !self.automation.allowed_recipients().is_empty();
+        Ok(Response::new(message))
     }
 
     async fn start_export(
@@ -119,8 +157,9 @@ impl ExportService for ExportApi {
         let AdmittedReview { message, mut permit } = admitted(&request)?;
         let caller = caller(&request);
         let message_bytes = message.len() as u64;
+        let allowed = self.automation.allowed_recipients();
         let converting =
-            in_background(&self.queries.engine, move || start_request(decode(message)?));
+            in_background(&self.queries.engine, move || start_request(decode(message)?, &allowed));
         let StartRequest { request_id, content } = converting.await?;
         // Inline documents share the message's buffer, and keep all of it in memory.
         let inline_bytes = content.inline_bytes();
@@ -130,12 +169,7 @@ impl ExportService for ExportApi {
         let requested_by = caller.to_string();
         let subscription =
             self.queries.engine.start(request_id, content, requested_by, permit).await?;
-        log_access(
-            &caller,
-            "StartExport",
-            &format!("exports/{}", subscription.run().export_id()),
-            "",
-        );
+        record_access(&format!("exports/{}", subscription.run().export_id()), "");
         Ok(Response::new(run_stream(subscription, self.queries.replica.clone())))
     }
 
@@ -143,10 +177,9 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::WatchExportRequest>,
     ) -> Result<Response<Self::WatchExportStream>, Status> {
-        let caller = caller(&request);
         let request = request.into_inner();
+        record_access(&request.name, "");
         let export_id = export_id(&request.name)?;
-        log_access(&caller, "WatchExport", &request.name, "");
         let Ok(after_sequence) = u64::try_from(request.after_sequence) else {
             return Err(invalid("after_sequence", "must be 0 or greater"));
         };
@@ -163,10 +196,10 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::GetExportRequest>,
     ) -> Result<Response<proto::GetExportResponse>, Status> {
-        let (caller, key) = (caller(&request), caller_key(&request));
+        let key = caller_key(&request);
         let name = request.into_inner().name;
+        record_access(&name, "");
         let export_id = export_id(&name)?;
-        log_access(&caller, "GetExport", &name, "");
         let mut permit = self.readers.reserve_response(&key, EXPORT_BYTES).await?;
         let export = self.queries.export(export_id).await?;
         permit.grow_to(artifact_list_bytes(&export)).await?;
@@ -178,10 +211,10 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::ListExportsRequest>,
     ) -> Result<Response<proto::ListExportsResponse>, Status> {
-        let (caller, key) = (caller(&request), caller_key(&request));
+        let key = caller_key(&request);
         let request = request.into_inner();
+        record_access("", "");
         let page_size = page_size(request.page_size)?;
-        log_access(&caller, "ListExports", "", "");
         listing::page(&self.queries, &self.readers, &key, &request, page_size).await
     }
 
@@ -189,14 +222,14 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::GetReportRequest>,
     ) -> Result<Response<proto::GetReportResponse>, Status> {
-        let (caller, key) = (caller(&request), caller_key(&request));
+        let key = caller_key(&request);
         let request = request.into_inner();
+        record_access(&request.name, "");
         let view = View::try_from(request.view).map_err(|_| {
             invalid("view", "must be VIEW_STRUCTURED, VIEW_JSON, VIEW_TEXT or unspecified")
         })?;
         let permit = self.readers.reserve_response(&key, EXPORT_BYTES).await?;
         let bundle = self.queries.bundle(&request.name).await?;
-        log_access(&caller, "GetReport", &request.name, "");
         report::read(&self.queries.catalog, &bundle, view, permit).await
     }
 
@@ -204,8 +237,9 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::DownloadArtifactRequest>,
     ) -> Result<Response<Self::DownloadArtifactStream>, Status> {
-        let (caller, key) = (caller(&request), caller_key(&request));
+        let key = caller_key(&request);
         let request = request.into_inner();
+        record_access(&request.name, &request.path);
         let path = artifact_path(&request.path)?;
         let permit = self.readers.reserve_download(&key).await?;
         let artifact = self
@@ -215,7 +249,6 @@ impl ExportService for ExportApi {
             .open(&path)
             .await
             .map_err(read_failed)?;
-        log_access(&caller, "DownloadArtifact", &request.name, path.as_str());
         Ok(response_under(permit, artifact_stream(artifact, request.offset)?))
     }
 
@@ -223,15 +256,15 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::DownloadBundleRequest>,
     ) -> Result<Response<Self::DownloadBundleStream>, Status> {
-        let (caller, key) = (caller(&request), caller_key(&request));
+        let key = caller_key(&request);
         let name = request.into_inner().name;
+        record_access(&name, "");
         let mut permit = self.readers.reserve_download(&key).await?;
         let bundle = self.queries.fresh_bundle(&name).await?;
         // The manifest stays in memory until the archive ends, and the names in the archive, which are not
         // longer than the manifest.
         let manifest_bytes = bundle.manifest_artifact().size_bytes;
         permit.grow_by(parsed_bytes(manifest_bytes).saturating_add(manifest_bytes)).await?;
-        log_access(&caller, "DownloadBundle", &name, "");
         Ok(response_under(permit, bundle_stream(bundle, self.readers.archives()).await?))
     }
 
@@ -241,9 +274,10 @@ impl ExportService for ExportApi {
     ) -> Result<Response<proto::CheckStorageResponse>, Status> {
         let permit =
             self.readers.reserve_response(&caller_key(&request), checks::CHECKS_BYTES).await?;
-        log_access(&caller(&request), "CheckStorage", "", "");
+        record_access("", "");
         let keys = self.authenticator.as_ref().and_then(|callers| callers.keys_state());
-        let checks = checks::run(&self.queries, &self.health, keys).await;
+        let checks =
+            checks::run(&self.queries, &self.health, keys, &self.automation, &self.batches).await;
         Ok(response_with(permit, proto::CheckStorageResponse { checks }))
     }
 
@@ -251,11 +285,11 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::CreateUploadRequest>,
     ) -> Result<Response<proto::CreateUploadResponse>, Status> {
-        let (caller, key) = (caller(&request), caller_key(&request));
+        let key = caller_key(&request);
         self.queries.engine.refresh_store_id().await;
         let status =
             upload::create(self.queries.engine.uploads(), &key, request.into_inner()).await?;
-        log_access(&caller, "CreateUpload", &format!("uploads/{}", status.upload_id), "");
+        record_access(&format!("uploads/{}", status.upload_id), "");
         let upload = Some(upload_message(&status, &self.queries.replica));
         Ok(Response::new(proto::CreateUploadResponse { upload }))
     }
@@ -264,9 +298,9 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::GetUploadRequest>,
     ) -> Result<Response<proto::GetUploadResponse>, Status> {
-        let caller = caller(&request);
-        let upload_id = upload_id(&request.into_inner().name)?;
-        log_access(&caller, "GetUpload", &format!("uploads/{upload_id}"), "");
+        let name = request.into_inner().name;
+        record_access(&name, "");
+        let upload_id = upload_id(&name)?;
         let status =
             self.queries.engine.uploads().status(upload_id).await.map_err(upload_failed)?;
         let upload = Some(upload_message(&status, &self.queries.replica));
@@ -277,9 +311,8 @@ impl ExportService for ExportApi {
         &self,
         request: Request<Streaming<proto::UploadDocumentRequest>>,
     ) -> Result<Response<proto::UploadDocumentResponse>, Status> {
-        let caller = caller(&request);
         let status = upload::receive_stream(self.queries.engine.uploads().clone(), request).await?;
-        log_access(&caller, "UploadDocument", &format!("uploads/{}", status.upload_id), "");
+        record_access(&format!("uploads/{}", status.upload_id), "");
         let upload = Some(upload_message(&status, &self.queries.replica));
         Ok(Response::new(proto::UploadDocumentResponse { upload }))
     }
@@ -288,11 +321,10 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::UploadChunkRequest>,
     ) -> Result<Response<proto::UploadChunkResponse>, Status> {
-        let caller = caller(&request);
         let status = upload::receive_chunk(self.queries.engine.uploads().clone(), request).await?;
         // Only the last of possibly hundreds of chunks.
         if status.finished.is_some() {
-            log_access(&caller, "UploadChunk", &format!("uploads/{}", status.upload_id), "");
+            record_access(&format!("uploads/{}", status.upload_id), "");
         }
         let upload = Some(upload_message(&status, &self.queries.replica));
         Ok(Response::new(proto::UploadChunkResponse { upload }))
@@ -302,9 +334,9 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::CreateDownloadLinkRequest>,
     ) -> Result<Response<proto::CreateDownloadLinkResponse>, Status> {
-        let caller = caller(&request);
         let request = request.into_inner();
         let time_to_live = time_to_live(request.time_to_live)?;
+        record_access(&request.name, &request.path);
         let path = artifact_path(&request.path)?;
         let link = self
             .queries
@@ -313,11 +345,33 @@ impl ExportService for ExportApi {
             .link(&path, time_to_live)
             .await
             .map_err(link_failed)?;
-        log_access(&caller, "CreateDownloadLink", &request.name, path.as_str());
         Ok(Response::new(proto::CreateDownloadLinkResponse {
             uri: link.uri,
             expire_time: Some(timestamp(link.expire_time)),
         }))
+    }
+
+    async fn batch_start_exports(
+        &self,
+        request: Request<proto::BatchStartExportsRequest>,
+    ) -> Result<Response<proto::BatchStartExportsResponse>, Status> {
+        let allowed = self.automation.allowed_recipients();
+        let new_id = self.queries.clock.new_id();
+        batch::start(&self.queries.engine, &self.batches, allowed, new_id, request).await
+    }
+
+    async fn watch_batch(
+        &self,
+        request: Request<proto::WatchBatchRequest>,
+    ) -> Result<Response<Self::WatchBatchStream>, Status> {
+        batch::watch(&self.batches, &self.readers, request).await
+    }
+
+    async fn get_batch(
+        &self,
+        request: Request<proto::GetBatchRequest>,
+    ) -> Result<Response<proto::GetBatchResponse>, Status> {
+        batch::get(&self.batches, &self.readers, request).await
     }
 }
 

@@ -5,14 +5,17 @@ use std::{collections::HashMap, fmt, time::Duration};
 use tara_export_auth::Role;
 use tara_export_bundle::ExportId;
 use tara_export_catalog::{LinkError, ReadError};
+use tara_export_disk::DiskErrorKind;
 use tara_export_store::StoreError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
+use uuid::Uuid;
 
 use super::error_size::{
     MESSAGE_LIMIT_BYTES, OMITTED, encoded_bytes, omitted_text, short, shortened,
 };
 use crate::{
+    batch::BatchError,
     export::{
         AdmissionError, DocumentProblem, FailureReason, JournalErrorKind, Overloaded, StartError,
     },
@@ -30,6 +33,8 @@ const VIOLATIONS_LIMIT_BYTES: usize = 6 * 1024;
 /// The longest text in a status. Some texts contain a caller's keys and values.
 const TEXT_LIMIT_BYTES: usize = 1024;
 
+/// The reason if a limit on concurrent work is reached.
+pub(super) const OVERLOADED: &str = "OVERLOADED";
 /// The reason if a request does not arrive in time.
 pub(super) const REQUEST_TOO_SLOW: &str = "REQUEST_TOO_SLOW";
 /// The reason if a request is refused because of its size.
@@ -94,9 +99,16 @@ pub(super) struct Violations {
     shown: Vec<(String, String)>,
     shown_bytes: usize,
     total: usize,
+    /// Precedes each field.
+    prefix: String,
 }
 
 impl Violations {
+    /// Names the fields that are added from now on as those of this message, such as `requests[17].`.
+    pub(super) fn set_prefix(&mut self, prefix: String) {
+        self.prefix = prefix;
+    }
+
     /// Adds an invalid field, named as in the proto. If the status is full, the field is only counted and not
     /// formatted.
     pub(super) fn add(&mut self, field: impl fmt::Display, description: impl fmt::Display) {
@@ -104,7 +116,8 @@ impl Violations {
         if self.shown_bytes > VIOLATIONS_LIMIT_BYTES {
             return;
         }
-        let (field, description) = (Truncated::of(field), Truncated::of(description));
+        let field = Truncated::of(format_args!("{}{field}", self.prefix));
+        let description = Truncated::of(description);
         self.shown_bytes += field.len() + description.len();
         // The first is always included.
         if self.shown_bytes <= VIOLATIONS_LIMIT_BYTES || self.shown.is_empty() {
@@ -189,6 +202,59 @@ pub(super) fn invalid(field: &str, description: impl fmt::Display) -> Status {
     violations.into_status()
 }
 
+/// The batch is unknown.
+pub(super) fn batch_not_here(batch_id: Uuid) -> Status {
+    let message = format!(
+        "batches/{batch_id} is not known to this server: send BatchStartExports again with its batch_id to make sure \
+         that each item is exported"
+    );
+    status(Code::NotFound, "BATCH_NOT_HERE", message)
+}
+
+/// A batch is not accepted, or cannot be read.
+pub(super) fn batch_status(error: BatchError) -> Status {
+    let message = error.to_string();
+    match error {
+        BatchError::IdReused(_) => status(Code::AlreadyExists, "BATCH_ID_REUSED", message),
+        BatchError::TooMany { setting, .. } => {
+            let metadata = [("setting", setting.to_owned())];
+            with_metadata(Code::ResourceExhausted, "TOO_MANY_BATCHES", message, metadata)
+        }
+        BatchError::ReadOnly(error) => error.into(),
+        BatchError::Disk(error) if error.kind() == DiskErrorKind::Full => {
+            status(Code::ResourceExhausted, "LOCAL_STORE_FULL", message)
+        }
+        BatchError::Disk(_) => status(Code::Unavailable, "JOURNAL_UNAVAILABLE", message),
+        BatchError::Stopping => status(Code::Unavailable, "SHUTTING_DOWN", message),
+        BatchError::Store(error) => store_status(&error),
+    }
+}
+
+/// The reason of a refusal as in ErrorInfo, and its message.
+pub(super) fn describe(error: StartError) -> (String, String) {
+    let status = Status::from(error);
+    let details = status.get_error_details();
+    let reason = details.error_info().map(|info| info.reason.clone());
+    (reason.unwrap_or_default(), status.message().to_owned())
+}
+
+/// INVALID_ARGUMENT for a JSON text: the field, if the text can be read up to it, and the position of the fault.
+pub(super) fn invalid_at(field: &str, fault: &str, line: usize, column: usize) -> Status {
+    let metadata = [("line", line), ("column", column)];
+    let metadata: HashMap<_, _> =
+        metadata.map(|(key, number)| (key.to_owned(), number.to_string())).into();
+    let mut details = ErrorDetails::with_error_info("INVALID_REQUEST", DOMAIN, metadata);
+    let description = truncated(format!("{fault} at line {line} column {column}"));
+    let field = truncated(field.to_owned());
+    details.add_bad_request_violation(field.as_str(), description.as_str());
+    let message = if field.is_empty() {
+        format!("cannot read the request as JSON: {description}")
+    } else {
+        format!("{field}: {description}")
+    };
+    Status::with_error_details(Code::InvalidArgument, truncated(message), details)
+}
+
 /// The export is unknown.
 pub(super) fn export_not_found(export_id: ExportId) -> Status {
     let message = format!("exports/{export_id} is not known to this server");
@@ -213,7 +279,7 @@ pub(super) fn host_not_allowed(message: String) -> Status {
 /// The limit of this setting is reached, and no permit became free in time.
 pub(super) fn overloaded(setting: &str, message: impl Into<String>) -> Status {
     let metadata = [("setting", setting.to_owned())];
-    with_metadata(Code::ResourceExhausted, "OVERLOADED", message, metadata)
+    with_metadata(Code::ResourceExhausted, OVERLOADED, message, metadata)
 }
 
 /// The stream ends before the export does.
@@ -245,6 +311,7 @@ impl From<StartError> for Status {
                     status(Code::FailedPrecondition, "JOURNAL_UNREADABLE", message)
                 }
             },
+            StartError::RecipientsKept => invalid("notify_emails", message),
             StartError::Syncing => status(Code::Unavailable, "EXPORT_MOVING", message),
             StartError::ShuttingDown => status(Code::Unavailable, "SHUTTING_DOWN", message),
             StartError::Store(failure) => failure_status(failure.reason, &message),
@@ -309,7 +376,7 @@ pub(super) fn upload_status(error: &UploadError) -> Status {
         UploadError::Interrupted { .. } => status(Code::Unavailable, "UPLOAD_INTERRUPTED", message),
         UploadError::Overloaded { .. } => {
             let metadata = [("setting", "MAX_CONCURRENT_UPLOADS".to_owned())];
-            with_metadata(Code::ResourceExhausted, "OVERLOADED", message, metadata)
+            with_metadata(Code::ResourceExhausted, OVERLOADED, message, metadata)
         }
         UploadError::Store(error) => failure_status(FailureReason::from(&**error), &message),
     }
@@ -318,7 +385,7 @@ pub(super) fn upload_status(error: &UploadError) -> Status {
 impl From<Overloaded> for Status {
     fn from(error: Overloaded) -> Self {
         let metadata = [("setting", error.setting.to_owned())];
-        with_metadata(Code::ResourceExhausted, "OVERLOADED", error.to_string(), metadata)
+        with_metadata(Code::ResourceExhausted, OVERLOADED, error.to_string(), metadata)
     }
 }
 
@@ -378,7 +445,7 @@ mod tests {
                 false,
             ),
             (StartError::NoBucket, Code::FailedPrecondition, "NO_BUCKET", false),
-            (StartError::Overloaded(overloaded), Code::ResourceExhausted, "OVERLOADED", true),
+            (StartError::Overloaded(overloaded), Code::ResourceExhausted, OVERLOADED, true),
             (StartError::ShuttingDown, Code::Unavailable, "SHUTTING_DOWN", true),
             (StartError::Internal, Code::Internal, "INTERNAL", false),
         ] {

@@ -5,9 +5,14 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-/// Request headers of gRPC-Web clients.
-const CLIENT_HEADERS: [&str; 8] = [
+/// Request headers of clients of gRPC-Web and of the Connect protocol.
+const CLIENT_HEADERS: [&str; 13] = [
     "authorization",
+    "connect-accept-encoding",
+    "connect-content-encoding",
+    "connect-protocol-version",
+    "connect-timeout-ms",
+    "content-encoding",
     "content-type",
     "grpc-accept-encoding",
     "grpc-encoding",
@@ -55,8 +60,13 @@ const TRACING_HEADERS: [&str; 29] = [
     "x-request-id",
     "x-trace-id",
 ];
-/// gRPC-Web reads the status from these if a response has only headers, and the encoding of messages.
-const EXPOSED_HEADERS: [&str; 5] = [
+/// gRPC-Web reads the status from these if a response has only headers, and both protocols the encoding of messages.
+/// `retry-after` is for pages that use neither.
+const EXPOSED_HEADERS: [&str; 9] = [
+    "connect-accept-encoding",
+    "connect-content-encoding",
+    "content-encoding",
+    "retry-after",
     "grpc-status",
     "grpc-message",
     "grpc-status-details-bin",
@@ -66,8 +76,8 @@ const EXPOSED_HEADERS: [&str; 5] = [
 /// How long a browser may remember the answer to a preflight request. Chromium's maximum is two hours.
 const MAX_AGE: Duration = Duration::from_secs(3600);
 
-/// Allows web pages of these origins (`*`: all) to call the API with the headers of gRPC-Web and of tracing libraries,
-/// and with these further ones (`*`: all).
+/// Allows web pages of these origins (`*`: all) to call the API with the headers of gRPC-Web, of the Connect
+/// protocol and of tracing libraries, and with these further ones (`*`: all).
 pub(super) fn cors(origins: &[String], headers: &[String]) -> CorsLayer {
     let origin = if origins.iter().any(|origin| origin == "*") {
         AllowOrigin::any()
@@ -84,7 +94,7 @@ pub(super) fn cors(origins: &[String], headers: &[String]) -> CorsLayer {
     };
     CorsLayer::new()
         .allow_origin(origin)
-        .allow_methods([Method::POST])
+        .allow_methods([Method::GET, Method::POST])
         .allow_headers(headers)
         .expose_headers(EXPOSED_HEADERS.map(HeaderName::from_static))
         .max_age(MAX_AGE)

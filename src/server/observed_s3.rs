@@ -4,10 +4,22 @@ use tara_export_store::s3::{EndedRequest, RequestObserver, RequestPrices};
 use tara_export_telemetry::{names, spans};
 use tracing::Span;
 
+/// The operations of exports and readers. Their costs exist from the start.
+const OPERATIONS: [&str; 4] = ["PutObject", "GetObject", "HeadObject", "ListObjectsV2"];
+
 /// Records each request.
 #[derive(Debug)]
 pub(super) struct ObservedS3 {
-    pub prices: RequestPrices,
+    prices: RequestPrices,
+}
+
+impl ObservedS3 {
+    pub(super) fn new(prices: RequestPrices) -> Self {
+        for operation in OPERATIONS {
+            names::S3_COST.register([operation]);
+        }
+        Self { prices }
+    }
 }
 
 impl RequestObserver for ObservedS3 {

@@ -1,4 +1,4 @@
-//! Routes of the server's port (gRPC, gRPC-Web, `/healthz` and `/livez`) and the layers around each call.
+//! Routes of the server's port (gRPC, gRPC-Web, plain HTTP, `/healthz` and `/livez`) and the layers around each call.
 
 use std::{any::Any, sync::Arc};
 
@@ -25,11 +25,15 @@ use super::{
 use crate::{
     config::{ListenSettings, TrustedProxy, value, values},
     grpc::{
-        AllowedHosts, Reflection, RequestAdmission, ResponseLimits, TrustedProxies, admit,
-        authenticate, check_host, enforce_deadline, guard, identify_client, internal_error,
-        limit_calls, limit_errors, observe, refuse_host,
+        AllowedHosts, OPENAPI_PATH, PAGE_PATH, PlainHttp, Reflection, RequestAdmission,
+        ResponseLimits, TrustedProxies, WELCOME_PATH, admit, authenticate, check_host,
+        enforce_deadline, guard, identify_client, internal_error, limit_calls, limit_errors,
+        log_access, observe, openapi, page, plain_http, refuse_host, welcome,
     },
-    proto::{self, export_service_server::ExportServiceServer},
+    proto::{
+        self, automation_service_server::AutomationServiceServer,
+        export_service_server::ExportServiceServer,
+    },
 };
 
 /// Returns all routes, and the health that they report.
@@ -53,6 +57,7 @@ pub(super) async fn routes(
         tonic_types::pb::FILE_DESCRIPTOR_SET,
     ];
     let reflection = Reflection::new(&descriptors, service.api.readers())?;
+    let plain = PlainHttp::new(&descriptors)?;
     let (max_time, idle_timeout) = (settings.max_stream_time.limit(), settings.read_idle_timeout);
     let guard_response = middleware::from_fn(move |request: Request, next: Next| async move {
         let limits = ResponseLimits {
@@ -65,19 +70,27 @@ pub(super) async fn routes(
     });
     // The admission layer limits sizes.
     let api = service.api.clone().with_authenticator(authenticator.clone());
+    let automation =
+        AutomationServiceServer::new(api.automation()).max_decoding_message_size(usize::MAX);
     let exports = ExportServiceServer::new(api).max_decoding_message_size(usize::MAX);
     let admission = RequestAdmission::new(service.api.engine().clone(), service.request_limits);
     let proxies = trusted_proxies(&values(&settings.trusted_proxies));
     let grpc = Routes::new(exports)
+        .add_service(automation)
         .add_service(health_service)
         .add_service(v1::server_reflection_server::ServerReflectionServer::new(reflection.clone()))
         .add_service(v1alpha::server_reflection_server::ServerReflectionServer::new(reflection))
         .into_axum_router()
+        .route(WELCOME_PATH, get(welcome))
+        .route(OPENAPI_PATH, get(openapi).with_state(plain.clone()))
+        .route(PAGE_PATH, get(page).with_state(plain.clone()))
         .layer(middleware::from_fn_with_state(admission, admit))
         .layer(CatchPanicLayer::custom(panic_response))
         // Outside of the layer that catches panics, so that a call that panics or ends early returns its permit.
         .layer(middleware::from_fn_with_state(service.call_limits.clone(), limit_calls))
-        .layer(guard_response);
+        .layer(guard_response)
+        // Inside of authentication, which logs what it refuses.
+        .layer(middleware::from_fn(log_access));
     let grpc = match authenticator {
         Some(authenticator) => {
             grpc.layer(middleware::from_fn_with_state(authenticator, authenticate))
@@ -92,6 +105,7 @@ pub(super) async fn routes(
         .layer(middleware::from_fn(limit_errors))
         // Not around /healthz and /livez: this layer responds to plain HTTP/1.1 with 400.
         .layer(GrpcWebLayer::new())
+        .layer(middleware::from_fn_with_state(plain, plain_http))
         .layer(cors(
             &values(&settings.cors_allowed_origins),
             &values(&settings.cors_allowed_headers),

@@ -9,7 +9,7 @@ use tokio::{runtime::Handle, sync::Notify, time};
 
 use super::TooFewDescriptors;
 use crate::{
-    grpc::DescriptorError,
+    grpc::{DescriptorError, PlainHttpError},
     tls::{TlsError, TlsServer},
 };
 
@@ -53,6 +53,9 @@ pub enum ListenError {
     /// The API's descriptors cannot be read.
     #[error("cannot read the API's descriptors: {0}")]
     Reflection(#[from] DescriptorError),
+    /// The API's descriptors cannot be read for plain HTTP.
+    #[error("cannot read the API's descriptors: {0}")]
+    PlainHttp(#[from] PlainHttpError),
 }
 
 /// Refreshes certificates, tokens and keys at an interval and on request, and the credentials for S3 on request: the

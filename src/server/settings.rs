@@ -16,10 +16,12 @@ use tara_export_store::{
 
 use super::{Access, TooFewDescriptors, descriptors::DescriptorPlan, observed_s3::ObservedS3};
 use crate::{
+    batch::BatchSettings,
     config::{DOWNLOAD_BYTES, SecuritySettings, Settings, StoreSettings, value, values},
+    data_dir::DataDirUser,
     export::{
-        AdmissionLimits, EngineSettings, Journal, JournalLimits, JournalRetention, Relocation,
-        RelocationSettings, Stores,
+        AdmissionLimits, EngineSettings, Journal, JournalError, JournalLimits, JournalRetention,
+        LeftExports, Relocation, RelocationSettings, Stores, journal::read_accepted,
     },
     grpc::ReadLimits,
     tls::TlsFiles,
@@ -61,7 +63,7 @@ pub async fn open_stores(settings: &Settings) -> Result<Stores, OpenStoresError>
         Some(bucket) => {
             let prices = settings.store.s3_prices;
             let s3_settings = s3_settings(&settings.store, bucket, descriptors.s3_requests);
-            let observer = Arc::new(ObservedS3 { prices });
+            let observer = Arc::new(ObservedS3::new(prices));
             let environment = Environment::of_process();
             let store = S3Store::connect(s3_settings, environment, Some(observer)).await?;
             for warning in store.warnings() {
@@ -134,6 +136,19 @@ pub(super) fn engine_settings(settings: &Settings) -> EngineSettings {
     }
 }
 
+pub(super) fn batch_settings(settings: &Settings) -> BatchSettings {
+    let disk = &settings.disk;
+    BatchSettings {
+        data_dir: disk.data_dir.clone(),
+        max_batches: settings.limits.max_batches as usize,
+        max_batches_per_caller: settings.limits.max_batches_per_caller as usize,
+        resend_timeout: settings.limits.batch_resend_timeout,
+        retention: disk.receipt_retention,
+        retention_interval: disk.retention_interval,
+        store_timeout: settings.accept_timeout,
+    }
+}
+
 pub(super) fn read_limits(settings: &Settings, descriptors: DescriptorPlan) -> ReadLimits {
     ReadLimits {
         memory_bytes: settings.limits.max_read_memory.as_u64(),
@@ -155,6 +170,19 @@ fn format_version(settings: &Settings) -> FormatVersion {
     if settings.next_format { FormatVersion::Next } else { FormatVersion::CURRENT }
 }
 
+/// The accepted exports in the data directory that a read-only process reports.
+///
+/// # Errors
+/// If the journal's folder cannot be listed.
+pub(super) async fn left_exports(settings: &Settings) -> Result<LeftExports, JournalError> {
+    let data_dir = settings.disk.data_dir.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        let is_in_use = DataDirUser::find(&data_dir).is_some();
+        Ok(LeftExports::of(read_accepted(&data_dir)?, is_in_use))
+    });
+    reading.await.unwrap_or(Err(JournalError::Interrupted))
+}
+
 pub(super) fn uploads(
     settings: &Settings,
     stores: &Stores,
@@ -164,7 +192,7 @@ pub(super) fn uploads(
     let parts_dir = settings.disk.data_dir.join(".tara-export/parts");
     let documents = Pool::new("documents", DOCUMENT_THREADS)?;
     let site = stores.s3.as_ref().map(|s3| s3.site()).unwrap_or_default();
-    let part_records = (access == Access::Write)
+    let part_records = (access != Access::Read)
         .then(|| PartUploadRecords::new(parts_dir, documents.clone(), site));
     let limits = TransferLimits {
         memory_bytes: settings.limits.transfer_memory.as_u64(),

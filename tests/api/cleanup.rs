@@ -102,7 +102,7 @@ async fn claims_on_unused_folders_are_removed_too() {
 async fn failed_cleanup_after_a_commit_is_retried_without_a_restart() {
     let s3 = TestS3::start().await;
     // Failed cleanups pause requests to S3, and a new export does not wait for the end of a pause.
-    let no_pause = ["--s3-retry-budget=300ms", "--s3-outage-pause=0s", "--shutdown-timeout=0s"];
+    let no_pause = ["--s3-retry-budget=2s", "--s3-outage-pause=0s", "--shutdown-timeout=0s"];
     let host = Host::with_s3(store_of(&s3)).flags(&no_pause);
     let held = FaultRule::new(Fault::Stall).on(Operation::PutObject).key_contains("/feedback/");
     let held = s3.fail(held);

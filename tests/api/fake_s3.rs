@@ -56,6 +56,7 @@ pub(crate) struct FakeS3 {
     /// Number of operations that have been blocked since the start.
     held: watch::Sender<usize>,
     denies_deletions: AtomicBool,
+    has_default_retention: AtomicBool,
 }
 
 #[derive(Clone, Copy)]
@@ -72,11 +73,24 @@ impl FakeS3 {
         let objects = LocalStore::open(folder.path().to_owned()).unwrap();
         let (mode, held) = (watch::Sender::new(mode), watch::Sender::new(0));
         let denies_deletions = AtomicBool::new(false);
-        Arc::new(Self { objects, _folder: folder, mode, held, denies_deletions })
+        let has_default_retention = AtomicBool::new(false);
+        Arc::new(Self {
+            objects,
+            _folder: folder,
+            mode,
+            held,
+            denies_deletions,
+            has_default_retention,
+        })
     }
 
     pub(crate) fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
+    }
+
+    /// Locks every object from now on.
+    pub(crate) fn lock_objects(&self) {
+        self.has_default_retention.store(true, Ordering::Relaxed);
     }
 
     /// Denies deletions from now on.
@@ -140,6 +154,10 @@ impl Store for FakeS3 {
 
     fn site(&self) -> String {
         self.location("")
+    }
+
+    async fn has_default_retention(&self) -> Result<bool, StoreError> {
+        Ok(self.has_default_retention.load(Ordering::Relaxed))
     }
 
     async fn check_put(&self, _key: &ObjectKey) -> Result<(), StoreError> {

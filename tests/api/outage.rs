@@ -183,7 +183,7 @@ async fn local_bundles_can_be_listed_during_an_outage() {
 #[tokio::test]
 async fn refused_id_can_be_used_again() {
     let s3 = FakeS3::new(Mode::Down);
-    let flags = ["--s3-retry-budget=300ms", "--s3-outage-pause=0ms"];
+    let flags = ["--s3-retry-budget=2s", "--s3-outage-pause=0ms"];
     let host = Host::with_s3(s3.clone()).flags(&flags);
     let mut server = host.start().await;
     refused(&mut server.client, s3_or_nothing(1, "incident report.docx")).await;

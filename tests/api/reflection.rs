@@ -194,10 +194,11 @@ macro_rules! both_versions {
     };
 }
 
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
+    "tara.export.v1.AutomationService",
     "tara.export.v1.ExportService",
 ];
 

@@ -20,8 +20,7 @@ use crate::{
 };
 
 /// The circuit breaker never skips S3, so the next export without fallback is accepted.
-const QUICK: [&str; 3] =
-    ["--s3-retry-budget=300ms", "--s3-outage-pause=0ms", "--shutdown-timeout=0s"];
+const QUICK: [&str; 3] = ["--s3-retry-budget=2s", "--s3-outage-pause=0ms", "--shutdown-timeout=0s"];
 const RETENTION_INTERVAL: &str = "--retention-interval=100ms";
 
 fn failure_record(number: u32) -> String {

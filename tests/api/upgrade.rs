@@ -16,7 +16,7 @@ use crate::{
 };
 
 const FLAGS: [&str; 3] =
-    ["--s3-retry-budget=300ms", "--s3-outage-pause=10ms", "--shutdown-timeout=0s"];
+    ["--s3-retry-budget=2s", "--s3-outage-pause=10ms", "--shutdown-timeout=0s"];
 /// The file that the next format adds.
 const NEXT_FILE: &str = "logs/next.txt";
 

@@ -71,7 +71,7 @@ async fn cors_allows_only_configured_origins() {
     for origin in ["https://review.example.com", "https://other.example.com"] {
         let headers = preflight(server.address, origin).await;
         assert_eq!(headers["access-control-allow-origin"], origin);
-        assert_eq!(headers["access-control-allow-methods"], "POST");
+        assert_eq!(headers["access-control-allow-methods"], "GET,POST");
         let allowed = headers["access-control-allow-headers"].to_str().unwrap();
         for header in ["content-type", "x-grpc-web", "x-user-agent", "grpc-timeout"] {
             assert!(allowed.split(',').any(|allowed| allowed == header), "{allowed}");
@@ -176,8 +176,18 @@ async fn pages_can_read_the_status_and_the_encoding() {
 async fn unknown_paths_are_client_errors() {
     let host = Host::new();
     let server = host.start().await;
-    for path in ["/", "/healthz/x", "/metrics", "/tara.export.v1.ExportService/StartExport"] {
+    for path in ["/x", "/healthz/x", "/metrics", "/tara.export.v1.ExportService/StartExport"] {
         let (status, body) = get(server.address, path).await;
         assert!((400..500).contains(&status), "{path}: {status} {body}");
     }
+}
+
+/// What a browser shows at the address of the server.
+#[tokio::test]
+async fn first_page_says_what_the_server_is() {
+    let host = Host::new();
+    let server = host.start().await;
+    let (status, body) = get(server.address, "/").await;
+    assert_eq!(status, 200);
+    assert!(body.contains("tara-export") && body.contains("/docs"), "{body}");
 }

@@ -106,14 +106,14 @@ async fn export_prints_its_progress_and_result() {
     assert_eq!(
         ran.stdout,
         format!(
-            "state            committed\n\
-             stored in        local store of host-1\n\
-             location         /data/20261122_183700_a/\n\
-             folder           20261122_183700_a\n\
-             artifacts        11\n\
-             size             1.50 KiB\n\
-             manifest sha256  {}\n\
-             export           exports/{ID}\n",
+            "state           committed\n\
+             stored in       local store of host-1\n\
+             location        /data/20261122_183700_a/\n\
+             folder          20261122_183700_a\n\
+             artifacts       11\n\
+             size            1.50 KiB\n\
+             manifest sha256 {}\n\
+             export          exports/{ID}\n",
             "ab".repeat(32)
         )
     );
@@ -138,7 +138,7 @@ async fn fallback_prints_warnings_and_exits_with_3() {
     ] {
         assert!(ran.stderr.contains(line), "{line} is missing in {}", ran.stderr);
     }
-    assert!(ran.stdout.starts_with("state            fell back\n"), "{}", ran.stdout);
+    assert!(ran.stdout.starts_with("state           fell back\n"), "{}", ran.stdout);
     assert!(!ran.stderr.contains('\u{1b}'), "escape codes without a terminal");
 }
 
@@ -161,6 +161,26 @@ async fn failure_prints_its_reason_and_the_id_of_the_content() {
 }
 
 #[tokio::test]
+async fn failure_is_one_event_with_json_and_is_printed_despite_quiet() {
+    let failed = || {
+        let reason = "SOURCE_LOST".to_owned();
+        event(2, Event::Failed(Failed { reason, message: "gone".to_owned(), ..Default::default() }))
+    };
+    let json = server(vec![failed()], End::Ok).await;
+    let ran = run(&json, &["watch", ID, "--json"]).await;
+    assert_eq!((ran.result.unwrap().code(), ran.stderr.as_str()), (1, ""));
+    assert_eq!(ran.stdout.lines().count(), 1, "{}", ran.stdout);
+
+    let quiet = server(vec![accepted(), failed()], End::Ok).await;
+    let (out, stdout, stderr) = Output::captured();
+    let line = Line::try_parse_from(["tara-export", "watch", ID]).unwrap();
+    let client = quiet.client(FollowPolicy::default()).await;
+    line.command.run(client, &mut out.quiet(true)).await.unwrap();
+    let expected = format!("✗ exports/{ID} failed: gone (SOURCE_LOST)\n");
+    assert_eq!((stdout.text().as_str(), stderr.text()), ("", expected));
+}
+
+#[tokio::test]
 async fn lost_contact_prints_the_command_to_resume() {
     let ended = End::Status(status(Code::Unavailable, "STREAM_ENDED_EARLY", "watch again"));
     let server = server(vec![accepted()], ended).await;
@@ -172,11 +192,29 @@ async fn lost_contact_prints_the_command_to_resume() {
 }
 
 #[tokio::test]
+async fn lost_connection_is_shown_before_the_next_attempt() {
+    let lost = End::Status(status(Code::Unavailable, "STREAM_ENDED_EARLY", "watch \u{1b} again"));
+    let responses = [
+        ScriptedResponse::Stream(vec![accepted()], lost),
+        ScriptedResponse::Stream(vec![completed(State::Committed, Destination::S3)], End::Ok),
+    ];
+    let script = Script { responses: responses.into(), ..Default::default() };
+    let server = FakeServer::start(script).await;
+    let ran = run(&server, &["export", REVIEW, "--request-id", ID]).await;
+    assert_eq!(ran.result.unwrap(), ExitStatus::Done);
+    let expected = "! connection lost, retrying: watch \\u{1b} again";
+    assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+}
+
+#[tokio::test]
 async fn pending_export_exits_with_4() {
     let server = server(vec![completed(State::Pending, Destination::Unspecified)], End::Ok).await;
-    let ran = run(&server, &["export", REVIEW, "--request-id", ID]).await;
+    let address = "http://export.example";
+    let arguments = ["export", REVIEW, "--request-id", ID, "--server", address];
+    let ran = run(&server, &arguments).await;
     assert_eq!(ran.result.unwrap().code(), 4);
-    assert!(ran.stderr.contains(&format!("--request-id {ID}")), "{}", ran.stderr);
+    let next = format!("--request-id {ID} --server {address}");
+    assert!(ran.stderr.contains(&next), "{}", ran.stderr);
 }
 
 #[tokio::test]
@@ -199,7 +237,7 @@ async fn watch_accepts_an_id_without_prefix() {
     let server = server(vec![completed(State::Committed, Destination::S3)], End::Ok).await;
     let ran = run(&server, &["watch", ID]).await;
     assert_eq!(ran.result.unwrap(), ExitStatus::Done);
-    assert!(ran.stdout.contains("stored in        S3\n"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("stored in       S3\n"), "{}", ran.stdout);
     let call =
         Call::Watch { name: format!("exports/{ID}"), run_id: String::new(), after_sequence: 0 };
     assert_eq!(server.script().calls, [call]);
@@ -317,7 +355,7 @@ async fn list_applies_limit_and_filter() {
     for (arguments, expected) in [
         (&["list", "--limit", "3"][..], &["exports/1", "exports/200", "exports/3"][..]),
         (&["list", "--limit", "1"], &["exports/1"]),
-        (&["list", "--limit", "0"], &[]),
+        (&["list", "--limit", "0"], &["exports/1", "exports/200", "exports/3"]),
         (&["list", "--filter", "a.docx"], &["exports/200"]),
     ] {
         let ran = run(&server, arguments).await;
@@ -333,6 +371,65 @@ async fn list_applies_limit_and_filter() {
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", "no exports\n"));
     let ran = run(&server, &["list", "--json"]).await;
     assert_eq!(ran.stdout.lines().count(), 2, "one line per page: {}", ran.stdout);
+}
+
+/// The printed table on a terminal of this width.
+async fn on_terminal(server: &FakeServer, width: usize, arguments: &[&str]) -> String {
+    let line = Line::try_parse_from(["tara-export"].iter().chain(arguments)).unwrap();
+    let (mut out, stdout, _) = Output::captured_on_terminal(width);
+    let client = server.client(FollowPolicy::default()).await;
+    line.command.run(client, &mut out).await.unwrap();
+    stdout.text()
+}
+
+#[tokio::test]
+async fn tables_fit_the_terminal() {
+    let mut exports = vec![
+        export(1, "incident_report_with_a_very_long_name_文書_文書_文書.docx", State::Committed),
+        export(2, "a.docx", State::Pending),
+    ];
+    for (export, id) in exports.iter_mut().zip([ID, "5f6e3c1a-0000-4b3e-9d59-5a1f6ad1f001"]) {
+        export.name = format!("exports/{id}");
+    }
+    exports[1].state_reason = "NOT_RUNNING".to_owned();
+    let script = Script { exports, ..Default::default() };
+    let server = FakeServer::start(script).await;
+    assert_eq!(
+        on_terminal(&server, 80, &["list"]).await,
+        "ACCEPTED          STATE                  DOCUMENT              SIZE  NAME\n\
+         2026-11-22 18:37  committed              incident_report…  1.00 KiB  5f6e3c1a-0f\n\
+         2026-11-22 18:37  accepted, not running  a.docx            2.00 KiB  5f6e3c1a-00\n"
+    );
+    for width in [40, 60, 80, 100, 132] {
+        for line in on_terminal(&server, width, &["list"]).await.lines() {
+            assert!(unicode_width::UnicodeWidthStr::width(line) <= width, "{width}: {line}");
+        }
+    }
+    let wide = on_terminal(&server, 40, &["list", "--wide"]).await;
+    assert_eq!(wide, run(&server, &["list"]).await.stdout);
+    // What a terminal shows is accepted as a name.
+    let watch = run(&server, &["watch", "5f6e3c1a-0f"]).await;
+    assert!(watch.result.is_err(), "the script has no stream");
+    let called = server.script().calls.pop();
+    assert!(matches!(called, Some(Call::Watch { name, .. }) if name == format!("exports/{ID}")));
+    let ambiguous = run(&server, &["watch", "5f6e3c1a"]).await.result.unwrap_err();
+    assert_eq!(ambiguous.exit_status().code(), 2);
+    for candidate in [ID, "5f6e3c1a-0000", "a.docx"] {
+        assert!(ambiguous.to_string().contains(candidate), "{ambiguous}");
+    }
+    let unknown = run(&server, &["watch", "77aa77aa"]).await.result.unwrap_err();
+    assert_eq!(unknown.exit_status().code(), 1, "{unknown}");
+}
+
+#[tokio::test]
+async fn list_prints_at_most_50_exports_and_mentions_the_others() {
+    let exports = (0..120).map(|number| export(number, "a.docx", State::Committed)).collect();
+    let server = FakeServer::start(Script { exports, ..Default::default() }).await;
+    let ran = run(&server, &["list"]).await;
+    assert_eq!(ran.stdout.lines().count(), 51);
+    assert!(ran.stderr.contains("--limit 0 for all"), "{}", ran.stderr);
+    let ran = run(&server, &["list", "--limit", "0"]).await;
+    assert_eq!((ran.stdout.lines().count(), ran.stderr.as_str()), (121, ""));
 }
 
 fn closed_pipe() -> Box<dyn io::Write + Send> {
@@ -530,12 +627,25 @@ fn help_of_every_command_lists_the_exit_codes() {
     use clap::CommandFactory as _;
     let mut line = Line::command();
     line.build();
-    for command in line.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+    check_help(&mut line);
+    line.debug_assert();
+}
+
+/// Checks the help of every command that can be executed.
+fn check_help(parent: &mut clap::Command) {
+    for command in parent.get_subcommands_mut().filter(|command| command.get_name() != "help") {
         let help = command.render_long_help().to_string();
         assert!(help.contains("3  fell back"), "{help}");
-        assert!(help.contains("TARA_EXPORT_SERVER"), "{help}");
+        match command.has_subcommands() {
+            true => check_help(command),
+            false => {
+                assert!(help.contains("TARA_EXPORT_SERVER"), "{help}");
+                let position = |text: &str| help.find(text).unwrap_or_else(|| panic!("{help}"));
+                assert!(position("--json") < position("Connection:"), "{help}");
+                assert!(position("Connection:") < position("--server"), "{help}");
+            }
+        }
     }
-    line.debug_assert();
 }
 
 #[tokio::test]

@@ -11,13 +11,14 @@ use futures::{Stream, StreamExt as _, stream};
 use prost::Message;
 use tara_export::proto::{
     self as wire,
+    automation_service_server::{AutomationService, AutomationServiceServer},
     export_service_server::{ExportService, ExportServiceServer},
 };
 use tara_export_client::{
     Client, FollowPolicy,
     proto::{
         self, CheckStorageResponse, DownloadArtifactResponse, DownloadBundleResponse, Export,
-        ExportEvent, GetExportResponse, GetReportResponse, ListExportsResponse,
+        ExportEvent, GetExportResponse, GetReportResponse, ListEventsResponse, ListExportsResponse,
     },
 };
 use tokio::{
@@ -72,6 +73,7 @@ pub(crate) struct Script {
 pub(crate) struct ForgedResponses {
     pub(crate) get: Option<GetExportResponse>,
     pub(crate) list: Option<ListExportsResponse>,
+    pub(crate) events: Option<ListEventsResponse>,
     pub(crate) upload: Option<proto::Upload>,
 }
 
@@ -94,9 +96,11 @@ impl FakeServer {
             address: relay.local_addr().unwrap(),
         };
         let service = ExportServiceServer::new(server.clone());
+        let automation = AutomationServiceServer::new(server.clone());
         tokio::spawn(
             tonic::transport::Server::builder()
                 .add_service(service)
+                .add_service(automation)
                 .serve_with_incoming(TcpListenerStream::new(backend)),
         );
         let connections = server.connections.clone();
@@ -169,9 +173,56 @@ fn transcode<T: Message + Default>(message: &impl Message) -> T {
 type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
+impl AutomationService for FakeServer {
+    async fn list_events(
+        &self,
+        _: Request<wire::ListEventsRequest>,
+    ) -> Result<Response<wire::ListEventsResponse>, Status> {
+        let events = self.script().forged.events.clone().unwrap_or_default();
+        Ok(Response::new(transcode(&events)))
+    }
+
+    async fn retry_events(
+        &self,
+        _: Request<wire::RetryEventsRequest>,
+    ) -> Result<Response<wire::RetryEventsResponse>, Status> {
+        Err(Status::unimplemented("RetryEvents"))
+    }
+
+    async fn list_targets(
+        &self,
+        _: Request<wire::ListTargetsRequest>,
+    ) -> Result<Response<wire::ListTargetsResponse>, Status> {
+        Err(Status::unimplemented("ListTargets"))
+    }
+
+    async fn test_target(
+        &self,
+        _: Request<wire::TestTargetRequest>,
+    ) -> Result<Response<wire::TestTargetResponse>, Status> {
+        Err(Status::unimplemented("TestTarget"))
+    }
+
+    async fn list_jobs(
+        &self,
+        _: Request<wire::ListJobsRequest>,
+    ) -> Result<Response<wire::ListJobsResponse>, Status> {
+        Err(Status::unimplemented("ListJobs"))
+    }
+
+    async fn run_job(
+        &self,
+        _: Request<wire::RunJobRequest>,
+    ) -> Result<Response<wire::RunJobResponse>, Status> {
+        Err(Status::unimplemented("RunJob"))
+    }
+}
+
+#[tonic::async_trait]
 impl ExportService for FakeServer {
     type StartExportStream = Events<wire::ExportEvent>;
     type WatchExportStream = Events<wire::ExportEvent>;
+    type WatchBatchStream = Events<wire::WatchBatchResponse>;
     type DownloadArtifactStream = Events<wire::DownloadArtifactResponse>;
     type DownloadBundleStream = Events<wire::DownloadBundleResponse>;
 
@@ -319,5 +370,26 @@ impl ExportService for FakeServer {
         let mut script = self.script();
         script.link_requests.push(transcode(&request.into_inner()));
         script.link.clone().unwrap().map(|link| Response::new(transcode(&link)))
+    }
+
+    async fn batch_start_exports(
+        &self,
+        _request: Request<wire::BatchStartExportsRequest>,
+    ) -> Result<Response<wire::BatchStartExportsResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn watch_batch(
+        &self,
+        _request: Request<wire::WatchBatchRequest>,
+    ) -> Result<Response<Self::WatchBatchStream>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn get_batch(
+        &self,
+        _request: Request<wire::GetBatchRequest>,
+    ) -> Result<Response<wire::GetBatchResponse>, Status> {
+        Err(Status::unimplemented(""))
     }
 }

@@ -12,8 +12,8 @@ use tara_export_client::{
     ClientError, FollowPolicy,
     proto::{
         CreateDownloadLinkResponse, CreateUploadResponse, DownloadArtifactResponse,
-        DownloadBundleResponse, ExportEvent, GetExportResponse, ListExportsRequest,
-        ListExportsResponse,
+        DownloadBundleResponse, ExportEvent, GetExportResponse, ListEventsRequest,
+        ListEventsResponse, ListExportsRequest, ListExportsResponse,
     },
 };
 
@@ -41,6 +41,9 @@ fn script(method: &str, responses: &[Value]) -> Script {
         }
         "ListExports" => {
             script.forged.list = all::<ListExportsResponse>("ListExportsResponse", responses).pop();
+        }
+        "ListEvents" => {
+            script.forged.events = all::<ListEventsResponse>("ListEventsResponse", responses).pop();
         }
         "WatchExport" => {
             let events: Vec<ExportEvent> = all("ExportEvent", responses);
@@ -85,6 +88,10 @@ async fn call(server: &FakeServer, method: &str, document: &Path) -> Result<(), 
         "ListExports" => {
             let exports = client.list_exports(ListExportsRequest::default());
             exports.try_collect::<Vec<_>>().await.map(drop)
+        }
+        "ListEvents" => {
+            let events = client.list_events(ListEventsRequest::default());
+            events.try_collect::<Vec<_>>().await.map(drop)
         }
         "WatchExport" => client.watch(name).try_collect::<Vec<_>>().await.map(drop),
         "DownloadArtifact" => client.download_artifact(name, path, &mut Vec::new()).await.map(drop),

@@ -10,6 +10,7 @@ mod authorities;
 mod fake_server;
 mod http_server;
 
+mod batch;
 mod commands;
 mod follow;
 mod hostile;

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs::File,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
@@ -14,10 +15,13 @@ use serde_json::{Map, Value, json};
 use tara_export_client::{
     Client, ClientError, ConnectOptions, FollowPolicy, Protocol, Token,
     proto::{
-        Destination, Document, Export, ListExportsRequest, StartExportRequest,
+        BatchCounts, BatchStartExportsRequest, Destination, Document, Export, ListEventsRequest,
+        ListExportsRequest, RetryEventsRequest, StartExportRequest,
         document::{Kind, Source},
+        event,
         export::State,
         export_event::Event,
+        watch_batch_response::Event as BatchEvent,
     },
     request_from_json,
 };
@@ -25,7 +29,10 @@ use tara_export_digest::Sha256;
 use tara_export_test_support::World;
 use tokio::time::{Instant, timeout};
 
-use crate::authorities::{Authority, file};
+use crate::{
+    authorities::{Authority, file},
+    http_server::HttpServer,
+};
 
 /// Longer than any scenario takes. One that hangs fails.
 const TEST_TIMEOUT: Duration = Duration::from_secs(120);
@@ -70,7 +77,11 @@ impl Run<'_> {
 
     async fn request(&self, step: &Value) -> Result<StartExportRequest, ClientError> {
         let of = |key: &str| if step[key].is_null() { &self.defaults[key] } else { &step[key] };
-        let review = json!({ "review": of("review"), "requestId": step["request_id"] });
+        let review = json!({
+            "review": of("review"),
+            "requestId": step["request_id"],
+            "notifyEmails": step["notify_emails"],
+        });
         let mut request = request_from_json(review.to_string()).unwrap();
         for document in of("documents").as_array().unwrap() {
             let file_name = document["file_name"].as_str().unwrap().to_owned();
@@ -123,9 +134,33 @@ impl Run<'_> {
         Ok(found)
     }
 
+    /// Exports a batch, and counts the results by state.
+    async fn batch(&self, step: &Value) -> Result<Found, ClientError> {
+        let mut requests = Vec::new();
+        for item in step["items"].as_array().unwrap() {
+            requests.push(self.request(item).await?);
+        }
+        let batch_id = step["batch_id"].as_str().unwrap_or_default().to_owned();
+        let mut results = self.client.export_batch(BatchStartExportsRequest { batch_id, requests });
+        let (mut seen, mut counts) = (0, BatchCounts::default());
+        while let Some(step) = results.try_next().await? {
+            match step.event.unwrap() {
+                BatchEvent::Item(_) => seen += 1,
+                BatchEvent::Ended(batch) => counts = batch.counts.unwrap(),
+                BatchEvent::Heartbeat(_) => {}
+            }
+        }
+        assert_eq!(seen, counts.total);
+        let batch = self.client.get_batch(results.name()).await?;
+        assert_eq!(batch.counts, Some(counts));
+        let found = json!({ "committed": counts.committed, "refused": counts.refused });
+        Ok(found.as_object().unwrap().clone())
+    }
+
     async fn take(&mut self, verb: &str, step: &Value) -> Result<Found, ClientError> {
         let found = match verb {
             "export" => return self.export(step).await,
+            "batch" => return self.batch(step).await,
             "get" => return Ok(values(&self.client.get_export(self.name(step)).await?)),
             "list" => {
                 let request = ListExportsRequest {
@@ -134,12 +169,11 @@ impl Run<'_> {
                     ..ListExportsRequest::default()
                 };
                 let exports: Vec<Export> = self.client.list_exports(request).try_collect().await?;
-                let key_of = |export: &Export| {
-                    let mut known = self.exports.iter();
-                    known.find(|(_, one)| one.name == export.name).map(|(key, _)| key.clone())
-                };
-                let keys: Vec<_> = exports.iter().map(key_of).collect();
+                let keys: Vec<_> = exports.iter().map(|export| self.key_of(&export.name)).collect();
                 json!({ "exports": keys })
+            }
+            "targets" | "test_target" | "events" | "retry_events" => {
+                self.notifications(verb, step).await?
             }
             "download" => {
                 let path = self.file("downloaded");
@@ -163,6 +197,51 @@ impl Run<'_> {
             other => panic!("no such step: {other}"),
         };
         Ok(found.as_object().unwrap().clone())
+    }
+
+    /// The name of an export in the steps.
+    fn key_of(&self, name: &str) -> Option<String> {
+        self.exports.iter().find(|(_, one)| one.name == name).map(|(key, _)| key.clone())
+    }
+
+    async fn notifications(&self, verb: &str, step: &Value) -> Result<Value, ClientError> {
+        let text = |key: &str| step[key].as_str().unwrap_or_default().to_owned();
+        Ok(match verb {
+            "targets" => {
+                let targets = self.client.list_targets().await?.targets;
+                let names: Vec<_> = targets.into_iter().map(|target| target.name).collect();
+                json!({ "targets": names })
+            }
+            "test_target" => {
+                let response = self.client.test_target(text("target")).await?;
+                json!({ "delivered": response.delivered })
+            }
+            "events" => {
+                let state = step["state"].as_str().unwrap_or("STATE_UNSPECIFIED");
+                let request = ListEventsRequest {
+                    state: event::State::from_str_name(state).unwrap().into(),
+                    target: text("target"),
+                    page_size: i32::try_from(step["page_size"].as_i64().unwrap()).unwrap(),
+                    ..ListEventsRequest::default()
+                };
+                let events: Vec<_> = self.client.list_events(request).try_collect().await?;
+                let keys: Vec<_> = events.iter().map(|event| self.key_of(&event.export)).collect();
+                json!({ "events": keys })
+            }
+            _ => {
+                let event_ids = step["event_ids"].as_array().into_iter().flatten();
+                let request = RetryEventsRequest {
+                    event_ids: event_ids.map(|id| id.as_str().unwrap().to_owned()).collect(),
+                    all_dead: step["all_dead"] == true,
+                    ..RetryEventsRequest::default()
+                };
+                let response = self.client.retry_events(request).await?;
+                json!({
+                    "event_count": response.event_count,
+                    "missing_event_ids": response.missing_event_ids,
+                })
+            }
+        })
     }
 
     async fn step(&mut self, step: &Value) {
@@ -252,6 +331,7 @@ fn server_environment(
     server: &Value,
     authority: &Authority,
     folder: &Path,
+    receiver: SocketAddr,
 ) -> Vec<(String, String)> {
     let mut environment = Vec::new();
     let mut add = |name: &str, path: PathBuf| {
@@ -278,6 +358,15 @@ fn server_environment(
     }
     if server["mutual_tls"] == true {
         add("TLS_CLIENT_CA_FILE", file(folder, "ca.pem", &authority.pem));
+    }
+    if !server["notify"].is_null() {
+        // `whsec_` and 32 bytes.
+        file(folder, "secret", "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
+        let text = server["notify"].to_string().replace("RECEIVER", &receiver.to_string());
+        add("NOTIFY_FILE", file(folder, "notify.json", &text));
+    }
+    if let Some(domains) = server["notify_recipients"].as_str() {
+        environment.push(("NOTIFY_RECIPIENTS".to_owned(), domains.to_owned()));
     }
     environment
 }
@@ -314,12 +403,14 @@ fn client_options(client: &Value, authority: &Authority) -> (ConnectOptions, Vec
 
 async fn all_scenarios(protocol: Protocol) {
     let file = scenarios();
+    let receiver = HttpServer::start(&json!({ "status": 204 })).await;
     for scenario in file["scenarios"].as_array().unwrap() {
         let name = scenario["name"].as_str().unwrap();
         println!("{name}");
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::new("test authority");
-        let environment = server_environment(&scenario["server"], &authority, folder.path());
+        let environment =
+            server_environment(&scenario["server"], &authority, folder.path(), receiver.address);
         let binary = Path::new(env!("CARGO_BIN_EXE_tara-export"));
         let world = World::start_with(binary, &environment).await.unwrap();
         let mut address = match protocol {

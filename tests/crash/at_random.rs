@@ -1,24 +1,36 @@
-//! Processes that are killed or terminated at random moments, with random S3 faults.
+//! Processes that are killed or terminated at random moments, with random faults of S3 and of the
+//! receiver of events.
 
-use std::{env, time::Duration};
+use std::{
+    env,
+    iter::repeat_n,
+    time::{Duration, Instant},
+};
 
 use futures::future::join_all;
+use http::StatusCode;
 use tara_export_test_support::{Fault, FaultRule, Operation};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::{
     callers::send,
     ledger::ExportCase,
-    process::{End, within},
+    notified::Totals,
+    process::{End, until, within},
     random::Random,
+    receiver::Answer,
     suspects::retry,
     world::World,
 };
 
 /// Processes in one run.
-const PROCESSES: u32 = 30;
+const PROCESSES: u32 = 34;
 /// The maximum lifetime of a process, about as long as its work takes.
 const MAX_LIFETIME_MS: u64 = 250;
+
+/// How long some processes live before that, unless a caller gets an event.
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// S3 failures that the server retries for a while.
 const OUTAGES: [Fault; 2] = [Fault::SERVICE_UNAVAILABLE, Fault::ResetBefore];
@@ -34,22 +46,39 @@ enum Ending {
 
 #[tokio::test]
 async fn kill_at_random_moment_is_recovered_1() {
-    ended_at_any_moment(Ending::Kill).await;
+    repeated(Ending::Kill).await;
 }
 
 #[tokio::test]
 async fn kill_at_random_moment_is_recovered_2() {
-    ended_at_any_moment(Ending::Kill).await;
+    repeated(Ending::Kill).await;
 }
 
 #[tokio::test]
 async fn kill_at_random_moment_is_recovered_3() {
-    ended_at_any_moment(Ending::Kill).await;
+    repeated(Ending::Kill).await;
 }
 
 #[tokio::test]
 async fn terminate_at_random_moment_is_recovered() {
-    ended_at_any_moment(Ending::Terminate).await;
+    repeated(Ending::Terminate).await;
+}
+
+/// One run, or with `CRASH_MINUTES` as many as fit into that time, each with another seed.
+async fn repeated(ending: Ending) {
+    let minutes = env::var("CRASH_MINUTES")
+        .map_or(0, |minutes| minutes.parse().expect("CRASH_MINUTES is a number"));
+    let end = Instant::now() + Duration::from_secs(minutes * 60);
+    loop {
+        let Totals { ends, events, duplicates, lost_answers } = ended_at_any_moment(ending).await;
+        // `.ci/soak` adds these numbers up.
+        println!(
+            "run: {ends} ends, {events} events, {duplicates} duplicates, {lost_answers} lost answers"
+        );
+        if Instant::now() >= end {
+            return;
+        }
+    }
 }
 
 /// Prints the seed if the test fails.
@@ -63,15 +92,18 @@ impl Drop for Seed {
     }
 }
 
-async fn ended_at_any_moment(ending: Ending) {
+async fn ended_at_any_moment(ending: Ending) -> Totals {
     let given =
         env::var("CRASH_SEED").ok().map(|seed| seed.parse().expect("CRASH_SEED is a number"));
     let seed = Seed(given.unwrap_or_else(|| Uuid::new_v4().as_u64_pair().0));
     let mut random = Random::new(seed.0);
-    let mut world = World::new(RETRY_BUDGET).await;
+    let world = World::new(RETRY_BUDGET).await;
+    let mut world = world.notifying(|receiver| vec![receiver.target("hook")]).await;
     let mut cases: Vec<ExportCase> = Vec::new();
     for number in 1..=PROCESSES {
         inject_faults(&world, &mut random);
+        let mut event_random = Random::new(seed.0 ^ u64::from(number));
+        answer_events(&world, &mut event_random);
         add_cases(&mut cases, &mut random);
         let mut process = world.start("");
         let life = Duration::from_millis(random.below(MAX_LIFETIME_MS));
@@ -84,6 +116,15 @@ async fn ended_at_any_moment(ending: Ending) {
             let mut sent: Vec<ExportCase> = cases.iter().rev().take(2).copied().collect();
             sent.extend((0..random.below(4)).map(|_| random.choose(&cases)));
             callers = sent.into_iter().map(|case| send(&url, &world.ledger, case)).collect();
+        }
+        // On a busy machine a process would otherwise end before it accepts anything.
+        if !callers.is_empty() && random.below(3) > 0 {
+            let answered = world.ledger.count_events();
+            let waiting = until("a caller gets an event", || {
+                callers.iter().all(JoinHandle::is_finished)
+                    || world.ledger.count_events() > answered
+            });
+            let _ = tokio::time::timeout(MAX_WAIT, waiting).await;
         }
         // The lifetime is random; there is no condition to wait for.
         tokio::time::sleep(life).await;
@@ -108,9 +149,34 @@ async fn ended_at_any_moment(ending: Ending) {
             .log_event(&format!("process {number} has ended; journal: {:?}", world.journal()));
         world.check();
     }
+    if !world.quarantined().is_empty() {
+        // A start that was killed may not have written the events of quarantined entries.
+        let mut process = world.start("");
+        process.url().await.expect("the server starts");
+        process.kill();
+        process.ended().await;
+        world.check();
+    }
     retry_quarantined(&world);
-    world.finish().await;
+    let totals = world.finish().await;
     assert!(world.quarantined().is_empty());
+    totals
+}
+
+/// Replaces the answers to the events of the next process.
+fn answer_events(world: &World, random: &mut Random) {
+    let receiver = &world.notified.as_ref().expect("the world has a receiver").receiver;
+    receiver.accept_all();
+    let first = random.below(3) as usize;
+    let answer = match random.below(7) {
+        0 => Answer::Refuse(StatusCode::INTERNAL_SERVER_ERROR),
+        1 => Answer::Refuse(StatusCode::BAD_REQUEST),
+        2 => Answer::Close,
+        3 => Answer::Lose,
+        4 => Answer::Late(Duration::from_millis(random.below(MAX_LIFETIME_MS))),
+        _ => return,
+    };
+    receiver.answer("hook", repeat_n(Answer::Accept, first).chain(repeat_n(answer, 3)));
 }
 
 /// Retries quarantined entries like an operator. An entry that was the only one in progress at

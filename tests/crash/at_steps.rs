@@ -7,7 +7,7 @@ use tara_export_test_support::{Fault, FaultRule, Operation};
 use tonic::Code;
 
 use crate::{
-    failpoints,
+    at_batch_steps, at_event_steps, failpoints,
     ledger::{ExportCase, Guidelines},
     process::{End, Process, until},
     world::World,
@@ -314,7 +314,7 @@ impl Scene {
 }
 
 /// The configuration that kills the process at a step; `name=2` is the third pass.
-fn failpoint_config(step: &str) -> String {
+pub(crate) fn failpoint_config(step: &str) -> String {
     match step.split_once('=') {
         Some((name, passes)) => format!("{name}={passes}*off->return"),
         None => format!("{step}=return"),
@@ -447,6 +447,8 @@ fn every_failpoint_is_visited() {
         .iter()
         .flat_map(|(_, steps)| steps.iter())
         .map(|step| step.split('=').next().unwrap().to_owned())
+        .chain(at_event_steps::steps().map(|step| step.split('=').next().unwrap().to_owned()))
+        .chain(at_batch_steps::steps().map(|step| step.split('=').next().unwrap().to_owned()))
         // Visited by `suspects`, which needs several processes.
         .chain(["takeover.load".to_owned()])
         .collect();

@@ -137,6 +137,14 @@ impl Ledger {
         );
     }
 
+    /// The number of acceptances and ends that callers observed.
+    pub(crate) fn count_events(&self) -> usize {
+        let count = |observed: &Observed| {
+            usize::from(observed.accepted) + observed.completed.len() + usize::from(observed.failed)
+        };
+        self.lock().values().map(count).sum()
+    }
+
     /// The events of an export.
     pub(crate) fn history_of(&self, case: &ExportCase) -> String {
         let history = self.history.lock().unwrap();

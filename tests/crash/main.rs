@@ -8,17 +8,26 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../harness/mail_server.rs"]
+#[allow(dead_code, reason = "other tests read the mails too")]
+mod mail_server;
+
 mod callers;
 mod ledger;
 mod machine;
+mod notified;
 mod process;
 mod random;
+mod receiver;
 mod stores;
 mod world;
 
+mod at_batch_steps;
+mod at_event_steps;
 mod at_random;
 mod at_steps;
 mod disk_errors;
+mod event_disk_errors;
 mod failpoints;
 mod foreign_folders;
 mod full_disk;

@@ -11,6 +11,7 @@ use std::{
 };
 
 use futures::{TryStreamExt as _, future::join_all};
+use serde_json::Value;
 use tara_export_client::{
     Client,
     proto::{Destination, Export, ListExportsRequest, export::State},
@@ -22,7 +23,9 @@ use tempfile::TempDir;
 use crate::{
     callers::send,
     ledger::{ExportCase, Ledger, Observed, is_in_s3},
+    notified::{Notified, Totals},
     process::{End, Process, until, within},
+    receiver::Receiver,
     stores::{FoundBundle, Snapshot},
 };
 
@@ -37,6 +40,9 @@ const SETTINGS: [(&str, &str); 7] = [
     ("BACKLOG_CONCURRENCY", "3"),
     ("AWS_EC2_METADATA_DISABLED", "true"),
 ];
+
+/// The prefix of journal entries in S3, which are removed. Only with `JOURNAL=store`.
+const STORE_JOURNAL: &str = ".tara-export/journal/";
 
 /// The names of the files in a data directory's journal, including temporary ones.
 pub(crate) fn journal_in(data_dir: &Path) -> Vec<String> {
@@ -56,6 +62,10 @@ pub(crate) struct World {
     retry_budget: &'static str,
     pub(crate) s3: TestS3,
     pub(crate) ledger: Arc<Ledger>,
+    /// `None` without targets.
+    pub(crate) notified: Option<Notified>,
+    /// Settings in addition to [`SETTINGS`].
+    settings: &'static [(&'static str, &'static str)],
     /// The digests of all objects that S3 ever had.
     seen: BTreeMap<String, Sha256>,
 }
@@ -68,8 +78,21 @@ impl World {
             folder: tempfile::tempdir().unwrap(),
             s3: TestS3::start().await,
             ledger: Arc::default(),
+            notified: None,
+            settings: &[],
             seen: BTreeMap::new(),
         }
+    }
+
+    /// Adds targets that get all events.
+    pub(crate) async fn notifying(mut self, targets: impl FnOnce(&Receiver) -> Vec<Value>) -> Self {
+        self.notified = Some(Notified::new(self.folder.path(), targets).await);
+        self
+    }
+
+    /// Adds settings of the server.
+    pub(crate) fn with_settings(self, settings: &'static [(&'static str, &'static str)]) -> Self {
+        Self { settings, ..self }
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
@@ -91,7 +114,11 @@ impl World {
             .env("FAILPOINTS", failpoints)
             .env("S3_RETRY_BUDGET", retry_budget)
             .envs(SETTINGS)
+            .envs(self.settings.iter().copied())
             .envs(self.s3.environment());
+        if let Some(notified) = &self.notified {
+            command.env("NOTIFY_FILE", notified.file());
+        }
         command
     }
 
@@ -127,6 +154,7 @@ impl World {
         self.check_s3(&s3);
         let (in_s3, in_local) = (s3.bundles(), local.bundles());
         let (journal, quarantined) = (self.journal(), self.quarantined());
+        self.record_required_events(&quarantined);
         for (case, observed) in self.ledger.observed() {
             let id = case.export_id();
             let has_session = |found: &&FoundBundle| found.manifest.session_id == case.session_id();
@@ -167,13 +195,29 @@ impl World {
         }
     }
 
+    /// Records the end of a process for the checks of events, and the events that must be delivered.
+    fn record_required_events(&mut self, quarantined: &[String]) {
+        let data_dir = self.data_dir();
+        let Some(notified) = &mut self.notified else { return };
+        notified.process_ended(&data_dir);
+        for (case, observed) in self.ledger.observed() {
+            if observed.completed.iter().any(|export| export.state() == State::FellBack) {
+                notified.require_fell_back(&case.export_id(), &data_dir);
+            }
+        }
+        for id in quarantined {
+            notified.require(id, "quarantined");
+        }
+    }
+
     /// Checks that no object in S3 was changed or removed, and that no request could have done so.
     fn check_s3(&mut self, s3: &Snapshot) {
         for (key, sha256) in &self.seen {
             let now = s3.0.get(key).map(|bytes| Sha256::of(bytes));
             assert_eq!(now, Some(*sha256), "{key} has changed");
         }
-        self.seen = s3.0.iter().map(|(key, bytes)| (key.clone(), Sha256::of(bytes))).collect();
+        let kept = s3.0.iter().filter(|(key, _)| !key.starts_with(STORE_JOURNAL));
+        self.seen = kept.map(|(key, bytes)| (key.clone(), Sha256::of(bytes))).collect();
         for request in self.s3.requests() {
             match request.operation {
                 Operation::PutObject | Operation::CompleteMultipartUpload => {
@@ -196,10 +240,14 @@ impl World {
         record.is_ok_and(|record| record.contains(&case.session_id()))
     }
 
-    /// Lets a server settle every export, with both stores working, and checks the result.
-    pub(crate) async fn finish(&mut self) {
+    /// Lets a server settle every export and deliver every event, with both stores and all receivers working, and checks
+    /// the result.
+    pub(crate) async fn finish(&mut self) -> Totals {
         self.s3.clear_faults();
         self.s3.latency(Duration::ZERO);
+        if let Some(notified) = &self.notified {
+            notified.receiver.accept_all();
+        }
         // A long retry budget, so that a busy machine does not look like an outage.
         let mut process = Process::start(self.command("", "60s"));
         let url = process.url().await.expect("the server starts without faults");
@@ -210,11 +258,29 @@ impl World {
             fs::read_dir(&parts).map_or(0, Iterator::count) == 0
         })
         .await;
+        self.until_notified().await;
         self.check_listing(&url).await;
         process.terminate();
         assert_eq!(process.ended().await, End::Exited(Some(0)));
         self.check();
         self.check_no_leftovers();
+        self.check_events()
+    }
+
+    /// Waits until no event waits for a delivery.
+    pub(crate) async fn until_notified(&self) {
+        let data_dir = self.data_dir();
+        if self.notified.is_some() {
+            until("all events are delivered", || Notified::is_idle(&data_dir)).await;
+        }
+    }
+
+    fn check_events(&self) -> Totals {
+        let Some(notified) = &self.notified else { return Totals::default() };
+        let bundles = self.bundles_in_one_store().into_keys().collect();
+        let cases = self.ledger.observed().into_keys();
+        let failed = cases.filter(|case| self.has_failed(case)).map(|case| case.export_id());
+        notified.check(&self.data_dir(), &bundles, &failed.collect())
     }
 
     /// Checks that lists and reads show every export once, in the right state.
@@ -292,6 +358,10 @@ impl World {
             // Removed when they expire.
             ".tara-export/uploads/",
             ".tara-export/journal/quarantine/",
+            ".tara-export/batches/ended/",
+            ".tara-export/events/owner.json",
+            ".tara-export/events/delivered/",
+            ".tara-export/events/dead/",
         ];
         let left: Vec<&String> = local
             .0

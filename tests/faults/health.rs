@@ -69,7 +69,10 @@ async fn stalled_pool_fails_liveness_and_nothing_else() {
     let server = Host::new().flags(&["--stall-threshold=1s"]).start().await;
     let pools: Vec<Pool> = server.running.pools().iter().cloned().collect();
     let names: Vec<&str> = pools.iter().map(Pool::name).collect();
-    assert_eq!(names, ["journal", "documents", "local-writes", "computing", "local-reads"]);
+    assert_eq!(
+        names,
+        ["journal", "documents", "local-writes", "batches", "computing", "local-reads", "archives"]
+    );
     let mut liveness = watch(&server, LIVENESS).await;
     let url = format!("http://{}/livez", server.address);
     for pool in pools {

@@ -50,6 +50,10 @@ impl<T: Changes> Store for Forwarding<T> {
         self.0.inner().site()
     }
 
+    async fn has_default_retention(&self) -> Result<bool, StoreError> {
+        self.0.inner().has_default_retention().await
+    }
+
     async fn check_put(&self, key: &ObjectKey) -> Result<(), StoreError> {
         self.0.inner().check_put(key).await
     }

@@ -11,6 +11,7 @@ pub(crate) mod following;
 pub(crate) mod forward;
 pub(crate) mod in_s3;
 pub(crate) mod issuer;
+pub(crate) mod mail_server;
 pub(crate) mod pools;
 pub(crate) mod raw;
 pub(crate) mod requests;
@@ -33,7 +34,7 @@ use clap::{Args as _, Command, FromArgMatches as _, builder::Resettable};
 use tara_export::{
     config::{ListenSettings, Settings},
     export::Stores,
-    server::{Access, ListenError, RunningServer, Service},
+    server::{Access, ListenError, RunningServer, Service, SetupError},
 };
 use tara_export_client::proto::export_service_client::ExportServiceClient;
 use tara_export_clock::Clock;
@@ -203,6 +204,14 @@ impl Host {
         let stores = Stores { s3: self.s3.clone(), local: (self.local)(local) };
         let service = Service::over(&settings, stores, Access::Write, self.clock.clone()).await;
         RunningServer::start(service.unwrap(), &listen).await
+    }
+
+    /// Builds a service that may be refused its settings.
+    pub(crate) async fn try_setup(&self) -> Result<Service, SetupError> {
+        let (settings, _) = self.settings(&[]);
+        let local = LocalStore::open(settings.disk.data_dir.clone()).unwrap();
+        let stores = Stores { s3: self.s3.clone(), local: (self.local)(local) };
+        Service::over(&settings, stores, Access::Write, self.clock.clone()).await
     }
 
     /// Parses the settings from flags alone, without the environment.

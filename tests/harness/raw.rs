@@ -32,6 +32,7 @@ pub(crate) const PROTOCOLS: [Protocol; 3] =
 
 pub(crate) const PREVIEW: &str = "tara.export.v1.ExportService/PreviewExport";
 pub(crate) const START: &str = "tara.export.v1.ExportService/StartExport";
+pub(crate) const BATCH: &str = "tara.export.v1.ExportService/BatchStartExports";
 pub(crate) const GET: &str = "tara.export.v1.ExportService/GetExport";
 
 /// A message with its gRPC frame header.

@@ -17,5 +17,6 @@ mod compression;
 mod files;
 mod journal;
 mod messages;
+mod plain_http;
 mod returned;
 mod s3_responses;

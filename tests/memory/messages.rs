@@ -5,15 +5,15 @@ use prost::Message as _;
 use prost_types::{ListValue, Struct, Value, value::Kind};
 use tara_export::grpc::request_memory_bytes;
 use tara_export_client::proto::{
-    Document, FeedbackItem, FeedbackSection, PreviewExportRequest, Review, StartExportRequest,
-    document,
+    BatchStartExportsRequest, Document, FeedbackItem, FeedbackSection, PreviewExportRequest,
+    Review, StartExportRequest, document,
 };
 use tonic::Code;
 
 use crate::{
     allocator::{alone, peak_during},
-    harness::Host,
-    raw::{PREVIEW, Protocol, START, call, compress, framed},
+    harness::{Host, waiting::until_journal_is_empty},
+    raw::{BATCH, PREVIEW, Protocol, START, call, compress, framed},
 };
 
 /// The highest allowed peak of a call, relative to its reservation (docs/security.md).
@@ -50,7 +50,7 @@ fn in_object(value: Value) -> Value {
 }
 
 /// Reviews that take much more memory than bytes on the wire, each for a different reason.
-fn amplifying() -> Vec<(&'static str, Review)> {
+pub(crate) fn amplifying() -> Vec<(&'static str, Review)> {
     let empty = FeedbackItem::default();
     let suggestions = |item: FeedbackItem, count| Review {
         suggestions: sections(1, count, &item),
@@ -183,12 +183,12 @@ fn start(review: Review) -> Vec<u8> {
     .encode_to_vec()
 }
 
-fn preview(review: Review) -> Vec<u8> {
+pub(crate) fn preview(review: Review) -> Vec<u8> {
     let review = Review { document_name: "a.docx".to_owned(), ..review };
     PreviewExportRequest { review: Some(review), documents: vec![] }.encode_to_vec()
 }
 
-fn expect_within(what: &str, method: &str, reserved: f64, peak: usize) {
+pub(crate) fn expect_within(what: &str, method: &str, reserved: f64, peak: usize) {
     let allowed = FACTOR * reserved + OVERHEAD_BYTES;
     println!("{what}, {method}: peak {peak}, reserved {reserved}: {:.2}", peak as f64 / reserved);
     assert!((peak as f64) < allowed, "{what}, {method}: peak {peak}, reserved {reserved}");
@@ -216,6 +216,34 @@ fn calls_stay_within_their_reservation() {
             }
         }
         assert_eq!(server.running.engine().admission().reserved_bytes(), 0);
+    });
+}
+
+/// Items of a batch are exported while others are accepted: one at a time here, whose memory is reserved separately.
+#[test]
+fn batches_stay_within_their_reservation() {
+    alone(async {
+        let flags = ["--max-request-memory=2GiB", "--backlog-concurrency=1"];
+        let host = Host::new().flags(&flags);
+        let server = host.start().await;
+        for (what, review) in amplifying().into_iter().step_by(3) {
+            let message = start(review);
+            let one = request_memory_bytes("tara.export.v1.StartExportRequest", &message).unwrap();
+            let requests = vec![StartExportRequest::decode(message.as_slice()).unwrap(); 3];
+            let message = BatchStartExportsRequest { batch_id: String::new(), requests };
+            let message = message.encode_to_vec();
+            let batch_type = "tara.export.v1.BatchStartExportsRequest";
+            let batch = request_memory_bytes(batch_type, &message).unwrap();
+            let body = framed(0, &message);
+            drop(message);
+            let call = call(server.address, Protocol::Grpc, BATCH, None, body);
+            let ((status, _), peak) = peak_during(call).await;
+            let expected =
+                if what.starts_with("violations") { Code::InvalidArgument } else { Code::Ok };
+            assert_eq!(status.code(), expected, "{what} {status:?}");
+            expect_within(what, BATCH, (batch + one) as f64, peak);
+            until_journal_is_empty(&host).await;
+        }
     });
 }
 

@@ -116,6 +116,11 @@ fn commands_work_with_and_without_a_server() {
         "{}",
         stderr(&second)
     );
+    assert!(
+        stderr(&second).contains(&format!("use --server {}", server.url)),
+        "{}",
+        stderr(&second)
+    );
 }
 
 /// Replaces the lock file by a copy, whose lock is independent of the server's.

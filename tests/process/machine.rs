@@ -246,7 +246,9 @@ async fn server_follows_its_credentials_file_and_reloads_at_sighup() {
     }
     let id = i32::try_from(server.child.id()).unwrap();
     kill_process(Pid::from_raw(id).unwrap(), Signal::HUP).unwrap();
-    server.logged("SIGHUP: reloading certificates, tokens, keys and the credentials for S3");
+    server.logged(
+        "SIGHUP: reloading certificates, tokens, keys, the credentials for S3 and NOTIFY_FILE",
+    );
     assert_eq!(export(), Some(0));
 }
 

@@ -11,10 +11,12 @@ use harness::{following, requests, statuses};
 
 mod app_runner;
 mod binary;
+mod command_line;
 mod identity;
 mod machine;
 mod observability;
 mod proxies;
+mod resume;
 mod security;
 mod stop;
 mod unix_socket;

@@ -12,12 +12,14 @@ use tonic::{
 use tower::{BoxError, ServiceExt as _, util::BoxCloneSyncService};
 
 use super::{
-    ClientError,
+    ClientError, MAX_MESSAGE_BYTES, MAX_RESPONSE_BYTES,
     address::{Address, is_loopback},
     http_status::explained,
     token::{Header, Token},
 };
-use crate::proto::export_service_client::ExportServiceClient;
+use crate::proto::{
+    automation_service_client::AutomationServiceClient, export_service_client::ExportServiceClient,
+};
 
 /// The largest headers or trailers of a response. Servers send at most 8 KiB.
 const MAX_HEADER_BYTES: u32 = 64 * 1024;
@@ -30,8 +32,36 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The generated client, with an interceptor that adds the token.
-pub(super) type ApiClient = ExportServiceClient<InterceptedService<Transport, Authorization>>;
+/// Sends the calls with their token.
+pub(super) type AuthorizedTransport = InterceptedService<Transport, Authorization>;
+
+/// The generated client of exports.
+pub(super) type ApiClient = ExportServiceClient<AuthorizedTransport>;
+
+/// The generated client of notifications.
+pub(super) type AutomationClient = AutomationServiceClient<AuthorizedTransport>;
+
+/// A generated client.
+pub(super) trait GeneratedClient {
+    /// Creates a client for one call.
+    fn new(transport: AuthorizedTransport, origin: Uri) -> Self;
+}
+
+impl GeneratedClient for ApiClient {
+    fn new(transport: AuthorizedTransport, origin: Uri) -> Self {
+        Self::with_origin(transport, origin)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES)
+            .max_decoding_message_size(MAX_RESPONSE_BYTES)
+    }
+}
+
+impl GeneratedClient for AutomationClient {
+    fn new(transport: AuthorizedTransport, origin: Uri) -> Self {
+        Self::with_origin(transport, origin)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES)
+            .max_decoding_message_size(MAX_RESPONSE_BYTES)
+    }
+}
 
 /// Sends the calls, over gRPC or gRPC-Web.
 pub(super) type Transport =

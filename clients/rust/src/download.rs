@@ -7,7 +7,7 @@ use tara_export_digest::{Sha256, Sha256Hasher};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tonic::Streaming;
 
-use super::{Client, ClientError, names};
+use super::{Client, ClientError, connect::ApiClient, names};
 use crate::proto::{
     Artifact, BundleArchive, CreateDownloadLinkRequest, CreateDownloadLinkResponse,
     DownloadArtifactRequest, DownloadArtifactResponse, DownloadBundleRequest,
@@ -74,7 +74,7 @@ impl Client {
             time_to_live: time_to_live.map(|requested| requested.try_into().unwrap_or(max)),
         };
         let link: CreateDownloadLinkResponse = self
-            .call(request, |mut service, request| async move {
+            .call(request, |mut service: ApiClient, request| async move {
                 service.create_download_link(request).await
             })
             .await?;
@@ -93,7 +93,7 @@ impl Client {
     ) -> Result<ArtifactDownload, ClientError> {
         let (name, path) = (name.into(), path.into());
         let request = DownloadArtifactRequest { name: name.clone(), path: path.clone(), offset: 0 };
-        let response = self.service.call(|mut service| {
+        let response = self.service.call(|mut service: ApiClient| {
             let request = request.clone();
             async move { service.download_artifact(request).await }
         });
@@ -118,7 +118,7 @@ impl Client {
     ) -> Result<BundleDownload, ClientError> {
         let name = name.into();
         let request = DownloadBundleRequest { name: name.clone() };
-        let response = self.service.call(|mut service| {
+        let response = self.service.call(|mut service: ApiClient| {
             let request = request.clone();
             async move { service.download_bundle(request).await }
         });

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -13,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Streaming};
 use uuid::Uuid;
 
-use super::{ClientError, Rejection, check_size, names, service::Service};
+use super::{ClientError, Rejection, check_size, connect::ApiClient, names, service::Service};
 use crate::proto::{ExportEvent, StartExportRequest, WatchExportRequest, export_event::Event};
 
 /// Timeouts and retry delays for lost streams.
@@ -41,6 +42,25 @@ impl Default for FollowPolicy {
     }
 }
 
+/// A lost stream that the client opens again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reconnect {
+    /// Why the stream was lost, human-readable.
+    pub message: String,
+    /// The pause before the next attempt.
+    pub delay: Duration,
+}
+
+/// Receives each [`Reconnect`] of a client's streams; see [`super::Client::on_reconnect`].
+#[derive(Clone, Default)]
+pub(super) struct Observer(pub(super) Option<Arc<dyn Fn(Reconnect) + Send + Sync>>);
+
+impl std::fmt::Debug for Observer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("Observer").field(&self.0.is_some()).finish()
+    }
+}
+
 /// The slowest supported upload: StartExport may take longer than the timeout by the time that its request
 /// takes at this rate.
 const MIN_UPLOAD_BYTES_PER_SECOND: usize = 32 * 1024;
@@ -55,17 +75,23 @@ impl EventStream {
     pub(super) fn start(
         service: Service,
         policy: FollowPolicy,
+        observer: Observer,
         mut request: StartExportRequest,
     ) -> Self {
         if request.request_id.is_empty() {
             request.request_id = Uuid::new_v4().to_string();
         }
         let name = format!("exports/{}", request.request_id);
-        Self::new(Follower::new(service, policy, name, Some(request)))
+        Self::new(Follower::new(service, policy, observer, name, Some(request)))
     }
 
-    pub(super) fn watch(service: Service, policy: FollowPolicy, name: String) -> Self {
-        Self::new(Follower::new(service, policy, name, None))
+    pub(super) fn watch(
+        service: Service,
+        policy: FollowPolicy,
+        observer: Observer,
+        name: String,
+    ) -> Self {
+        Self::new(Follower::new(service, policy, observer, name, None))
     }
 
     fn new(follower: Follower) -> Self {
@@ -126,6 +152,7 @@ enum Source {
 struct Follower {
     service: Service,
     policy: FollowPolicy,
+    observer: Observer,
     name: String,
     /// Sent if the server does not know the export. `None` when only watching.
     request: Option<StartExportRequest>,
@@ -142,6 +169,7 @@ impl Follower {
     fn new(
         service: Service,
         policy: FollowPolicy,
+        observer: Observer,
         name: String,
         request: Option<StartExportRequest>,
     ) -> Self {
@@ -151,6 +179,7 @@ impl Follower {
         Self {
             service,
             policy,
+            observer,
             name,
             request,
             source,
@@ -237,7 +266,7 @@ impl Follower {
         let upload_seconds = size_bytes / MIN_UPLOAD_BYTES_PER_SECOND;
         let limit = self.policy.progress_timeout.max(self.policy.idle_timeout)
             + Duration::from_secs(upload_seconds as u64);
-        let starting = self.service.call(|mut service| {
+        let starting = self.service.call(|mut service: ApiClient| {
             let request = request.clone();
             async move { service.start_export(request).await }
         });
@@ -255,7 +284,7 @@ impl Follower {
     async fn open_watch(&mut self) -> Result<Streaming<ExportEvent>, StepError> {
         let (run_id, after_sequence) = self.seen.position();
         let request = WatchExportRequest { name: self.name.clone(), run_id, after_sequence };
-        let watching = self.service.call(|mut service| {
+        let watching = self.service.call(|mut service: ApiClient| {
             let request = request.clone();
             async move { service.watch_export(request).await }
         });
@@ -277,6 +306,9 @@ impl Follower {
                 waited,
                 last: Box::new(rejection),
             });
+        }
+        if let Some(observe) = &self.observer.0 {
+            observe(Reconnect { message: rejection.to_string(), delay });
         }
         sleep(delay).await;
         Ok(())
@@ -318,7 +350,7 @@ fn is_unknown_export(error: &ClientError) -> bool {
     error.code() == Some(Code::NotFound) && error.reason() == Some("EXPORT_NOT_HERE")
 }
 
-fn delays(policy: &FollowPolicy) -> ExponentialBackoff {
+pub(super) fn delays(policy: &FollowPolicy) -> ExponentialBackoff {
     ExponentialBuilder::default()
         .with_min_delay(policy.min_delay)
         .with_max_delay(policy.max_delay)

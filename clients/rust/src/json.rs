@@ -30,17 +30,30 @@ macro_rules! api_messages {
 }
 
 api_messages!(
+    Batch,
+    BatchItem,
+    BatchStartExportsRequest,
+    BatchStartExportsResponse,
     CheckStorageResponse,
     CreateDownloadLinkResponse,
+    Event,
     Export,
     ExportEvent,
+    GetBatchResponse,
     GetExportResponse,
     GetReportResponse,
+    JobRun,
+    ListEventsResponse,
     ListExportsResponse,
+    ListJobsResponse,
+    ListTargetsResponse,
     PreviewExportRequest,
     PreviewExportResponse,
     Report,
+    RetryEventsResponse,
     StartExportRequest,
+    TestTargetResponse,
+    WatchBatchResponse,
 );
 
 /// Writes the message in canonical proto3 JSON, on one line without a line break: lowerCamelCase

@@ -23,6 +23,7 @@
 
 mod address;
 mod advice;
+mod batch;
 mod connect;
 mod document_file;
 mod download;
@@ -32,8 +33,11 @@ mod file_pieces;
 mod follow;
 mod health;
 mod http_status;
+mod jobs;
 mod json;
 mod names;
+mod notifications;
+mod paging;
 mod probe;
 #[allow(clippy::all, missing_docs, unreachable_pub)]
 pub mod proto;
@@ -47,18 +51,19 @@ mod web;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use futures::{Stream, stream};
+use futures::Stream;
 use http::Uri;
 use tonic::{Status, transport::Channel};
 
 use connect::{ApiClient, endpoint, grpc_transport};
 use service::Service;
 
+pub use batch::BatchStream;
 pub use connect::{ClientIdentity, ConnectOptions, Protocol};
 pub use download::{ArtifactDownload, BundleDownload};
 pub use error::{ClientError, FieldViolation, Rejection};
 pub use exact_json::JsonError;
-pub use follow::{EventStream, FollowPolicy};
+pub use follow::{EventStream, FollowPolicy, Reconnect};
 pub use health::is_serving;
 pub use json::{ApiMessage, request_from_json, to_json, to_json_pretty};
 pub use names::{file_name_violation, is_unprintable, printable};
@@ -84,8 +89,15 @@ pub struct Client {
     service: Service,
     protocol: Protocol,
     follow_policy: FollowPolicy,
+    observer: follow::Observer,
     /// Whether a proxy refused a large request, so that documents are uploaded in the smallest chunks.
     sends_small_chunks: Arc<AtomicBool>,
+}
+
+impl paging::PageRequest for ListExportsRequest {
+    fn set_page_token(&mut self, token: String) {
+        self.page_token = token;
+    }
 }
 
 impl Client {
@@ -130,12 +142,25 @@ impl Client {
 
     fn new(service: Service, protocol: Protocol) -> Self {
         let follow_policy = FollowPolicy::default();
-        Self { service, protocol, follow_policy, sends_small_chunks: Arc::default() }
+        Self {
+            service,
+            protocol,
+            follow_policy,
+            observer: follow::Observer::default(),
+            sends_small_chunks: Arc::default(),
+        }
     }
 
     /// Sets the timeouts and retry delays for lost streams.
     pub fn with_follow_policy(mut self, policy: FollowPolicy) -> Self {
         self.follow_policy = policy;
+        self
+    }
+
+    /// Calls `observe` whenever a stream of [`Client::export`] or [`Client::watch`] is lost, before the pause and the
+    /// next attempt. It must not block.
+    pub fn on_reconnect(mut self, observe: impl Fn(Reconnect) + Send + Sync + 'static) -> Self {
+        self.observer = follow::Observer(Some(Arc::new(observe)));
         self
     }
 
@@ -145,13 +170,18 @@ impl Client {
     /// event of a run twice. Its last item is `completed`, `failed` or an error. The export continues
     /// if the stream is dropped.
     pub fn export(&self, request: StartExportRequest) -> EventStream {
-        EventStream::start(self.service.clone(), self.follow_policy, request)
+        EventStream::start(self.service.clone(), self.follow_policy, self.observer.clone(), request)
     }
 
     /// Follows an export that was started earlier: `name` is exports/{export_id}. The stream is like
     /// that of [`Client::export`].
     pub fn watch(&self, name: impl Into<String>) -> EventStream {
-        EventStream::watch(self.service.clone(), self.follow_policy, name.into())
+        EventStream::watch(
+            self.service.clone(),
+            self.follow_policy,
+            self.observer.clone(),
+            name.into(),
+        )
     }
 
     /// Returns the files that an export would write, without writing anything.
@@ -162,10 +192,9 @@ impl Client {
         &self,
         request: PreviewExportRequest,
     ) -> Result<PreviewExportResponse, ClientError> {
-        self.call(
-            request,
-            |mut service, request| async move { service.preview_export(request).await },
-        )
+        self.call(request, |mut service: ApiClient, request| async move {
+            service.preview_export(request).await
+        })
         .await
     }
 
@@ -207,19 +236,13 @@ impl Client {
         request: ListExportsRequest,
     ) -> impl Stream<Item = Result<Export, ClientError>> + Send + Unpin + 'static {
         let client = self.clone();
-        let pages = stream::try_unfold(Some(request), move |request| {
+        paging::items(request, move |request| {
             let client = client.clone();
             async move {
-                let Some(mut request) = request else {
-                    return Ok(None);
-                };
-                let page = client.list_page(request.clone()).await?;
-                request.page_token = page.next_page_token;
-                let next = (!request.page_token.is_empty()).then_some(request);
-                Ok::<_, ClientError>(Some((stream::iter(page.exports.into_iter().map(Ok)), next)))
+                let page = client.list_page(request).await?;
+                Ok((page.exports, page.next_page_token))
             }
-        });
-        Box::pin(futures::TryStreamExt::try_flatten(pages))
+        })
     }
 
     /// Reads a bundle's report.
@@ -233,8 +256,10 @@ impl Client {
         view: View,
     ) -> Result<GetReportResponse, ClientError> {
         let request = GetReportRequest { name: name.into(), view: view.into() };
-        self.call(request, |mut service, request| async move { service.get_report(request).await })
-            .await
+        self.call(request, |mut service: ApiClient, request| async move {
+            service.get_report(request).await
+        })
+        .await
     }
 
     /// Checks the server's stores.
@@ -243,10 +268,9 @@ impl Client {
     /// The server's rejection. A failed check is not an error, but a row of the response.
     pub async fn check_storage(&self) -> Result<CheckStorageResponse, ClientError> {
         let request = CheckStorageRequest {};
-        self.call(
-            request,
-            |mut service, request| async move { service.check_storage(request).await },
-        )
+        self.call(request, |mut service: ApiClient, request| async move {
+            service.check_storage(request).await
+        })
         .await
     }
 }

@@ -8,7 +8,10 @@ use std::collections::HashSet;
 use http::Uri;
 
 use super::ClientError;
-use crate::proto::{Artifact, BundleArchive, Export, ExportEvent, Upload, export_event::Event};
+use crate::proto::{
+    Artifact, Batch, BatchItem, BundleArchive, Event as NotificationEvent, Export, ExportEvent,
+    Upload, WatchBatchResponse, export_event::Event, watch_batch_response::Event as BatchEvent,
+};
 
 const MAX_SEGMENT_BYTES: usize = 255;
 const MAX_FOLDER_BYTES: usize = 227;
@@ -176,6 +179,53 @@ fn check_contents(export: &Export) -> Result<(), ClientError> {
         }
     }
     Ok(())
+}
+
+/// Checks a batch with its items.
+pub(super) fn check_batch(batch: &Batch, requested_name: &str) -> Result<(), ClientError> {
+    if batch.name != requested_name.to_ascii_lowercase() {
+        let problem = format!("name {} belongs to another batch", quoted(&batch.name));
+        return Err(untrusted(requested_name, problem));
+    }
+    batch.items.iter().try_for_each(|item| check_batch_item(item, requested_name))
+}
+
+/// Checks a step of the requested batch.
+pub(super) fn check_batch_step(
+    message: &WatchBatchResponse,
+    requested_name: &str,
+) -> Result<(), ClientError> {
+    match &message.event {
+        Some(BatchEvent::Item(item)) => check_batch_item(item, requested_name),
+        Some(BatchEvent::Ended(batch)) => check_batch(batch, requested_name),
+        Some(BatchEvent::Heartbeat(_)) | None => Ok(()),
+    }
+}
+
+fn check_batch_item(item: &BatchItem, requested_name: &str) -> Result<(), ClientError> {
+    if item.index < 0 {
+        let problem = format!("index {} is negative", item.index);
+        return Err(untrusted(requested_name, problem));
+    }
+    if !is_resource(&item.export, "exports/") {
+        let problem = format!("export {} is not an export name", quoted(&item.export));
+        return Err(untrusted(requested_name, problem));
+    }
+    if !item.stored_under.is_empty() && !is_resource(&item.stored_under, "exports/") {
+        let stored_under = quoted(&item.stored_under);
+        let problem = format!("stored_under {stored_under} is not an export name");
+        return Err(untrusted(requested_name, problem));
+    }
+    Ok(())
+}
+
+/// Checks an event of a list. An event that belongs to no export has no name.
+pub(super) fn check_listed_event(event: &NotificationEvent) -> Result<(), ClientError> {
+    if event.export.is_empty() || is_resource(&event.export, "exports/") {
+        return Ok(());
+    }
+    let problem = format!("export {} is not an export name", quoted(&event.export));
+    Err(untrusted("a list of events", problem))
 }
 
 /// Checks an event of the requested export.

@@ -4,12 +4,11 @@ use http::Uri;
 use tonic::{Response, Status, service::interceptor::InterceptedService};
 
 use super::{
-    ClientError, MAX_MESSAGE_BYTES, MAX_RESPONSE_BYTES, Rejection,
-    connect::{ApiClient, Authorization, Transport},
+    ClientError, Rejection,
+    connect::{ApiClient, Authorization, GeneratedClient, Transport},
     probe::TlsProbe,
     token::{Header, Token},
 };
-use crate::proto::export_service_client::ExportServiceClient;
 
 /// Creates the generated client of each call, with the call's token.
 #[derive(Clone)]
@@ -41,11 +40,12 @@ impl Service {
     }
 
     /// Makes a call, and repeats it once with another token if the server rejects the token.
-    pub(super) async fn call<T, F>(
+    pub(super) async fn call<S, T, F>(
         &self,
-        call: impl Fn(ApiClient) -> F,
+        call: impl Fn(S) -> F,
     ) -> Result<Response<T>, ClientError>
     where
+        S: GeneratedClient,
         F: Future<Output = Result<Response<T>, Status>>,
     {
         let header = self.header().await?;
@@ -75,11 +75,9 @@ impl Service {
         }
     }
 
-    fn with(&self, header: Option<Header>) -> ApiClient {
-        let service = InterceptedService::new(self.transport.clone(), Authorization(header));
-        ExportServiceClient::with_origin(service, self.origin.clone())
-            .max_encoding_message_size(MAX_MESSAGE_BYTES)
-            .max_decoding_message_size(MAX_RESPONSE_BYTES)
+    fn with<S: GeneratedClient>(&self, header: Option<Header>) -> S {
+        let transport = InterceptedService::new(self.transport.clone(), Authorization(header));
+        S::new(transport, self.origin.clone())
     }
 }
 

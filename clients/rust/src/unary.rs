@@ -6,7 +6,7 @@ use backon::{ExponentialBuilder, Retryable as _};
 use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
-use super::{Client, ClientError, Rejection, connect::ApiClient};
+use super::{Client, ClientError, Rejection, connect::GeneratedClient};
 
 /// The deadline of a call.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -18,10 +18,11 @@ const MAX_DELAY: Duration = Duration::from_secs(5);
 
 impl Client {
     /// Makes a call that is safe to repeat, and retries it while the server is unavailable.
-    pub(super) async fn call<Q, T, C, F>(&self, request: Q, call: C) -> Result<T, ClientError>
+    pub(super) async fn call<S, Q, T, C, F>(&self, request: Q, call: C) -> Result<T, ClientError>
     where
+        S: GeneratedClient,
         Q: Clone,
-        C: Fn(ApiClient, Request<Q>) -> F,
+        C: Fn(S, Request<Q>) -> F,
         F: Future<Output = Result<Response<T>, Status>>,
     {
         let attempt = || async {

@@ -263,7 +263,7 @@ impl Client {
             let finish = next >= file.size_bytes;
             let request =
                 UploadChunkRequest { name: name.clone(), offset: signed(offset), data, finish };
-            let sending = self.service.call(|mut service| {
+            let sending = self.service.call(|mut service: ApiClient| {
                 let request = request.clone();
                 async move { service.upload_chunk(request).await }
             });

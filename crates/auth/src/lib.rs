@@ -65,6 +65,11 @@ pub struct Caller {
     pub why_no_role: Option<Arc<str>>,
 }
 
+/// A caller's name as logs show it: callers without authentication have an empty one.
+pub fn logged_name(name: &str) -> &str {
+    if name.is_empty() { "anonymous" } else { name }
+}
+
 /// An error of the setup: a setting names a file or URL that cannot be used.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use tara_export_bundle::{AcceptedTime, Destination, ExportId, FolderName, Replacement};
+use tara_export_bundle::{
+    AcceptedHeader, AcceptedTime, Destination, ExportId, FolderName, Replacement,
+};
 use tara_export_digest::Sha256;
 use tara_export_store::StoreKind;
 
@@ -85,6 +87,30 @@ pub struct Export {
 }
 
 impl Export {
+    /// An accepted export in state [`ExportState::Running`], without a bundle.
+    pub fn running(header: &AcceptedHeader) -> Self {
+        Self {
+            export_id: header.export_id,
+            is_id_unknown: false,
+            state: ExportState::Running,
+            state_reason: String::new(),
+            document_name: header.document_name.clone(),
+            session_id: header.session_id.clone(),
+            reviewer: header.reviewer.clone(),
+            requested_by: header.requested_by.clone(),
+            requested_destination: header.destination,
+            stored_in: None,
+            folder_name: None,
+            location: String::new(),
+            artifacts: Vec::new(),
+            manifest_sha256: None,
+            accepted_time: header.accepted_time,
+            committed_time: None,
+            adopted: false,
+            replacements: Arc::default(),
+        }
+    }
+
     /// Bytes of all artifacts.
     pub fn size_bytes(&self) -> u64 {
         self.artifacts.iter().map(|artifact| artifact.size_bytes).sum()

@@ -17,6 +17,7 @@ const FIELDS: &str =
 /// Conditions that an export must meet, all of them.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Filter {
+    text: String,
     conditions: Vec<Condition>,
 }
 
@@ -82,7 +83,12 @@ impl Filter {
             conditions.push(reader.condition()?);
             reader.skip_spaces();
         }
-        Ok(Self { conditions })
+        Ok(Self { text: text.to_owned(), conditions })
+    }
+
+    /// The text that it was parsed from.
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 
     /// Whether the export meets every condition.

@@ -54,6 +54,106 @@ pub fn journal_end_marker(export_id: ExportId, content_digest: Sha256) -> Object
     key(format!("{}{END_MARKER_SUFFIX}", journal_entry(export_id, content_digest)))
 }
 
+/// The recipients of a journal entry: whom its export notifies. In a listing it follows its entry and the end marker.
+pub fn journal_recipients(export_id: ExportId, content_digest: Sha256) -> ObjectKey {
+    key(format!("{}.recipients", journal_entry(export_id, content_digest)))
+}
+
+/// The claim on an event: which machine delivers it.
+pub fn event_claim(event_id: Uuid) -> ObjectKey {
+    key(format!("{}{event_id}.json", events_prefix()))
+}
+
+/// The end of an event: its owner delivered it, or gave it up.
+pub fn event_done(event_id: Uuid) -> ObjectKey {
+    key(format!("{}{event_id}.done", events_prefix()))
+}
+
+/// The turn of one machine to deliver an event that its owner has not delivered for long.
+pub fn event_turn(event_id: Uuid, slot: u32) -> ObjectKey {
+    key(format!("{}{event_id}.try-{slot}", events_prefix()))
+}
+
+/// Parses the key of an event's object, and returns what follows the id, such as `.json`.
+pub fn parse_event(key: &str) -> Option<(Uuid, &str)> {
+    const ID_BYTES: usize = 36;
+    let (event_id, suffix) = key.strip_prefix(&events_prefix())?.split_at_checked(ID_BYTES)?;
+    Some((event_id.parse().ok()?, suffix))
+}
+
+/// The prefix of all objects of events.
+pub fn events_prefix() -> String {
+    format!("{SERVICE_FOLDER}/events/")
+}
+
+/// The report of a batch that has ended.
+pub fn batch_report(batch_id: Uuid) -> ObjectKey {
+    key(format!("{}{batch_id}/report.json", batches_prefix()))
+}
+
+/// The prefix of all reports of batches.
+pub fn batches_prefix() -> String {
+    format!("{SERVICE_FOLDER}/batches/")
+}
+
+/// The start of a job's run. Names sort from the last run to the first; its end is before it.
+pub fn job_run(job: &str, number: u64) -> ObjectKey {
+    key(format!("{}{:020}.json", job_runs(job), u64::MAX - number))
+}
+
+/// The end of a job's run.
+pub fn job_run_end(job: &str, number: u64) -> ObjectKey {
+    key(format!("{}{:020}.done", job_runs(job), u64::MAX - number))
+}
+
+/// The prefix of a job's runs.
+pub fn job_runs(job: &str) -> String {
+    format!("{}{job}/runs/", jobs_prefix())
+}
+
+/// Parses the key of the start or the end of a job's run. Returns its number, and whether it is the end.
+pub fn parse_job_run(key: &str, job: &str) -> Option<(u64, bool)> {
+    let (digits, suffix) = key.strip_prefix(&job_runs(job))?.split_once('.')?;
+    let is_end = match suffix {
+        "json" => false,
+        "done" => true,
+        _ => return None,
+    };
+    Some((u64::MAX.checked_sub(digits.parse().ok()?)?, is_end))
+}
+
+/// The schedule that a job has had since a time. Names sort from the newest to the oldest.
+pub fn job_schedule(job: &str, since: AcceptedTime, digest: &str) -> ObjectKey {
+    key(format!("{}{}-{digest}.json", job_schedules(job), inverted(since)))
+}
+
+/// The prefix of a job's schedules.
+pub fn job_schedules(job: &str) -> String {
+    format!("{}{job}/schedules/", jobs_prefix())
+}
+
+/// Parses the key of a job's schedule: its digest.
+pub fn parse_job_schedule<'a>(key: &'a str, job: &str) -> Option<&'a str> {
+    let (_, digest) =
+        key.strip_prefix(&job_schedules(job))?.strip_suffix(".json")?.split_once('-')?;
+    Some(digest)
+}
+
+/// A time up to which a run of a job has done its work. Names sort from the last run and its last step to the first.
+pub fn job_cursor(job: &str, number: u64, step: u64) -> ObjectKey {
+    key(format!("{}{:020}-{:020}.json", job_cursors(job), u64::MAX - number, u64::MAX - step))
+}
+
+/// The prefix of a job's cursors.
+pub fn job_cursors(job: &str) -> String {
+    format!("{}{job}/cursors/", jobs_prefix())
+}
+
+/// The prefix of all objects of jobs.
+pub fn jobs_prefix() -> String {
+    format!("{SERVICE_FOLDER}/jobs/")
+}
+
 /// Where accepted exports are stored until they are committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JournalLocation {

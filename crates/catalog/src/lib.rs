@@ -17,6 +17,7 @@ mod list;
 mod page;
 mod read;
 pub mod records;
+pub mod summary;
 mod unreadable;
 
 use std::sync::Arc;

@@ -7,7 +7,10 @@ use tara_export_bundle::{
     to_json_pretty,
 };
 use tara_export_digest::Sha256;
-use tara_export_store::{ObjectKey, Payload, Store, StoreError, StoreErrorKind, read_small};
+use tara_export_store::{
+    ObjectKey, Payload, PutOutcome, Store, StoreError, StoreErrorKind, read_small,
+};
+use uuid::Uuid;
 
 use super::layout;
 
@@ -80,6 +83,51 @@ pub struct JournalEndMarker {
     pub outcome: JournalOutcome,
 }
 
+/// The recipients of a journal entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalRecipients {
+    /// E-mail addresses.
+    pub addresses: Vec<String>,
+}
+
+/// The claim on an event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventClaim {
+    /// The machine that delivers the event.
+    pub owner: Uuid,
+    /// The event, so that another machine can deliver it.
+    pub event: serde_json::Value,
+}
+
+/// The owner of the claim on an event, if it has one.
+///
+/// # Errors
+/// The error of the store.
+pub async fn event_owner(store: &dyn Store, event_id: Uuid) -> Result<Option<Uuid>, StoreError> {
+    let found = read::<EventClaim>(store, &layout::event_claim(event_id)).await?;
+    Ok(found.map(|found| found.owner))
+}
+
+/// Puts a claim on an event, unless it has one. Returns the owner in the store.
+///
+/// # Errors
+/// The error of the store.
+pub async fn claim_event(
+    store: &dyn Store,
+    event_id: Uuid,
+    claim: &EventClaim,
+) -> Result<Uuid, StoreError> {
+    let key = layout::event_claim(event_id);
+    match store.put_if_absent(&key, payload(claim)).await? {
+        PutOutcome::Created => Ok(claim.owner),
+        PutOutcome::Exists => {
+            // Removed meanwhile only by a lifecycle rule, which removes no young objects.
+            let found = read::<EventClaim>(store, &key).await?;
+            Ok(found.map_or(claim.owner, |found| found.owner))
+        }
+    }
+}
+
 /// How the export of a journal entry ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -132,7 +180,16 @@ pub async fn read<T: DeserializeOwned>(
     store: &dyn Store,
     key: &ObjectKey,
 ) -> Result<Option<T>, StoreError> {
-    let bytes = match read_small(store, key, LIMIT_BYTES).await {
+    read_within(store, key, LIMIT_BYTES).await
+}
+
+/// Reads a record of up to this size, if there is one.
+pub async fn read_within<T: DeserializeOwned>(
+    store: &dyn Store,
+    key: &ObjectKey,
+    limit_bytes: u64,
+) -> Result<Option<T>, StoreError> {
+    let bytes = match read_small(store, key, limit_bytes).await {
         Ok((_, bytes)) => bytes,
         Err(error) if error.kind() == StoreErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),

@@ -6,6 +6,7 @@
 
 mod directories;
 mod error;
+mod listing;
 pub mod small_file;
 mod sync;
 mod unsynced;
@@ -26,6 +27,7 @@ pub use self::sync::counts;
 pub use self::{
     directories::Directories,
     error::{DiskError, DiskErrorKind},
+    listing::{PlainFile, plain_files, plain_name, plain_names},
     sync::{sync_file, write_bytes},
     unsynced::{Batch, Unsynced, batch},
 };

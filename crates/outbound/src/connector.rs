@@ -71,6 +71,11 @@ impl ProxyConnector {
             .wrap_connector(tcp);
         Ok(Self { matcher: Arc::new(proxies.matcher()), inner })
     }
+
+    /// Whether connections to this destination use a proxy.
+    pub fn has_proxy_for(&self, destination: &Uri) -> bool {
+        self.matcher.intercept(destination).is_some()
+    }
 }
 
 impl Service<Uri> for ProxyConnector {

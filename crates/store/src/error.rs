@@ -60,6 +60,19 @@ pub enum FailureCause {
 }
 
 impl FailureCause {
+    /// Every cause.
+    pub const ALL: [Self; 9] = [
+        Self::Throttled,
+        Self::ServerError,
+        Self::Timeout,
+        Self::Connection,
+        Self::Conflict,
+        Self::Damaged,
+        Self::Credentials,
+        Self::Disk,
+        Self::Other,
+    ];
+
     /// The cause as one word, such as a metric label.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -119,6 +119,14 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// objects below `.tara-export/probe/`.
     async fn probe(&self) -> Vec<ProbeResult>;
 
+    /// Whether objects cannot be erased for a time after they were put, by the store's own settings.
+    ///
+    /// # Errors
+    /// If the store does not respond, or the service may not read its settings.
+    async fn has_default_retention(&self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
     /// Checks, without writing, that a put of this key would not fail for a reason that is known before. A store that
     /// knows only after a request returns `Ok`.
     ///
@@ -320,6 +328,31 @@ pub enum ProbeStatus {
 /// The maximum total size of small objects that are read concurrently, across all callers.
 const SMALL_READS_BYTES: u32 = 32 * 1024 * 1024;
 static SMALL_READS: Semaphore = Semaphore::const_new(SMALL_READS_BYTES as usize);
+
+/// The response to a request, if it arrives within this time.
+///
+/// # Errors
+/// That of the request, or [`StoreErrorKind::Unavailable`].
+pub async fn within<T>(
+    timeout: Duration,
+    request: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout(timeout, request).await.unwrap_or_else(|_| {
+        Err(StoreError::new(StoreErrorKind::Unavailable, "the store does not respond in time"))
+    })
+}
+
+/// Whether the key has an object.
+///
+/// # Errors
+/// The errors of [`Store::head`], other than [`StoreErrorKind::NotFound`].
+pub async fn exists(store: &dyn Store, key: &ObjectKey) -> Result<bool, StoreError> {
+    match store.head(key).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == StoreErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
 
 /// Reads a complete small object into memory.
 ///

@@ -51,6 +51,12 @@ impl<const LABELS: usize> Counter<LABELS> {
     pub fn add(&self, amount: u64, values: [impl Into<SharedString>; LABELS]) {
         metrics::counter!(self.0, labelled(self.1, values)).increment(amount);
     }
+
+    /// Lets the counter exist with these label values, so that its first increase is one: Prometheus sees no increase
+    /// in a counter that appears with its first value.
+    pub fn register(&self, values: [impl Into<SharedString>; LABELS]) {
+        self.add(0, values);
+    }
 }
 
 impl<const LABELS: usize> Gauge<LABELS> {
@@ -110,6 +116,8 @@ macro_rules! declare {
 }
 
 declare! {
+    /// Always 1, with the version of the running server.
+    BUILD_INFO: Gauge "tara_export_build_info", Count, ["version"];
     /// Exports that were accepted, including those in the journal at the start.
     STARTED: Counter "tara_export_started_total", Count, [];
     /// Exports that ended, by outcome (committed, fell_back, failed), requested and actual destination (s3, local, none).
@@ -186,6 +194,28 @@ declare! {
     S3_DURATION: Histogram "tara_export_s3_request_duration_seconds", Seconds, ["operation", "result"];
     /// Estimated cost of the requests to S3 (S3_PRICES), in billionths of a US dollar.
     S3_COST: Counter "tara_export_s3_cost_nanodollars_total", Count, ["operation"];
+    /// Deliveries of notifications that ended, by target (its name in NOTIFY_FILE), event and result (delivered, failed, dead, duplicate).
+    NOTIFICATIONS: Counter "tara_export_notifications_total", Count, ["target", "event", "result"];
+    /// Time from an event until a target confirmed its notification, by target.
+    NOTIFICATION_DELAY: Histogram "tara_export_notification_delay_seconds", Seconds, ["target"];
+    /// Notifications that wait for delivery, by target.
+    NOTIFICATIONS_PENDING: Gauge "tara_export_notifications_pending", Count, ["target"];
+    /// Age of the oldest notification that waits for delivery, by target.
+    NOTIFICATION_OLDEST_AGE: Gauge "tara_export_notification_oldest_age_seconds", Seconds, ["target"];
+    /// Whether NOTIFY_FILE is invalid and a previous version is in force (1), or not (0).
+    NOTIFY_FILE_ERROR: Gauge "tara_export_notify_file_error", Count, [];
+    /// Items of batches that ended, by state (committed, fell_back, refused, failed).
+    BATCH_ITEMS: Counter "tara_export_batch_items_total", Count, ["state"];
+    /// Batches that have not ended, by state (incomplete, running, unreported).
+    BATCHES: Gauge "tara_export_batches", Count, ["state"];
+    /// Age of the oldest batch that has not ended.
+    BATCH_OLDEST_AGE: Gauge "tara_export_batch_oldest_age_seconds", Seconds, [];
+    /// Notifications that were not delivered and are not retried any more.
+    NOTIFICATION_DEAD_LETTERS: Gauge "tara_export_notification_dead_letters", Count, [];
+    /// Runs of scheduled jobs that this replica ended, by job (its name in JOBS_FILE) and result (succeeded, failed).
+    JOB_RUNS: Counter "tara_export_job_runs_total", Count, ["job_name", "result"];
+    /// When a run of a scheduled job last succeeded on this replica, in seconds since 1970, by job.
+    JOB_LAST_SUCCESS: Gauge "tara_export_job_last_success_timestamp_seconds", Seconds, ["job_name"];
 }
 
 /// The upper bounds of a histogram's buckets, for exporters without their own.
@@ -223,7 +253,7 @@ mod tests {
         let names: HashSet<&str> = ALL.iter().map(|metric| metric.name).collect();
         assert_eq!(names.len(), ALL.len());
         for metric in ALL {
-            let Declaration { name, description, unit, kind, .. } = *metric;
+            let Declaration { name, description, unit, kind, labels } = *metric;
             assert!(name.starts_with("tara_export_"), "{name}");
             assert!(
                 name.bytes()
@@ -235,6 +265,8 @@ mod tests {
                 assert_eq!(name.ends_with("_seconds"), unit == Unit::Seconds, "{name}");
                 assert_eq!(name.ends_with("_bytes"), unit == Unit::Bytes, "{name}");
             }
+            // Prometheus sets these for each target, and renames ours.
+            assert!(!labels.iter().any(|label| ["job", "instance"].contains(label)), "{name}");
             assert!(description.ends_with('.') && !description.starts_with(' '), "{name}");
         }
     }

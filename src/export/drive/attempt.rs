@@ -18,7 +18,7 @@ use crate::{
             commit::{Commit, Committed, OwnStore, OwnStoreProof},
             documents::{Documents, digests_of_committed, must_be_read, need_s3},
             store_journal,
-            work::{Work, WorkOrigin, running_export},
+            work::{Work, WorkOrigin},
         },
         failure::{AttemptError, Failure, FailureReason},
         run::{Run, events::Durability},
@@ -157,7 +157,12 @@ impl Work {
         if !is_required {
             return Durability::LocalDisk;
         }
-        match store_journal::put_entry(commit, &self.shared.computing, export).await {
+        let putting = async {
+            // First, so that an entry in the store always has its recipients.
+            store_journal::put_recipients(&self.shared, commit, export).await?;
+            store_journal::put_entry(commit, &self.shared.computing, export).await
+        };
+        match putting.await {
             Ok(()) => Durability::Store,
             Err(error) => {
                 tracing::warn!(
@@ -229,7 +234,7 @@ impl Work {
             requested_by: accepted.requested_by.clone(),
             replacements: accepted.replacements().into(),
             committed_time: committed.committed_time.or_else(|| Some(self.shared.clock.now())),
-            ..running_export(&accepted.header())
+            ..Export::running(&accepted.header())
         }
     }
 }

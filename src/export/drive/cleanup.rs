@@ -6,13 +6,14 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tara_export_bundle::{AcceptedExport, Artifact, Bundle, FolderName};
 use tara_export_catalog::{claimed_folders, layout};
 use tara_export_failpoint::failpoint;
-use tara_export_store::{ObjectKey, Store, StoreError, StoreErrorKind, StoreKind};
+use tara_export_store::{ObjectKey, Store, StoreError, StoreKind, exists};
 
 use crate::{
     export::{
         drive::{
             attempt::{CommittedExport, render_in_background},
             commit::has_artifact,
+            events::{EntryOf, settle_committed},
             store_journal,
         },
         error::StartError,
@@ -34,7 +35,7 @@ pub(in crate::export) enum LocalCopy {
 }
 
 /// Removes an export's data from this machine after its bundle was committed in the requested destination. Removes the
-/// local copy after checking every object in S3, and the journal entry last.
+/// local copy after checking every object in S3, writes the settled note, and removes the journal entry last.
 ///
 /// `accepted` is the export as this machine accepted it. `failed` is the failure record if the content is stored under
 /// a derived id.
@@ -63,6 +64,9 @@ pub(in crate::export) async fn clean_up(
             tracing::warn!(export_id = %accepted.export_id, %error, "cannot write the receipt");
         }
         failpoint!("receipt.written");
+    }
+    settle_committed(shared, EntryOf::export(accepted), &committed.export).await?;
+    if committed.export.stored_in == Some(StoreKind::S3) {
         store_journal::end_committed(shared, accepted).await;
     }
     let removed = match failed {
@@ -155,11 +159,7 @@ async fn remove_artifact(
     artifact: &Artifact,
 ) -> Result<(), StoreError> {
     let key = layout::artifact(folder, &artifact.path);
-    let is_gone = match local.head(&key).await {
-        Ok(_) => false,
-        Err(error) if error.kind() == StoreErrorKind::NotFound => true,
-        Err(error) => return Err(error),
-    };
+    let is_gone = !exists(local, &key).await?;
     // A crash may have interrupted a previous deletion before the fsync of the folder. Deleting again does the fsync.
     if is_gone || has_artifact(local, &key, artifact).await? {
         local.delete(&key).await?;

@@ -18,6 +18,7 @@ use crate::export::{
         attempt::CommittedExport,
         cleanup::{LocalCopy, clean_up},
         documents::need_s3,
+        events::{EntryOf, add_fell_back},
         identity::Freshness,
         job::Job,
         load::NotLoaded,
@@ -75,6 +76,7 @@ impl Job {
             _ => {
                 self.run.fail(Failure { reason: FailureReason::DataLoss, message }, None);
                 self.run.update(|export| export.state = ExportState::Quarantined);
+                shared.announce_end(export_id);
             }
         }
     }
@@ -256,6 +258,7 @@ impl Job {
         self.complete(committed.export.clone());
         failpoint!("export.completed");
         if committed.export.state == ExportState::FellBack {
+            add_fell_back(self.shared(), EntryOf::export(accepted), &committed.export).await;
             let pause = self.shared().settings.outage_pause;
             self.shared().backlog.push(entry.clone(), Task::Sync, pause);
             self.shared().unread.request_refill();
@@ -275,6 +278,7 @@ impl Job {
     pub(in crate::export) fn complete(&self, export: Export) {
         outcome::completed(self.shared(), &self.run, &export);
         self.run.complete(export);
+        self.shared().announce_end(self.run.export_id());
     }
 
     /// Removes the journal entry of an export that was not accepted, and refuses the request.
@@ -319,6 +323,7 @@ impl Job {
         self.shared().unread.request_refill();
         outcome::failed(self.shared(), &self.run, &failure);
         self.run.fail(failure, stored_under);
+        self.shared().announce_end(self.run.export_id());
     }
 
     fn failure_record(

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use tara_export_catalog::ExportState;
+use tara_export_catalog::{Export, ExportState};
 
 use crate::export::{
     accept::admission::Permit,
-    drive::work::{Work, running_export},
+    drive::work::Work,
     journal::JournalEntry,
     run::{Run, events::Durability},
     shared::Shared,
@@ -43,7 +43,7 @@ pub(in crate::export) fn find_run(shared: &Shared, entry: &JournalEntry) -> Opti
 pub(in crate::export) fn pending_run(shared: &Shared, entry: &JournalEntry) -> Arc<Run> {
     let header = &entry.header;
     let new = || {
-        let mut export = running_export(header);
+        let mut export = Export::running(header);
         export.state = ExportState::Pending;
         Run::new(export, header.digest(), shared.clock.clone(), shared.tally.clone())
     };

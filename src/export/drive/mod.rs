@@ -5,6 +5,7 @@ pub(in crate::export) mod breaker;
 pub(in crate::export) mod cleanup;
 pub(in crate::export) mod commit;
 pub(in crate::export) mod documents;
+pub(in crate::export) mod events;
 pub(in crate::export) mod execute;
 pub(in crate::export) mod identity;
 pub(in crate::export) mod job;

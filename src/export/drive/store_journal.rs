@@ -9,11 +9,11 @@ use bytes::{Bytes, BytesMut};
 use tara_export_bundle::{AcceptedExport, AcceptedHeader, Destination, ExportId, Fallback};
 use tara_export_catalog::{
     layout::{self, JournalLocation},
-    records::{self, JournalEndMarker, JournalOutcome},
+    records::{self, JournalEndMarker, JournalOutcome, JournalRecipients},
 };
 use tara_export_digest::Sha256;
 use tara_export_limits::Pool;
-use tara_export_store::{ObjectKey, Payload, Store, StoreError, StoreErrorKind};
+use tara_export_store::{Payload, Store, StoreError, StoreErrorKind, exists};
 
 use crate::{
     export::{
@@ -59,6 +59,32 @@ pub(in crate::export) async fn put_entry(
     // An existing entry has another acceptance time: it is from another replica, or from this one before a crash. The
     // replica that finishes the export uses the time of the record.
     commit.put(&key, Payload::new(bytes, sha256, MEDIA_TYPE)).await.map(drop)
+}
+
+/// Puts the recipients of an entry beside it, if it has some.
+pub(in crate::export) async fn put_recipients(
+    shared: &Shared,
+    commit: &Commit<'_>,
+    export: &AcceptedExport,
+) -> Result<(), StoreError> {
+    let Ok(journal) = shared.journal() else { return Ok(()) };
+    let addresses = journal.recipients(export.export_id, export.content_digest).await;
+    if addresses.is_empty() {
+        return Ok(());
+    }
+    let key = layout::journal_recipients(export.export_id, export.content_digest);
+    commit.put(&key, records::payload(&JournalRecipients { addresses })).await.map(drop)
+}
+
+/// The recipients of an entry of a lost replica.
+pub(in crate::export) async fn read_recipients(
+    store: &dyn Store,
+    export_id: ExportId,
+    content_digest: Sha256,
+) -> Result<Vec<String>, StoreError> {
+    let key = layout::journal_recipients(export_id, content_digest);
+    let found = records::read::<JournalRecipients>(store, &key).await?;
+    Ok(found.map(|found| found.addresses).unwrap_or_default())
 }
 
 /// Ends the entry of a committed export, if it has one.
@@ -151,14 +177,6 @@ pub(in crate::export) async fn has_end_marker(
     content_digest: Sha256,
 ) -> Result<bool, StoreError> {
     exists(store, &layout::journal_end_marker(export_id, content_digest)).await
-}
-
-async fn exists(store: &dyn Store, key: &ObjectKey) -> Result<bool, StoreError> {
-    match store.head(key).await {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == StoreErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 async fn put_end_marker(

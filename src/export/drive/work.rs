@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use tara_export_bundle::{AcceptedHeader, ContentDigest, ExportId};
-use tara_export_catalog::{Export, ExportState};
+use tara_export_bundle::{ContentDigest, ExportId};
 use tara_export_digest::Sha256;
 use uuid::Uuid;
 
@@ -58,30 +57,6 @@ impl Work {
             counted,
             origin: WorkOrigin::Machine,
         }
-    }
-}
-
-/// The export in state `Running`, without a bundle.
-pub(in crate::export) fn running_export(header: &AcceptedHeader) -> Export {
-    Export {
-        export_id: header.export_id,
-        is_id_unknown: false,
-        state: ExportState::Running,
-        state_reason: String::new(),
-        document_name: header.document_name.clone(),
-        session_id: header.session_id.clone(),
-        reviewer: header.reviewer.clone(),
-        requested_by: header.requested_by.clone(),
-        requested_destination: header.destination,
-        stored_in: None,
-        folder_name: None,
-        location: String::new(),
-        artifacts: Vec::new(),
-        manifest_sha256: None,
-        accepted_time: header.accepted_time,
-        committed_time: None,
-        adopted: false,
-        replacements: Default::default(),
     }
 }
 

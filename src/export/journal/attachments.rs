@@ -5,10 +5,10 @@
 use std::path::{Path, PathBuf};
 
 use tara_export_bundle::DocumentKind;
-use tara_export_disk::{DiskError, Published};
+use tara_export_disk::{DiskError, Published, plain_names};
 use tara_export_failpoint::failpoint;
 
-use super::{EntryName, Files, JournalError, entries::plain_names};
+use super::{EntryName, Files, JournalError};
 
 impl Files {
     /// The path of an entry's document.
@@ -42,9 +42,13 @@ impl Files {
         Ok(())
     }
 
-    /// Removes the documents of an entry, unless the entry was recorded.
+    /// Removes the documents and recipients of an entry, unless the entry was recorded.
     pub(super) fn detach(&self, name: EntryName) -> Result<(), DiskError> {
-        if self.has_entry(name)? { Ok(()) } else { self.remove_attachments(name) }
+        if self.has_entry(name)? {
+            return Ok(());
+        }
+        self.remove_recipients(name)?;
+        self.remove_attachments(name)
     }
 
     /// Whether an entry is in the journal, in quarantine or to be retried.

@@ -27,14 +27,13 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tara_export_bundle::ExportId;
 use tara_export_digest::Sha256;
-use tara_export_disk::{DiskError, Unsynced};
+use tara_export_disk::{DiskError, Unsynced, plain_files};
 use tara_export_failpoint::failpoint;
 use uuid::Uuid;
 
-use super::{
-    EntryName, Files, Journal, JournalError, Quarantined, entries::plain_files, names::Subject,
-    state_file::read_state_file,
-};
+use tara_export_state_file as state_file;
+
+use super::{EntryName, Files, Journal, JournalError, Quarantined, names::Subject};
 
 /// An entry is quarantined after this many counted deaths.
 const MAX_DEATHS: u32 = 3;
@@ -364,7 +363,7 @@ impl Files {
             }
             suspect.deaths += u32::from(counts);
             suspect.counted = Some(marker.clone());
-            self.write_state_file(&self.suspect_path(*name), SCHEMA, suspect)?;
+            state_file::write(&self.disk, &self.suspect_path(*name), SCHEMA, suspect)?;
             tracing::warn!(
                 export_id = %name.name().export_id, deaths = suspect.deaths, counts, in_progress = markers.len(),
                 "an accepted export was in progress when the previous process died"
@@ -411,7 +410,7 @@ impl Files {
                 self.disk.remove(&file.path)?.leave_unsynced();
                 continue;
             };
-            let suspect = match read_state_file(&file.path, SCHEMA) {
+            let suspect = match state_file::read(&file.path, SCHEMA) {
                 Ok(Some(suspect)) => suspect,
                 Ok(None) => continue,
                 Err(error) => {

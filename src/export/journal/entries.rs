@@ -1,17 +1,17 @@
 //! Journal entries, and reading their headers.
 
 use std::{
-    ffi::OsString,
-    fs::{self, DirEntry, File, Metadata},
+    fs::{self, File},
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use tara_export_bundle::{
     AcceptedHeader, AcceptedTime, ExportId, UndecodableExport,
     encoding::{EncodedHeader, header_end},
 };
-use tara_export_disk::DiskError;
+use tara_export_digest::Sha256;
+use tara_export_disk::{DiskError, plain_names};
 use tara_export_failpoint::failpoint;
 
 use super::{EntryName, Files, JournalError, Quarantined, names::export_id_of};
@@ -47,6 +47,15 @@ pub struct EntryKey {
     /// Acceptance time of the export.
     pub accepted_time: AcceptedTime,
     pub(super) name: EntryName,
+}
+
+impl EntryKey {
+    /// The last possible key of an export that was accepted at this time.
+    pub fn last_at(accepted_time: AcceptedTime) -> Self {
+        let export_id = ExportId::new(uuid::Uuid::max());
+        let content_digest = Sha256::from_bytes([u8::MAX; 32]);
+        Self { accepted_time, name: EntryName { export_id, content_digest } }
+    }
 }
 
 /// Files of the journal, classified.
@@ -209,72 +218,5 @@ pub(super) fn read_header(
             Ok(EncodedHeader::decode(&first))
         }
         Err(error) => Ok(Err(error)),
-    }
-}
-
-/// Whether a directory entry can be a file of this service. Opening a pipe would block.
-fn is_plain(file_type: fs::FileType) -> bool {
-    file_type.is_file() || file_type.is_symlink()
-}
-
-/// A directory entry that is not a folder.
-pub(super) struct PlainFile {
-    pub path: PathBuf,
-    pub name: OsString,
-    pub metadata: Metadata,
-}
-
-/// The files in a folder, without its subfolders. A missing folder is empty. The iterator ends after an error.
-pub(super) fn plain_files(
-    folder: &Path,
-) -> Result<impl Iterator<Item = Result<PlainFile, DiskError>> + '_, DiskError> {
-    let failed = move |error| DiskError::of_read("list", folder, error);
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => Some(entries),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(failed(error)),
-    };
-    Ok(entries.into_iter().flatten().filter_map(move |entry| {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) => return Some(Err(failed(error))),
-        };
-        match entry.metadata() {
-            Ok(metadata) if !is_plain(metadata.file_type()) => None,
-            Ok(metadata) => {
-                Some(Ok(PlainFile { path: entry.path(), name: entry.file_name(), metadata }))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => Some(Err(failed(error))),
-        }
-    }))
-}
-
-/// The names of the files in a folder, without its subfolders. Does not read file metadata, which is expensive in a
-/// large folder. A missing folder is empty. The iterator ends after an error.
-pub(super) fn plain_names(
-    folder: &Path,
-) -> Result<impl Iterator<Item = Result<OsString, DiskError>> + '_, DiskError> {
-    let failed = move |error| DiskError::of_read("list", folder, error);
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => Some(entries),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(failed(error)),
-    };
-    Ok(entries
-        .into_iter()
-        .flatten()
-        .filter_map(move |entry| plain_name(entry).map_err(failed).transpose()))
-}
-
-/// The name of a directory entry, unless it is a folder.
-pub(super) fn plain_name(entry: io::Result<DirEntry>) -> io::Result<Option<OsString>> {
-    let entry = entry?;
-    match entry.file_type() {
-        Ok(file_type) if !is_plain(file_type) => Ok(None),
-        Ok(_) => Ok(Some(entry.file_name())),
-        // The listing did not include its type, and the file was removed since.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
     }
 }

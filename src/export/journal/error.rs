@@ -1,5 +1,6 @@
 //! Errors of the journal.
 
+use tara_export_auth::logged_name;
 use tara_export_bundle::{ExportId, UndecodableExport};
 use tara_export_digest::Sha256;
 use tara_export_disk::{DiskError, DiskErrorKind};
@@ -39,9 +40,10 @@ pub enum JournalError {
     },
     /// The caller's failure records use up its share.
     #[error(
-        "{count} exports of this caller ({caller:?}) failed without a bundle, and this server keeps at most {share} of \
+        "{count} exports of this caller ({}) failed without a bundle, and this server keeps at most {share} of \
          {limit} failure records per caller for FAILURE_RETENTION: use FALLBACK_LOCAL and send documents inline, wait \
-         until the oldest expire, or raise MAX_FAILURE_RECORDS"
+         until the oldest expire, or raise MAX_FAILURE_RECORDS",
+        logged_name(.caller)
     )]
     TooManyFailures {
         /// The caller; empty for unauthenticated callers.

@@ -9,18 +9,17 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tara_export_bundle::{ContentDigest, ExportId, FormatVersion, StoreId};
-use tara_export_catalog::{Export, ExportState};
-use tara_export_digest::Sha256;
-use tara_export_disk::{Batch, DiskError, batch};
-use tara_export_failpoint::failpoint;
-
-use super::{
-    EntryName, Files, JournalError,
-    entries::{plain_files, plain_names},
-    retention_index::RetentionIndex,
-    state_file::{StateFileError, read_state_file},
+use tara_export_catalog::{
+    Export, ExportState,
     summary::{SummaryV1, TimeV1},
 };
+use tara_export_digest::Sha256;
+use tara_export_disk::{Batch, DiskError, batch, plain_files, plain_names};
+use tara_export_failpoint::failpoint;
+
+use tara_export_state_file::{self as state_file, StateFileError};
+
+use super::{EntryName, Files, JournalError, retention_index::RetentionIndex};
 use crate::export::failure::{Failure, FailureReason};
 
 /// Maximum number of listed failures.
@@ -175,7 +174,9 @@ impl Files {
         let path = self.failure_path(export_id);
         let writing = self.retained.lock(export_id);
         match read_failure(&path, export_id) {
-            Ok(None) => self.write_state_file(&path, SCHEMA, &FailureRecordV1::from(failed))?,
+            Ok(None) => {
+                state_file::write(&self.disk, &path, SCHEMA, &FailureRecordV1::from(failed))?
+            }
             // A retry. The first writer may have died before the sync.
             Ok(Some(first)) if first.content_digest == content_digest => {
                 self.disk.sync_name(&path)?
@@ -188,7 +189,7 @@ impl Files {
             }
             Err(StateFileError::Damaged(reason)) => {
                 tracing::warn!(%export_id, reason, "replacing a damaged failure record");
-                self.write_state_file(&path, SCHEMA, &FailureRecordV1::from(failed))?;
+                state_file::write(&self.disk, &path, SCHEMA, &FailureRecordV1::from(failed))?;
             }
             Err(error) => return Err(unreadable(&path, error)),
         }
@@ -196,6 +197,7 @@ impl Files {
         self.index_of(failed).add_found(export_id, failed.failed_time, caller);
         drop(writing);
         failpoint!("failure.written");
+        self.settle_failed(failed)?;
         self.remove(EntryName { export_id, content_digest: content_digest.sha256 })?;
         let mut removals = Batch::default();
         if let Err(error) = self.remove_surplus_failures(1, &mut removals) {
@@ -328,7 +330,9 @@ impl Files {
             }
             match read_failure(&self.failure_path(export_id), export_id) {
                 Ok(Some(failed)) if failed.content_digest.sha256 == content_digest => {
+                    self.settle_failed(&failed)?;
                     self.remove_attachments(entry)?;
+                    self.remove_recipients(entry)?;
                     removals.add(self.unlink(&self.journal.join(&name))?);
                 }
                 Ok(_) => {}
@@ -346,7 +350,7 @@ impl Files {
 }
 
 fn read_failure(path: &Path, export_id: ExportId) -> Result<Option<FailedExport>, StateFileError> {
-    let Some(record) = read_state_file::<FailureRecordV1>(path, SCHEMA)? else { return Ok(None) };
+    let Some(record) = state_file::read::<FailureRecordV1>(path, SCHEMA)? else { return Ok(None) };
     if record.export.export_id != export_id {
         return Err(StateFileError::Damaged("it belongs to another export"));
     }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `journal/<export_id>-<content_digest>.export` | journal entry: an accepted export with its whole request |
 //! | `journal/documents/` | attachments: documents that entries name |
+//! | `journal/recipients/` | whom the exports of entries notify |
 //! | `journal/quarantine/` | entries that this machine cannot process, each with its reason |
 //! | `journal/retry/` | entries that `tara-export journal retry` took out of quarantine |
 //! | `journal/attempts/`, `journal/suspects/` | which entries were in progress when a process died |
@@ -18,6 +19,7 @@
 //!
 //! Callers pass the current time. Steps that a crash can separate are separate functions.
 
+mod accepted;
 mod attachments;
 mod attempts;
 mod entries;
@@ -26,16 +28,16 @@ mod failed;
 mod ids;
 mod load;
 mod names;
+mod notes;
 mod quarantine;
 mod receipts;
+mod recipients;
 mod record;
 mod retention;
 mod retention_index;
 mod retry;
 mod scan;
-mod state_file;
 mod stores;
-mod summary;
 mod unprocessable;
 mod usage;
 mod writable;
@@ -52,15 +54,13 @@ use futures::future::BoxFuture;
 use tara_export_bundle::{AcceptedExport, DocumentKind, ExportId};
 use tara_export_digest::Sha256;
 use tara_export_disk::{Disk, DiskError};
+use tara_export_events::Outbox;
 use tara_export_limits::{Pool, WorkFailed};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use self::{
-    attempts::Attempts, names::EntryName, retention::Retained, unprocessable::Unprocessable,
-    usage::Usage,
-};
 pub use self::{
+    accepted::{AcceptedExports, MAX_ACCEPTED_READ, read_accepted},
     attempts::{Attempt, Suspect},
     entries::{
         EntryKey, JournalEntry, JournalListing, LaterEntry, MAX_OTHER_FILES_LISTED, OtherFiles,
@@ -76,6 +76,10 @@ pub use self::{
     stores::KnownStores,
     unprocessable::{UnprocessableEntries, UnprocessableEntry},
     usage::JournalSize,
+};
+use self::{
+    attempts::Attempts, names::EntryName, retention::Retained, unprocessable::Unprocessable,
+    usage::Usage,
 };
 
 /// Threads of the journal. Most of the work waits for an fsync, and a disk runs only a few of them in parallel; a
@@ -118,11 +122,14 @@ struct Files {
     disk: Disk,
     journal: PathBuf,
     attachments: PathBuf,
+    recipients: PathBuf,
     quarantine: PathBuf,
     retry: PathBuf,
     failed: PathBuf,
     receipts: PathBuf,
     limits: JournalLimits,
+    /// `None` without notifications.
+    outbox: Option<Outbox>,
     usage: Usage,
     retained: Retained,
     attempts: Attempts,
@@ -139,10 +146,22 @@ impl Journal {
     /// # Errors
     /// If the journal folder cannot be listed, so that the accepted exports are not known.
     pub async fn open(data_dir: PathBuf, limits: JournalLimits) -> Result<Self, JournalError> {
+        Self::open_with_outbox(data_dir, limits, None).await
+    }
+
+    /// Like [`Self::open`], and writes the events of exports into this outbox.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_with_outbox(
+        data_dir: PathBuf,
+        limits: JournalLimits,
+        outbox: Option<Outbox>,
+    ) -> Result<Self, JournalError> {
         let pool = Pool::new("journal", THREADS)
             .map_err(|error| DiskError::of_read("start threads for", &data_dir, error))?;
         let opened = pool.run(move || -> Result<Files, JournalError> {
-            let files = Files::new(data_dir, limits)?;
+            let files = Files::new(data_dir, limits, outbox)?;
             files.finish_crashed_work()?;
             Ok(files)
         });
@@ -409,7 +428,11 @@ impl Journal {
 }
 
 impl Files {
-    fn new(data_dir: PathBuf, limits: JournalLimits) -> Result<Self, DiskError> {
+    fn new(
+        data_dir: PathBuf,
+        limits: JournalLimits,
+        outbox: Option<Outbox>,
+    ) -> Result<Self, DiskError> {
         let root = std::path::absolute(&data_dir)
             .map_err(|error| DiskError::of_read("find the folder", &data_dir, error))?;
         let own = root.join(".tara-export");
@@ -417,12 +440,14 @@ impl Files {
         Ok(Self {
             disk: Disk::new(root, ".tara-export/journal/tmp"),
             attachments: journal.join("documents"),
+            recipients: journal.join("recipients"),
             quarantine: journal.join("quarantine"),
             retry: journal.join("retry"),
             journal,
             failed: own.join("failed"),
             receipts: own.join("receipts"),
             limits,
+            outbox,
             usage: Usage::default(),
             retained: Retained::default(),
             attempts: Attempts::default(),
@@ -448,6 +473,10 @@ impl Files {
         if let Err(error) = self.remove_orphaned_attachments() {
             tracing::warn!(%error, "cannot remove attachments without a journal entry");
         }
+        if let Err(error) = self.remove_orphaned_recipients() {
+            tracing::warn!(%error, "cannot remove recipients without a journal entry");
+        }
+        self.add_all_quarantined()?;
         Ok(())
     }
 }

@@ -8,12 +8,11 @@ use std::{
 };
 
 use tara_export_bundle::ExportId;
-use tara_export_disk::DiskError;
+use tara_export_disk::{DiskError, plain_files};
 use tara_export_failpoint::failpoint;
 
 use super::{
     EntryName, Files, JournalError, LoadError,
-    entries::plain_files,
     names::{Subject, leading_export_id},
 };
 
@@ -75,7 +74,9 @@ impl Files {
             "a journal entry was moved to quarantine: its export does not continue until an operator acts"
         );
         let export_id = leading_export_id(&name);
-        Ok(Quarantined { name, reason: reason.to_owned(), export_id, size_bytes })
+        let quarantined = Quarantined { name, reason: reason.to_owned(), export_id, size_bytes };
+        self.add_quarantined(&quarantined, &target);
+        Ok(quarantined)
     }
 
     /// Quarantines the takeover of an entry of the store's journal: creates an empty file with its reason, so that this
@@ -98,7 +99,9 @@ impl Files {
             "this machine no longer takes over an entry of the store's journal"
         );
         let export_id = leading_export_id(&name);
-        Ok(Quarantined { name, reason: reason.to_owned(), export_id, size_bytes: 0 })
+        let quarantined = Quarantined { name, reason: reason.to_owned(), export_id, size_bytes: 0 };
+        self.add_quarantined(&quarantined, &target);
+        Ok(quarantined)
     }
 
     pub(super) fn is_quarantined(&self, takeover: Subject) -> bool {

@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tara_export_bundle::{ContentDigest, ExportId, FormatVersion, StoreId};
-use tara_export_catalog::{Export, ExportState};
+use tara_export_catalog::{
+    Export, ExportState,
+    summary::{SummaryV1, TimeV1},
+};
 use tara_export_digest::Sha256;
 use tara_export_disk::{Batch, DiskError};
 
-use super::{
-    Files, JournalError,
-    state_file::{StateFileError, read_state_file},
-    summary::{SummaryV1, TimeV1},
-};
+use tara_export_state_file::{self as state_file, StateFileError};
+
+use super::{Files, JournalError};
 
 const SCHEMA: &str = "tara-export/receipt/v1";
 
@@ -90,7 +91,7 @@ impl Files {
         let export_id = receipt.export.export_id;
         {
             let _writing = self.retained.lock(export_id);
-            self.write_state_file(&self.receipt_path(export_id), SCHEMA, &content)?;
+            state_file::write(&self.disk, &self.receipt_path(export_id), SCHEMA, &content)?;
             let caller = &receipt.export.requested_by;
             self.retained.receipts.add(export_id, receipt.written_time, caller);
         }
@@ -173,7 +174,7 @@ impl Files {
 
 fn read_receipt(path: &Path, export_id: ExportId) -> Result<Option<Receipt>, StateFileError> {
     let Some(ReceiptV1 { export, content_digest, format_version, store_id, written_time }) =
-        read_state_file(path, SCHEMA)?
+        state_file::read(path, SCHEMA)?
     else {
         return Ok(None);
     };

@@ -125,6 +125,7 @@ impl Files {
 
     pub(super) fn remove(&self, name: EntryName) -> Result<(), JournalError> {
         self.remove_attachments(name)?;
+        self.remove_recipients(name)?;
         let removal = self.unlink(&self.journal.join(name.to_string()))?;
         failpoint!("journal.unlinked");
         // Also if the entry was already removed: the previous removal may have crashed before the sync.

@@ -16,10 +16,10 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tara_export_bundle::ExportId;
-use tara_export_disk::{Batch, DiskError, batch};
+use tara_export_disk::{Batch, DiskError, batch, plain_files};
 use tara_export_telemetry::names;
 
-use super::{Files, Journal, JournalError, entries::plain_files, retention_index::RetentionIndex};
+use super::{Files, Journal, JournalError, retention_index::RetentionIndex};
 
 /// Maximum number of files of each kind that one call removes.
 const MAX_REMOVED_PER_CALL: usize = 1_000;

@@ -9,12 +9,12 @@ use std::{
 };
 
 use tara_export_bundle::ExportId;
-use tara_export_disk::{DiskError, Published};
+use tara_export_disk::{DiskError, Published, plain_files, plain_names};
 use tara_export_failpoint::failpoint;
 
 use super::{
     EntryName, Files, JournalEntry, JournalError, JournalLimits, MAX_QUARANTINED_LISTED,
-    entries::{Found, examine, plain_files, plain_names},
+    entries::{Found, examine},
     names::{TAKEOVER_EXTENSION, export_id_of},
     quarantine::reason_path,
 };
@@ -67,7 +67,8 @@ pub enum RetryError {
 /// # Errors
 /// [`RetryError`].
 pub fn retry(data_dir: &Path, export_id: ExportId) -> Result<Retried, RetryError> {
-    let files = Files::new(data_dir.to_owned(), JournalLimits::NONE).map_err(JournalError::from)?;
+    let files =
+        Files::new(data_dir.to_owned(), JournalLimits::NONE, None).map_err(JournalError::from)?;
     files.retry(export_id)
 }
 

@@ -4,11 +4,11 @@ use std::{collections::BinaryHeap, fs, io, sync::Arc};
 
 use tara_export_bundle::{AcceptedTime, ExportId};
 use tara_export_digest::Sha256;
-use tara_export_disk::DiskError;
+use tara_export_disk::{DiskError, plain_name};
 
 use super::{
     EntryName, Files, Journal, JournalError,
-    entries::{EntryKey, OtherFiles, examine, plain_name},
+    entries::{EntryKey, OtherFiles, examine},
 };
 
 /// Files per slice. A scan releases its thread after each slice, so that other work can run.

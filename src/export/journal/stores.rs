@@ -9,10 +9,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use tara_export_bundle::StoreId;
 
-use super::{
-    Files, JournalError,
-    state_file::{StateFileError, read_state_file},
-};
+use tara_export_state_file::{self as state_file, StateFileError};
+
+use super::{Files, JournalError};
 
 const SCHEMA: &str = "tara-export/stores/v1";
 
@@ -136,7 +135,7 @@ impl Files {
     /// contain their store identity themselves.
     pub(super) fn known_stores(&self) -> Result<Option<KnownStores>, JournalError> {
         let path = self.known_stores_path();
-        match read_state_file(&path, SCHEMA) {
+        match state_file::read(&path, SCHEMA) {
             Ok(stores) => Ok(stores),
             Err(StateFileError::Disk(error)) => Err(error.into()),
             Err(StateFileError::LaterRelease) => {
@@ -156,7 +155,7 @@ impl Files {
     }
 
     pub(super) fn write_known_stores(&self, stores: &KnownStores) -> Result<(), JournalError> {
-        Ok(self.write_state_file(&self.known_stores_path(), SCHEMA, stores)?)
+        Ok(state_file::write(&self.disk, &self.known_stores_path(), SCHEMA, stores)?)
     }
 
     fn known_stores_path(&self) -> PathBuf {

@@ -4,7 +4,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tara_export_bundle::ExportId;
 
-use super::{Files, JournalError, entries::plain_files, ids::Ids, names::leading_export_id};
+use tara_export_disk::plain_files;
+
+use super::{Files, JournalError, ids::Ids, names::leading_export_id};
 
 /// Number and total size of the entries. Quarantined entries do not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -2,6 +2,8 @@
 //! another replica.
 
 pub(in crate::export) mod backlog;
+pub(super) mod left;
+pub(super) mod outcome;
 pub(in crate::export) mod refill;
 pub(super) mod relocate;
 pub(in crate::export) mod resume;

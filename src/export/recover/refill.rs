@@ -106,6 +106,10 @@ async fn scan(shared: &Arc<Shared>, after: Option<EntryKey>) -> Result<(), Journ
         // The newest entries were read. The remaining ones are older and were evicted, so the next scan starts with
         // the oldest entry.
         shared.unread.set_scanned(scanned, None);
+        // There is no older entry that this process works on.
+        if after == shared.unread.last_left() {
+            shared.unread.set_complete();
+        }
     } else {
         shared.unread.set_scanned(scanned, after);
     }

@@ -8,7 +8,7 @@ use super::*;
 use crate::export::{
     drive::job::pending_run,
     failure::{Failure, FailureReason},
-    journal::{Journal, JournalEntry, JournalLimits},
+    journal::{EntryKey, Journal, JournalEntry, JournalLimits},
     recover::{backlog::NextTask, status, unread::Limits},
     settings::Stores,
     testing::{export, settings, shared},
@@ -170,4 +170,35 @@ async fn second_content_of_an_id_is_read_after_the_first_ends() {
     shared.unread.retry_failed();
     fill(&shared).await.unwrap();
     assert_eq!(take(&shared).unwrap().header.content_digest, other.content_digest);
+}
+
+#[tokio::test]
+async fn entries_of_another_process_are_left_even_if_own_ones_are_evicted() {
+    const LEFT: u32 = 30;
+    const OWN: u32 = 40;
+    let data_dir = filled(LEFT).await;
+    let shared = started(data_dir.path()).await;
+    shared.unread.start(0);
+    shared.unread.leave(EntryKey::last_at(export(LEFT - 1).accepted_time));
+    let mut entries = Vec::new();
+    for number in LEFT..LEFT + OWN {
+        let entry = shared.journal().unwrap().record(&export(number)).await.unwrap();
+        pending_run(&shared, &entry);
+        postpone(&shared, &entry);
+        entries.push(entry);
+    }
+    let mut numbers = BTreeSet::new();
+    while numbers.len() < OWN as usize {
+        fill(&shared).await.unwrap();
+        assert!(shared.backlog.len() <= LIMITS.window_high);
+        for entry in &entries {
+            let Some(waiting) = shared.backlog.get(entry) else { continue };
+            assert!(numbers.insert(number_of(&waiting.entry)));
+            done(&shared, &waiting.entry).await;
+        }
+    }
+    fill(&shared).await.unwrap();
+    assert_eq!(shared.backlog.len(), 0);
+    assert_eq!(numbers, (LEFT..LEFT + OWN).collect());
+    assert_eq!(shared.journal().unwrap().size().count, u64::from(LEFT));
 }

@@ -3,14 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream};
-use tara_export_bundle::{Destination, ExportId};
+use tara_export_bundle::{AcceptedTime, Destination, ExportId};
 use tara_export_catalog::{ExportState, StoredBundle, layout::JournalLocation};
 use tara_export_telemetry::names::{self, NONE};
 use tokio::time;
 
 use crate::export::{
-    drive::job::{find_run, pending_run},
-    journal::{JournalEntry, JournalError, JournalListing, OtherFiles},
+    drive::{
+        events::ensure_fell_back,
+        job::{find_run, pending_run},
+    },
+    journal::{EntryKey, JournalEntry, JournalError, JournalListing, OtherFiles},
     recover::{backlog::Task, refill, retention, status, sync, takeover},
     shared::Shared,
 };
@@ -24,11 +27,23 @@ const PARALLEL_READS: usize = 16;
 /// Interval between checks for entries that an operator released for retry.
 const RETRY_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Adds the journal's entries to the backlog and starts the background tasks.
+/// What a process does with the exports that previous processes accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// It finishes them.
+    Resume,
+    /// It leaves them in the journal to another process, except those that a caller requests.
+    Leave,
+}
+
+/// Adds the journal's entries to the backlog, unless they are left, and starts the background tasks.
 ///
 /// # Errors
 /// The journal cannot be read.
-pub(in crate::export) async fn resume(shared: &Arc<Shared>) -> Result<(), JournalError> {
+pub(in crate::export) async fn resume(
+    shared: &Arc<Shared>,
+    accepted: Accepted,
+) -> Result<(), JournalError> {
     let Ok(journal) = shared.journal() else { return Ok(()) };
     if let Err(error) = shared.identity.open(journal).await {
         match error {
@@ -44,13 +59,12 @@ pub(in crate::export) async fn resume(shared: &Arc<Shared>) -> Result<(), Journa
         names::QUARANTINED.add(1, NONE);
         tracing::debug!(entry = entry.name, "in quarantine");
     }
-    let count = journal.size().count;
-    shared.unread.start(count);
-    if count <= MAX_READ_AT_START {
-        refill::fill(shared).await?;
-    } else {
-        tracing::info!(count, "reading the journal in the background");
-        shared.unread.request_refill();
+    match accepted {
+        Accepted::Resume => read_entries(shared, journal.size().count).await?,
+        Accepted::Leave => {
+            let now = AcceptedTime::new(shared.clock.now());
+            shared.unread.leave(EntryKey::last_at(now));
+        }
     }
     shared.tasks.spawn(refill::refill(shared.clone()));
     // Must precede all writes to the uploads folder.
@@ -60,10 +74,23 @@ pub(in crate::export) async fn resume(shared: &Arc<Shared>) -> Result<(), Journa
     shared.tasks.spawn(retention::watch(shared.clone()));
     shared.tasks.spawn(sync::work_on_backlog(shared.clone()));
     shared.tasks.spawn(status::report(shared.clone()));
-    if shared.settings.journal == JournalLocation::Store {
+    if shared.settings.journal == JournalLocation::Store && accepted == Accepted::Resume {
         shared.tasks.spawn(takeover::watch(shared.clone()));
     }
-    shared.tasks.spawn(take_retried(shared.clone()));
+    if accepted == Accepted::Resume {
+        shared.tasks.spawn(take_retried(shared.clone()));
+    }
+    Ok(())
+}
+
+/// Reads the journal: at once if it is small, else in the background.
+async fn read_entries(shared: &Arc<Shared>, count: u64) -> Result<(), JournalError> {
+    shared.unread.start(count);
+    if count <= MAX_READ_AT_START {
+        return refill::fill(shared).await;
+    }
+    tracing::info!(count, "reading the journal in the background");
+    shared.unread.request_refill();
     Ok(())
 }
 
@@ -130,7 +157,13 @@ pub(in crate::export) async fn add_to_backlog(
         .filter(|entry| !shared.has_entry(entry.header.export_id, entry.header.content_digest));
     let mut resumed = 0_u64;
     let mut tasks = stream::iter(new)
-        .map(|entry| async { (remaining_task(shared, &entry).await, entry) })
+        .map(|entry| async {
+            let task = remaining_task(shared, &entry).await;
+            if task == Task::Sync {
+                ensure_fell_back(shared, &entry.header).await;
+            }
+            (task, entry)
+        })
         .buffer_unordered(PARALLEL_READS);
     while let Some((task, entry)) = tasks.next().await {
         match push(shared, entry, task) {

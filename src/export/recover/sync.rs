@@ -6,7 +6,7 @@
 use std::sync::{Arc, atomic::AtomicBool};
 
 use tara_export_bundle::Destination;
-use tara_export_catalog::ExportState;
+use tara_export_catalog::{Export, ExportState};
 use tara_export_failpoint::failpoint;
 use tara_export_telemetry::{
     names::{self, NONE},
@@ -19,11 +19,12 @@ use crate::export::{
     accept::admission::Permit,
     drive::{
         cleanup::{LocalCopy, clean_up},
+        events::ensure_fell_back,
         execute::{postpone, postpone_entry},
         job::{Job, find_run, pending_run},
         load::NotLoaded,
         observer::Activity,
-        work::{Work, derived_id, running_export},
+        work::{Work, derived_id},
     },
     failure::{AttemptError, Failure},
     journal::{FailedExport, JournalEntry},
@@ -140,6 +141,9 @@ async fn sync(work: &mut Work, entry: &JournalEntry, task: Task) -> Result<(), F
             return Ok(());
         }
     };
+    if task == Task::Sync {
+        ensure_fell_back(shared, &entry.header).await;
+    }
     let mut export = accepted.clone();
     let manifest_sent = AtomicBool::new(false);
     let committed = loop {
@@ -154,7 +158,7 @@ async fn sync(work: &mut Work, entry: &JournalEntry, task: Task) -> Result<(), F
     };
     failpoint!("sync.committed");
     let failed = (export.export_id != export_id).then(|| {
-        let mut own = running_export(&entry.header);
+        let mut own = Export::running(&entry.header);
         own.folder_name.clone_from(&committed.export.folder_name);
         let failure = Failure::stored_under_other_id(&committed.export.location);
         FailedExport::new(own, entry.header.digest(), failure, shared.clock.now())

@@ -49,6 +49,8 @@ struct Inner {
     queue: VecDeque<EntryKey>,
     /// The last key of the queue. The next scan continues after it.
     after: Option<EntryKey>,
+    /// Entries up to this one stay in the journal for another process.
+    left: Option<EntryKey>,
     /// Whether the journal has entries that are in neither the window nor the queue.
     has_more: bool,
     /// Whether an entry could not be loaded. Another scan is due after a pause.
@@ -77,6 +79,21 @@ impl Unread {
         let mut inner = self.lock();
         inner.count = count;
         inner.has_more = count > 0;
+    }
+
+    /// Leaves the entries up to this one to another process.
+    pub(in crate::export) fn leave(&self, last: EntryKey) {
+        self.lock().left = Some(last);
+    }
+
+    /// The last entry that is left to another process.
+    pub(super) fn last_left(&self) -> Option<EntryKey> {
+        self.lock().left
+    }
+
+    /// Records that all entries of this process are in memory.
+    pub(super) fn set_complete(&self) {
+        self.lock().has_more = false;
     }
 
     /// Counts an entry that was loaded into memory.
@@ -140,7 +157,7 @@ impl Unread {
     /// The entry after which the next scan starts. `None` if no scan is necessary.
     pub(super) fn next_scan(&self) -> Option<Option<EntryKey>> {
         let inner = self.lock();
-        (inner.queue.is_empty() && inner.has_more).then_some(inner.after)
+        (inner.queue.is_empty() && inner.has_more).then_some(inner.after.max(inner.left))
     }
 
     /// Replaces the queue with the keys that a scan found after `after`.

@@ -1,5 +1,6 @@
 //! Reports the outcome of an export: one log line with all details, and the metrics.
 
+use tara_export_auth::logged_name;
 use tara_export_bundle::Destination;
 use tara_export_catalog::{Export, ExportState};
 use tara_export_store::{StoreError, StoreKind};
@@ -28,7 +29,7 @@ pub(in crate::export) fn completed(shared: &Shared, run: &Run, export: &Export) 
         export_id = %export.export_id, outcome, reason = export.state_reason, requested,
         stored_in, location = export.location, artifacts, size_bytes,
         duration_ms = milliseconds(duration), retries = run.retries(), resumed = run.is_resumed(),
-        caller = export.requested_by, session_id = export.session_id, "export completed"
+        caller = logged_name(&export.requested_by), session_id = export.session_id, "export completed"
     );
 }
 
@@ -43,7 +44,7 @@ pub(in crate::export) fn failed(shared: &Shared, run: &Run, failure: &Failure) {
         export_id = %export.export_id, outcome = "failed", reason = %failure.reason,
         error = failure.message, requested, stored_in = "none",
         duration_ms = milliseconds(duration), retries = run.retries(), resumed = run.is_resumed(),
-        caller = export.requested_by, session_id = export.session_id, "export failed"
+        caller = logged_name(&export.requested_by), session_id = export.session_id, "export failed"
     );
 }
 

@@ -1,18 +1,16 @@
 //! Tests of what the registry keeps of finished runs.
 
 use tara_export_bundle::Replacement;
+use tara_export_catalog::Export;
 
 use super::*;
-use crate::export::{
-    drive::work::running_export,
-    testing::{TestClock, export},
-};
+use crate::export::testing::{TestClock, export};
 
 /// A run of export `number` with one replacement of this size.
 fn insert(registry: &Registry, number: u32, replacement_bytes: usize) -> Arc<Run> {
     let accepted = export(number);
     let new = || {
-        let mut running = running_export(&accepted.header());
+        let mut running = Export::running(&accepted.header());
         let replacement =
             Replacement { path: "x".repeat(replacement_bytes), reason: String::new() };
         running.replacements = [replacement].into();

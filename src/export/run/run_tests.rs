@@ -9,7 +9,6 @@ use super::{
     *,
 };
 use crate::export::{
-    drive::work::running_export,
     failure::FailureReason,
     testing::{SECOND, TestClock, events, export, folder},
 };
@@ -22,7 +21,7 @@ struct Observed {
 impl Observed {
     fn new() -> Self {
         let (export, tally) = (export(1), Arc::<Tally>::default());
-        let running = running_export(&export.header());
+        let running = Export::running(&export.header());
         let run = Run::new(running, export.digest(), TestClock::new(), tally.clone());
         Self { run: Arc::new(run), tally }
     }

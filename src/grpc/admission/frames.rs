@@ -10,6 +10,7 @@ use tonic::{Code, Status};
 use super::{
     compression::{DecompressError, Encoding},
     methods::SMALL_MESSAGE_BYTES,
+    plain::{Conversion, Refusal},
     refusals::{message_too_large, not_decompressed, undecodable},
 };
 use crate::grpc::status::{internal_error, status};
@@ -22,8 +23,8 @@ pub(super) const HEADER_BYTES: usize = 5;
 pub(super) struct Header {
     /// The message's compression.
     pub(super) encoding: Option<Encoding>,
-    /// Its size as sent.
-    pub(super) length: usize,
+    /// Its size as sent. `None` if it is the rest of the body.
+    pub(super) length: Option<usize>,
 }
 
 /// Reads a body's messages.
@@ -33,15 +34,24 @@ pub(super) struct Frames {
     /// Bytes that arrived and were not read yet.
     buffered: Bytes,
     encoding: Option<Encoding>,
+    conversion: Conversion,
 }
 
 impl Frames {
-    pub(super) fn new(body: Body, encoding: Option<Encoding>) -> Self {
-        Self { body, buffered: Bytes::new(), encoding }
+    pub(super) fn new(body: Body, encoding: Option<Encoding>, conversion: Conversion) -> Self {
+        Self { body, buffered: Bytes::new(), encoding, conversion }
+    }
+
+    /// How a message becomes one of gRPC after it has been read.
+    pub(super) fn conversion(&self) -> &Conversion {
+        &self.conversion
     }
 
     /// Reads the next message's header. `None` at the end of the body.
     pub(super) async fn header(&mut self) -> Result<Option<Header>, Status> {
+        if self.conversion.is_whole {
+            return Ok(Some(Header { encoding: self.encoding, length: None }));
+        }
         let mut header = [0; HEADER_BYTES];
         let mut filled = 0;
         while filled < HEADER_BYTES {
@@ -58,7 +68,7 @@ impl Frames {
             (1, None) => return Err(compressed_without_encoding()),
             _ => return Err(undecodable()),
         };
-        Ok(Some(Header { encoding, length: u32::from_be_bytes(length) as usize }))
+        Ok(Some(Header { encoding, length: Some(u32::from_be_bytes(length) as usize) }))
     }
 
     /// Reads the next bytes of a message: at least one, and at most `limit`. `None` at the end of the body.
@@ -136,26 +146,28 @@ impl Checked {
         let Some(Header { encoding, length }) = self.frames.header().await? else {
             return Ok(None);
         };
-        if length > self.limit {
+        if length.is_some_and(|length| length > self.limit) {
             return Err(message_too_large(self.limit));
         }
-        let Some(encoding) = encoding else {
+        if let (None, Some(length), true) = (encoding, length, self.frames.conversion.is_none()) {
             self.remaining_bytes = length;
             return Ok(Some(header_of(length)));
-        };
-        let mut compressed = BytesMut::new();
-        while compressed.len() < length {
-            let piece =
-                self.frames.piece(length - compressed.len()).await?.ok_or_else(truncated)?;
-            compressed.extend_from_slice(&piece);
         }
-        let message = match self.decompressed(encoding, compressed.freeze()).await? {
-            Ok(message) => Bytes::from(message),
-            Err(DecompressError::TooLarge) => {
-                return Err(message_too_large(self.limit));
+        let sent = self.complete(length).await?;
+        let message = match encoding {
+            // An empty body is not compressed.
+            Some(encoding) if !(sent.is_empty() && self.frames.conversion.is_whole) => {
+                match self.decompressed(encoding, sent).await? {
+                    Ok(message) => Bytes::from(message),
+                    Err(DecompressError::TooLarge) => {
+                        return Err(message_too_large(self.limit));
+                    }
+                    Err(error) => return Err(not_decompressed(&error)),
+                }
             }
-            Err(error) => return Err(not_decompressed(&error)),
+            _ => sent,
         };
+        let message = self.converted(message).await?;
         let header = header_of(message.len());
         self.message = Some(message).filter(|message| !message.is_empty());
         Ok(Some(header))
@@ -163,6 +175,50 @@ impl Checked {
 }
 
 impl Checked {
+    /// Reads a complete message: of this length, or the rest of the body.
+    async fn complete(&mut self, length: Option<usize>) -> Result<Bytes, Status> {
+        let mut message = BytesMut::new();
+        loop {
+            // One more than the limit shows that a body is too large.
+            let rest = length.unwrap_or(self.limit + 1) - message.len();
+            if rest == 0 {
+                break;
+            }
+            match self.frames.piece(rest).await? {
+                Some(piece) => message.extend_from_slice(&piece),
+                None if length.is_some() => return Err(truncated()),
+                None => break,
+            }
+        }
+        if message.len() > self.limit {
+            Err(message_too_large(self.limit))
+        } else {
+            Ok(message.freeze())
+        }
+    }
+
+    /// Converts a message of plain HTTP, in the background if it may be large.
+    async fn converted(&mut self, message: Bytes) -> Result<Bytes, Status> {
+        let conversion = self.frames.conversion.clone();
+        if conversion.json.is_none() {
+            return Ok(message);
+        }
+        let limit = self.limit;
+        let converted = if message.len() <= SMALL_MESSAGE_BYTES {
+            conversion.converted(message, limit)
+        } else {
+            let converting = self.computing.run(move || conversion.converted(message, limit));
+            converting.await.map_err(|error| {
+                tracing::error!(%error, "converting a request panicked");
+                internal_error()
+            })?
+        };
+        converted.map_err(|refusal| match refusal {
+            Refusal::TooLarge => message_too_large(limit),
+            Refusal::Invalid(status) => *status,
+        })
+    }
+
     /// Decompresses a message, in the background if it may become large.
     async fn decompressed(
         &mut self,
@@ -183,7 +239,7 @@ impl Checked {
 }
 
 /// The header of an uncompressed message.
-fn header_of(length: usize) -> Bytes {
+pub(super) fn header_of(length: usize) -> Bytes {
     let length = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
     Bytes::from([&[0], length.as_slice()].concat())
 }

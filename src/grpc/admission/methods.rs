@@ -1,5 +1,6 @@
 //! The table of limits for the requests of each method.
 
+use super::super::wire_scan::BATCH_REQUEST;
 use crate::upload::CHUNK_BYTES;
 
 /// The largest message of methods without a row in the table, and the allowance for the other fields of a chunk.
@@ -32,6 +33,7 @@ const TABLE: &[(&str, Rule)] = &[
         "/tara.export.v1.ExportService/PreviewExport",
         Rule::Review("tara.export.v1.PreviewExportRequest"),
     ),
+    ("/tara.export.v1.ExportService/BatchStartExports", Rule::Review(BATCH_REQUEST)),
     (
         "/tara.export.v1.ExportService/UploadDocument",
         Rule::Document(UPLOAD_MESSAGE_BYTES + SMALL_MESSAGE_BYTES),

@@ -9,6 +9,7 @@
 mod compression;
 mod frames;
 mod methods;
+mod plain;
 pub(super) mod refusals;
 mod responses;
 
@@ -28,10 +29,12 @@ use tara_export_limits::{CallerKey, Revocation};
 use tokio::time;
 use tonic::{Status, body::Body as GrpcBody};
 
+pub(super) use self::plain::scratch_bytes;
 use self::{
     compression::{DecompressError, ENCODING_HEADER, Encoding, first_capacity, next_capacity},
     frames::{Frames, Header, checked, empty_message, truncated},
     methods::{Rule, is_compressible, rule},
+    plain::{Conversion, Refusal, converted},
     refusals::{not_decompressed, request_too_large, too_slow, undecodable, unknown_encoding},
     responses::compressed,
 };
@@ -40,8 +43,9 @@ use super::{
     caller,
     decoding::in_background,
     failures::upload_failed,
+    plain_http::PlainCall,
     request_body::{revocable, with_timeout},
-    wire_scan::scan,
+    wire_scan::{BATCH_REQUEST, scan, scan_batch},
 };
 use crate::export::{Engine, RequestMemory};
 
@@ -80,18 +84,20 @@ pub async fn admit(
     mut request: Request,
     next: Next,
 ) -> Response {
+    let plain = request.extensions_mut().remove::<PlainCall>();
     let Ok(encoding) = Encoding::of(request.headers()) else { return unknown_encoding() };
     let accepted =
         Encoding::accepted_by(request.headers()).filter(|_| is_compressible(request.uri().path()));
     // Messages are passed on uncompressed.
     request.headers_mut().remove(ENCODING_HEADER);
-    match admission.admitted(request, encoding).await {
+    match admission.admitted(request, encoding, Conversion::of(plain.as_ref())).await {
         Ok(request) => {
             let response = next.run(request).await;
-            if is_undecodable(&response) {
-                refuse(undecodable())
-            } else {
-                compressed(response, accepted, admission.engine.computing())
+            let computing = admission.engine.computing();
+            match &plain {
+                _ if is_undecodable(&response) => refuse(undecodable()),
+                Some(call) => converted(response, call, accepted, computing).await,
+                None => compressed(response, accepted, computing),
             }
         }
         Err(status) => refuse(status),
@@ -116,11 +122,12 @@ impl RequestAdmission {
         &self,
         mut request: Request,
         encoding: Option<Encoding>,
+        conversion: Conversion,
     ) -> Result<Request, Status> {
         let rule = rule(request.uri().path());
         let caller = caller::key(request.extensions());
         let body = std::mem::take(request.body_mut());
-        let frames = |body| Frames::new(body, encoding);
+        let frames = |body| Frames::new(body, encoding, conversion);
         let computing = self.engine.computing();
         let timed = |body| Body::new(with_timeout(GrpcBody::new(body), self.limits.timeout));
         *request.body_mut() = match rule {
@@ -164,34 +171,47 @@ impl RequestAdmission {
     ) -> Result<(Bytes, RequestMemory), Status> {
         let limit = usize::try_from(self.limits.size_bytes).unwrap_or(usize::MAX);
         let Header { encoding, length } = frames.header().await?.ok_or_else(undecodable)?;
-        if length > limit {
+        if length.is_some_and(|length| length > limit) {
             return Err(request_too_large(self.limits.size_bytes));
         }
+        // Without a length the message is the rest of the body. One more byte shows that it is too large.
+        let end = length.unwrap_or(limit.saturating_add(1));
         let mut memory = self.engine.admission().request_memory(caller);
         let holder: Weak<Revocation> = Arc::downgrade(revocation);
         memory.make_revocable(holder);
         let mut message = Vec::new();
-        while message.len() < length {
-            let piece = frames.piece(length - message.len()).await?.ok_or_else(truncated)?;
+        while message.len() < end {
+            let piece = match frames.piece(end - message.len()).await? {
+                Some(piece) => piece,
+                None if length.is_some() => return Err(truncated()),
+                None => break,
+            };
             let needed = message.len() + piece.len();
             if needed > message.capacity() {
                 let doubled = (2 * message.capacity()).max(FIRST_STEP_BYTES);
-                let step = doubled.max(needed).min(length);
+                let step = doubled.max(needed).min(end);
                 memory.grow_to(step as u64).await?;
                 message.reserve_exact(step - message.len());
             }
             message.extend_from_slice(&piece);
         }
+        if message.len() > limit {
+            return Err(request_too_large(self.limits.size_bytes));
+        }
         frames.end().await?;
         memory.make_irrevocable()?;
+        let conversion = frames.conversion();
         let message = match encoding {
-            None => message,
-            Some(encoding) => {
+            // An empty body is not compressed.
+            Some(encoding) if !(message.is_empty() && conversion.is_whole) => {
                 decompressed(&self.engine, encoding, Bytes::from(message), limit, &mut memory)
                     .await?
             }
+            _ => message,
         };
-        Ok((Bytes::from(message), memory))
+        let message =
+            from_json(&self.engine, conversion, message.into(), limit, &mut memory).await?;
+        Ok((message, memory))
     }
 
     /// Reserves the memory for the decoded message, and a permit to export.
@@ -221,10 +241,47 @@ impl RequestAdmission {
 /// # Errors
 /// INVALID_ARGUMENT if the bytes are not such a message, or exceed a limit.
 pub fn request_memory_bytes(message_type: &str, message: &[u8]) -> Result<u64, Status> {
-    let scan = scan(message_type, message)?;
+    let scan = match message_type {
+        BATCH_REQUEST => scan_batch(message)?,
+        _ => scan(message_type, message)?,
+    };
     Ok((message.len() as u64)
         .saturating_add(scan.decoded_bytes)
         .saturating_add(scan.rendered_bytes))
+}
+
+/// Converts a message of JSON. Its size is unknown in advance: memory is reserved for a message that is as large as its
+/// text, and for larger ones until it fits.
+async fn from_json(
+    engine: &Engine,
+    conversion: &Conversion,
+    text: Bytes,
+    limit: usize,
+    memory: &mut RequestMemory,
+) -> Result<Bytes, Status> {
+    if conversion.json.is_none() {
+        return Ok(text);
+    }
+    let used_bytes = text.len() + scratch_bytes(&text);
+    let mut capacity = text.len().max(FIRST_STEP_BYTES).min(limit);
+    loop {
+        memory.grow_to((used_bytes + capacity) as u64).await?;
+        let (input, conversion) = (text.clone(), conversion.clone());
+        let convert = move || Ok(conversion.converted(input, capacity));
+        let output = if text.len() <= INLINE_SCAN_BYTES {
+            convert()?
+        } else {
+            in_background(engine, convert).await?
+        };
+        match output {
+            Ok(message) => return Ok(message),
+            Err(Refusal::TooLarge) if capacity < limit => {
+                capacity = next_capacity(capacity, limit);
+            }
+            Err(Refusal::TooLarge) => return Err(request_too_large(limit as u64)),
+            Err(Refusal::Invalid(status)) => return Err(*status),
+        }
+    }
 }
 
 /// Decompresses a message. Its size is unknown in advance, so the buffer grows until the message fits, and memory is

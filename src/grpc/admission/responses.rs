@@ -15,9 +15,9 @@ use super::{
 };
 
 /// Shorter messages are sent as they are: they fit into one packet.
-const MIN_BYTES: usize = 1024;
+pub(super) const MIN_BYTES: usize = 1024;
 /// Messages up to this size are compressed inline, longer ones in the background.
-const INLINE_BYTES: usize = 128 * 1024;
+pub(super) const INLINE_BYTES: usize = 128 * 1024;
 /// The frame of a compressed message has this flag.
 const COMPRESSED: u8 = 1;
 
@@ -37,19 +37,14 @@ pub(super) fn compressed(
     headers.insert(ENCODING_HEADER, HeaderValue::from_static(encoding.name()));
     let computing = computing.clone();
     response.map(|body| {
-        let messages = Messages {
-            body,
-            buffered: Bytes::new(),
-            trailers: None,
-            encoding: Some(encoding),
-            computing,
-        };
+        let messages =
+            Messages { encoding: Some(encoding), ..Messages::uncompressed(body, &computing) };
         Body::new(StreamBody::new(messages.stream()))
     })
 }
 
 /// Whether a response of gRPC may have messages.
-fn has_messages(headers: &HeaderMap) -> bool {
+pub(super) fn has_messages(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
     content_type.is_some_and(|value| value.starts_with(b"application/grpc"))
         && !headers.contains_key(Status::GRPC_STATUS)
@@ -57,7 +52,7 @@ fn has_messages(headers: &HeaderMap) -> bool {
 }
 
 /// The messages of a response's body.
-struct Messages {
+pub(super) struct Messages {
     body: Body,
     /// Bytes that are not complete messages.
     buffered: Bytes,
@@ -68,13 +63,25 @@ struct Messages {
 }
 
 impl Messages {
+    /// The messages as they are.
+    pub(super) fn uncompressed(body: Body, computing: &Pool) -> Self {
+        Self {
+            body,
+            buffered: Bytes::new(),
+            trailers: None,
+            encoding: None,
+            computing: computing.clone(),
+        }
+    }
+
     fn stream(self) -> impl Stream<Item = Result<Frame<Bytes>, axum::Error>> + Send {
         stream::try_unfold(self, async |mut messages| {
             Ok(messages.next().await?.map(|frame| (frame, messages)))
         })
     }
 
-    async fn next(&mut self) -> Result<Option<Frame<Bytes>>, axum::Error> {
+    /// The next message with its header, or the trailers.
+    pub(super) async fn next(&mut self) -> Result<Option<Frame<Bytes>>, axum::Error> {
         loop {
             if let Some(message) = self.take_message() {
                 return Ok(Some(Frame::data(self.compressed(message).await)));
@@ -127,7 +134,7 @@ impl Messages {
 }
 
 /// The frame of a compressed message. `None` if it does not become smaller.
-fn frame(encoding: Encoding, message: &[u8]) -> Option<Bytes> {
+pub(super) fn frame(encoding: Encoding, message: &[u8]) -> Option<Bytes> {
     let (_, content) = message.split_at_checked(HEADER_BYTES)?;
     let limit = HEADER_BYTES + content.len() - content.len() / 8;
     // The usual size of a compressed text.

@@ -21,6 +21,7 @@ pub(in crate::grpc) fn preview_message(
         })
         .collect();
     proto::PreviewExportResponse {
+        accepts_notify_emails: false,
         size_bytes: artifacts
             .iter()
             .map(|artifact| artifact.size_bytes)

@@ -3,6 +3,7 @@
 use tara_export_bundle::{
     Destination, Document, DocumentKind, Fallback, FeedbackSection, PreviewDocument, Review,
 };
+use tara_export_notify::{AllowedRecipients, EmailAddress};
 use tara_export_store::SourceLocation;
 use tonic::Status;
 use uuid::Uuid;
@@ -17,6 +18,9 @@ use crate::{
     grpc::status::Violations,
     proto::{self, document::Source},
 };
+
+/// Addresses in one request.
+const MAX_RECIPIENTS: usize = 10;
 
 /// The longest media type: RFC 6838 allows 127 bytes for each half.
 const MEDIA_TYPE_LIMIT_BYTES: usize = 255;
@@ -42,23 +46,34 @@ pub(in crate::grpc) struct PreviewRequest {
 /// ones.
 pub(in crate::grpc) fn start_request(
     request: proto::StartExportRequest,
+    allowed: &AllowedRecipients,
 ) -> Result<StartRequest, Status> {
     let mut violations = Violations::default();
+    let converted = convert_request(request, allowed, &mut violations);
+    violations.into_result(converted)
+}
+
+/// Converts a StartExport request. If it has violations, the result must not be used.
+pub(super) fn convert_request(
+    request: proto::StartExportRequest,
+    allowed: &AllowedRecipients,
+    violations: &mut Violations,
+) -> StartRequest {
     let id = request_id(&request.request_id).unwrap_or_else(|description| {
         violations.add("request_id", description);
         None
     });
-    let review = required_review(request.review, &mut violations);
+    let review = required_review(request.review, violations);
     let mut documents = Vec::with_capacity(request.documents.len());
     for (number, document) in request.documents.into_iter().enumerate() {
         documents.extend(convert_document(
             number,
             document,
             Path::root("documents").index(number),
-            &mut violations,
+            violations,
         ));
     }
-    unique_kinds(documents.iter().map(RequestedDocument::kind), &mut violations);
+    unique_kinds(documents.iter().map(RequestedDocument::kind), violations);
     documents.sort_by_key(RequestedDocument::kind);
     let destination = match proto::Destination::try_from(request.destination) {
         Ok(proto::Destination::Unspecified) => None,
@@ -81,8 +96,45 @@ pub(in crate::grpc) fn start_request(
     if documents.is_empty() && !has_feedback(&review) {
         violations.add("documents", "nothing to export: the request needs a document or feedback");
     }
-    let content = RequestedContent { review, documents, destination, fallback };
-    violations.into_result(StartRequest { request_id: id, content })
+    let recipients = recipients(&request.notify_emails, allowed, violations);
+    let content = RequestedContent { review, documents, destination, fallback, recipients };
+    StartRequest { request_id: id, content }
+}
+
+/// The addresses of `notify_emails`, each once, in their normal form.
+fn recipients(
+    texts: &[String],
+    allowed: &AllowedRecipients,
+    violations: &mut Violations,
+) -> Vec<String> {
+    let mut addresses = Vec::new();
+    if texts.len() > MAX_RECIPIENTS {
+        let message =
+            format!("has {} addresses; at most {MAX_RECIPIENTS} are allowed", texts.len());
+        violations.add("notify_emails", message);
+        return addresses;
+    }
+    let list = Path::root("notify_emails");
+    for (number, text) in texts.iter().enumerate() {
+        let field = list.index(number);
+        match EmailAddress::parse(text) {
+            Ok(address) if allowed.allow(&address) => {
+                let address = address.as_str().to_owned();
+                if !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
+            Ok(_) if allowed.is_empty() => violations.add(
+                field,
+                "must not be set: this server sends no mails to addresses in requests (NOTIFY_FILE, \
+                 NOTIFY_RECIPIENTS)",
+            ),
+            Ok(_) => violations
+                .add(field, "must be in a domain that this server allows (NOTIFY_RECIPIENTS)"),
+            Err(error) => violations.add(field, error),
+        }
+    }
+    addresses
 }
 
 /// Validates and converts a PreviewExport request.

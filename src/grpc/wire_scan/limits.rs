@@ -20,6 +20,8 @@ pub(crate) const REPLACEMENTS: u64 = 1_000;
 pub(crate) const DEPTH: usize = 30;
 /// Documents: one of each kind.
 pub(crate) const DOCUMENTS: u64 = 3;
+/// Addresses to notify; the conversion checks the exact limit with its field.
+pub(crate) const NOTIFY_EMAILS: u64 = 1_000;
 /// Bytes of one text or key.
 pub(crate) const TEXT_BYTES: usize = 1024 * 1024;
 
@@ -70,6 +72,9 @@ const fn limit(counter: Counter, max: u64, noun: &'static str) -> Option<CountLi
 pub(super) fn rules(full_name: &str) -> (Option<CountLimit>, Cost) {
     let name = full_name.strip_prefix("tara.export.v1.").unwrap_or(full_name);
     match name {
+        "StartExportRequest.notify_emails" => {
+            (limit(Counter::Field, NOTIFY_EMAILS, "addresses"), Cost::default())
+        }
         // In the header, the manifest, the record, the run, and in up to four files.
         "Review.document_name"
         | "Review.session_id"

@@ -5,13 +5,17 @@
 //! field are merged, lists can be packed, and unknown fields are skipped. The scan does not refuse messages that the
 //! decoder accepts and that are within the limits.
 
+mod batch;
 mod limits;
 mod plan;
 mod wire;
 
 use std::fmt;
 
-pub(super) use self::limits::DEPTH as DEPTH_LIMIT;
+pub(super) use self::{
+    batch::{BATCH_REQUEST, BATCH_REQUESTS, BatchScan, REQUEST, scan_batch},
+    limits::DEPTH as DEPTH_LIMIT,
+};
 use self::{
     limits::{Cost, Counter, DEPTH, FREE_VALUES, KEYS, TEXT_BYTES},
     plan::{FIELDS_LIMIT, FieldKind, FieldPlan, PLAN, Plan, Role},

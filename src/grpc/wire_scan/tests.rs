@@ -6,6 +6,8 @@ use prost::Message as _;
 use prost_types::{ListValue, Struct, Value, value::Kind};
 use tara_export_bundle::{Destination, Document, DocumentKind, ExportContent, Fallback};
 
+use tara_export_notify::AllowedRecipients;
+
 use super::*;
 use crate::{
     grpc::{convert::start_request, status::Violations},
@@ -482,7 +484,7 @@ fn conversion_agrees_with_the_scan_on_depth() {
         ..Default::default()
     };
     assert!(scan(START, &request(DEPTH).encode_to_vec()).is_ok());
-    assert!(start_request(request(DEPTH)).is_ok());
+    assert!(start_request(request(DEPTH), &AllowedRecipients::default()).is_ok());
     assert!(scan(START, &request(DEPTH + 1).encode_to_vec()).is_err());
-    assert!(start_request(request(DEPTH + 1)).is_err());
+    assert!(start_request(request(DEPTH + 1), &AllowedRecipients::default()).is_err());
 }

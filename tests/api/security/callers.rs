@@ -60,7 +60,7 @@ async fn two_callers_at_two_replicas_make_one_bundle() {
     let folder = tempfile::tempdir().unwrap();
     let flag = flag(folder.path(), &BOTH);
     let s3 = TestS3::start().await;
-    let quick = ["--s3-retry-budget=300ms", "--s3-outage-pause=10ms", &flag];
+    let quick = ["--s3-retry-budget=2s", "--s3-outage-pause=10ms", &flag];
     let (cut_off, well) = (Host::with_s3(store_of(&s3)), Host::with_s3(store_of(&s3)));
     let (first, _disk) = cut_off.serve(&quick).await;
     let ada = client(first.address(), &text("ada")).await;

@@ -137,23 +137,44 @@ async fn unread_files_are_bounded_for_every_window_size() {
 #[tokio::test]
 async fn unread_files_over_grpc_web_are_bounded() {
     let (server, _client, path) = server(&["--read-idle-timeout=5s"]).await;
-    let before = server.resident_bytes();
     let message = framed(&DownloadArtifactRequest { name: name(1), path, offset: 0 });
+    expect_bounded_over_http_1(&server, 2, "application/grpc-web+proto", &message).await;
+}
+
+/// Lines and envelopes of JSON, whose bytes are in base64.
+#[tokio::test]
+async fn unread_files_over_plain_http_are_bounded() {
+    let (server, _client, path) = server(&["--read-idle-timeout=5s"]).await;
+    let json = format!("{{\"name\": \"{}\", \"path\": \"{path}\"}}", name(1)).into_bytes();
+    let length = u32::try_from(json.len()).unwrap().to_be_bytes();
+    let envelope = [&[0], length.as_slice(), &json].concat();
+    expect_bounded_over_http_1(&server, 2, "application/json", &json).await;
+    expect_bounded_over_http_1(&server, 3, "application/connect+json", &envelope).await;
+}
+
+/// Sends many downloads with this body and reads nothing.
+async fn expect_bounded_over_http_1(
+    server: &ServerProcess,
+    number: u32,
+    content_type: &str,
+    body: &[u8],
+) {
+    let before = server.resident_bytes();
     let head = format!(
         "POST /tara.export.v1.ExportService/DownloadArtifact HTTP/1.1\r\nhost: localhost\r\n\
-         content-type: application/grpc-web+proto\r\ncontent-length: {}\r\n\r\n",
-        message.len()
+         content-type: {content_type}\r\ncontent-length: {}\r\n\r\n",
+        body.len()
     );
     let mut unread = Vec::new();
     for _ in 0..200 {
         let mut socket = TcpStream::connect(server.address).await.unwrap();
-        socket.write_all(&[head.as_bytes(), &message].concat()).await.unwrap();
+        socket.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
         unread.push(socket);
     }
     server.until_metric("tara_export_downloads", |downloads| downloads == 64.0).await;
-    expect_others_served(&server, 2).await;
-    expect_growth_from(&server, before, 200);
-    until_everything_is_free(&server).await;
+    expect_others_served(server, number).await;
+    expect_growth_from(server, before, 200);
+    until_everything_is_free(server).await;
     drop(unread);
 }
 

@@ -1,6 +1,7 @@
 //! The actions of the model.
 
 use crate::{
+    events::{EventId, EventType},
     names::{ReplicaNumber, RequestNumber},
     store::Key,
 };
@@ -73,6 +74,45 @@ pub enum Action {
         /// The entry's key.
         entry: Key,
     },
+    /// A replica that scans the entries in S3 settles one whose bundle is committed (steps 16, 18
+    /// and 20).
+    SettleEntry {
+        /// The replica.
+        replica: ReplicaNumber,
+        /// The entry's key.
+        entry: Key,
+    },
+    /// One step of a note's delivery (step 19).
+    Deliver {
+        /// The replica.
+        replica: ReplicaNumber,
+        /// The request.
+        request: RequestNumber,
+        /// The event's type.
+        event: EventType,
+        /// The step.
+        step: DeliveryStep,
+    },
+    /// A replica puts `.try-<slot>` for an old event of another machine (step 20).
+    TryOrphan {
+        /// The replica.
+        replica: ReplicaNumber,
+        /// The event.
+        id: EventId,
+    },
+    /// One step of its delivery.
+    DeliverOrphan {
+        /// The replica.
+        replica: ReplicaNumber,
+        /// The step.
+        step: DeliveryStep,
+    },
+    /// `TAKEOVER_AGE` passes.
+    Age,
+    /// An outage of the target begins.
+    TargetFails,
+    /// The outage of the target ends.
+    TargetReturns,
     /// A document in S3 that the request names is missing or has changed.
     LoseSource {
         /// The replica.
@@ -138,4 +178,33 @@ pub enum Operation {
     PutFailedMarker,
     /// Step 11: the failure is recorded and reported.
     RecordFailure,
+    /// Step 18: the note of `fell_back`.
+    NoteFellBack,
+    /// Steps 11 and 18: the next of failure record, note, and removal of the journal entry.
+    EndFailed,
+}
+
+/// One step of the delivery of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeliveryStep {
+    /// The note moves from `settled/` to `events/pending/`.
+    Rename,
+    /// The claim is put.
+    Claim,
+    /// The put of the claim fails for its sender and may take effect later.
+    DelayClaim,
+    /// S3 does not respond: the event is delivered without a claim.
+    SkipClaim,
+    /// The owner puts `.try-<slot>` for its old event.
+    TakeSlot,
+    /// The owner of an old event finds `.done`.
+    FindDone,
+    /// The target gets the event and answers.
+    Deliver,
+    /// The target gets the event, and its answer is lost.
+    LoseAnswer,
+    /// `.done` is put.
+    PutDone,
+    /// The note moves to `events/delivered/`.
+    Forget,
 }

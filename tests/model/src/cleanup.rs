@@ -13,6 +13,10 @@ enum Deletion {
     LocalManifest,
     LocalArtifacts,
     LocalClaimAndRecord,
+    /// Step 18: the note of the last event, a write.
+    Note,
+    /// Step 20: its claim, a put.
+    EventClaim,
     StoreEntries,
     /// A write. Its position among the deletions decides what a crash leaves.
     Receipt,
@@ -22,31 +26,49 @@ enum Deletion {
 impl Protocol {
     fn deletions(&self) -> Vec<Deletion> {
         use Deletion::{
-            JournalEntry, LocalArtifacts, LocalClaimAndRecord, LocalManifest, Receipt, StoreEntries,
+            EventClaim, JournalEntry, LocalArtifacts, LocalClaimAndRecord, LocalManifest, Note,
+            Receipt, StoreEntries,
         };
         let local = if self.mechanisms.manifest_deleted_first {
             [LocalManifest, LocalArtifacts, LocalClaimAndRecord]
         } else {
             [LocalArtifacts, LocalManifest, LocalClaimAndRecord]
         };
-        let mut deletions: Vec<_> = local.into_iter().chain([StoreEntries, Receipt]).collect();
+        let mut deletions = Vec::from(local);
+        let has_events = self.scenario.events.is_some();
+        if has_events && self.mechanisms.event_before_entry_is_removed {
+            deletions.push(Note);
+        }
+        if has_events
+            && self.scenario.journal_in_store
+            && self.mechanisms.event_claimed_before_entry_ends
+        {
+            deletions.push(EventClaim);
+        }
+        deletions.extend([StoreEntries, Receipt]);
         if self.mechanisms.journal_entry_deleted_last {
             deletions.push(JournalEntry);
         } else {
             deletions.insert(0, JournalEntry);
+        }
+        if has_events && !self.mechanisms.event_before_entry_is_removed {
+            deletions.push(Note);
         }
         deletions
     }
 
     pub(crate) fn deletion_needs_s3(&self, next: u8) -> bool {
         self.scenario.journal_in_store
-            && self.deletions().get(usize::from(next)) == Some(&Deletion::StoreEntries)
+            && matches!(
+                self.deletions().get(usize::from(next)),
+                Some(Deletion::StoreEntries | Deletion::EventClaim)
+            )
     }
 }
 
 impl Transition<'_> {
     /// Checks size and digest of every object in S3.
-    pub(crate) fn verify(mut self, mut run: Run) -> Option<State> {
+    pub(crate) fn verify(mut self, run: Run) -> Option<State> {
         let Stage::Verify { folder } = run.stage else { return None };
         let s3 = self.state.s3_of(self.context.replica);
         let bundle = s3.bundles().find(|bundle| bundle.folder == folder)?;
@@ -54,10 +76,15 @@ impl Transition<'_> {
             return None;
         }
         self.check_deciding_store();
+        self.start_deletions(run);
+        Some(self.state)
+    }
+
+    /// Starts the deletions.
+    pub(crate) fn start_deletions(&mut self, mut run: Run) {
         run.stage = Stage::Delete { next: 0 };
         self.skip_empty_deletions(&mut run);
         self.set_run(Some(run));
-        Some(self.state)
     }
 
     /// Executes the next deletion.
@@ -90,7 +117,9 @@ impl Transition<'_> {
     fn apply_deletion(&mut self, run: &Run, deletion: Deletion) {
         let request = self.context.request;
         // A replica that took over an entry has only that entry.
-        if run.origin == Origin::StoreEntry && deletion != Deletion::StoreEntries {
+        if run.origin == Origin::StoreEntry
+            && !matches!(deletion, Deletion::Note | Deletion::EventClaim | Deletion::StoreEntries)
+        {
             return;
         }
         let folders = self.local_folders(run.own_pin);
@@ -116,6 +145,8 @@ impl Transition<'_> {
                     self.context.protocol.end_entry(&mut self.state, key, false);
                 }
             }
+            Deletion::Note => self.note_final_event(),
+            Deletion::EventClaim => self.claim_final_event(),
             Deletion::Receipt => self.disk().receipts[request] = true,
             Deletion::JournalEntry => self.disk().journal[request] = None,
         }

@@ -1,6 +1,10 @@
 //! For each mechanism: a scenario and an invariant that breaks without it.
 
 use crate::{
+    event_invariants::{
+        FAILED_EVENT_IS_FINAL, FELL_BACK_IS_NOT_LAST, FELL_BACK_PRECEDES_SYNCED, NO_EVENT_IS_LOST,
+        ONE_FINAL_EVENT, REPEATED_FOR_A_REASON,
+    },
     invariants::{
         ALL_IS_SETTLED, CONSISTENT_BUNDLE, FAILURE_IS_FINAL, LOST_DOCUMENT_IS_LOST,
         MANIFEST_WRITTEN_LAST, NO_ACCEPTED_EXPORT_IS_LOST, NO_EXPORT_IS_STUCK,
@@ -89,4 +93,18 @@ counterexamples! {
     loss_confirmed, "other store configured, document", LOST_DOCUMENT_IS_LOST;
     identity_read_before_failing, "store replaced, document", LOST_DOCUMENT_IS_LOST;
     copied_document_is_not_read_again, "store replaced, document", FAILURE_IS_FINAL;
+    event_before_entry_is_removed, "events", NO_EVENT_IS_LOST;
+    failed_event_after_record, "events, fallback none", FAILED_EVENT_IS_FINAL;
+    fell_back_noted_at_start, "events", NO_EVENT_IS_LOST;
+    one_final_event, "events", ONE_FINAL_EVENT;
+    event_id_has_digest, "events, id reused", NO_EVENT_IS_LOST;
+    event_claim, "events, sent twice", REPEATED_FOR_A_REASON;
+    event_owner_on_disk, "events", NO_EVENT_IS_LOST;
+    synced_waits_for_fell_back, "events", FELL_BACK_PRECEDES_SYNCED;
+    synced_has_owner_of_fell_back, "events, both fall back", FELL_BACK_PRECEDES_SYNCED;
+    event_claimed_before_entry_ends, "events, machine lost", NO_EVENT_IS_LOST;
+    done_before_forget, "events, machine lost", REPEATED_FOR_A_REASON;
+    owner_takes_slot, "events, machine lost", REPEATED_FOR_A_REASON;
+    stale_fell_back_is_dropped, "events, machine lost", FELL_BACK_IS_NOT_LAST;
+    orphan_synced_waits_for_done, "events, machine lost", FELL_BACK_PRECEDES_SYNCED;
 }

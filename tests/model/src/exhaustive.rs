@@ -83,6 +83,8 @@ fn small_scenarios_have_no_cycle() {
         "one name, one replica",
         "store replaced",
         "store replaced, document",
+        "events",
+        "events, machine lost",
     ];
     let scenarios: Vec<_> =
         scenarios::all().into_iter().filter(|scenario| small.contains(&scenario.name)).collect();

@@ -1,6 +1,7 @@
 //! States that a scenario must reach: an invariant over states that never occur proves nothing.
 
 use crate::{
+    events::{EventType, Events, Note},
     protocol::Protocol,
     state::{RequestStatus, State},
     store::Bundle,
@@ -39,6 +40,14 @@ pub const LOST: &str = "document lost";
 pub const WAITED: &str = "waited for its store";
 /// A proposal became an alias of a store's identity.
 pub const ALIASED: &str = "proposal became an alias";
+/// A machine left an event to the owner of its claim.
+pub const YIELDED: &str = "event left to its owner";
+/// Another machine delivered an event than the one that claimed it.
+pub const ORPHAN_DELIVERED: &str = "orphan delivered";
+/// The target got `fell_back`, then `synced`.
+pub const SYNC_REPORTED: &str = "synced delivered";
+/// The target got `failed`.
+pub const FAILURE_REPORTED: &str = "failed delivered";
 /// Both stores have a bundle.
 pub const IN_BOTH: &str = "a bundle in each store";
 
@@ -90,6 +99,18 @@ pub fn all() -> Vec<Goal> {
             state.replicas.iter().any(|host| !host.disk.identities.aliases.is_empty())
         }),
         goal(IN_BOTH, |_, state| state.s3.iter().all(|s3| s3.bundles().next().is_some())),
+        goal(YIELDED, |_, state| {
+            has_events(state, |events| events.all_notes().any(|(.., note)| note == Note::Yielded))
+        }),
+        goal(ORPHAN_DELIVERED, |_, state| {
+            has_events(state, |events| {
+                events.orphans.iter().flatten().any(|orphan| orphan.is_answered)
+            })
+        }),
+        goal(SYNC_REPORTED, |_, state| {
+            has_delivered(state, &[EventType::FellBack, EventType::Synced])
+        }),
+        goal(FAILURE_REPORTED, |_, state| has_delivered(state, &[EventType::Failed])),
         goal(OLD_FORMAT, |_, state| {
             has_bundle(state, |bundle| {
                 bundle.source.version < state.replicas[bundle.put_by].release
@@ -100,4 +121,18 @@ pub fn all() -> Vec<Goal> {
 
 fn has_bundle(state: &State, predicate: impl Fn(Bundle) -> bool) -> bool {
     state.s3.iter().any(|s3| s3.bundles().any(&predicate))
+}
+
+fn has_events(state: &State, predicate: impl Fn(&Events) -> bool) -> bool {
+    state.events.as_deref().is_some_and(predicate)
+}
+
+/// Whether the target got all these events of one request.
+fn has_delivered(state: &State, types: &[EventType]) -> bool {
+    has_events(state, |events| {
+        events
+            .received
+            .iter()
+            .any(|received| types.iter().all(|event| received.deliveries[*event as usize] > 0))
+    })
 }

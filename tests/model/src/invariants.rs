@@ -3,7 +3,7 @@
 use stateright::Property;
 
 use crate::{
-    goals,
+    event_invariants, goals,
     names::{ReplicaNumber, RequestNumber},
     protocol::Protocol,
     state::{REPLICAS, RequestStatus, State},
@@ -75,6 +75,9 @@ pub fn all() -> Vec<Invariant> {
         invariant(NO_EXPORT_IS_STUCK, no_export_is_stuck),
         invariant(ALL_IS_SETTLED, all_is_settled),
     ]
+    .into_iter()
+    .chain(event_invariants::all())
+    .collect()
 }
 
 /// All invariants and [`crate::goals`] for the checker.
@@ -91,15 +94,15 @@ fn stores(state: &State) -> impl Iterator<Item = &Objects> {
     state.s3.iter().chain(state.replicas.iter().map(|replica| &replica.disk.local))
 }
 
-fn requests(protocol: &Protocol) -> impl Iterator<Item = RequestNumber> {
+pub(crate) fn requests(protocol: &Protocol) -> impl Iterator<Item = RequestNumber> {
     0..protocol.scenario.requests.len()
 }
 
-fn pairs(protocol: &Protocol) -> impl Iterator<Item = (RequestNumber, ReplicaNumber)> {
+pub(crate) fn pairs(protocol: &Protocol) -> impl Iterator<Item = (RequestNumber, ReplicaNumber)> {
     requests(protocol).flat_map(|request| (0..REPLICAS).map(move |replica| (request, replica)))
 }
 
-fn bundles_of<'a>(
+pub(crate) fn bundles_of<'a>(
     protocol: &Protocol,
     store: &'a Objects,
     request: RequestNumber,
@@ -115,7 +118,7 @@ fn is_in(protocol: &Protocol, store: &Objects, request: RequestNumber) -> bool {
 }
 
 /// Whether the request's complete bundle is in a store of S3.
-fn is_in_s3(protocol: &Protocol, state: &State, request: RequestNumber) -> bool {
+pub(crate) fn is_in_s3(protocol: &Protocol, state: &State, request: RequestNumber) -> bool {
     state.s3.iter().any(|s3| is_in(protocol, s3, request))
 }
 
@@ -136,7 +139,7 @@ fn no_accepted_export_is_lost(protocol: &Protocol, state: &State) -> bool {
 }
 
 /// Whether an entry in S3 allows a replica to finish the request.
-fn has_entry(protocol: &Protocol, state: &State, request: RequestNumber) -> bool {
+pub(crate) fn has_entry(protocol: &Protocol, state: &State, request: RequestNumber) -> bool {
     let lets_finish = |s3: &Objects, key, value| {
         let (Key::Entry(id, entry), Value::Entry { request: theirs, .. }) = (key, value) else {
             return false;
@@ -153,7 +156,7 @@ fn has_entry(protocol: &Protocol, state: &State, request: RequestNumber) -> bool
 }
 
 /// Whether an end marker in S3 records the failure of a request.
-fn is_marked_failed(protocol: &Protocol, state: &State, request: RequestNumber) -> bool {
+pub(crate) fn is_marked_failed(protocol: &Protocol, state: &State, request: RequestNumber) -> bool {
     let content = protocol.request(request).content;
     state.s3.iter().flat_map(|s3| s3.iter()).any(|(key, value)| {
         matches!(key, Key::EndMarker(id, Some(digest))

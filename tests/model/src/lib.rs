@@ -24,11 +24,14 @@
 //! | 15 | journal entry in S3 | [`claim`] |
 //! | 16 | end of an entry | [`cleanup`], [`takeover`] |
 //! | 17 | takeover | [`takeover`] |
+//! | 18 | notes | [`notes`] |
+//! | 19, 20 | claims and deliveries of events | [`dispatch`] |
 //!
 //! The model leaves out sizes, timeouts and budgets (a limit may be reached at any moment), the
 //! content of files (a file is the tuple that decides its bytes), a store that refuses permanently
 //! (it is like an outage), a failing local disk (the export waits, as in a crash), `backlog move`,
-//! and `JOURNAL=store` with two stores.
+//! and `JOURNAL=store` with two stores. Of events it leaves out `quarantined`, filters, digests, dead
+//! events (a target answers in the end), and releases that encode one content differently.
 //!
 //! Another store replaces an entry's own only while no process is between two dependent requests to
 //! it: in an outage, which every active attempt notices and an idle process does not, or without a
@@ -39,7 +42,11 @@ pub mod actions;
 pub mod claim;
 pub mod cleanup;
 pub mod counterexamples;
+pub mod dispatch;
 pub mod documents;
+pub mod event_invariants;
+pub mod event_scenarios;
+pub mod events;
 #[cfg(test)]
 #[allow(clippy::expect_used, clippy::panic)]
 mod exhaustive;
@@ -48,6 +55,7 @@ pub mod identity;
 pub mod invariants;
 pub mod mechanisms;
 pub mod names;
+pub mod notes;
 pub mod protocol;
 pub mod replica;
 pub mod report;

@@ -91,6 +91,38 @@ pub struct Mechanisms {
     pub store_journal_failure_marked: bool,
     /// Step 16: the end marker is put before the failure is recorded. Off: after it.
     pub store_journal_failure_marked_first: bool,
+    /// Step 18: the note of an event is durable before the journal entry is removed. Off: it is written
+    /// after the removal.
+    pub event_before_entry_is_removed: bool,
+    /// Step 18: the note of `failed` is written after the failure record. Off: before it.
+    pub failed_event_after_record: bool,
+    /// Step 18: a start writes the note of `fell_back` of a complete local bundle if there is none.
+    /// Off: it does not.
+    pub fell_back_noted_at_start: bool,
+    /// Step 18: an export with a note of `committed` or `synced` gets no other note. Off: it may fall
+    /// back and sync again after a restart.
+    pub one_final_event: bool,
+    /// Step 19: the id of an event contains the content digest. Off: only the export's id and the type.
+    pub event_id_has_digest: bool,
+    /// Step 19: an event is claimed in the store. Off: every replica delivers its own note.
+    pub event_claim: bool,
+    /// Step 19: the owner of a claim is the data directory. Off: the process.
+    pub event_owner_on_disk: bool,
+    /// Step 19: `synced` is claimed and delivered after the machine's own `fell_back`. Off: in any
+    /// order.
+    pub synced_waits_for_fell_back: bool,
+    /// Step 19: the claim of `synced` names the owner of `fell_back`. Off: the replica that puts it.
+    pub synced_has_owner_of_fell_back: bool,
+    /// Step 20: the last event is claimed before the entry in S3 ends. Off: by the dispatcher, later.
+    pub event_claimed_before_entry_ends: bool,
+    /// Step 20: `.done` is put before the note moves to `delivered/`. Off: after it.
+    pub done_before_forget: bool,
+    /// Step 20: the owner of an old event needs its slot, as every other replica. Off: it does not.
+    pub owner_takes_slot: bool,
+    /// Step 20: an orphan `fell_back` is not delivered if the bundle is in S3. Off: it is.
+    pub stale_fell_back_is_dropped: bool,
+    /// Step 20: an orphan `synced` waits for `.done` of a claimed `fell_back`. Off: it does not.
+    pub orphan_synced_waits_for_done: bool,
 }
 
 impl Default for Mechanisms {
@@ -130,6 +162,20 @@ impl Default for Mechanisms {
             store_journal_ended_after_commit: true,
             store_journal_failure_marked: true,
             store_journal_failure_marked_first: true,
+            event_before_entry_is_removed: true,
+            failed_event_after_record: true,
+            fell_back_noted_at_start: true,
+            one_final_event: true,
+            event_id_has_digest: true,
+            event_claim: true,
+            event_owner_on_disk: true,
+            synced_waits_for_fell_back: true,
+            synced_has_owner_of_fell_back: true,
+            event_claimed_before_entry_ends: true,
+            done_before_forget: true,
+            owner_takes_slot: true,
+            stale_fell_back_is_dropped: true,
+            orphan_synced_waits_for_done: true,
         }
     }
 }

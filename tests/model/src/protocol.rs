@@ -4,6 +4,7 @@ use stateright::{Model, Property};
 
 use crate::{
     actions::{Action, Operation},
+    events::Events,
     invariants,
     mechanisms::Mechanisms,
     names::{Digest, ExportId, ReplicaNumber, RequestNumber, StoreNumber, Version},
@@ -121,8 +122,17 @@ impl Protocol {
         }
     }
 
-    /// The operations of a run's stage, whatever store its entry belongs to.
+    /// The operations of a run's stage, whatever store its entry belongs to. With events, parallel
+    /// operations have one order: scenarios without events have all.
     pub(crate) fn stage_operations(&self, state: &State, run: &Run) -> Vec<Operation> {
+        let mut operations = self.parallel_operations(state, run);
+        if state.events.is_some() {
+            operations.truncate(1);
+        }
+        operations
+    }
+
+    fn parallel_operations(&self, state: &State, run: &Run) -> Vec<Operation> {
         let reachable = |target| target == Target::Local || state.s3_is_up;
         match run.stage {
             Stage::Claim(claim) if reachable(claim.target) => claim.operations(),
@@ -130,6 +140,8 @@ impl Protocol {
                 crate::write::artifact_operations(artifacts_left, index_left)
             }
             Stage::Manifest { target, .. } if reachable(target) => vec![Operation::PutManifest],
+            Stage::NoteFellBack => vec![Operation::NoteFellBack],
+            Stage::EndFailed { .. } => vec![Operation::EndFailed],
             Stage::StoredLocally if state.s3_is_up => vec![Operation::Sync],
             Stage::Verify { .. } if state.s3_is_up => vec![Operation::Verify],
             Stage::Delete { next } if state.s3_is_up || !self.deletion_needs_s3(next) => {
@@ -162,7 +174,10 @@ impl Protocol {
         }
         for replica in 0..REPLICAS {
             let host = &state.replicas[replica];
-            let is_idle = host.runs.iter().all(Option::is_none) && host.confirmed.is_none();
+            let has_events =
+                state.events.as_deref().is_some_and(|events| events.has_memory(replica));
+            let is_idle =
+                host.runs.iter().all(Option::is_none) && host.confirmed.is_none() && !has_events;
             if state.budget.crashes > 0 && !is_idle {
                 actions.push(Action::Crash(replica));
             }
@@ -172,7 +187,8 @@ impl Protocol {
             {
                 actions.push(Action::Upgrade(replica));
             }
-            if state.budget.machine_losses > 0 {
+            // With events only the first machine, so that there are fewer states.
+            if state.budget.machine_losses > 0 && (state.events.is_none() || replica == 0) {
                 actions.push(Action::LoseMachine(replica));
             }
             self.identity_actions(state, replica, actions);
@@ -218,6 +234,17 @@ impl Protocol {
                 self.transition(last, replica, request).stop_retrying()
             }
             Action::TakeOver { replica, entry } => self.take_over(last, replica, entry),
+            Action::SettleEntry { replica, entry } => self.settle_entry(last, replica, entry),
+            Action::Deliver { .. }
+            | Action::TryOrphan { .. }
+            | Action::DeliverOrphan { .. }
+            | Action::Age
+            | Action::TargetFails
+            | Action::TargetReturns => {
+                let mut state = last.clone();
+                self.apply_event_action(&mut state, action)?;
+                Some(state)
+            }
             Action::MissDocument { replica, request } => {
                 self.transition(last, replica, request).document_falsely_not_found()
             }
@@ -295,7 +322,7 @@ impl Model for Protocol {
         vec![State {
             s3: self.scenario.initial_objects(),
             store_at: [0, 1],
-            s3_is_up: true,
+            s3_is_up: !self.scenario.starts_in_outage,
             late: Vec::new(),
             replicas: [replica(0), replica(1)],
             reported: [Reported::default(); REQUESTS],
@@ -304,6 +331,7 @@ impl Model for Protocol {
             overwritten: false,
             next_store_id: 2,
             decided_by_other_store: false,
+            events: self.scenario.events.map(|budget| Box::new(Events::new(budget))),
         }]
     }
 
@@ -325,9 +353,18 @@ impl Model for Protocol {
                 .iter()
                 .filter(|(key, _)| self.may_take_over(state, replica, *key));
             actions.extend(entries.map(|(entry, _)| Action::TakeOver { replica, entry }));
+            if state.events.is_some() {
+                let committed = state.s3[JOURNAL_STORE]
+                    .iter()
+                    .filter(|(key, _)| self.may_settle(state, replica, *key));
+                actions.extend(committed.map(|(entry, _)| Action::SettleEntry { replica, entry }));
+            }
         }
-        let ended = state.s3[JOURNAL_STORE].iter().filter(|(key, _)| self.may_end(state, *key));
+        let ended = state.s3[JOURNAL_STORE]
+            .iter()
+            .filter(|(key, _)| self.may_end(state, *key) && !self.needs_note(state, *key));
         actions.extend(ended.map(|(entry, _)| Action::EndEntry { entry }));
+        self.event_actions(state, actions);
         self.environment_actions(state, actions);
     }
 

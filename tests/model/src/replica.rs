@@ -17,9 +17,7 @@ impl Stage {
         match self {
             Self::Claim(claim) => Some(claim.target),
             Self::Artifacts { target, .. } | Self::Manifest { target, .. } => Some(*target),
-            Self::StoredLocally | Self::Verify { .. } | Self::Delete { .. } | Self::Fail { .. } => {
-                None
-            }
+            _ => None,
         }
     }
 
@@ -28,9 +26,7 @@ impl Stage {
         match self {
             Self::Claim(claim) => Some(claim.pin),
             Self::Artifacts { pin, .. } | Self::Manifest { pin, .. } => Some(*pin),
-            Self::StoredLocally | Self::Verify { .. } | Self::Delete { .. } | Self::Fail { .. } => {
-                None
-            }
+            _ => None,
         }
     }
 }
@@ -121,11 +117,15 @@ impl Protocol {
                 }
             });
         }
+        self.resume_events(state, replica);
     }
 
     /// Removes a disk, and with it the promises that depend on the disk.
     pub(crate) fn lose_machine(&self, state: &mut State, replica: ReplicaNumber) {
         state.replicas[replica].disk = Disk::default();
+        if let Some(events) = state.events.as_deref_mut() {
+            events.lose_machine(replica);
+        }
         self.restart(state, replica);
         for reported in &mut state.reported {
             reported.accepted[replica] = false;
@@ -151,13 +151,16 @@ impl Protocol {
 }
 
 impl Context<'_> {
-    /// Whether step 5 may follow without the claim.
+    /// Whether step 5 may follow without the claim. With events and a fallback, `accepted` is sent by
+    /// the fallback or after the claim, so that there are fewer states.
     pub(crate) fn may_accept_unclaimed(&self, state: &State, run: &Run) -> bool {
         let may_be_late = self.protocol.scenario.is_slow
             || !state.s3_is_up
             || run.saw_error
             || self.waits_for_another_store(state, run);
-        may_be_late && !run.is_accepted && run.stage.target() == Some(Target::S3)
+        let is_left_out =
+            self.protocol.scenario.events.is_some() && self.fallback() == Fallback::Local;
+        may_be_late && !is_left_out && !run.is_accepted && run.stage.target() == Some(Target::S3)
     }
 
     /// Whether S3's failures may make a run stop retrying.
@@ -273,13 +276,14 @@ impl Transition<'_> {
             return Some(self.state);
         }
         if self.context.fallback() == Fallback::None {
-            let request = self.context.request;
-            self.disk().failed[request] = run.is_accepted;
-            self.disk().journal[request] = None;
-            if !run.is_accepted {
-                // UNAVAILABLE: as if the request had not been sent.
-                self.set_status(RequestStatus::NotSent);
+            if run.is_accepted {
+                self.record_failure(run);
+                return Some(self.state);
             }
+            // UNAVAILABLE: as if the request had not been sent.
+            let request = self.context.request;
+            self.disk().journal[request] = None;
+            self.set_status(RequestStatus::NotSent);
             self.set_run(None);
             return Some(self.state);
         }
@@ -305,6 +309,8 @@ impl Transition<'_> {
             Operation::CheckFolder => return self.check_folder(run),
             Operation::Verify => return self.verify(run),
             Operation::Delete => return self.delete(run),
+            Operation::NoteFellBack => return self.note_fell_back(run),
+            Operation::EndFailed => return self.end_failed(run),
             Operation::ReadIdentity => return Some(self.read_identity(run)),
             Operation::PutFailedMarker | Operation::RecordFailure => {
                 return self.fail(run, operation);

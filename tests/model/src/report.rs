@@ -114,12 +114,14 @@ pub fn shortest_violation(
     Some(shortest)
 }
 
-/// Prints the scenarios with their sizes; returns whether every invariant is satisfied in all.
-pub fn print_scenarios() -> bool {
+/// Prints the scenarios whose names have a prefix, with their sizes; returns whether every invariant
+/// is satisfied in all.
+pub fn print_scenarios(prefix: &str) -> bool {
     println!("| scenario | requests and faults | states | distinct | depth | seconds |");
     println!("|---|---|--:|--:|--:|--:|");
     let mut all_satisfied = true;
-    for scenario in scenarios::all() {
+    let has_prefix = |scenario: &Scenario| scenario.name.starts_with(prefix);
+    for scenario in scenarios::all().into_iter().filter(has_prefix) {
         let search = search(&scenario, Mechanisms::default());
         println!(
             "| {} | {} | {} | {} | {} | {:.1} |",
@@ -138,12 +140,16 @@ pub fn print_scenarios() -> bool {
     all_satisfied
 }
 
-/// Prints the invariant that each disabled mechanism violates; returns whether each does.
-pub fn print_counterexamples() -> bool {
+/// Prints the invariant that each disabled mechanism violates in scenarios whose names have a
+/// prefix; returns whether each does.
+pub fn print_counterexamples(prefix: &str) -> bool {
     println!("| without | scenario | violated invariant | shortest trace |");
     println!("|---|---|---|--:|");
     let mut all_violated = true;
     for example in counterexamples::all() {
+        if !example.scenario.starts_with(prefix) {
+            continue;
+        }
         let violation = example.shortest_violation();
         let steps = violation.as_ref().map_or(0, Violation::steps);
         println!(

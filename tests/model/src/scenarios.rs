@@ -1,6 +1,7 @@
 //! The scenarios: each combines requests with a few faults and is checked completely.
 
 use crate::{
+    events::EventBudget,
     goals::{
         FAILED, OLD_FORMAT, REFUSED, SHARED, STORED_UNDER_DERIVED_ID, SUFFIXED, SYNCED, TAKEN_OVER,
     },
@@ -74,6 +75,8 @@ pub struct Scenario {
     pub age_outlasts_runs: bool,
     /// Whether S3 may be too slow for `accepted` at any moment, not only when it fails.
     pub is_slow: bool,
+    /// Whether S3 does not respond initially.
+    pub starts_in_outage: bool,
     /// A foreign folder that is in S3 initially.
     pub foreign_folder: Option<ForeignFolder>,
     /// The content that the first request's id has in S3 initially.
@@ -85,6 +88,8 @@ pub struct Scenario {
     pub locations: [LocationNumber; REPLICAS],
     /// The initial identities of the stores.
     pub identities: [Option<StoreId>; STORES],
+    /// Whether a target gets events, and the faults of deliveries.
+    pub events: Option<EventBudget>,
     /// The goals that must be reachable, besides a committed bundle.
     pub reaches: &'static [&'static str],
     /// The faults that may occur.
@@ -143,11 +148,13 @@ pub(crate) fn one_request() -> Scenario {
         may_delete_entries: true,
         age_outlasts_runs: false,
         is_slow: false,
+        starts_in_outage: false,
         foreign_folder: None,
         initial_content: None,
         identities_since: None,
         locations: [0, 0],
         identities: [None, None],
+        events: None,
         reaches: &[],
         budget: Budget { sends: 2, ..Budget::default() },
     }
@@ -158,6 +165,7 @@ pub fn all() -> Vec<Scenario> {
     let mut scenarios = with_one_request();
     scenarios.extend(with_two_requests());
     scenarios.extend(crate::store_scenarios::all());
+    scenarios.extend(crate::event_scenarios::all());
     scenarios
 }
 

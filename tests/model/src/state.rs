@@ -1,6 +1,7 @@
 //! The state: stores, disks, processes, reports to callers, and the remaining faults.
 
 use crate::{
+    events::Events,
     identity::{Entry, Identities},
     names::{ExportId, Folder, LocationNumber, Pin, ReplicaNumber, StoreId, StoreNumber, Version},
     store::{ArtifactSet, Key, Objects, Value},
@@ -43,6 +44,8 @@ pub struct State {
     pub next_store_id: StoreId,
     /// Whether another store than an entry's own decided about it.
     pub decided_by_other_store: bool,
+    /// Events; `None` in scenarios without a target.
+    pub events: Option<Box<Events>>,
 }
 
 /// How often each action may still occur.
@@ -178,6 +181,8 @@ pub enum Stage {
         /// The folder.
         folder: Folder,
     },
+    /// Step 18: the note of `fell_back` follows.
+    NoteFellBack,
     /// Step 8 is done; step 9 follows when S3 responds.
     StoredLocally,
     /// Step 10, before anything is deleted.
@@ -196,6 +201,11 @@ pub enum Stage {
         end_marker_left: bool,
         /// Whether the failure record is still to be written.
         failure_record_left: bool,
+    },
+    /// Steps 11 and 18: failure record, note, and removal of the journal entry.
+    EndFailed {
+        /// The number of the next step.
+        next: u8,
     },
 }
 

@@ -1,7 +1,8 @@
 //! A store: objects that are put if absent. S3 and each replica's local store are stores.
 
-use crate::names::{
-    Base, Digest, ExportId, Folder, Pin, ReplicaNumber, RequestNumber, Source, StoreId,
+use crate::{
+    events::{EventId, Machine},
+    names::{Base, Digest, ExportId, Folder, Pin, ReplicaNumber, RequestNumber, Source, StoreId},
 };
 
 /// A set of artifacts, one bit each.
@@ -33,6 +34,12 @@ pub enum Key {
     Identity,
     /// A document that requests name.
     Document,
+    /// `.tara-export/events/<event id>.json`
+    Event(EventId),
+    /// `.tara-export/events/<event id>.done`
+    EventDone(EventId),
+    /// `.tara-export/events/<event id>.try-<slot>`
+    EventTry(EventId, u8),
 }
 
 /// The content of an object.
@@ -73,6 +80,19 @@ pub enum Value {
     },
     /// A file in an unclaimed folder.
     ForeignFolder,
+    /// The claim of an event.
+    Event {
+        /// The machine that delivers it.
+        owner: Machine,
+        /// The request.
+        request: RequestNumber,
+        /// How often `TAKEOVER_AGE` had passed when it was put.
+        age: u8,
+    },
+    /// The event was delivered.
+    Done,
+    /// The machine that delivers an old event.
+    Tried(Machine),
     /// The store identity.
     Identity(StoreId),
     /// The document's bytes.

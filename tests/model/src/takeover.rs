@@ -3,7 +3,7 @@
 
 use crate::{
     actions::Operation,
-    names::{ReplicaNumber, StoreNumber},
+    names::{ReplicaNumber, RequestNumber, StoreNumber},
     protocol::{Context, Protocol, Transition},
     state::{Origin, Run, Stage, State, Target},
     store::{Key, Value},
@@ -35,14 +35,33 @@ impl Protocol {
         let is_marked =
             end_marker_of(key).is_some_and(|mark| state.s3_of(replica).get(mark).is_some());
         let has_ended = is_marked && self.mechanisms.store_journal_marker_read;
-        let is_in_progress = self.scenario.age_outlasts_runs
-            && state.replicas.iter().any(|host| host.runs[request].is_some());
         state.s3_is_up
             && !is_known
-            && !is_in_progress
+            && !self.is_in_progress(state, request)
             && !has_ended
             && is_taken_over
             && state.s3_of(replica).bundle_of(id).is_none()
+    }
+
+    /// Whether a replica works on a request, so that its entry is younger than `TAKEOVER_AGE`.
+    pub(crate) fn is_in_progress(&self, state: &State, request: RequestNumber) -> bool {
+        self.scenario.age_outlasts_runs
+            && state.replicas.iter().any(|host| host.runs[request].is_some())
+    }
+
+    /// The request of an entry in S3.
+    pub(crate) fn request_of_entry(&self, state: &State, key: Key) -> Option<RequestNumber> {
+        match (key, state.s3[JOURNAL_STORE].get(key)?) {
+            (Key::Entry(..), Value::Entry { request, .. }) => Some(request),
+            _ => None,
+        }
+    }
+
+    /// Whether the end of an entry needs a note: its bundle is committed, and there are targets.
+    pub(crate) fn needs_note(&self, state: &State, key: Key) -> bool {
+        state.events.is_some()
+            && matches!(key, Key::Entry(id, _)
+                if state.s3[JOURNAL_STORE].bundle_of(id).is_some())
     }
 
     /// Whether a scan of the entries in S3 ends an entry: its bundle is committed, or the id
@@ -157,6 +176,9 @@ impl Transition<'_> {
             let key = self.context.entry_key(&run);
             self.context.protocol.end_entry(&mut self.state, key, true);
             end_marker_left = false;
+        } else if self.state.events.is_some() {
+            self.record_failure(run);
+            return Some(self.state);
         } else {
             self.disk().failed[request] = true;
             self.disk().journal[request] = None;

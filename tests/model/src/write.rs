@@ -104,10 +104,7 @@ impl Transition<'_> {
                     self.next_folder(run, target, pin, folder);
                 }
             }
-            Stage::StoredLocally
-            | Stage::Verify { .. }
-            | Stage::Delete { .. }
-            | Stage::Fail { .. } => {}
+            _ => {}
         }
     }
 
@@ -139,7 +136,7 @@ impl Transition<'_> {
             Target::Local => {
                 reported.stored_locally[self.context.replica] = true;
                 run.is_identified = false;
-                run.stage = Stage::StoredLocally;
+                run.stage = self.stored_locally();
             }
         }
         self.set_run(Some(run));

@@ -5,13 +5,19 @@ use std::{collections::BTreeSet, fs, path::Path};
 use tara_export::proto::export_service_server::SERVICE_NAME;
 use tara_export::server::LIVENESS;
 use tara_export_telemetry::names::{ALL, Declaration, Kind};
+use tara_export_test_support::TestS3;
+
+use super::process::Process;
 
 /// The files that name metrics.
-const FILES: [&str; 3] = [
+const FILES: [&str; 4] = [
     "deploy/grafana/tara-export.json",
     "deploy/cloudformation/monitoring.yaml",
+    PROMETHEUS_RULES,
     "docs/operations.md",
 ];
+
+const PROMETHEUS_RULES: &str = "deploy/prometheus/rules.yaml";
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -127,6 +133,67 @@ fn operations_guide_explains_every_alarm() {
             "docs/operations.md does not explain {name}"
         );
     }
+}
+
+/// Each alarm of CloudWatch is one of Prometheus, with a test.
+#[test]
+fn prometheus_has_the_same_alarms() {
+    let (rules, tests) = (read(PROMETHEUS_RULES), read("deploy/prometheus/rules_test.yaml"));
+    let alarms = |text: &str, key: &str| -> BTreeSet<String> {
+        let values = text.lines().filter_map(|line| line.trim().strip_prefix(key));
+        values.map(|name| name.trim_matches('"').to_owned()).collect()
+    };
+    let cloudwatch =
+        alarms(&read("deploy/cloudformation/monitoring.yaml"), "AlarmName: !Sub \"${Namespace} ");
+    assert!(cloudwatch.len() >= 6, "{cloudwatch:?}");
+    assert_eq!(alarms(&rules, "alarm: "), cloudwatch);
+    assert_eq!(alarms(&tests, "- name: "), cloudwatch);
+}
+
+/// A rule on a series that appears with its first value does not see that value as an increase.
+#[tokio::test]
+async fn every_series_of_an_alarm_exists_before_the_first_event() {
+    let s3 = TestS3::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let targets = folder.path().join("targets.json");
+    fs::write(&targets, r#"{"targets": []}"#).unwrap();
+    let notify_file = format!("--notify-file={}", targets.display());
+    let server = Process::start(&s3, &["--metrics-listen-addr=127.0.0.1:0", &notify_file]);
+    // The states of the journal and of the notifications are reported soon after the start.
+    let seen = server
+        .scrape_until(|seen| {
+            seen.has("tara_export_exports", &[])
+                && seen.has("tara_export_batches", &[])
+                && seen.has("tara_export_notification_dead_letters", &[])
+        })
+        .await;
+    let rules = read(PROMETHEUS_RULES);
+    let mut checked = 0;
+    for expression in rules.lines().filter_map(|line| line.trim().strip_prefix("expr: ")) {
+        for name in names(expression) {
+            // Their labels are names in NOTIFY_FILE and JOBS_FILE. Pools and histograms appear with their first value:
+            // rates need none before it.
+            let is_configured = declared(name).is_some_and(|metric| {
+                metric.labels.iter().any(|label| ["target", "job_name"].contains(label))
+            });
+            let is_histogram = declared(name).is_some_and(|metric| metric.kind == Kind::Histogram);
+            if is_configured || is_histogram {
+                continue;
+            }
+            let selector = expression.split(name).nth(1).unwrap();
+            let selector = selector.strip_prefix('{').and_then(|rest| rest.split('}').next());
+            let labels: Vec<(&str, &str)> = selector
+                .into_iter()
+                .flat_map(|selector| selector.split(", "))
+                .map(|label| label.split_once('=').unwrap())
+                .map(|(name, value)| (name, value.trim_matches('"')))
+                .collect();
+            assert!(seen.has(name, &labels), "{name} {labels:?} does not exist at the start");
+            checked += 1;
+        }
+    }
+    assert!(checked >= 12, "{checked}");
+    server.end();
 }
 
 /// A probe with a name that the server does not have always fails.

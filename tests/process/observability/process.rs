@@ -159,12 +159,20 @@ impl Scrape {
 
     /// The sum over all series of this name that have these labels.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let has = |sample: &&Sample| {
+        self.series(name, labels).map(|sample| sample.value).sum()
+    }
+
+    /// Whether there is a series of this name that has these labels.
+    pub(crate) fn has(&self, name: &str, labels: &[(&str, &str)]) -> bool {
+        self.series(name, labels).next().is_some()
+    }
+
+    fn series(&self, name: &str, labels: &[(&str, &str)]) -> impl Iterator<Item = &Sample> {
+        self.samples.iter().filter(move |sample| {
             sample.name == name
                 && labels.iter().all(|(name, value)| {
                     sample.labels.iter().any(|(own, is)| own == name && is == value)
                 })
-        };
-        self.samples.iter().filter(has).map(|sample| sample.value).sum()
+        })
     }
 }

@@ -147,6 +147,13 @@ fn debug_log_has_callers_and_refusals_but_no_secrets_or_content() {
     let (code, link, log) = run(&auditor, &["link", id, "readable_report.txt"]);
     assert_eq!(code, Some(0), "{log}");
     client_logs += &log;
+    // What does not exist is in the access log, too, with the name that was asked for.
+    let missing = "exports/6f1c7a52-3b0e-4c59-9d7e-00000000dead";
+    for arguments in [&["report", missing][..], &["link", missing, "readable_report.txt"]] {
+        let (code, _, log) = run(&auditor, arguments);
+        assert_eq!(code, Some(1), "{log}");
+        client_logs += &log;
+    }
     let signature = link.split("X-Amz-Signature=").nth(1).expect("a signed link");
     let signature: String = signature.chars().take_while(char::is_ascii_hexdigit).collect();
     for (token, arguments, reason) in [
@@ -211,7 +218,11 @@ fn debug_log_has_callers_and_refusals_but_no_secrets_or_content() {
             |line: &&serde_json::Value| fields.iter().all(|(name, value)| line[name] == *value);
         assert!(ours.iter().any(|line| matches(&line)), "no line with {fields:?}");
     };
-    has(&[("method", "StartExport"), ("caller", "review-app"), ("name", id)]);
+    has(&[("method", "StartExport"), ("caller", "review-app"), ("name", id), ("code", "OK")]);
+    for method in ["GetReport", "CreateDownloadLink"] {
+        let not_found = [("name", missing), ("code", "NOT_FOUND")];
+        has(&[&[("method", method), ("caller", "auditor")], &not_found[..]].concat());
+    }
     has(&[("method", "GetReport"), ("caller", "auditor"), ("name", id)]);
     has(&[("method", "DownloadBundle"), ("caller", "auditor"), ("name", id)]);
     has(&[

@@ -25,10 +25,10 @@ pub(super) fn client_on(
     machine: &Machine,
     observer: Option<Arc<dyn RequestObserver>>,
 ) -> Client {
-    let identities = Identities::reloading(machine.credentials.clone());
-    let mut builder = builder(settings, &machine.sdk, observer, identities)
-        .http_client(machine.http_client.clone())
-        .interceptor(Refusals(machine.credentials.clone()))
+    let identities = Identities::reloading(machine.base.credentials.clone());
+    let mut builder = builder(settings, &machine.base.sdk, observer, identities)
+        .http_client(machine.base.http_client.clone())
+        .interceptor(Refusals(machine.base.credentials.clone()))
         .force_path_style(settings.path_style || machine.options.path_style);
     builder.set_endpoint_url(machine.endpoint_url.as_deref().map(with_slash));
     if machine.endpoint_url.is_some() {

@@ -193,20 +193,20 @@ impl ReloadingCredentials {
             watch.state = Some(state);
             self.reload();
             tracing::info!(
-                "a file with AWS credentials changed: loading the credentials for S3 again"
+                "a file with AWS credentials changed: loading the AWS credentials again"
             );
         }
     }
 
-    /// Discards all credentials because S3 refused them, at most once in an interval.
-    fn refused(&self, code: &str) {
+    /// Discards all credentials because a service refused them, at most once in an interval.
+    pub(super) fn refused(&self, service: &str, code: &str) {
         let mut watch = self.watch();
         if watch.refused.is_some_and(|refused| refused.elapsed() < REFUSED_INTERVAL) {
             return;
         }
         watch.refused = Some(Instant::now());
         self.reload();
-        tracing::warn!(code, "S3 refused the credentials: loading them again");
+        tracing::warn!(code, "{service} refused the credentials: loading them again");
     }
 
     async fn load(&self) -> provider::Result {
@@ -280,7 +280,7 @@ impl Intercept for Refusals {
             && let Some(body) = response.body().bytes()
             && let Some(code) = refusal(&String::from_utf8_lossy(body))
         {
-            self.0.refused(code);
+            self.0.refused("S3", code);
         }
         Ok(())
     }

@@ -292,7 +292,7 @@ fn response_cause(status: u16, code: Option<&str>) -> FailureCause {
 pub(super) const RESTORE: &str = "the object is archived and must be restored before it can be read, for example with \
                                   `aws s3api restore-object`; a restore takes minutes to two days";
 
-/// What to do about a response that concerns only one object.
+/// What to do about a response, if its code says more than its kind.
 fn advice(kind: StoreErrorKind, code: Option<&str>, message: Option<&str>) -> Option<&'static str> {
     let code = code.unwrap_or_default();
     // S3 denies a KMS key with the code AccessDenied, and names the missing right in the message.
@@ -305,8 +305,36 @@ fn advice(kind: StoreErrorKind, code: Option<&str>, message: Option<&str>) -> Op
         _ if is_key_denied => Some(
             "give the service kms:Decrypt and kms:GenerateDataKey on the KMS key of this object",
         ),
-        _ => None,
+        _ => advice_on_code(code),
     }
+}
+
+fn advice_on_code(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "InvalidAccessKeyId" => {
+            "this server does not know the access key: correct AWS_ACCESS_KEY_ID, the profile or the endpoint URL"
+        }
+        "SignatureDoesNotMatch" => {
+            "the secret key does not belong to the access key: correct AWS_SECRET_ACCESS_KEY or the profile. If both are \
+             right, a proxy changes the requests"
+        }
+        "ExpiredToken" | "TokenRefreshRequired" => {
+            "the temporary credentials have expired: renew them"
+        }
+        "InvalidToken" => {
+            "the session token does not belong to the access key: correct AWS_SESSION_TOKEN or the profile"
+        }
+        "RequestTimeTooSkewed" => "synchronize this machine's clock",
+        "AllAccessDisabled" | "AccountProblem" | "NotSignedUp" => {
+            "the AWS account cannot use S3: look at its notices"
+        }
+        "NoSuchBucket" => "create the bucket, or correct S3_BUCKET_NAME",
+        "InvalidBucketName" => "correct S3_BUCKET_NAME",
+        "PermanentRedirect"
+        | "AuthorizationHeaderMalformed"
+        | "IllegalLocationConstraintException" => "set AWS_REGION to the bucket's region",
+        _ => return None,
+    })
 }
 
 fn classify_status(status: u16) -> StoreErrorKind {
@@ -429,6 +457,25 @@ mod tests {
         ] {
             assert_eq!(classify(status, None), kind, "{status}");
         }
+    }
+
+    /// Wrong credentials are no missing right, and the advice must not send anyone to look for one.
+    #[test]
+    fn advice_follows_the_code() {
+        for (code, expected) in [
+            ("InvalidAccessKeyId", "AWS_ACCESS_KEY_ID"),
+            ("SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY"),
+            ("ExpiredToken", "renew"),
+            ("InvalidToken", "AWS_SESSION_TOKEN"),
+            ("RequestTimeTooSkewed", "clock"),
+            ("NoSuchBucket", "S3_BUCKET_NAME"),
+            ("PermanentRedirect", "AWS_REGION"),
+            ("KMS.DisabledException", "KMS key"),
+        ] {
+            let advice = advice(classify(400, Some(code)), Some(code), None).unwrap_or_default();
+            assert!(advice.contains(expected), "{code}: {advice}");
+        }
+        assert_eq!(advice(StoreErrorKind::Denied, Some("AccessDenied"), None), None);
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Identities {
         // A panic never leaves the state inconsistent.
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.clocks.is_some_and(|previous| previous.jumped_before(now)) {
-            tracing::warn!("this machine's clock was set: reloading the credentials for S3");
+            tracing::warn!("this machine's clock was set: reloading the AWS credentials");
             current.cache = new_cache();
         }
         let generation = self.reloading.as_ref().map_or(0, |reloading| reloading.generation());

@@ -28,7 +28,14 @@ const JOURNAL: &str = ".tara-export/journal/";
 /// The minimum time that journal entries of a lost replica must be kept.
 const JOURNAL_DAYS: i32 = 7;
 /// The prefixes that may expire before the bundles.
-const EXPENDABLE: [&str; 3] = [UPLOADS, JOURNAL, ".tara-export/probe/"];
+const EXPENDABLE: [&str; 6] = [
+    UPLOADS,
+    JOURNAL,
+    ".tara-export/batches/",
+    ".tara-export/events/",
+    ".tara-export/jobs/",
+    ".tara-export/probe/",
+];
 
 /// The consequence if objects of a bundle are archived.
 const ARCHIVED: &str =
@@ -343,6 +350,9 @@ mod tests {
             ),
             (vec![expiry("all", "tara/", 3)], Some("all")),
             (vec![expiry("journal", "tara/.tara-export/journal/", 30)], None),
+            (vec![expiry("batches", "tara/.tara-export/batches/", 90)], None),
+            (vec![expiry("events", "tara/.tara-export/events/", 90)], None),
+            (vec![expiry("jobs", "tara/.tara-export/jobs/", 90)], None),
             (vec![expiry("other", "other/", 1)], None),
         ] {
             let rules: Vec<LifecycleRule> = required.iter().cloned().chain(more).collect();

@@ -7,9 +7,10 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_runtime::env_config::{EnvConfigValue, file::EnvConfigFiles, section::EnvConfigSections};
 use aws_sdk_s3::config::{SharedHttpClient, retry::RetryConfig};
 use aws_types::os_shim_internal::{Env, Fs};
-use http::Uri;
 use std::sync::Arc;
-use tara_export_outbound::{Authorities, Environment, InvalidAuthorities, Proxies};
+use tara_export_outbound::{
+    Authorities, ENDPOINT_RULE, Environment, InvalidAuthorities, Proxies, is_endpoint_url,
+};
 
 use super::{
     S3Settings,
@@ -43,11 +44,16 @@ pub enum S3SettingsError {
     },
 }
 
-/// The configuration of the machine.
-pub(super) struct Machine {
+/// The configuration that all services share.
+pub(super) struct Base {
     pub sdk: SdkConfig,
     pub http_client: SharedHttpClient,
     pub credentials: Arc<ReloadingCredentials>,
+}
+
+/// The configuration of the machine.
+pub(super) struct Machine {
+    pub base: Base,
     /// The endpoint, unless it is Amazon S3.
     pub endpoint_url: Option<String>,
     /// The endpoint as the settings and the variables name it.
@@ -65,14 +71,14 @@ pub(super) struct Options {
 }
 
 /// Variables and profile.
-struct Values {
+pub(super) struct Values {
     environment: Environment,
     env: Env,
     profile: Option<EnvConfigSections>,
 }
 
 impl Values {
-    async fn load(environment: Environment, warnings: &mut Vec<String>) -> Self {
+    pub(super) async fn load(environment: Environment, warnings: &mut Vec<String>) -> Self {
         // boto3 also reads the second names.
         let environment = environment
             .with_alternatives("AWS_PROFILE", &["AWS_DEFAULT_PROFILE"])
@@ -137,14 +143,14 @@ impl Values {
         }
     }
 
-    fn region(&self, settings: &S3Settings, warnings: &mut Vec<String>) -> Region {
+    fn region(&self, configured: Option<&str>, warnings: &mut Vec<String>) -> Region {
         let found = [
             self.get("AWS_REGION", "").map(|(value, _)| (value, "AWS_REGION")),
             self.get("AWS_DEFAULT_REGION", "").map(|(value, _)| (value, "AWS_DEFAULT_REGION")),
             self.get("", "region").map(|(value, _)| (value, "region of the AWS profile")),
         ];
-        if let Some(region) = &settings.region {
-            return Region::new(region.clone());
+        if let Some(region) = configured {
+            return Region::new(region.to_owned());
         }
         for (region, source) in found.into_iter().flatten() {
             if S3Settings::is_region(&region) {
@@ -233,6 +239,34 @@ impl Values {
         }
         Sources { files, folders: vec![self.expanded("~/.aws/sso/cache")] }
     }
+
+    /// The configuration that all services share, in the region that the settings name, if they do.
+    pub(super) async fn into_base(
+        self,
+        region: Option<&str>,
+        warnings: &mut Vec<String>,
+    ) -> Result<Base, S3SettingsError> {
+        let proxies = Proxies::of(&self.environment);
+        warnings.extend_from_slice(proxies.warnings());
+        let http_client = http_client(&proxies, &self.authorities()?);
+        let region = self.region(region, warnings);
+        let credentials = ReloadingCredentials::new(
+            self.env.clone(),
+            region.clone(),
+            http_client.clone(),
+            self.sources(),
+        );
+        let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .env(self.env)
+            .region(region)
+            .http_client(http_client.clone())
+            // The SDK panics if it finds another program's setting that it does not know.
+            .retry_config(RetryConfig::standard())
+            .credentials_provider(Provider(credentials.clone()))
+            .load()
+            .await;
+        Ok(Base { sdk, http_client, credentials })
+    }
 }
 
 impl Machine {
@@ -243,12 +277,8 @@ impl Machine {
         environment: Environment,
     ) -> Result<Self, S3SettingsError> {
         let mut warnings = Vec::new();
-        let proxies = Proxies::of(&environment);
-        warnings.extend_from_slice(proxies.warnings());
         let values = Values::load(environment, &mut warnings).await;
         let endpoint = values.endpoint(settings, &mut warnings)?;
-        let http_client = http_client(&proxies, &values.authorities()?);
-        let region = values.region(settings, &mut warnings);
         let mut options = values.options();
         let fips = values.is_true("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint");
         let dual_stack = values.is_true("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint");
@@ -267,26 +297,10 @@ impl Machine {
             |variable, key| values.get(variable, key).map(|(value, _)| value),
             |name| values.s3_option(name),
         ));
-        let credentials = ReloadingCredentials::new(
-            values.env.clone(),
-            region.clone(),
-            http_client.clone(),
-            values.sources(),
-        );
-        let sdk = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .env(values.env)
-            .region(region)
-            .http_client(http_client.clone())
-            // The SDK panics if it finds another program's setting that it does not know.
-            .retry_config(RetryConfig::standard())
-            .credentials_provider(Provider(credentials.clone()))
-            .load()
-            .await;
+        let base = values.into_base(settings.region.as_deref(), &mut warnings).await?;
         let site_endpoint = endpoint.clone().filter(|(_, is_of_profile)| !is_of_profile);
         Ok(Self {
-            sdk,
-            http_client,
-            credentials,
+            base,
             endpoint_url: endpoint.map(|(url, _)| url),
             site_endpoint: site_endpoint.map(|(url, _)| url),
             options,
@@ -297,23 +311,14 @@ impl Machine {
 
 impl S3Settings {
     /// What [`Self::is_endpoint_url`] accepts.
-    pub const ENDPOINT_RULE: &'static str =
-        "an http:// or https:// URL with a host, without credentials, query and fragment";
+    pub const ENDPOINT_RULE: &'static str = ENDPOINT_RULE;
 
     /// What [`Self::is_region`] accepts.
     pub const REGION_RULE: &'static str = "a region such as us-east-1: at most 63 letters, digits and hyphens, with neither a hyphen at the start nor at the end";
 
     /// Whether requests can be sent to a URL. It may have a path.
     pub fn is_endpoint_url(text: &str) -> bool {
-        text.parse::<Uri>().is_ok_and(|uri| {
-            let has_credentials =
-                uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
-            matches!(uri.scheme_str(), Some("http" | "https"))
-                && uri.host().is_some_and(|host| !host.is_empty())
-                && uri.query().is_none()
-                && !has_credentials
-                && !text.contains('#')
-        })
+        is_endpoint_url(text)
     }
 
     /// Whether a text can be a region. Other servers than Amazon S3 have regions such as `RegionOne` and `garage`.

@@ -20,6 +20,8 @@ mod probe_list;
 mod put;
 mod read;
 mod response_limits;
+mod retention;
+mod services;
 mod settings;
 mod unused;
 
@@ -48,6 +50,7 @@ pub use self::{
     machine::S3SettingsError,
     observer::{EndedRequest, RequestObserver},
     prices::RequestPrices,
+    services::AwsServices,
     settings::{ObjectLock, ObjectLockMode, S3Settings, ServerSideEncryption},
 };
 use super::{
@@ -63,6 +66,8 @@ pub struct S3Store {
     credentials: Option<SharedCredentialsProvider>,
     /// The credentials of the machine; `None` if the store was created with others.
     reloading: Option<Arc<ReloadingCredentials>>,
+    /// Other services with these credentials.
+    services: Option<AwsServices>,
     /// The endpoint as the settings and the variables name it.
     site_endpoint: Option<String>,
     /// Settings of the machine that are not used, each with the reason.
@@ -97,8 +102,10 @@ impl S3Store {
     ) -> Result<Self, S3SettingsError> {
         let machine = Machine::load(&settings, environment).await?;
         let client = client::client_on(&settings, &machine, observer);
-        let mut store = Self::of_client(client, machine.sdk.credentials_provider(), settings);
-        store.reloading = Some(machine.credentials);
+        let credentials = machine.base.sdk.credentials_provider();
+        let mut store = Self::of_client(client, credentials, settings);
+        store.services = Some(AwsServices::of_base(&machine.base));
+        store.reloading = Some(machine.base.credentials);
         store.site_endpoint = machine.site_endpoint;
         store.warnings = machine.warnings.into();
         Ok(store)
@@ -120,6 +127,7 @@ impl S3Store {
             client,
             credentials,
             reloading: None,
+            services: None,
             site_endpoint: settings.endpoint_url.clone(),
             warnings: Arc::default(),
             signing_credentials: Arc::default(),
@@ -132,6 +140,11 @@ impl S3Store {
     /// The settings of this machine that this store does not use, each with the reason, in one line.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Other services with the credentials of this store. `None` if it was created by [`Self::from_sdk_config`].
+    pub fn services(&self) -> Option<&AwsServices> {
+        self.services.as_ref()
     }
 
     /// The full key of an object in the bucket.
@@ -263,6 +276,10 @@ impl Store for S3Store {
 
     async fn probe(&self) -> Vec<ProbeResult> {
         probe::probe(self).await
+    }
+
+    async fn has_default_retention(&self) -> Result<bool, StoreError> {
+        retention::has_default_retention(self).await
     }
 
     fn links(&self) -> Option<&dyn LinkObjects> {

@@ -5,8 +5,8 @@ use tara_export_digest::{ContentChecksums, Crc64Nvme, Sha256};
 
 use super::{
     super::{
-        ListRequest, Listing, ObjectChecksum, Part, PartStore as _, Payload, ProbeResult,
-        PutOutcome, Store as _, StoreError, StoreErrorKind, honours_conditional_put,
+        FailureCause, ListRequest, Listing, ObjectChecksum, Part, PartStore as _, Payload,
+        ProbeResult, PutOutcome, Store as _, StoreError, StoreErrorKind, honours_conditional_put,
         probe::{CheckResults, Finding, probe_key, probe_payload},
         read_small,
     },
@@ -74,7 +74,7 @@ async fn credentials(store: &S3Store) -> Finding {
     let Some(provider) = &store.credentials else {
         return Finding::failed(
             "no provider of AWS credentials is configured",
-            hint(StoreErrorKind::Denied),
+            "Configure AWS credentials in the environment, a profile or a role.",
         );
     };
     match store
@@ -170,10 +170,17 @@ async fn parts(store: &S3Store) -> Finding {
     match put.await {
         Ok(_) => Finding::passed("objects can be stored in parts"),
         Err(error) => {
-            let hint = "Large documents stay on this server's disk. Give the service s3:PutObject and \
-                        s3:AbortMultipartUpload on the base path; with a KMS key, kms:Decrypt in addition to \
-                        kms:GenerateDataKey.";
-            Finding::warning(failed(&error).message, hint)
+            let Finding { message, hint, .. } = failed(&error);
+            let hint = match lacks_right(&error) {
+                true => {
+                    "Large documents stay on this server's disk. Give the service s3:PutObject and \
+                     s3:AbortMultipartUpload on the base path; with a KMS key, kms:Decrypt in addition to \
+                     kms:GenerateDataKey."
+                        .to_owned()
+                }
+                false => hint,
+            };
+            Finding::warning(message, hint)
         }
     }
 }
@@ -194,11 +201,19 @@ pub(super) fn failed(error: &StoreError) -> Finding {
         Some(source) => format!("{error} ({source})"),
         None => error.to_string(),
     };
-    Finding::failed(message, hint(error.kind()))
+    Finding::failed(message, hint(error))
 }
 
-fn hint(kind: StoreErrorKind) -> &'static str {
-    match kind {
+/// Whether S3 knows the service, and does not allow it the operation.
+fn lacks_right(error: &StoreError) -> bool {
+    error.kind() == StoreErrorKind::Denied && error.cause() != FailureCause::Credentials
+}
+
+fn hint(error: &StoreError) -> &'static str {
+    match error.kind() {
+        StoreErrorKind::Denied if !lacks_right(error) => {
+            "Correct the credentials, as the message says. No right is missing."
+        }
         StoreErrorKind::Denied => {
             "Give the service a role or credentials with s3:PutObject and s3:GetObject on the base path, and \
              s3:ListBucket on the bucket; with a KMS key, also kms:GenerateDataKey and kms:Decrypt."

@@ -74,6 +74,9 @@ async fn wrong_credentials_are_denied(settings: S3Settings) {
         rows.iter().all(|row| row.status != ProbeStatus::Failed || !row.hint.is_empty()),
         "{rows:?}"
     );
+    let put = rows.iter().find(|row| row.check == "s3.put").unwrap();
+    assert!(put.message.contains("AWS_ACCESS_KEY_ID"), "{put:?}");
+    assert!(put.hint.contains("No right is missing"), "{put:?}");
 }
 
 async fn missing_bucket_is_misconfigured(store: &S3Store) {

@@ -4,6 +4,8 @@ use tara_export_bundle::{ContentDigest, FolderName};
 use tara_export_catalog::{Export, ExportArtifact, ExportState};
 use tara_export_store::StoreKind;
 
+use tara_export_state_file as state_file;
+
 use super::{
     retention::{KEEP_FOREVER, KEEP_NOTHING},
     *,
@@ -216,7 +218,8 @@ async fn state_files_of_later_release_stay() {
     for folder in ["failed", "receipts"] {
         let path = state_file(&data_dir, folder, 1);
         let schema = format!("tara-export/{folder}/v2");
-        journal.files.write_state_file(&path, &schema, &serde_json::json!({"other": 1})).unwrap();
+        state_file::write(&journal.files.disk, &path, &schema, &serde_json::json!({"other": 1}))
+            .unwrap();
     }
     let error = journal.failure(export(1).export_id).await.unwrap_err();
     assert!(error.to_string().contains("later release"), "{error}");

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod accepted;
 mod failures_and_receipts;
 mod listing;
 mod quarantine;

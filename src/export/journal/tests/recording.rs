@@ -36,7 +36,7 @@ async fn entry_is_complete_after_restart() {
 #[test]
 fn recording_needs_one_file_fsync_and_one_folder_fsync() {
     let data_dir = tempfile::tempdir().unwrap();
-    let files = Files::new(data_dir.path().to_owned(), NO_LIMIT).unwrap();
+    let files = Files::new(data_dir.path().to_owned(), NO_LIMIT, None).unwrap();
     // Creates the folders.
     files.record(&export(1)).unwrap();
     let before = (counts::FILES.get(), counts::DIRECTORIES.get());
@@ -77,7 +77,7 @@ async fn recording_same_entry_again_changes_nothing() {
 #[test]
 fn recording_again_syncs_entry_that_was_not_synced() {
     let data_dir = tempfile::tempdir().unwrap();
-    let files = Files::new(data_dir.path().to_owned(), NO_LIMIT).unwrap();
+    let files = Files::new(data_dir.path().to_owned(), NO_LIMIT, None).unwrap();
     files.record(&export(1)).unwrap();
     let before = (counts::FILES.get(), counts::DIRECTORIES.get());
     files.record(&export(1)).unwrap();
@@ -205,13 +205,13 @@ async fn open_fails_if_folder_cannot_be_listed() {
 #[tokio::test]
 async fn crash_before_publishing_leaves_no_entry() {
     let data_dir = tempfile::tempdir().unwrap();
-    let files = Files::new(data_dir.path().to_owned(), NO_LIMIT).unwrap();
+    let files = Files::new(data_dir.path().to_owned(), NO_LIMIT, None).unwrap();
     files.record(&export(1)).unwrap();
     let unfinished = files.disk.create_unnamed().unwrap();
     fs::write(unfinished.path(), &export(2).encode().concat()[..99]).unwrap();
     let (_, path) = unfinished.keep().unwrap();
     assert_eq!(path.parent(), Some(journal_path(&data_dir, "tmp").as_path()));
-    let seen = super::super::entries::plain_names(&files.journal)
+    let seen = tara_export_disk::plain_names(&files.journal)
         .unwrap()
         .collect::<Result<Vec<_>, _>>()
         .unwrap();

@@ -9,7 +9,7 @@ use tara_export_bundle::{
     encoding::{EncodedHeader, FRAME_BYTES, header_end},
 };
 use tara_export_catalog::{
-    ExportState, StoredBundle, layout,
+    Export, ExportState, StoredBundle, layout,
     records::{self, ExportRecord},
 };
 use tara_export_failpoint::failpoint;
@@ -25,6 +25,7 @@ use super::{Candidate, CandidateKey, Takeover};
 use crate::export::{
     accept::admission::Permit,
     drive::{
+        events::{EntryOf, settle_taken_over},
         observer::Activity,
         store_journal,
         work::{Work, WorkOrigin},
@@ -75,11 +76,25 @@ impl Takeover {
         };
         let bundle = StoredBundle::find_recorded(&self.s3, export_id, record.clone()).await;
         let bundle = bundle.map_err(|error| Failure::internal(error.to_string()))?;
-        if bundle.is_some() || record.format_version == Manifest::NOT_RENDERED {
-            self.end_entry(candidate).await;
-            return Ok(());
+        let is_adopted = record.format_version == Manifest::NOT_RENDERED;
+        if bundle.is_none() && !is_adopted {
+            return self.take_over(candidate, record).await;
         }
-        self.take_over(candidate, record).await
+        if let Some(bundle) = bundle.filter(|_| !is_adopted)
+            && bundle.manifest().content_digest == content_digest
+        {
+            // Its replica may have died before it wrote the event.
+            self.settle(candidate, &bundle.export()).await?;
+        }
+        self.end_entry(candidate).await;
+        Ok(())
+    }
+
+    /// Writes the note of an export before its entry is ended.
+    async fn settle(&self, candidate: &Candidate, export: &Export) -> Result<(), Failure> {
+        let Candidate { export_id, content_digest, .. } = *candidate;
+        let entry = EntryOf { export_id, content_digest };
+        settle_taken_over(&self.shared, self.s3.as_ref(), entry, export).await
     }
 
     async fn end_entry(&self, candidate: &Candidate) {
@@ -146,18 +161,19 @@ impl Takeover {
             counted,
             origin: WorkOrigin::StoreJournal,
         };
-        self.finish(work, changes, &export).await?;
+        let committed = self.finish(work, changes, &export).await?;
+        self.settle(candidate, &committed).await?;
         self.end_entry(candidate).await;
         Ok(())
     }
 
-    /// Writes the bundle to S3.
+    /// Writes the bundle to S3, and returns the export.
     async fn finish(
         &self,
         work: Work,
         changes: Receiver<u64>,
         export: &AcceptedExport,
-    ) -> Result<(), Failure> {
+    ) -> Result<Export, Failure> {
         let export_id = export.export_id;
         let mut result = None;
         let working = async {
@@ -175,7 +191,7 @@ impl Takeover {
                 names::TAKEOVERS.add(1, NONE);
                 let location = &committed.export.location;
                 tracing::info!(%export_id, location, "committed an export of another replica");
-                Ok(())
+                Ok(committed.export)
             }
             Some(Err(AttemptError::Failed(failure))) => Err(failure),
             // The record was already compared with the content.

@@ -1,17 +1,19 @@
-//! The description of an export in failure records and receipts.
+//! The description of an export in files of this machine: failure records, receipts and events.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tara_export_bundle::{AcceptedTime, Destination, ExportId, FolderName};
-use tara_export_catalog::{Export, ExportArtifact, ExportState};
 use tara_export_digest::Sha256;
 use tara_export_store::StoreKind;
 
+use super::{Export, ExportArtifact, ExportState};
+
 /// An export without its state, which follows from the kind of file.
 #[derive(Serialize, Deserialize)]
-pub(super) struct SummaryV1 {
+pub struct SummaryV1 {
+    /// Its id.
     pub export_id: ExportId,
     document_name: String,
     session_id: String,
@@ -44,7 +46,7 @@ enum StoredInV1 {
 
 /// A time in RFC 3339 with full precision.
 #[derive(Clone, Copy)]
-pub(super) struct TimeV1(pub DateTime<Utc>);
+pub struct TimeV1(pub DateTime<Utc>);
 
 impl Serialize for TimeV1 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -114,7 +116,8 @@ impl From<&Export> for SummaryV1 {
 }
 
 impl SummaryV1 {
-    pub(super) fn into_export(self, state: ExportState, state_reason: String) -> Export {
+    /// The export in this state.
+    pub fn into_export(self, state: ExportState, state_reason: String) -> Export {
         let artifacts = self.artifacts.into_iter().map(|artifact| ExportArtifact {
             path: artifact.path,
             size_bytes: artifact.size_bytes,

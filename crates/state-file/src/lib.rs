@@ -1,4 +1,8 @@
-//! State files: small JSON files that contain a digest of their content.
+//! State files: small JSON files that contain a digest of their content, and the name and version of its schema.
+//!
+//! Distinguishes damaged files from those of a later release. Every function blocks its thread.
+//!
+//! Never depends on the content of the files.
 
 use std::{
     fs::File,
@@ -8,15 +12,13 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
-use tara_export_bundle::to_json_compact;
 use tara_export_digest::Sha256;
-use tara_export_disk::DiskError;
+use tara_export_disk::{Disk, DiskError};
 use tara_export_failpoint::failpoint;
 
-use super::Files;
-
-/// State files have a few kilobytes; larger files were not written by this service.
-const LIMIT_BYTES: u64 = 1024 * 1024;
+/// Most state files have a few kilobytes, and the note of a batch up to 1 MiB; larger files were not written by this
+/// service.
+const LIMIT_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The format of a state file.
 #[derive(Serialize, Deserialize)]
@@ -31,7 +33,8 @@ struct Envelope<'a> {
 
 /// Why a state file cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum StateFileError {
+pub enum StateFileError {
+    /// The disk failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// The content differs from what was written.
@@ -42,21 +45,22 @@ pub(super) enum StateFileError {
     LaterRelease,
 }
 
-impl Files {
-    /// Writes a state file durably and replaces the previous one.
-    pub(super) fn write_state_file(
-        &self,
-        path: &Path,
-        schema: &str,
-        content: &impl Serialize,
-    ) -> Result<(), DiskError> {
-        let failed = |error| DiskError::of_write("write", path, error);
-        let text = String::from_utf8_lossy(&to_json_compact(content)).into_owned();
-        let sha256 = digest(schema, &text);
-        let content = RawValue::from_string(text).map_err(|error| failed(error.into()))?;
-        let envelope = to_json_compact(&Envelope { schema, sha256, content: &content });
-        self.disk.write(path, [envelope])?.sync()
-    }
+/// Writes a state file durably and replaces the previous one.
+///
+/// # Errors
+/// If the disk fails, or the content is no JSON.
+pub fn write(
+    disk: &Disk,
+    path: &Path,
+    schema: &str,
+    content: &impl Serialize,
+) -> Result<(), DiskError> {
+    let failed = |error: serde_json::Error| DiskError::of_write("write", path, error.into());
+    let content = serde_json::value::to_raw_value(content).map_err(failed)?;
+    let sha256 = digest(schema, content.get());
+    let envelope =
+        serde_json::to_vec(&Envelope { schema, sha256, content: &content }).map_err(failed)?;
+    disk.write(path, [envelope])?.sync()
 }
 
 fn digest(schema: &str, content: &str) -> Sha256 {
@@ -64,10 +68,10 @@ fn digest(schema: &str, content: &str) -> Sha256 {
 }
 
 /// Reads a state file; `None` if it does not exist.
-pub(super) fn read_state_file<T: DeserializeOwned>(
-    path: &Path,
-    schema: &str,
-) -> Result<Option<T>, StateFileError> {
+///
+/// # Errors
+/// [`StateFileError`].
+pub fn read<T: DeserializeOwned>(path: &Path, schema: &str) -> Result<Option<T>, StateFileError> {
     let mut bytes = Vec::new();
     let mut read_file = || File::open(path)?.take(LIMIT_BYTES).read_to_end(&mut bytes);
     match failpoint!("disk.file.read", path, read_file()) {
