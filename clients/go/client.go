@@ -20,8 +20,6 @@ import (
 	exportv1 "github.com/tara-export/tara-export/clients/go/gen/tara/export/v1"
 )
 
-const serviceName = "tara.export.v1.ExportService"
-
 // The largest message that the client sends or accepts. Servers have lower limits.
 const maxMessageBytes = 64 * 1024 * 1024
 
@@ -35,8 +33,9 @@ const keepaliveInterval = 20 * time.Second
 
 // Client is a client of a tara-export server. It is safe for concurrent use.
 type Client struct {
-	service exportv1.ExportServiceClient
-	policy  Policy
+	service    exportv1.ExportServiceClient
+	automation exportv1.AutomationServiceClient
+	policy     Policy
 	// Whether documents are uploaded in chunks, because there are no client streams.
 	chunked bool
 	// Whether a proxy refused a large request, so that documents are uploaded in the smallest chunks.
@@ -139,6 +138,7 @@ func Connect(server string, options ...Option) (*Client, error) {
 		client.canRefreshToken = !config.isTokenFixed
 	}
 	client.service = exportv1.NewExportServiceClient(connection)
+	client.automation = exportv1.NewAutomationServiceClient(connection)
 	return client, nil
 }
 

@@ -51,7 +51,11 @@ func readHostile(t *testing.T) (file hostileFile) {
 // serveHostile starts a server whose method sends these messages, and returns its URL.
 func serveHostile(t *testing.T, row hostileResponse) string {
 	t.Helper()
-	method := exportv1.File_tara_export_v1_service_proto.Services().Get(0).Methods().ByName(protoreflect.Name(row.Method))
+	name := protoreflect.Name(row.Method)
+	method := exportv1.File_tara_export_v1_service_proto.Services().Get(0).Methods().ByName(name)
+	if method == nil {
+		method = exportv1.File_tara_export_v1_automation_proto.Services().Get(0).Methods().ByName(name)
+	}
 	kind, err := protoregistry.GlobalTypes.FindMessageByName(method.Output().FullName())
 	if err != nil {
 		t.Fatal(err)
@@ -92,6 +96,9 @@ func (file hostileFile) call(ctx context.Context, client *taraexport.Client, met
 		_, err = client.GetExport(ctx, file.Export)
 	case "ListExports":
 		for _, err = range client.ListExports(ctx, nil) {
+		}
+	case "ListEvents":
+		for _, err = range client.ListEvents(ctx, nil) {
 		}
 	case "WatchExport":
 		_, err = client.Watch(ctx, file.Export)

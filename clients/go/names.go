@@ -180,6 +180,14 @@ func checkListed(export *exportv1.Export) *Error {
 	return checkContents(export)
 }
 
+// checkListedEvent checks an event of a list. An event that belongs to no export has no name.
+func checkListedEvent(event *exportv1.Event) *Error {
+	if export := event.GetExport(); export != "" && !exportName.MatchString(export) {
+		return untrusted("a list of events", "export %s is not an export name", quoted(export))
+	}
+	return nil
+}
+
 func checkContents(export *exportv1.Export) *Error {
 	if folder := export.GetFolderName(); folder != "" {
 		if violation := folderViolation(folder); violation != "" {
@@ -213,6 +221,43 @@ func checkEvent(event *exportv1.ExportEvent, requestedName string) *Error {
 		return checkExport(completed.GetExport(), requestedName)
 	}
 	if storedUnder := event.GetFailed().GetStoredUnder(); storedUnder != "" && !exportName.MatchString(storedUnder) {
+		return untrusted(requestedName, "stored_under %s is not an export name", quoted(storedUnder))
+	}
+	return nil
+}
+
+// checkBatch checks a batch with its items.
+func checkBatch(batch *exportv1.Batch, requestedName string) *Error {
+	if batch.GetName() != strings.ToLower(requestedName) {
+		return untrusted(requestedName, "name %s belongs to another batch", quoted(batch.GetName()))
+	}
+	for _, item := range batch.GetItems() {
+		if failure := checkBatchItem(item, requestedName); failure != nil {
+			return failure
+		}
+	}
+	return nil
+}
+
+// checkBatchStep checks a step of the requested batch.
+func checkBatchStep(step *exportv1.WatchBatchResponse, requestedName string) *Error {
+	if item := step.GetItem(); item != nil {
+		return checkBatchItem(item, requestedName)
+	}
+	if ended := step.GetEnded(); ended != nil {
+		return checkBatch(ended, requestedName)
+	}
+	return nil
+}
+
+func checkBatchItem(item *exportv1.BatchItem, requestedName string) *Error {
+	if item.GetIndex() < 0 {
+		return untrusted(requestedName, "index %d is negative", item.GetIndex())
+	}
+	if !exportName.MatchString(item.GetExport()) {
+		return untrusted(requestedName, "export %s is not an export name", quoted(item.GetExport()))
+	}
+	if storedUnder := item.GetStoredUnder(); storedUnder != "" && !exportName.MatchString(storedUnder) {
 		return untrusted(requestedName, "stored_under %s is not an export name", quoted(storedUnder))
 	}
 	return nil

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	exportv1 "github.com/tara-export/tara-export/clients/go/gen/tara/export/v1"
 )
 
 // Policy has the timeouts and retries of calls.
@@ -48,14 +50,24 @@ func sendingTime(sizeBytes int) time.Duration {
 // restart an upload or a download.
 func (policy Policy) serviceConfig() string {
 	unary := ""
-	for _, method := range []string{
-		"PreviewExport", "GetExport", "ListExports", "GetReport", "CheckStorage", "CreateUpload", "GetUpload",
-		"CreateDownloadLink",
+	for _, service := range []struct {
+		name    string
+		methods []string
+	}{
+		{exportv1.ExportService_ServiceDesc.ServiceName, []string{
+			"PreviewExport", "GetExport", "ListExports", "GetReport", "CheckStorage", "CreateUpload", "GetUpload",
+			"CreateDownloadLink", "GetBatch",
+		}},
+		{exportv1.AutomationService_ServiceDesc.ServiceName, []string{
+			"ListEvents", "RetryEvents", "ListTargets", "TestTarget",
+		}},
 	} {
-		if unary != "" {
-			unary += ","
+		for _, method := range service.methods {
+			if unary != "" {
+				unary += ","
+			}
+			unary += fmt.Sprintf(`{"service":%q,"method":%q}`, service.name, method)
 		}
-		unary += fmt.Sprintf(`{"service":%q,"method":%q}`, serviceName, method)
 	}
 	return fmt.Sprintf(`{"methodConfig":[{"name":[%s],"timeout":"%fs","retryPolicy":{"maxAttempts":%d,`+
 		`"initialBackoff":"%fs","maxBackoff":"%fs","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}`,

@@ -31,6 +31,7 @@ func (client *Client) prepare(
 	prepared := &exportv1.StartExportRequest{
 		RequestId: request.GetRequestId(), Review: SendableReview(request.GetReview()),
 		Destination: request.GetDestination(), Fallback: request.GetFallback(),
+		NotifyEmails: request.GetNotifyEmails(),
 	}
 	for _, given := range request.GetDocuments() {
 		document, err := client.prepareDocument(ctx, given, config.onUpdate)

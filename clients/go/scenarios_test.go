@@ -2,21 +2,16 @@ package taraexport_test
 
 import (
 	"archive/zip"
-	"bufio"
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,22 +33,6 @@ type scenarioFile struct {
 	}
 }
 
-type scenarioServer struct {
-	Tokens []struct {
-		Token string
-		Roles []string
-	}
-	TLS       bool
-	MutualTLS bool `json:"mutual_tls"`
-}
-
-type scenarioClient struct {
-	Token           string
-	Tokens          []string
-	TokenError      string `json:"token_error"`
-	CA, Certificate bool
-}
-
 type scenarioRequest struct {
 	Review    json.RawMessage
 	Documents []scenarioDocument
@@ -72,7 +51,15 @@ type step struct {
 		scenarioRequest
 		As           string
 		RequestID    string   `json:"request_id"`
+		NotifyEmails []string `json:"notify_emails"`
 		WhenAccepted []string `json:"when_accepted"`
+	}
+	Batch *struct {
+		BatchID string `json:"batch_id"`
+		Items   []struct {
+			RequestID string `json:"request_id"`
+			Review    json.RawMessage
+		}
 	}
 	Get *struct{ Of, Name string }
 	// The filter may be empty.
@@ -82,8 +69,9 @@ type step struct {
 	}
 	Download *struct{ Of, Path string }
 	Bundle   *struct{ Of string }
-	Expect   expectation
-	Until    *expectation
+	notificationStep
+	Expect expectation
+	Until  *expectation
 }
 
 type expectation struct {
@@ -102,6 +90,9 @@ type expectation struct {
 	Reason            string
 	Fields            []string
 	TokenError        string `json:"token_error"`
+	Committed         int32
+	Refused           int32
+	notificationExpectation
 }
 
 func TestScenarios(t *testing.T) {
@@ -143,121 +134,6 @@ func TestScenarios(t *testing.T) {
 	})
 }
 
-// environment returns the variables of the server of a scenario.
-func (server scenarioServer) environment(t *testing.T, ca *authority) (variables []string) {
-	t.Helper()
-	if server.Tokens != nil {
-		var entries []map[string]any
-		for index, token := range server.Tokens {
-			entries = append(entries, map[string]any{
-				"name": fmt.Sprint("caller", index), "roles": token.Roles, "sha256": digest([]byte(token.Token)),
-			})
-		}
-		text := must(json.Marshal(map[string]any{"tokens": entries}))(t)
-		variables = append(variables, "AUTH_TOKENS_FILE="+writeFile(t, "tokens.json", text))
-	}
-	if server.TLS || server.MutualTLS {
-		leaf := ca.issue("localhost")
-		variables = append(variables, "TLS_CERT_FILE="+writeFile(t, "cert.pem", leaf.certificate),
-			"TLS_KEY_FILE="+writeFile(t, "key.pem", leaf.key))
-	}
-	if server.MutualTLS {
-		variables = append(variables, "TLS_CLIENT_CA_FILE="+writeFile(t, "ca.pem", ca.pem))
-	}
-	return variables
-}
-
-func (client scenarioClient) options(t *testing.T, ca *authority) (options []taraexport.Option) {
-	t.Helper()
-	if client.Token != "" {
-		options = append(options, taraexport.WithToken(client.Token))
-	}
-	if client.Tokens != nil {
-		calls := atomic.Int32{}
-		options = append(options, taraexport.WithTokenSource(func(context.Context) (string, error) {
-			return client.Tokens[min(int(calls.Add(1)), len(client.Tokens))-1], nil
-		}))
-	}
-	if client.TokenError != "" {
-		options = append(options, taraexport.WithTokenSource(func(context.Context) (string, error) {
-			return "", errors.New(client.TokenError)
-		}))
-	}
-	if client.CA {
-		options = append(options, taraexport.WithCertificateAuthorities(ca.pem))
-	}
-	if client.Certificate {
-		leaf := ca.issue("client")
-		options = append(options, taraexport.WithClientCertificate(leaf.certificate, leaf.key))
-	}
-	return options
-}
-
-func (client scenarioClient) secrets() []string {
-	if client.Token != "" {
-		return []string{client.Token}
-	}
-	return client.Tokens
-}
-
-// world is a process with a server, an in-memory S3 and proxies.
-type world struct {
-	GRPC   string
-	HTTP1  string `json:"http1"`
-	Server string
-	Folder string
-
-	commands io.Writer
-	replies  *bufio.Scanner
-}
-
-func startWorld(t *testing.T, environment ...string) *world {
-	t.Helper()
-	binary := os.Getenv("TEST_WORLD_BINARY")
-	if binary == "" {
-		binary = "../../target/debug/test-world"
-	}
-	process := exec.Command(binary)
-	process.Stderr = t.Output()
-	process.Env = append(os.Environ(), environment...)
-	commands, err := process.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	replies, err := process.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := process.Start(); err != nil {
-		t.Fatalf("%s: build it first, or set TEST_WORLD_BINARY: %s", binary, err)
-	}
-	t.Cleanup(func() {
-		commands.Close()
-		_ = process.Wait()
-	})
-	world := &world{commands: commands, replies: bufio.NewScanner(replies)}
-	if !world.replies.Scan() {
-		t.Fatal("the world exited at start")
-	}
-	if err := json.Unmarshal(world.replies.Bytes(), world); err != nil {
-		t.Fatal(err)
-	}
-	return world
-}
-
-func (world *world) run(command string) error {
-	if _, err := fmt.Fprintln(world.commands, command); err != nil {
-		return err
-	}
-	if !world.replies.Scan() {
-		return errors.New("the world has exited")
-	}
-	if reply := world.replies.Text(); reply != "ok" {
-		return fmt.Errorf("%s: %s", command, reply)
-	}
-	return nil
-}
-
 // player runs one scenario.
 type player struct {
 	*testing.T
@@ -286,6 +162,8 @@ func (player *player) play(step step) {
 		player.must(player.world.run(step.World))
 	case step.Export != nil:
 		player.export(step)
+	case step.Batch != nil:
+		player.batch(step)
 	case step.Get != nil:
 		player.get(step)
 	case step.List != nil:
@@ -326,7 +204,7 @@ func (player *player) play(step step) {
 		defer archive.Close()
 		player.check(len(archive.File) == expect.Files, "there are %d files", len(archive.File))
 	default:
-		player.Fatalf("%s has no action", player.where)
+		player.notifications(step)
 	}
 }
 
@@ -364,6 +242,39 @@ func (player *player) export(step step) {
 	}
 }
 
+func (player *player) batch(step step) {
+	player.Helper()
+	request := &exportv1.BatchStartExportsRequest{BatchId: step.Batch.BatchID}
+	for _, item := range step.Batch.Items {
+		review := item.Review
+		if review == nil {
+			review = player.defaults.Review
+		}
+		one := &exportv1.StartExportRequest{RequestId: item.RequestID, Review: &exportv1.Review{}}
+		player.must(protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(review, one.Review))
+		for _, document := range player.defaults.Documents {
+			one.Documents = append(one.Documents, &exportv1.Document{
+				Kind:     exportv1.Document_Kind(exportv1.Document_Kind_value[document.Kind]),
+				FileName: document.FileName,
+				Source:   &exportv1.Document_Content{Content: []byte(document.Text)},
+			})
+		}
+		request.Requests = append(request.Requests, one)
+	}
+	seen := map[int32]bool{}
+	batch, err := player.client.ExportBatch(player.Context(), request, func(item *exportv1.BatchItem) {
+		player.check(!seen[item.GetIndex()], "the result of item %d arrived twice", item.GetIndex())
+		seen[item.GetIndex()] = true
+	})
+	if player.isFailure(err, step.Expect) {
+		return
+	}
+	player.check(len(seen) == len(request.Requests), "there are %d results", len(seen))
+	counts := batch.GetCounts()
+	isExpected := counts.GetCommitted() == step.Expect.Committed && counts.GetRefused() == step.Expect.Refused
+	player.check(isExpected, "the counts are %v", counts)
+}
+
 func (player *player) request(step step) (*exportv1.StartExportRequest, []taraexport.ExportOption) {
 	player.Helper()
 	review, documents := step.Export.Review, step.Export.Documents
@@ -373,7 +284,9 @@ func (player *player) request(step step) (*exportv1.StartExportRequest, []taraex
 	if documents == nil {
 		documents = player.defaults.Documents
 	}
-	request := &exportv1.StartExportRequest{RequestId: step.Export.RequestID, Review: &exportv1.Review{}}
+	request := &exportv1.StartExportRequest{
+		RequestId: step.Export.RequestID, Review: &exportv1.Review{}, NotifyEmails: step.Export.NotifyEmails,
+	}
 	player.must(protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(review, request.Review))
 	var options []taraexport.ExportOption
 	for _, document := range documents {
@@ -395,20 +308,32 @@ func (player *player) get(step step) {
 	if name == "" {
 		name = player.exports[step.Get.Of].GetName()
 	}
-	// The state is in another process, so it must be polled.
-	for end := time.Now().Add(time.Minute); ; {
+	player.compare(step, func(expect expectation) ([]string, error) {
 		export, err := player.client.GetExport(player.Context(), name)
-		if step.Until == nil {
-			if player.isFailure(err, step.Expect) {
-				return
-			}
-			for _, wrong := range player.differences(export, step.Expect) {
-				player.Errorf("%s: %s", player.where, wrong)
-			}
+		if err != nil {
+			return nil, err
+		}
+		return player.differences(export, expect), nil
+	})
+}
+
+// compare runs a step that returns its differences from an expectation, until there are none if the step has Until.
+func (player *player) compare(step step, run func(expectation) ([]string, error)) {
+	player.Helper()
+	if step.Until == nil {
+		wrong, err := run(step.Expect)
+		if player.isFailure(err, step.Expect) {
 			return
 		}
+		for _, each := range wrong {
+			player.Errorf("%s: %s", player.where, each)
+		}
+		return
+	}
+	// The state is in another process, so it must be polled.
+	for end := time.Now().Add(time.Minute); ; {
+		wrong, err := run(*step.Until)
 		player.must(err)
-		wrong := player.differences(export, *step.Until)
 		if len(wrong) == 0 {
 			return
 		}

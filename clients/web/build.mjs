@@ -15,6 +15,8 @@ const { metafile } = await build({
   target: ["es2022"],
   loader: { ".css": "text" },
   legalComments: "linked",
+  // Module scripts are always UTF-8.
+  charset: "utf8",
   logLevel: "info",
 });
 

@@ -22,9 +22,11 @@ Respond = Callable[[str, Any], list[Any]]
 def fake_server(respond: Respond) -> Iterator[str]:
     """`respond` returns the messages of the response to a method and request."""
     server = grpc.server(futures.ThreadPoolExecutor(4))
-    handlers = {name: _handler(name, respond) for name in methods.SERVICE.methods_by_name}
+    services: dict[str, dict[str, Any]] = {}
+    for name in methods.DESCRIPTORS:
+        services.setdefault(methods.method(name).service, {})[name] = _handler(name, respond)
     server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler(methods.SERVICE.full_name, handlers),)
+        [grpc.method_handlers_generic_handler(service, handlers) for service, handlers in services.items()]
     )
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -35,7 +37,7 @@ def fake_server(respond: Respond) -> Iterator[str]:
 
 
 def _handler(name: str, respond: Respond) -> Any:
-    descriptor = methods.SERVICE.methods_by_name[name]
+    descriptor = methods.DESCRIPTORS[name]
     request_class = methods.message_factory.GetMessageClass(descriptor.input_type)
 
     def unary(request: Any, _: Any) -> Any:

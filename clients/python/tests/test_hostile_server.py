@@ -25,6 +25,8 @@ def call(client: Any, method: str, folder: Path) -> None:
         client.get_export(name)
     elif method == "ListExports":
         list(client.list_exports())
+    elif method == "ListEvents":
+        list(client.list_events())
     elif method == "WatchExport":
         list(client.watch(name))
     elif method == "DownloadArtifact":
@@ -42,7 +44,7 @@ def call(client: Any, method: str, folder: Path) -> None:
 @pytest.mark.parametrize("mode", ["grpc", "asyncio"])
 @pytest.mark.parametrize("row", RESPONSES, ids=lambda row: f"{row['method']}: {row['about']}")
 def test_hostile_responses_are_rejected(row: dict[str, Any], mode: str, tmp_path: Path) -> None:
-    message_class = GetMessageClass(methods.SERVICE.methods_by_name[row["method"]].output_type)
+    message_class = GetMessageClass(methods.DESCRIPTORS[row["method"]].output_type)
     responses = [json_format.ParseDict(response, message_class()) for response in row["responses"]]
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -70,7 +72,7 @@ def test_link_at_the_target_is_replaced_and_not_followed(tmp_path: Path) -> None
 
 
 def valid_artifact() -> list[Any]:
-    message_class = GetMessageClass(methods.SERVICE.methods_by_name["DownloadArtifact"].output_type)
+    message_class = GetMessageClass(methods.DESCRIPTORS["DownloadArtifact"].output_type)
     sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     metadata = {"artifact": {"path": HOSTILE["path"], "sizeBytes": 3, "sha256": sha256}}
     return [json_format.ParseDict(part, message_class()) for part in (metadata, {"data": "YWJj"})]

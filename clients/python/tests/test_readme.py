@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from notifications import notify_file
 from world import ROOT, started
 
 SNIPPETS = [
@@ -57,6 +58,16 @@ def test_token_snippet(
     with started({"AUTH_TOKENS_FILE": str(tokens)}) as world:
         exec(SNIPPETS[3].replace("127.0.0.1:8080", world.addresses["server"]), {"__name__": "snippet"})
     assert capsys.readouterr().out == "0\n0\n"
+
+
+def test_notifications_snippet(
+    tmp_path: Path, receiver: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hook = {"name": "hook", "kind": "webhook", "url": f"http://{receiver}/", "secret_files": ["secret"]}
+    file = notify_file(tmp_path, {"targets": [{**hook, "private_network": True}]}, receiver)
+    with started({"NOTIFY_FILE": str(file)}) as world:
+        exec(SNIPPETS[4].replace("127.0.0.1:8080", world.addresses["server"]), {"__name__": "snippet"})
+    assert capsys.readouterr().out.splitlines() == ["hook STATE_ACTIVE ", "True", "0"]
 
 
 @pytest.mark.parametrize("transport", ["grpc", "grpc-web"])

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from authority import Authority
 from google.protobuf import json_format
+from notifications import notify_file
 from world import MODES, ROOT, World, client_of, content, started
 
-from tara.export.v1 import export_pb2, review_pb2, service_pb2
+from tara.export.v1 import automation_pb2, export_pb2, review_pb2, service_pb2
 from tara_export import CallError
 
 FILE = json.loads((ROOT / "clients/scenarios.json").read_text())
@@ -33,8 +34,10 @@ class Run:
     def name(self, step: dict[str, Any]) -> str:
         return self.exports[step["of"]].name if "of" in step else step["name"]
 
-    def export(self, step: dict[str, Any]) -> dict[str, Any]:
-        request = service_pb2.StartExportRequest(request_id=step.get("request_id", ""))
+    def request(self, step: dict[str, Any]) -> service_pb2.StartExportRequest:
+        request = service_pb2.StartExportRequest(
+            request_id=step.get("request_id", ""), notify_emails=step.get("notify_emails", ())
+        )
         review = step.get("review", FILE["request"]["review"])
         json_format.ParseDict(reviewable(review), request.review)
         for document in step.get("documents", FILE["request"]["documents"]):
@@ -47,6 +50,22 @@ class Run:
                 converted.upload = self.client.upload_file(path).name
             else:
                 converted.content = document["text"].encode()
+        return request
+
+    def batch(self, step: dict[str, Any]) -> dict[str, Any]:
+        requests = [self.request(item) for item in step["items"]]
+        indexes: list[int] = []
+        for result in self.client.export_batch(requests, step.get("batch_id", "")):
+            if result.HasField("item"):
+                indexes.append(result.item.index)
+            elif result.HasField("ended"):
+                ended = result.ended
+        assert sorted(indexes) == list(range(len(requests)))
+        assert self.client.get_batch(ended.name).counts == ended.counts
+        return {"committed": ended.counts.committed, "refused": ended.counts.refused}
+
+    def export(self, step: dict[str, Any]) -> dict[str, Any]:
+        request = self.request(step)
         seen: dict[str, Any] = {}
         last: dict[str, int] = {}
         for event in self.client.export(request):
@@ -82,6 +101,27 @@ class Run:
         with zipfile.ZipFile(to) as archive:
             assert archive.testzip() is None
             return {"files": len(archive.namelist())}
+
+    def targets(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {"targets": [target.name for target in self.client.list_targets().targets]}
+
+    def test_target(self, step: dict[str, Any]) -> dict[str, Any]:
+        return {"delivered": self.client.test_target(step["target"]).delivered}
+
+    def events(self, step: dict[str, Any]) -> dict[str, Any]:
+        state = automation_pb2.Event.State.Value(step.get("state", "STATE_UNSPECIFIED"))
+        events = self.client.list_events(
+            state=state, target=step.get("target", ""), page_size=step["page_size"]
+        )
+        known = {export.name: key for key, export in self.exports.items()}
+        return {"events": [known.get(event.export, event.export) for event in events]}
+
+    def retry_events(self, step: dict[str, Any]) -> dict[str, Any]:
+        response = self.client.retry_events(automation_pb2.RetryEventsRequest(**step))
+        return {
+            "event_count": response.event_count,
+            "missing_event_ids": list(response.missing_event_ids),
+        }
 
     def step(self, step: dict[str, Any]) -> None:
         if "world" in step:
@@ -161,7 +201,9 @@ def token_of(described: dict[str, Any], mode: str) -> Any:
     return next_token_async if mode == "asyncio" else next_token
 
 
-def server_settings(described: dict[str, Any], folder: Path, authority: Authority) -> dict[str, str]:
+def server_settings(
+    described: dict[str, Any], folder: Path, authority: Authority, receiver: str
+) -> dict[str, str]:
     settings: dict[str, str] = {}
     if described.get("tls") or described.get("mutual_tls"):
         settings = authority.server_settings(is_mutual=bool(described.get("mutual_tls")))
@@ -177,6 +219,10 @@ def server_settings(described: dict[str, Any], folder: Path, authority: Authorit
         file = folder / "tokens.json"
         file.write_text(json.dumps({"tokens": callers}))
         settings["AUTH_TOKENS_FILE"] = str(file)
+    if "notify" in described:
+        settings["NOTIFY_FILE"] = str(notify_file(folder, described["notify"], receiver))
+    if "notify_recipients" in described:
+        settings["NOTIFY_RECIPIENTS"] = described["notify_recipients"]
     return settings
 
 
@@ -197,12 +243,13 @@ def test_scenario(
     mode: str,
     tmp_path: Path,
     authority: Authority,
+    receiver: str,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level(logging.DEBUG)
     described = scenario.get("server", {}), scenario.get("client", {})
-    settings = server_settings(described[0], tmp_path, authority)
+    settings = server_settings(described[0], tmp_path, authority, receiver)
     scheme = "https" if "TLS_CERT_FILE" in settings else "http"
     options = client_options(described[1], mode, authority)
     with started(settings) as world, client_of(mode, world, scheme, **options) as client:

@@ -1,12 +1,24 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Duration, DurationSchema } from "@bufbuild/protobuf/wkt";
-import type { Transport } from "@connectrpc/connect";
+import type { CallOptions, Transport } from "@connectrpc/connect";
 
-import { type CallSettings, Calls, type ClientOptions } from "./calls.js";
+import { exportBatch, getBatch, watchBatch } from "./batch.js";
+import { type CallSettings, Calls, type ClientOptions, type FollowSettings } from "./calls.js";
 import { type ArtifactDownload, type BundleDownload, openArtifact, openBundle } from "./download.js";
 import { protocolError, untrusted } from "./error.js";
+import type {
+  Event,
+  Event_State,
+  EventType,
+  ListTargetsResponse,
+  RetryEventsRequestSchema,
+  RetryEventsResponse,
+  TestTargetResponse,
+} from "./gen/tara/export/v1/automation_pb.js";
+import type { Batch, WatchBatchResponse } from "./gen/tara/export/v1/batch_pb.js";
 import type { Artifact, Export } from "./gen/tara/export/v1/export_pb.js";
 import type {
+  BatchStartExportsRequestSchema,
   BundleArchive,
   CreateDownloadLinkResponse,
   GetReportRequest_View,
@@ -15,7 +27,7 @@ import type {
   PreviewExportResponse,
   StorageCheck,
 } from "./gen/tara/export/v1/service_pb.js";
-import { checkExport, checkListed, linkViolation } from "./names.js";
+import { checkExport, checkListed, checkListedEvent, linkViolation } from "./names.js";
 import { quoted } from "./printable.js";
 import type { ExportRequest } from "./request.js";
 import { ExportRun } from "./run.js";
@@ -36,6 +48,20 @@ export interface ListSettings extends CallSettings {
   pageSize?: number;
 }
 
+/** Selects the events to list. */
+export interface ListEventsSettings extends CallSettings {
+  /** Only events in this state. Default: pending and dead ones. */
+  state?: Event_State;
+  /** Only events of this type. */
+  type?: EventType;
+  /** Only events of this export, exports/{export_id}. */
+  export?: string;
+  /** Only events of this target. */
+  target?: string;
+  /** Events per page. Further pages are fetched on demand. */
+  pageSize?: number;
+}
+
 /** A client of a tara-export server, created by `connect` of `tara-export/node` or `tara-export/web`. */
 export class Client {
   protected readonly calls: Calls;
@@ -49,13 +75,35 @@ export class Client {
    * Exports a review and follows the export until it ends. Large documents are uploaded automatically
    * before the request. Nothing is sent until the caller iterates over the run or awaits its result.
    */
-  export(request: ExportRequest, settings: CallSettings = {}): ExportRun {
+  export(request: ExportRequest, settings: FollowSettings = {}): ExportRun {
     return ExportRun.start(this.calls, request, settings);
   }
 
   /** Follows an export that was started earlier: `name` is exports/{export_id}. */
-  watch(name: string, settings: CallSettings = {}): ExportRun {
+  watch(name: string, settings: FollowSettings = {}): ExportRun {
     return ExportRun.watch(this.calls, name, settings);
+  }
+
+  /**
+   * Exports many reviews, at most 500, and follows them until all have ended. Generates the batch id if it is empty.
+   * Yields the result of each item once, when it ends, and at last `ended`. Sends the same batch again after a lost
+   * connection, and if the server did not accept every item. Exports continue if the caller stops iterating.
+   */
+  exportBatch(
+    request: MessageInitShape<typeof BatchStartExportsRequestSchema>,
+    settings: CallSettings = {},
+  ): AsyncGenerator<WatchBatchResponse, void, undefined> {
+    return exportBatch(this.calls, request, settings);
+  }
+
+  /** Follows a batch that was started earlier: `name` is batches/{batch_id}. */
+  watchBatch(name: string, settings: CallSettings = {}): AsyncGenerator<WatchBatchResponse, void, undefined> {
+    return watchBatch(this.calls, name, settings);
+  }
+
+  /** Reads a batch with its items. */
+  getBatch(name: string, settings: CallSettings = {}): Promise<Batch> {
+    return getBatch(this.calls, name, settings);
   }
 
   /** Returns the files that an export would write and the options for the user, without writing anything. */
@@ -152,6 +200,44 @@ export class Client {
     const violation = linkViolation(link.uri);
     if (violation) throw untrusted(name, `uri ${quoted(link.uri)} ${violation}`);
     return link;
+  }
+
+  /** Lists the server's events, oldest first. Pages are fetched on demand. */
+  async *listEvents({ signal, ...conditions }: ListEventsSettings = {}): AsyncGenerator<Event> {
+    const settings = signal ? { signal } : {};
+    let pageToken = "";
+    do {
+      const request = { ...conditions, pageToken };
+      const list = (_: unknown, options: CallOptions) => this.calls.automation.listEvents(request, options);
+      const page = await this.calls.unary(list, settings);
+      for (const event of page.events) {
+        checkListedEvent(event);
+        yield event;
+      }
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "");
+  }
+
+  /** Delivers dead letters again, or events of committed exports that were never written. */
+  retryEvents(
+    request: MessageInitShape<typeof RetryEventsRequestSchema>,
+    settings: CallSettings = {},
+  ): Promise<RetryEventsResponse> {
+    return this.calls.unary((_, options) => this.calls.automation.retryEvents(request, options), settings);
+  }
+
+  /** Lists the targets of notifications and their state. */
+  listTargets(settings: CallSettings = {}): Promise<ListTargetsResponse> {
+    return this.calls.unary((_, options) => this.calls.automation.listTargets({}, options), settings);
+  }
+
+  /**
+   * Sends a test event to a target, and returns its answer. A target that does not accept the event is not an error, but
+   * `delivered` is false. As every unary call, it is repeated while the server is UNAVAILABLE, so the target can receive
+   * the event twice.
+   */
+  testTarget(target: string, settings: CallSettings = {}): Promise<TestTargetResponse> {
+    return this.calls.unary((_, options) => this.calls.automation.testTarget({ target }, options), settings);
   }
 }
 

@@ -1,7 +1,7 @@
 import { toBinary } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 
-import type { Calls } from "./calls.js";
+import type { Calls, FollowSettings } from "./calls.js";
 import { connectionLost, TaraExportError } from "./error.js";
 import type { ExportEvent } from "./gen/tara/export/v1/export_pb.js";
 import { type StartExportRequest, StartExportRequestSchema } from "./gen/tara/export/v1/service_pb.js";
@@ -25,6 +25,7 @@ export class Follower {
   private readonly seen = new SeenEvents();
   /** Progress is a new event of a run. */
   private readonly retryTimer: RetryTimer;
+  private readonly signal: AbortSignal | undefined;
   /** Whether the request was already sent again because the export seemed abandoned. This happens once. */
   private hasStartedAgain = false;
 
@@ -33,10 +34,11 @@ export class Follower {
     private readonly calls: Calls,
     private readonly name: string,
     private readonly request: StartExportRequest | undefined,
-    private readonly signal: AbortSignal | undefined,
+    { signal, onRetry }: FollowSettings,
   ) {
     this.isStarting = request !== undefined;
-    this.retryTimer = new RetryTimer(calls.policy, signal);
+    this.signal = signal;
+    this.retryTimer = new RetryTimer(calls.policy, signal, onRetry);
   }
 
   /** Returns the next new event. */

@@ -3,10 +3,12 @@
  */
 export { create, fromJson, isMessage, type JsonValue, toJson } from "@bufbuild/protobuf";
 export { Code } from "@connectrpc/connect";
-export type { CallSettings, ClientOptions, UploadMode } from "./calls.js";
-export { Client, type ListSettings, type TransferSettings } from "./client.js";
+export type { CallSettings, ClientOptions, FollowSettings, HashProgress, UploadMode } from "./calls.js";
+export { Client, type ListEventsSettings, type ListSettings, type TransferSettings } from "./client.js";
 export type { ArtifactDownload, BundleDownload } from "./download.js";
 export { ClientReason, type FieldViolation, TaraExportError } from "./error.js";
+export * from "./gen/tara/export/v1/automation_pb.js";
+export * from "./gen/tara/export/v1/batch_pb.js";
 export * from "./gen/tara/export/v1/export_pb.js";
 export * from "./gen/tara/export/v1/report_pb.js";
 export * from "./gen/tara/export/v1/review_pb.js";

@@ -3,6 +3,8 @@
  * `clients/hostile-server.json` has examples that every client accepts or rejects.
  */
 import { untrusted } from "./error.js";
+import type { Event } from "./gen/tara/export/v1/automation_pb.js";
+import type { Batch, BatchItem, WatchBatchResponse } from "./gen/tara/export/v1/batch_pb.js";
 import type { Artifact, Export, ExportEvent } from "./gen/tara/export/v1/export_pb.js";
 import type { BundleArchive } from "./gen/tara/export/v1/service_pb.js";
 import type { Upload } from "./gen/tara/export/v1/upload_pb.js";
@@ -98,6 +100,13 @@ export function checkListed(exported: Export): void {
   checkContents(exported);
 }
 
+/** Throws unless the event is valid in a list. An event that belongs to no export has no name. */
+export function checkListedEvent(event: Event): void {
+  if (event.export !== "" && !exportName.test(event.export)) {
+    throw untrusted("a list of events", `export ${quoted(event.export)} is not an export name`);
+  }
+}
+
 function checkContents({ name, folderName, artifacts }: Export): void {
   const folder = folderName === "" ? undefined : folderViolation(folderName);
   if (folder) throw untrusted(name, `folder_name ${quoted(folderName)} ${folder}`);
@@ -115,6 +124,30 @@ export function checkEvent({ name, event }: ExportEvent, requestedName: string):
   checkSameExport(requestedName, name);
   if (event.case === "completed" && event.value.export) checkExport(event.value.export, requestedName);
   const storedUnder = event.case === "failed" ? event.value.storedUnder : "";
+  if (storedUnder !== "" && !exportName.test(storedUnder)) {
+    throw untrusted(requestedName, `stored_under ${quoted(storedUnder)} is not an export name`);
+  }
+}
+
+/** Throws unless this is the requested batch, with valid items. */
+export function checkBatch({ name, items }: Batch, requestedName: string): void {
+  if (name !== requestedName.toLowerCase()) {
+    throw untrusted(requestedName, `name ${quoted(name)} belongs to another batch`);
+  }
+  for (const item of items) checkBatchItem(item, requestedName);
+}
+
+/** Throws unless this is a valid step of the requested batch. */
+export function checkBatchStep({ event }: WatchBatchResponse, requestedName: string): void {
+  if (event.case === "item") checkBatchItem(event.value, requestedName);
+  if (event.case === "ended") checkBatch(event.value, requestedName);
+}
+
+function checkBatchItem({ index, export: exported, storedUnder }: BatchItem, requestedName: string): void {
+  if (index < 0) throw untrusted(requestedName, `index ${index} is negative`);
+  if (!exportName.test(exported)) {
+    throw untrusted(requestedName, `export ${quoted(exported)} is not an export name`);
+  }
   if (storedUnder !== "" && !exportName.test(storedUnder)) {
     throw untrusted(requestedName, `stored_under ${quoted(storedUnder)} is not an export name`);
   }

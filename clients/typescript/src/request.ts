@@ -1,6 +1,6 @@
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 
-import type { CallSettings, Calls } from "./calls.js";
+import type { Calls, FollowSettings } from "./calls.js";
 import type { Destination, Fallback } from "./gen/tara/export/v1/export_pb.js";
 import {
   type Document,
@@ -38,6 +38,8 @@ export interface ExportRequest {
   documents?: readonly (DocumentInput | MessageInitShape<typeof DocumentSchema>)[] | undefined;
   destination?: Destination | undefined;
   fallback?: Fallback | undefined;
+  /** E-mail addresses that are notified of the events of the export, if the server accepts them. */
+  notifyEmails?: readonly string[] | undefined;
 }
 
 /** Progress of a document that is uploaded before the request. */
@@ -55,7 +57,7 @@ const MAX_INLINE_BYTES_OVER_WEB = 256 * 1024;
 export async function* prepare(
   calls: Calls,
   request: ExportRequest & { requestId: string },
-  settings: CallSettings,
+  settings: FollowSettings,
 ): AsyncGenerator<DocumentProgress, StartExportRequest> {
   const inputs = (request.documents ?? []).map(documentInput);
   const path = (index: number) => `documents[${index}].file_name`;
@@ -72,6 +74,7 @@ export async function* prepare(
     documents,
     ...(request.destination !== undefined && { destination: request.destination }),
     ...(request.fallback !== undefined && { fallback: request.fallback }),
+    ...(request.notifyEmails !== undefined && { notifyEmails: [...request.notifyEmails] }),
   });
   // Report an encoding error to the caller now; later it would look like a lost connection.
   const sizeBytes = toBinary(StartExportRequestSchema, message).byteLength;
@@ -82,14 +85,14 @@ export async function* prepare(
 async function* prepareDocument(
   calls: Calls,
   { content, kind, fileName = "", mediaType = "", upload, s3, sha256 = "" }: DocumentInput & { sha256?: string },
-  settings: CallSettings,
+  settings: FollowSettings,
 ): AsyncGenerator<DocumentProgress, Document> {
   const described = { kind, fileName, mediaType, sha256 };
   if (content !== undefined) {
     const source = sourceOf(content);
     const maxInlineBytes = calls.uploads === "stream" ? MAX_INLINE_BYTES : MAX_INLINE_BYTES_OVER_WEB;
     if (source.sizeBytes <= maxInlineBytes) return await inline(calls, described, source);
-    const sending = uploadContent(calls, source, settings);
+    const sending = uploadContent(calls, source, settings, fileName);
     const uploaded = yield* mapYielded(sending, (progress) => ({ kind, fileName, ...progress }));
     const named = { case: "upload", value: uploaded.name } as const;
     return create(DocumentSchema, { ...described, sha256: sha256 || uploaded.sha256, source: named });

@@ -16,6 +16,7 @@ export class RetryTimer {
   constructor(
     private readonly policy: Policy,
     private readonly signal: AbortSignal | undefined,
+    private readonly onRetry?: ((error: TaraExportError) => void) | undefined,
   ) {
     this.backoff = new Backoff(policy);
   }
@@ -43,6 +44,7 @@ export class RetryTimer {
       const reason = ClientReason.LOST_CONTACT;
       throw new TaraExportError(Code.Unavailable, message, { reason, metadata: { name: subject }, cause: error });
     }
+    this.onRetry?.(error);
     await sleep(delayMs, this.signal);
   }
 }

@@ -1,6 +1,6 @@
 import { Code } from "@connectrpc/connect";
 
-import type { CallSettings, Calls } from "./calls.js";
+import type { Calls, FollowSettings } from "./calls.js";
 import { TaraExportError } from "./error.js";
 import { Follower } from "./follow.js";
 import {
@@ -57,24 +57,24 @@ export class ExportRun implements AsyncIterable<ExportUpdate> {
     /** exports/{export_id}. */
     readonly name: string,
     private readonly request: (ExportRequest & { requestId: string }) | undefined,
-    private readonly settings: CallSettings,
+    private readonly settings: FollowSettings,
   ) {}
 
   /** @internal */
-  static start(calls: Calls, request: ExportRequest, settings: CallSettings): ExportRun {
+  static start(calls: Calls, request: ExportRequest, settings: FollowSettings): ExportRun {
     const requestId = request.requestId || newUuid();
     return new ExportRun(calls, `exports/${requestId}`, { ...request, requestId }, settings);
   }
 
   /** @internal */
-  static watch(calls: Calls, name: string, settings: CallSettings): ExportRun {
+  static watch(calls: Calls, name: string, settings: FollowSettings): ExportRun {
     return new ExportRun(calls, name, undefined, settings);
   }
 
   async *[Symbol.asyncIterator](): AsyncIterator<ExportUpdate, void, undefined> {
     if (!this.follower) {
       const request = this.request && (yield* prepared(this.calls, this.request, this.settings));
-      this.follower = new Follower(this.calls, this.name, request, this.settings.signal);
+      this.follower = new Follower(this.calls, this.name, request, this.settings);
     }
     try {
       while (!this.terminalEvent) {
@@ -107,7 +107,7 @@ export class ExportRun implements AsyncIterable<ExportUpdate> {
 function prepared(
   calls: Calls,
   request: ExportRequest & { requestId: string },
-  settings: CallSettings,
+  settings: FollowSettings,
 ): AsyncGenerator<ExportUpdate, StartExportRequest> {
   return mapYielded(prepare(calls, request, settings), (progress) => ({ type: "upload" as const, ...progress }));
 }

@@ -67,8 +67,17 @@ export async function* pieces(source: ByteSource, from = 0): AsyncGenerator<Uint
   }
 }
 
-/** Computes the digest of the source. */
-export async function digestOf(source: ByteSource, hasher: Hasher): Promise<string> {
-  for await (const piece of pieces(source)) hasher.update(piece);
+/** Computes the digest of the source. `onProgress` is called with the number of bytes that were read. */
+export async function digestOf(
+  source: ByteSource,
+  hasher: Hasher,
+  onProgress?: (doneBytes: number) => void,
+): Promise<string> {
+  let doneBytes = 0;
+  for await (const piece of pieces(source)) {
+    hasher.update(piece);
+    doneBytes += piece.byteLength;
+    onProgress?.(doneBytes);
+  }
   return hasher.hex();
 }

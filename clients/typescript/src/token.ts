@@ -62,11 +62,6 @@ export class Authorization {
   }
 }
 
-/** The header as an option of a call. */
-export function headersOf(authorization: string | undefined): { headers?: Record<string, string> } {
-  return authorization === undefined ? {} : { headers: { authorization } };
-}
-
 /** Throws a TypeError if the token would be sent without TLS to another machine. */
 export function checkInsecureToken(address: Address, { token, allowInsecureToken }: TokenOptions): void {
   const { url, host, isTls, socketPath } = address;

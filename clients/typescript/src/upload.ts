@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 
-import type { CallSettings, Calls } from "./calls.js";
+import type { Calls, FollowSettings } from "./calls.js";
 import { ClientReason, connectionLost, protocolError, TaraExportError } from "./error.js";
 import {
   type Upload,
@@ -13,7 +13,6 @@ import { checkUpload } from "./names.js";
 import { sendingTimeMs, withTimeout } from "./policy.js";
 import { RetryTimer } from "./retry-timer.js";
 import { type ByteSource, type Content, digestOf, pieces, sourceOf } from "./source.js";
-import { headersOf } from "./token.js";
 
 /** Progress of an upload. */
 export interface UploadProgress {
@@ -38,13 +37,17 @@ export interface UploadedDocument {
 export async function* uploadContent(
   calls: Calls,
   content: Content,
-  { signal }: CallSettings,
+  { signal, onRetry, onHash }: FollowSettings,
+  fileName = "",
 ): AsyncGenerator<UploadProgress, UploadedDocument> {
   const source = sourceOf(content);
   const { sizeBytes } = source;
-  const sha256 = await digestOf(source, calls.sha256());
-  const retryTimer = new RetryTimer(calls.policy, signal);
-  const attempt = new UploadAttempt(calls, source, sha256, signal);
+  const sha256 = await digestOf(source, calls.sha256(), (doneBytes) => {
+    signal?.throwIfAborted();
+    onHash?.({ fileName, doneBytes, sizeBytes });
+  });
+  const retryTimer = new RetryTimer(calls.policy, signal, onRetry);
+  const attempt = new UploadAttempt(calls, source, sha256, { ...(signal && { signal }), onRetry });
   let maxCommittedBytes = 0;
   for (;;) {
     const sentSmallChunks = calls.sendsSmallChunks;
@@ -86,13 +89,15 @@ class UploadAttempt {
   private requestId: string;
   private upload: Upload | undefined;
   private hasSecondId = false;
+  private readonly signal: AbortSignal | undefined;
 
   constructor(
     private readonly calls: Calls,
     private readonly source: ByteSource,
     private readonly sha256: string,
-    private readonly signal: AbortSignal | undefined,
+    private readonly follow: Pick<FollowSettings, "signal" | "onRetry">,
   ) {
+    this.signal = follow.signal;
     this.requestId = uuidOf(sha256);
   }
 
@@ -164,7 +169,7 @@ class UploadAttempt {
       sentBytes = bytes;
       wake();
     });
-    const call = this.calls.service.uploadDocument(messages, { signal, timeoutMs: 0, ...headersOf(token) });
+    const call = this.calls.service.uploadDocument(messages, { signal, timeoutMs: 0, ...this.calls.headersOf(token) });
     // It may fail while the consumer is not waiting for progress.
     call.catch(() => {});
     try {
@@ -242,8 +247,8 @@ class UploadAttempt {
     return upload;
   }
 
-  private settings(): CallSettings {
-    return this.signal ? { signal: this.signal } : {};
+  private settings(): FollowSettings {
+    return this.follow;
   }
 }
 

@@ -9,8 +9,9 @@ import { test } from "node:test";
 import { inspect } from "node:util";
 
 import { create, type DescMethod, fromJson, type JsonValue, type Message } from "@bufbuild/protobuf";
-import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
+import { Code, ConnectError, type ConnectRouter, type MethodImpl } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { AutomationService } from "../src/gen/tara/export/v1/automation_pb.js";
 import { ExportSchema } from "../src/gen/tara/export/v1/export_pb.js";
 import { ExportService } from "../src/gen/tara/export/v1/service_pb.js";
 import { UploadSchema } from "../src/gen/tara/export/v1/upload_pb.js";
@@ -85,7 +86,8 @@ test("server names are checked", () => {
 
 /** A client of a fake server whose method responds with these messages, and a function that stops both. */
 async function clientOf({ method, responses }: Pick<HostileCase, "method" | "responses">) {
-  const described = ExportService.methods.find(({ name }) => name === method) as DescMethod;
+  const methods = [...ExportService.methods, ...AutomationService.methods];
+  const described = methods.find(({ name }) => name === method) as DescMethod;
   const messages = responses.map((response) => fromJson(described.output, response));
   const unary = async (): Promise<Message> => messages[0] as Message;
   const stream = async function* () {
@@ -93,7 +95,7 @@ async function clientOf({ method, responses }: Pick<HostileCase, "method" | "res
   };
   const routes = (router: ConnectRouter) => {
     const isStream = described.methodKind === "server_streaming";
-    router.service(ExportService, { [described.localName]: isStream ? stream : unary });
+    router.rpc(described, (isStream ? stream : unary) as MethodImpl<DescMethod>);
   };
   const server = createServer(connectNodeAdapter({ routes }));
   const sessions = new Set<{ destroy(): void }>();
@@ -111,6 +113,7 @@ async function call(client: NodeClient, method: string, file: string): Promise<v
   const { export: name, path, document } = shared;
   if (method === "GetExport") await client.getExport(name);
   else if (method === "ListExports") for await (const _ of client.listExports());
+  else if (method === "ListEvents") for await (const _ of client.listEvents());
   else if (method === "WatchExport") await client.watch(name).result();
   else if (method === "DownloadArtifact") await client.downloadArtifact(name, path, file);
   else if (method === "DownloadBundle") await client.downloadBundle(name, file);

@@ -14,6 +14,7 @@ import {
   Destination,
   Document_Kind,
   type DocumentInput,
+  Event_State,
   type Export,
   Export_State,
   type ExportRequest,
@@ -27,10 +28,15 @@ import {
 } from "tara-export/node";
 
 import { Authority } from "./authority.js";
+import { Receiver, writeNotifyFile } from "./notifications.js";
 import { type Command, root, World } from "./world.js";
 
 const authority = new Authority();
-after(() => authority.remove());
+const receiver = await Receiver.start();
+after(async () => {
+  authority.remove();
+  await receiver.stop();
+});
 
 interface DocumentJson {
   kind: `KIND_${keyof typeof Document_Kind}`;
@@ -54,6 +60,13 @@ interface Expectation {
   reason?: string;
   fields?: string[];
   token_error?: string;
+  targets?: string[];
+  delivered?: boolean;
+  events?: string[];
+  event_count?: number;
+  missing_event_ids?: string[];
+  committed?: number;
+  refused?: number;
 }
 interface RequestJson {
   review: JsonValue;
@@ -61,11 +74,21 @@ interface RequestJson {
 }
 interface Step {
   world?: Command;
-  export?: Partial<RequestJson> & { as: string; request_id?: string; when_accepted?: Command[] };
+  export?: Partial<RequestJson> & {
+    as: string;
+    request_id?: string;
+    notify_emails?: string[];
+    when_accepted?: Command[];
+  };
+  batch?: { batch_id?: string; items: { request_id?: string; review?: JsonValue }[] };
   get?: { of: string; name?: never } | { name: string; of?: never };
   list?: { filter: string; page_size: number };
   download?: { of: string; path: string };
   bundle?: { of: string };
+  targets?: Record<string, never>;
+  test_target?: { target: string };
+  events?: { state?: `STATE_${keyof typeof Event_State}`; target?: string; page_size: number };
+  retry_events?: { all_dead?: boolean; event_ids?: string[] };
   expect?: Expectation;
   until?: Expectation;
 }
@@ -77,6 +100,8 @@ interface ServerJson {
   tokens?: { token: string; roles: string[] }[];
   tls?: boolean;
   mutual_tls?: boolean;
+  notify?: { targets: unknown[] };
+  notify_recipients?: string;
 }
 interface ClientJson {
   token?: string;
@@ -120,7 +145,9 @@ class TokenError extends Error {}
 /** The environment of a scenario's server. */
 async function serverSettings(server: ServerJson, folder: string): Promise<Record<string, string>> {
   const isMutual = server.mutual_tls === true;
-  const settings = server.tls || isMutual ? authority.serverSettings("server", isMutual) : {};
+  const settings: Record<string, string> = server.tls || isMutual ? authority.serverSettings("server", isMutual) : {};
+  if (server.notify) settings.NOTIFY_FILE = await writeNotifyFile(folder, server.notify, receiver.address);
+  if (server.notify_recipients) settings.NOTIFY_RECIPIENTS = server.notify_recipients;
   if (!server.tokens) return settings;
   const callers = server.tokens.map(({ token, roles }, index) => {
     return { name: `caller-${index}`, roles, sha256: sha256(new TextEncoder().encode(token)) };
@@ -186,16 +213,24 @@ class ScenarioRunner {
 
   private async act(step: Step, expected: Expectation): Promise<void> {
     if (step.export) await this.export(step.export, expected);
+    else if (step.batch) await this.batch(step.batch, expected);
     else if (step.get) this.check(await this.client.getExport(step.get.name ?? this.named(step.get.of).name), expected);
     else if (step.list) await this.list(step.list, expected);
     else if (step.download) await this.download(step.download, expected);
     else if (step.bundle) await this.bundle(step.bundle.of, expected);
+    else if (step.targets) assert.deepEqual(await this.targets(), expected.targets);
+    else if (step.events) assert.deepEqual(await this.events(step.events), expected.events);
+    else if (step.test_target) {
+      const { delivered } = await this.client.testTarget(step.test_target.target);
+      assert.equal(delivered, expected.delivered);
+    } else if (step.retry_events) await this.retryEvents(step.retry_events, expected);
     else assert.fail(`no such step: ${JSON.stringify(step)}`);
   }
 
   private async export(step: NonNullable<Step["export"]>, expected: Expectation): Promise<void> {
     const request: ExportRequest = {
       requestId: step.request_id,
+      notifyEmails: step.notify_emails,
       // Keys of items that are not fields are ignored.
       review: fromJson(ReviewSchema, step.review ?? file.request.review, { ignoreUnknownFields: true }),
       documents: await Promise.all((step.documents ?? file.request.documents).map((one) => this.document(one))),
@@ -221,6 +256,28 @@ class ScenarioRunner {
     if (expected.fell_back) assert.equal(fellBack, expected.fell_back);
     this.check(completed, expected);
     this.exports.set(step.as, completed);
+  }
+
+  private async batch({ batch_id, items }: NonNullable<Step["batch"]>, expected: Expectation): Promise<void> {
+    const documents = file.request.documents.map(({ kind, file_name: fileName, text = "" }) => ({
+      kind: Document_Kind[kind.replace("KIND_", "") as keyof typeof Document_Kind],
+      fileName,
+      source: { case: "content" as const, value: new TextEncoder().encode(text) },
+    }));
+    const requests = items.map(({ request_id = "", review }) => ({
+      requestId: request_id,
+      review: fromJson(ReviewSchema, review ?? file.request.review, { ignoreUnknownFields: true }),
+      documents,
+    }));
+    const indexes = new Set<number>();
+    let name = "";
+    for await (const { event } of this.client.exportBatch({ batchId: batch_id ?? "", requests })) {
+      if (event.case === "item") indexes.add(event.value.index);
+      if (event.case === "ended") name = event.value.name;
+    }
+    assert.equal(indexes.size, items.length);
+    const { counts } = await this.client.getBatch(name);
+    assert.deepEqual([counts?.committed, counts?.refused], [expected.committed, expected.refused]);
   }
 
   private async document({
@@ -260,6 +317,30 @@ class ScenarioRunner {
     const { stdout } = await promisify(execFile)("python3", ["-m", "zipfile", "--list", target]);
     // One heading, then one line per file.
     assert.equal(stdout.trim().split("\n").length - 1, expected.files);
+  }
+
+  private async targets(): Promise<string[]> {
+    const { targets } = await this.client.listTargets();
+    return targets.map(({ name }) => name);
+  }
+
+  /** The exports of the events, by the names that the steps use. */
+  private async events({ state, page_size: pageSize, ...conditions }: NonNullable<Step["events"]>): Promise<string[]> {
+    const keys = new Map([...this.exports].map(([as, { name }]) => [name, as]));
+    const found: string[] = [];
+    const settings = {
+      ...conditions,
+      pageSize,
+      ...(state && { state: Event_State[state.slice("STATE_".length) as keyof typeof Event_State] }),
+    };
+    for await (const event of this.client.listEvents(settings)) found.push(keys.get(event.export) ?? event.export);
+    return found;
+  }
+
+  private async retryEvents(step: NonNullable<Step["retry_events"]>, expected: Expectation): Promise<void> {
+    const { all_dead: allDead = false, event_ids: eventIds = [] } = step;
+    const { eventCount, missingEventIds } = await this.client.retryEvents({ allDead, eventIds });
+    assert.deepEqual([Number(eventCount), missingEventIds], [expected.event_count, expected.missing_event_ids]);
   }
 
   /** Repeats the step until the expectation holds. */

@@ -168,11 +168,22 @@ for (const protocol of ["grpc", "grpc-web"] as const) {
       ];
       const otherConnection = await connectTo(proxyUrl());
       await world.do(`cut requests ${17 * 1024 * 1024}`);
-      const run = proxied.export(review({ documents }));
+      const hashed: number[] = [];
+      const retries: (string | undefined)[] = [];
+      const run = proxied.export(review({ documents }), {
+        onHash: ({ fileName, doneBytes, sizeBytes }) => {
+          assert.deepEqual([fileName, sizeBytes], ["large.docx", content.byteLength]);
+          hashed.push(doneBytes);
+        },
+        onRetry: ({ codeName }) => retries.push(codeName),
+      });
       const steps: number[] = [];
       for await (const update of run) if (update.type === "upload") steps.push(update.doneBytes);
       assert.ok(otherConnection.destroyed, "connections were cut");
       assert.equal(steps.at(-1), content.byteLength);
+      // The digest is complete before the first byte is sent.
+      assert.deepEqual([hashed.length, hashed.at(-1)], [24, content.byteLength]);
+      assert.deepEqual(new Set(retries), new Set(["UNAVAILABLE"]));
       const result = await run.result();
       const stored = result.export.artifacts.find(({ path }) => path.startsWith("documents/after_"));
       assert.equal(stored?.sha256, createHash("sha256").update(content).digest("hex"));

@@ -50,6 +50,20 @@ for (const protocol of ["grpc", "grpc-web"] as const) {
     };
     const sent = ({ requests }: HttpServer) => requests.map(({ authorization }) => authorization);
 
+    test("language of each call is sent if it can be a header", async () => {
+      await withServer(OK, async (server) => {
+        const languages = ["de-CH, fr;q=0.8", "de\r\nx-evil: 1", "日本語", "a".repeat(129), "", undefined, "ja"];
+        const client = connect(server.url, { protocol, token: SECRET, language: () => languages.shift() });
+        for (let call = languages.length; call > 0; call--) await list(client);
+        const none = undefined;
+        assert.deepEqual(
+          server.requests.map((headers) => headers["accept-language"]),
+          ["de-CH, fr;q=0.8", none, none, none, none, none, "ja"],
+        );
+        assert.deepEqual(new Set(sent(server)), new Set([`Bearer ${SECRET}`]));
+      });
+    });
+
     test("invalid token is an error that does not contain it", async () => {
       const invalid = [
         `${SECRET} `,

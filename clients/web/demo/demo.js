@@ -24,7 +24,7 @@ function request() {
 }
 
 const backends = {
-  direct: () => directToService(connect(server, { token }), request),
+  direct: () => directToService(connect(server, { token, language: () => element.texts.locale }), request),
   "back-end": () => viaBackEnd({ preview: "/api/preview", start: "/api/start" }),
 };
 
@@ -45,9 +45,10 @@ form.addEventListener("submit", (event) => {
 });
 
 const log = document.querySelector("#events");
-for (const type of ["started", "completed", "failed", "cancelled", "closed", "new-review"]) {
+for (const type of ["started", "completed", "synced", "failed", "cancelled", "closed", "choose-files", "new-review"]) {
   element.addEventListener(type, ({ detail }) => {
-    const description = detail?.result?.location ?? detail?.name ?? detail?.error?.message ?? "";
+    const description =
+      detail?.result?.location ?? detail?.name ?? detail?.error?.message ?? detail?.fileNames?.join() ?? "";
     const item = document.createElement("li");
     item.textContent = description ? `${type}: ${description}` : type;
     item.dataset.type = type;
@@ -55,6 +56,7 @@ for (const type of ["started", "completed", "failed", "cancelled", "closed", "ne
   });
 }
 element.addEventListener("new-review", () => form.reset());
+element.addEventListener("choose-files", () => form.elements.namedItem("before").focus());
 
 // The page is ready.
 form.querySelector("button").disabled = false;

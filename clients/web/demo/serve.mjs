@@ -34,8 +34,9 @@ const exampleRequest = fromJson(StartExportRequestSchema, example);
 const api = {
   "GET /api/preview": async () =>
     toJson(PreviewExportResponseSchema, await client.preview(previewRequestOf(exampleRequest))),
-  "POST /api/start": async ({ request_id: requestId, destination }) => {
-    const run = client.export({ ...exampleRequest, requestId, destination: Destination[destination.slice(12)] });
+  "POST /api/start": async ({ request_id: requestId, destination, notify_emails: notifyEmails }) => {
+    const chosen = { requestId, destination: Destination[destination.slice(12)], notifyEmails };
+    const run = client.export({ ...exampleRequest, ...chosen });
     // After the first event, the export is accepted and continues without this process.
     for await (const update of run) if (update.type === "event") break;
     return { name: run.name };

@@ -1,7 +1,8 @@
 import { type Client, type ExportResult, fileNameViolation, printable, TaraExportError } from "tara-export/web";
 
-import { formatBytes, formatPercent } from "./format.js";
+import type { Texts } from "./messages/texts.js";
 import type { DoneView } from "./views/done.js";
+import { messageOf } from "./views/failed.js";
 
 /** Saves one file of a bundle after verifying it against the manifest. */
 export async function downloadArtifact(
@@ -9,21 +10,29 @@ export async function downloadArtifact(
   result: ExportResult,
   path: string,
   view: DoneView,
+  texts: Texts,
 ): Promise<void> {
-  const fileName = path.slice(path.lastIndexOf("/") + 1);
+  const file = path.slice(path.lastIndexOf("/") + 1);
   const sizeBytes = Number(result.export.artifacts.find((artifact) => artifact.path === path)?.sizeBytes ?? 0);
   const onProgress = (doneBytes: number) =>
-    view.downloading(`Downloading ${fileName}: ${formatPercent(doneBytes, sizeBytes)}`);
-  await download(view, fileName, async () => {
+    view.downloading(texts.text("download.percent", { file, percent: texts.percent(doneBytes, sizeBytes) }));
+  await download(view, texts, file, async () => {
     const { blob } = await client.artifactBlob(result.name, path, { onProgress });
-    return { blob, fileName };
+    return { blob, fileName: file };
   });
 }
 
 /** Saves a whole bundle as a ZIP file. */
-export async function downloadBundle(client: Client, result: ExportResult, view: DoneView): Promise<void> {
-  const onProgress = (doneBytes: number) => view.downloading(`Downloading the bundle: ${formatBytes(doneBytes)}`);
-  await download(view, "the bundle", async () => {
+export async function downloadBundle(
+  client: Client,
+  result: ExportResult,
+  view: DoneView,
+  texts: Texts,
+): Promise<void> {
+  const file = texts.text("download.bundle");
+  const onProgress = (doneBytes: number) =>
+    view.downloading(texts.text("download.bytes", { file, size: texts.bytes(doneBytes) }));
+  await download(view, texts, file, async () => {
     const { archive, blob } = await client.bundleBlob(result.name, { onProgress });
     return { blob, fileName: archive.fileName };
   });
@@ -31,27 +40,33 @@ export async function downloadBundle(client: Client, result: ExportResult, view:
 
 async function download(
   view: DoneView,
-  label: string,
+  texts: Texts,
+  file: string,
   fetchBlob: () => Promise<{ blob: Blob; fileName: string }>,
 ): Promise<void> {
   view.isBusy = true;
-  view.downloading(`Downloading ${label}…`);
+  view.downloading(texts.text("download.starting", { file }));
   try {
     const { blob, fileName } = await fetchBlob();
     save(blob, fileName);
-    view.downloading(`${fileName} (${formatBytes(blob.size)}) was verified and passed to your browser.`);
+    view.downloading(texts.text("download.saved", { file: fileName, size: texts.bytes(blob.size) }));
   } catch (error) {
-    const reason = error instanceof TaraExportError && error.reason ? ` (${error.reason})` : "";
-    const message = error instanceof Error ? error.message : String(error);
-    view.failed(`The download failed: ${message}${reason}. You can try again.`);
+    const isUnsafe = error instanceof UnsafeNameError;
+    const reason = isUnsafe ? texts.text("download.unsafeName") : messageOf(texts, error);
+    const code = error instanceof TaraExportError ? (error.reason ?? error.codeName) : "";
+    const detail = isUnsafe || code ? [code, (error as Error).message].filter(Boolean).join(" · ") : "";
+    view.failed(texts.text("download.failed", { reason }), detail);
   } finally {
     view.isBusy = false;
   }
 }
 
+/** A file name that is not valid on every system. */
+class UnsafeNameError extends Error {}
+
 function save(blob: Blob, fileName: string): void {
   const violation = fileNameViolation(fileName);
-  if (violation) throw new Error(`“${printable(fileName)}” is not a valid file name: it ${violation}`);
+  if (violation) throw new UnsafeNameError(`${printable(fileName)}: ${violation}`);
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
   link.download = fileName;

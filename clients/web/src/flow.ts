@@ -1,250 +1,404 @@
 import {
   type Client,
+  Destination,
   type ExportResult,
   type ExportUpdate,
-  failureOf,
-  fromJson,
-  isMessage,
+  type FollowSettings,
   newUuid,
-  type PreviewExportResponse,
-  PreviewExportResponseSchema,
-  resultOf,
   TaraExportError,
 } from "tara-export/web";
 
-import type { DestinationChoice, PreviewFunction, ReviewBackend } from "./backend.js";
-import { button, h, icon } from "./dom.js";
+import { type DestinationChoice, type ReviewBackend, readPreview } from "./backend.js";
 import { downloadArtifact, downloadBundle } from "./download.js";
-import type { EventDetails } from "./events.js";
+import { ExportFailedError, Following, isNotHere, isProvisional, whenSynced } from "./follow.js";
+import type { Texts } from "./messages/texts.js";
+import { onReturn, pause, TabLock, UnloadGuard } from "./page.js";
 import { ExportProgress } from "./progress.js";
-import type { SavedExport, SavedExportStore } from "./saved-export.js";
-import { DialogShell, type View } from "./shell.js";
-import { chooseView, suggestedDestination } from "./views/choose.js";
-import { confirmView } from "./views/confirm.js";
+import { accepted, documentsOf, missingFiles, type SavedExport, type SentFile } from "./saved-export.js";
+import { type Host, Stage } from "./stage.js";
+import { type Choice, chooseView, suggestedDestination } from "./views/choose.js";
+import { type Confirmation, confirmView } from "./views/confirm.js";
 import { DoneView } from "./views/done.js";
-import { describeFailure, failedView } from "./views/failed.js";
-import { RunningView } from "./views/running.js";
+import { describeFailure, type FailedStep, failedView, isUnreachable } from "./views/failed.js";
+import { interruptedView } from "./views/interrupted.js";
+import { loadingView } from "./views/loading.js";
+import { addressRefusal, NotifyField, newNotifyChoice, notifyEmails } from "./views/notify.js";
+import type { Sender } from "./views/running.js";
 
-/** The interface of the element to its flow. */
-export interface Host {
-  readonly backend: ReviewBackend | undefined;
-  /** The client for following exports and downloading bundles. */
-  readonly client: Client | undefined;
-  readonly savedExport: SavedExportStore;
-  readonly documentName: string;
-  emit<Type extends keyof EventDetails>(type: Type, detail: EventDetails[Type]): void;
-}
+/** The intervals at which the server is asked for an export that it does not know yet. */
+const FIRST_LOOK_MS = 1_000;
+const LAST_LOOK_MS = 15_000;
 
-/** The steps from the choice to the bundle, in two dialogs. */
+/** The steps from the choice to the bundle. */
 export class Flow {
-  readonly main = new DialogShell("main", () => this.onDismiss());
-  readonly confirm = new DialogShell("confirm", () => this.confirm.close());
-  /** Whether no step is shown or in progress. */
-  private isIdle = true;
+  readonly stage: Stage;
   private current = new AbortController();
-  private onDismiss = () => {};
+  private notify = newNotifyChoice();
+  private readonly unloadGuard = new UnloadGuard();
+  private readonly tab = new TabLock();
 
-  constructor(private readonly host: Host) {}
+  constructor(private readonly host: Host) {
+    this.stage = new Stage(host);
+  }
 
   /** Shows the current step, or starts the flow. */
   open(): void {
     const saved = this.host.savedExport.read();
-    if (!this.isIdle) this.main.open();
-    else if (saved) void this.attach(saved);
+    if (!this.stage.isIdle) this.stage.open();
+    else if (saved && saved.phase !== "interrupted") void this.attach(saved, "unknown");
     else void this.load();
   }
 
-  /** Resumes the export that was in progress before the page was reloaded. */
+  /** Follows the export that was in progress before the page was reloaded. Never starts one. */
   resume(): void {
     const saved = this.host.savedExport.read();
-    if (this.isIdle && saved && !saved.isSeen) void this.attach(saved);
+    const isInProgress = saved?.phase === "sending" || saved?.phase === "accepted";
+    if (this.stage.isIdle && isInProgress) void this.attach(saved, "unknown");
   }
 
   /** Closes the dialogs and stops following. The export continues. */
   stop(): void {
     this.current.abort();
-    this.confirm.close();
-    this.main.close();
-    this.isIdle = true;
+    this.endSending();
+    this.stage.close();
   }
 
   private async load(): Promise<void> {
     const signal = this.begin();
-    this.show(
-      loadingView(() => this.cancel()),
-      () => this.cancel(),
-    );
+    this.stage.setStatus("idle");
+    const cancel = () => this.cancel();
+    this.stage.show({ render: (texts) => loadingView(texts, cancel), dismiss: cancel });
     try {
-      const preview = await readPreview(this.backend().preview);
-      if (!signal.aborted) this.choose(preview);
-    } catch (error) {
+      const other = await this.tab.otherTab(this.host.savedExport.reviewId);
       if (signal.aborted) return;
-      const failure = describeFailure(error, "The preview could not be loaded");
-      const close = () => this.cancel();
-      this.show(failedView(failure, { retry: () => void this.load(), close }), close);
+      // The destination is not known, and is not needed to watch.
+      const started = { phase: "sending", destination: "s3", notifyEmails: [] } as const;
+      if (other) return void this.attach({ ...started, requestId: other }, "other-tab");
+      const { preview, fallback } = this.backend();
+      const choice = { language: this.host.texts.locale, signal };
+      const [loaded, fallbackChoice] = await Promise.all([
+        readPreview(preview, choice),
+        typeof fallback === "function" ? fallback() : fallback,
+      ]);
+      const missing = missingFiles(this.host.savedExport.read(), loaded);
+      const choiceOf = { preview: loaded, fallback: fallbackChoice ?? "local", missingFiles: missing } as const;
+      if (!signal.aborted) this.choose(choiceOf);
+    } catch (error) {
+      if (!signal.aborted) this.showFailure(error, "preview", { retry: () => void this.load(), close: cancel });
     }
   }
 
-  private choose(preview: PreviewExportResponse): void {
-    let chosen = suggestedDestination(preview);
+  private choose(choice: Choice, destination = suggestedDestination(choice.preview)): void {
+    let chosen = destination;
     const cancel = () => this.cancel();
     const change = (destination: DestinationChoice) => {
       chosen = destination;
     };
-    const onContinue = () => chosen && this.askToConfirm(preview, chosen);
-    this.show(chooseView(preview, chosen, { change, onContinue, cancel }), cancel);
+    const email = this.host.notifyEmail;
+    const { acceptsNotifyEmails } = choice.preview;
+    const onContinue = () => {
+      const emails = acceptsNotifyEmails ? notifyEmails(this.notify, email) : [];
+      if (chosen) this.askToConfirm(choice, { ...choice, destination: chosen, notifyEmails: emails });
+    };
+    const render = (texts: Texts) => {
+      const notify = acceptsNotifyEmails ? new NotifyField(texts, this.notify, email) : undefined;
+      return chooseView(texts, choice, chosen, notify, { change, onContinue, cancel });
+    };
+    this.stage.change({ render, dismiss: cancel });
   }
 
-  private askToConfirm(preview: PreviewExportResponse, destination: DestinationChoice): void {
-    const back = () => this.confirm.close();
+  private askToConfirm(choice: Choice, confirmation: Confirmation): void {
+    const back = () => this.stage.confirm.close();
     const confirm = () => {
-      this.confirm.close();
-      this.startNew(destination, preview);
+      back();
+      this.startNew(confirmation, choice);
     };
-    this.confirm.show(confirmView(preview, destination, { confirm, back }), this.host.documentName);
+    this.stage.ask((texts) => confirmView(texts, confirmation, { confirm, back }));
   }
 
   private cancel(): void {
+    this.notify = newNotifyChoice();
     this.stop();
     this.host.emit("cancelled", undefined);
   }
 
-  private startNew(destination: DestinationChoice, preview?: PreviewExportResponse): void {
-    const saved: SavedExport = { requestId: newUuid(), destination };
-    // Save first, so that the export can be resumed after a reload.
+  private startNew(
+    { destination, notifyEmails, files }: Pick<SavedExport, "destination" | "notifyEmails" | "files">,
+    choice?: Choice,
+  ): void {
+    const interrupted = this.host.savedExport.read();
+    // The id of an interrupted export: if the server received it after all, there is no second bundle.
+    const requestId = interrupted?.phase === "interrupted" ? interrupted.requestId : newUuid();
+    const documents = choice ? documentsOf(choice.preview) : files;
+    const saved: SavedExport = { requestId, destination, notifyEmails, phase: "sending", files: documents };
+    void this.start(saved, choice);
+  }
+
+  private async start(saved: SavedExport, choice?: Choice): Promise<void> {
+    const signal = this.begin();
+    // Save first, so that the export can be watched after a reload.
     this.host.savedExport.write(saved);
-    void this.start(saved, preview);
-  }
-
-  private async start(saved: SavedExport, preview?: PreviewExportResponse): Promise<void> {
-    const signal = this.begin();
-    const running = this.showRunning("Saving the audit bundle", preview);
-    let title = "The export could not be started";
+    this.unloadGuard.isOn = true;
+    this.tab.hold(this.host.savedExport.reviewId, saved.requestId);
+    const { requestId, destination, notifyEmails } = saved;
+    const progress = new ExportProgress(choice?.preview);
+    const show = this.showRunning(progress, "this");
+    let name = `exports/${requestId}`;
+    const large = new Map<string, SentFile>();
+    const onHash: FollowSettings["onHash"] = (step) => {
+      const { fileName, sizeBytes } = step;
+      if (!large.has(fileName)) {
+        large.set(fileName, { fileName, sizeBytes });
+        this.host.savedExport.write({ ...saved, large: [...large.values()] });
+      }
+      progress.applyHash(step);
+      show();
+    };
+    const onRetry = () => {
+      progress.isReconnecting = true;
+      show();
+    };
     try {
-      const { requestId, destination } = saved;
-      const started = await this.backend().start({ requestId, destination, signal });
+      const language = this.host.texts.locale;
+      const calls = { language, signal, onHash, onRetry };
+      const started = await this.backend().start({ requestId, destination, notifyEmails, ...calls });
       if (signal.aborted) return;
-      const name = typeof started === "string" ? started : `exports/${requestId}`;
-      title = CANNOT_FOLLOW;
-      this.host.savedExport.write({ ...saved, name });
-      const updates = typeof started === "string" ? this.client().watch(name, { signal }) : started;
-      const onAccepted = () => this.host.emit("started", { name, requestId });
-      await this.follow(updates, running, { ...saved, name }, signal, onAccepted);
+      if (typeof started === "string") {
+        name = started;
+        this.host.savedExport.write({ ...saved, name });
+      }
+      const updates = typeof started === "string" ? this.client().watch(name, { signal, onRetry }) : started;
+      await this.follow({ ...saved, name }, progress, show, updates, signal);
     } catch (error) {
-      if (!signal.aborted) this.fail(error, saved, title);
+      if (signal.aborted) return;
+      const refusal = saved.notifyEmails.length > 0 ? addressRefusal(error) : undefined;
+      if (refusal) this.correctAddress(refusal, error, saved, choice);
+      else if (progress.isAccepted) this.failFollowing(error, accepted(saved, name), "follow");
+      else this.fail(error, saved, "start", () => void this.start(saved, choice));
     }
   }
 
-  /** Follows an export that was started earlier, or starts it if the server does not know it. */
-  private async attach(saved: SavedExport): Promise<void> {
+  /** Shows the choice again, with the reason why the server refused the address. */
+  private correctAddress(refusal: string, error: unknown, saved: SavedExport, choice: Choice | undefined): void {
+    this.endSending();
+    this.host.savedExport.clear();
+    this.notify = { isChosen: true, entered: saved.notifyEmails[0] ?? "", refusal };
+    if (choice) this.choose(choice, saved.destination);
+    else void this.load();
+    this.host.emit("failed", { error });
+  }
+
+  /**
+   * Follows an export that this or another tab started. Never starts it: this page does not have the files that were
+   * chosen.
+   */
+  private async attach(saved: SavedExport, sender: Sender, opens = true): Promise<void> {
     const signal = this.begin();
-    const running = this.showRunning("Reconnecting to the export", undefined);
+    const progress = new ExportProgress();
+    progress.isAccepted = saved.phase === "accepted" || saved.phase === "seen";
+    if (progress.isAccepted) this.tab.hold(this.host.savedExport.reviewId, saved.requestId);
     const name = saved.name ?? `exports/${saved.requestId}`;
-    try {
-      await this.follow(this.client().watch(name, { signal }), running, saved, signal);
-    } catch (error) {
+    let shown: Sender | "interrupted" = sender;
+    let show = this.showRunning(progress, sender, opens);
+    const changed = () => {
+      // The server knows the export after all.
+      if (shown === "interrupted" && progress.isAccepted) {
+        shown = "unknown";
+        show = this.showRunning(progress, shown, false);
+      }
+      if (shown !== "interrupted") show();
+    };
+    const onRetry = () => {
+      progress.isReconnecting = true;
+      changed();
+    };
+    for (let delayMs = FIRST_LOOK_MS; ; delayMs = Math.min(delayMs * 1.5, LAST_LOOK_MS)) {
+      try {
+        const updates = this.client().watch(name, { signal, onRetry });
+        return await this.follow({ ...saved, name }, progress, changed, updates, signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        const step = progress.isAccepted ? "follow" : "look";
+        if (!isNotHere(error) || progress.isAccepted) return this.failFollowing(error, saved, step);
+      }
+      const other = await this.tab.otherTab(this.host.savedExport.reviewId);
       if (signal.aborted) return;
-      const isUnknown = error instanceof TaraExportError && error.reason === "EXPORT_NOT_HERE";
-      // Starting again with the same id is safe.
-      if (isUnknown) await this.start(saved);
-      else this.fail(error, saved, CANNOT_FOLLOW);
+      if (other === saved.requestId) {
+        if (shown !== "other-tab") show = this.showRunning(progress, "other-tab", false);
+        shown = "other-tab";
+      } else if (sender === "other-tab") {
+        // The other tab ended before the server had everything.
+        return this.load();
+      } else if (shown !== "interrupted") {
+        shown = "interrupted";
+        this.showInterrupted(saved);
+      }
+      await pause(delayMs, signal).catch(() => {});
+      if (signal.aborted) return;
     }
+  }
+
+  private failFollowing(error: unknown, saved: SavedExport, step: "look" | "follow"): void {
+    // By itself, the dialog does not open.
+    this.fail(error, saved, step, () => void this.attach(saved, "unknown", this.stage.main.isOpen));
+  }
+
+  private showInterrupted(saved: SavedExport): void {
+    const seen = () => {
+      this.host.savedExport.write({ ...saved, phase: "interrupted" });
+      this.stop();
+    };
+    const close = () => {
+      seen();
+      this.host.emit("closed", undefined);
+    };
+    const discard = () => {
+      this.host.savedExport.clear();
+      this.cancel();
+    };
+    const { large = [] } = saved;
+    const again = () => {
+      seen();
+      if (large.length > 0) this.host.emit("choose-files", { fileNames: large.map(({ fileName }) => fileName) });
+      else void this.load();
+    };
+    this.stage.change({ render: (texts) => interruptedView(texts, large, { again, discard }), dismiss: close });
+    this.stage.setStatus("interrupted");
   }
 
   private async follow(
-    updates: AsyncIterable<ExportUpdate>,
-    { view, progress }: { view: RunningView; progress: ExportProgress },
     saved: SavedExport,
+    progress: ExportProgress,
+    show: () => void,
+    updates: AsyncIterable<ExportUpdate>,
     signal: AbortSignal,
-    onAccepted = () => {},
   ): Promise<void> {
-    let isAccepted = false;
-    for await (const update of updates) {
-      if (signal.aborted) return;
-      progress.apply(update);
-      view.update(progress);
-      const { artifactsDone, artifactsTotal, bytesDone, bytesTotal } = progress;
-      this.host.emit("progress", { artifactsDone, artifactsTotal, bytesDone, bytesTotal });
-      if (update.type !== "event") continue;
-      const { event } = update.event;
-      if (!isAccepted && (event.case === "accepted" || event.case === "completed")) {
-        isAccepted = true;
-        onAccepted();
-      }
-      if (event.case === "completed" && event.value.export) return this.complete(resultOf(event.value.export), saved);
-      if (event.case === "failed") throw new ExportFailedError(failureOf(event.value));
+    const { name = "", requestId } = saved;
+    const end = new AbortController();
+    let isStarted = saved.phase === "accepted" || saved.phase === "seen";
+    const changed = () => {
+      show();
+      const { artifactsDone, artifactsTotal, bytesDone, bytesTotal, bytesInFlight } = progress;
+      this.host.emit("progress", { artifactsDone, artifactsTotal, bytesDone, bytesTotal, bytesInFlight });
+      if (isStarted || !progress.isAccepted) return;
+      isStarted = true;
+      this.unloadGuard.isOn = false;
+      if (this.host.savedExport.read()?.requestId === requestId) this.host.savedExport.write(accepted(saved, name));
+      this.host.emit("started", { name, requestId });
+    };
+    const both = AbortSignal.any([signal, end.signal]);
+    const following = new Following(this.host.client, name, progress, changed, both);
+    try {
+      const result = await following.result(updates);
+      if (!signal.aborted) this.complete(result, accepted(saved, name));
+    } finally {
+      end.abort();
     }
-    if (!signal.aborted) throw new Error("The connection was closed before the export finished.");
   }
 
-  private complete(result: ExportResult, saved: SavedExport): void {
+  private complete(result: ExportResult, saved: SavedExport, isSynced = false): void {
+    this.endSending();
+    const provisional = isProvisional(result);
     const close = () => {
-      this.host.savedExport.write({ ...saved, name: result.name, isSeen: true });
-      this.main.close();
+      saved.phase = "seen";
+      this.host.savedExport.write(saved);
+      this.stage.main.close();
+      if (!provisional) this.stage.setStatus("idle");
       this.host.emit("closed", undefined);
     };
     const newReview = () => {
       this.host.savedExport.clear();
+      this.notify = newNotifyChoice();
       this.stop();
       this.host.emit("new-review", { result });
     };
-    const done: DoneView = new DoneView(result, {
-      downloadDocument: (path) => void downloadArtifact(this.client(), result, path, done),
-      downloadBundle: () => void downloadBundle(this.client(), result, done),
-      newReview,
-      close,
-    });
-    this.change(done.view, close);
-    this.host.emit("completed", { result });
+    const render = (texts: Texts) => {
+      const isInS3 = result.storedIn === Destination.S3;
+      const done: DoneView = new DoneView(
+        texts,
+        result,
+        { isInS3, isSynced },
+        {
+          downloadDocument: (path) => void downloadArtifact(this.client(), result, path, done, texts),
+          downloadBundle: () => void downloadBundle(this.client(), result, done, texts),
+          newReview,
+          close,
+        },
+      );
+      return done.view;
+    };
+    this.stage.change({ render, dismiss: close });
+    this.stage.setStatus(provisional ? "provisional" : "saved");
+    if (isSynced) this.host.emit("synced", { result });
+    else this.host.emit("completed", { result });
+    if (provisional && this.host.client) void this.waitForSync(result, saved);
   }
 
-  private fail(error: unknown, saved: SavedExport, title: string): void {
+  /** Replaces a provisional result once the bundle is in S3. */
+  private async waitForSync({ name }: ExportResult, saved: SavedExport): Promise<void> {
+    const { signal } = this.current;
+    try {
+      const result = await whenSynced(this.client(), name, signal);
+      if (!signal.aborted) this.complete(result, saved, true);
+    } catch {
+      // The element was removed, or the user started a new review.
+    }
+  }
+
+  private fail(error: unknown, saved: SavedExport, step: "start" | "look" | "follow", again: () => void): void {
     const cause = error instanceof ExportFailedError ? error.cause : error;
-    // The client retries transient errors, so they do not occur here.
-    const isRejected = cause instanceof TaraExportError && cause.isFromServer;
+    const isFailed = error instanceof ExportFailedError;
+    const isRefused = step === "start" && cause instanceof TaraExportError && cause.isFromServer;
+    const hasNoBundle = isFailed || (isRefused && !isUnreachable(cause));
     // An id whose export failed, or that belongs to other content, cannot be used again.
-    const needsNewId = error instanceof ExportFailedError || (isRejected && cause.reason === "REQUEST_ID_REUSED");
-    if (isRejected || needsNewId) this.host.savedExport.clear();
-    const retry = () => (needsNewId ? this.startNew(saved.destination) : void this.attach(saved));
+    const needsNewId = isFailed || (isRefused && cause.reason === "REQUEST_ID_REUSED");
+    // The server may still accept the export: the page must stay open, and a reload watches.
+    const isOpen = step === "start" && isUnreachable(cause);
+    if (!isOpen) this.endSending();
+    if (hasNoBundle) this.host.savedExport.clear();
+    else if (step === "start" && !isOpen) this.host.savedExport.write({ ...saved, phase: "interrupted" });
     const close = () => {
       this.stop();
       this.host.emit("closed", undefined);
     };
-    const chooseAgain = isRejected || needsNewId ? () => void this.load() : undefined;
-    const failure = describeFailure(cause, isRejected || needsNewId ? "No bundle was created" : title);
-    this.change(failedView(failure, { retry, close, chooseAgain }), close);
+    const chooseAgain = hasNoBundle || (step === "start" && !isOpen) ? () => void this.load() : undefined;
+    const retry = needsNewId ? () => this.startNew(saved) : again;
+    this.showFailure(cause, hasNoBundle ? "refused" : step, { retry, close, chooseAgain });
+    this.stage.setStatus(hasNoBundle ? "failed" : "unknown");
     this.host.emit("failed", { error: cause });
+    if (isUnreachable(cause) && step !== "start") onReturn(again, this.current.signal);
   }
 
-  private showRunning(title: string, preview: PreviewExportResponse | undefined) {
-    const hide = () => {
-      this.main.close();
-      this.host.emit("closed", undefined);
+  /** The server does not need this page any more. */
+  private endSending(): void {
+    this.unloadGuard.isOn = false;
+    this.tab.release();
+  }
+
+  private showFailure(
+    error: unknown,
+    step: FailedStep,
+    on: { retry: () => void; close: () => void; chooseAgain?: (() => void) | undefined },
+  ): void {
+    const render = (texts: Texts) => failedView(texts, describeFailure(texts, error, step), on);
+    this.stage.change({ render, dismiss: on.close });
+  }
+
+  /** Shows a running export, and returns the function that shows its changes. */
+  private showRunning(progress: ExportProgress, sender: Sender, opens = true): () => void {
+    const cancel = () => {
+      this.host.savedExport.clear();
+      this.cancel();
     };
-    const progress = new ExportProgress(preview);
-    const view = new RunningView(title, hide, (text) => this.main.announce(text));
-    this.show(view.view, hide);
-    view.update(progress);
-    return { view, progress };
+    return this.stage.showRunning(progress, sender, { cancel, signal: this.current.signal, opens });
   }
 
   /** Aborts the current step, and returns the signal of the next. */
   private begin(): AbortSignal {
     this.current.abort();
     this.current = new AbortController();
-    this.isIdle = false;
+    this.endSending();
     return this.current.signal;
-  }
-
-  private show(view: View, onDismiss: () => void): void {
-    this.change(view, onDismiss);
-    this.main.open();
-  }
-
-  /** Changes the content without opening a closed dialog. */
-  private change(view: View, onDismiss: () => void): void {
-    this.onDismiss = onDismiss;
-    this.main.fill(view, this.host.documentName);
   }
 
   private backend(): ReviewBackend {
@@ -258,27 +412,4 @@ export class Flow {
     if (!client) throw new Error("<complete-review> requires the attribute server or the property client.");
     return client;
   }
-}
-
-const CANNOT_FOLLOW = "The status of the export is unknown";
-
-/** The failure of an export, as reported by the server. */
-class ExportFailedError extends Error {
-  constructor(override readonly cause: TaraExportError) {
-    super(cause.message);
-  }
-}
-
-async function readPreview(preview: PreviewFunction): Promise<PreviewExportResponse> {
-  const response = await preview();
-  if (isMessage(response, PreviewExportResponseSchema)) return response;
-  return fromJson(PreviewExportResponseSchema, response, { ignoreUnknownFields: true });
-}
-
-function loadingView(cancel: () => void): View {
-  return {
-    title: "Loading the preview",
-    body: [h("p", { class: "loading" }, icon("busy"), "Checking which files will be exported…")],
-    footer: [button("Cancel", "secondary", cancel)],
-  };
 }

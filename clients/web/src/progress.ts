@@ -1,4 +1,4 @@
-import type { ExportEvent, ExportUpdate, PreviewExportResponse } from "tara-export/web";
+import type { ExportEvent, ExportUpdate, HashProgress, PreviewExportResponse } from "tara-export/web";
 
 /** Progress of one file of the bundle. */
 export interface ArtifactProgress {
@@ -10,23 +10,33 @@ export interface ArtifactProgress {
   reason: string;
 }
 
-/** Progress of the upload of a large document. */
-export interface UploadingDocument {
+/** Progress of reading or uploading a large document. */
+export interface DocumentStep {
   fileName: string;
   doneBytes: number;
   sizeBytes: number;
 }
 
+/** A file counts as this many bytes more than it has: the time of its request does not depend on its size. */
+const REQUEST_BYTES = 64 * 1024;
+
 /** The state of a running export, built from its updates. */
 export class ExportProgress {
   readonly artifacts = new Map<string, ArtifactProgress>();
-  uploading: UploadingDocument | undefined;
+  /** The document that is read for its digest. */
+  hashing: DocumentStep | undefined;
+  uploading: DocumentStep | undefined;
   /** Whether the server accepted the export. */
   isAccepted = false;
+  /** Whether the connection is lost. */
+  isReconnecting = false;
+  /** Whether the export runs, and its events do not arrive. */
+  isWithoutEvents = false;
   /** Why the bundle fell back to the server's disk, if it did. */
   fellBack: { reason: string; message: string } | undefined;
   artifactsDone = 0;
   artifactsTotal = 0;
+  /** Bytes of complete files. */
   bytesDone = 0;
   bytesTotal = 0;
 
@@ -40,11 +50,39 @@ export class ExportProgress {
     this.bytesTotal = Number(preview.sizeBytes);
   }
 
+  /** Bytes of files that are being stored. */
+  get bytesInFlight(): number {
+    let bytes = 0;
+    for (const { path, status, doneBytes } of this.artifacts.values()) {
+      // The manifest is not part of the total.
+      if ((status === "sending" || status === "retrying") && path !== "manifest.json") bytes += doneBytes;
+    }
+    return Math.min(bytes, Math.max(0, this.bytesTotal - this.bytesDone));
+  }
+
+  /** The share of the current step from 0 to 1; undefined if it is not known. */
+  get share(): number | undefined {
+    const step = this.hashing ?? this.uploading;
+    if (step) return step.sizeBytes > 0 ? step.doneBytes / step.sizeBytes : 1;
+    if (!this.isAccepted || this.isWithoutEvents || this.artifactsTotal === 0) return undefined;
+    const done = this.bytesDone + this.bytesInFlight + this.artifactsDone * REQUEST_BYTES;
+    return done / (this.bytesTotal + this.artifactsTotal * REQUEST_BYTES);
+  }
+
+  /** A large document is read for its digest. */
+  applyHash(step: HashProgress): void {
+    this.hashing = step.doneBytes < step.sizeBytes ? step : undefined;
+    this.uploading = this.hashing ? undefined : { ...step, doneBytes: 0 };
+  }
+
   apply(update: ExportUpdate): void {
+    this.isReconnecting = false;
+    this.hashing = undefined;
     if (update.type === "upload") {
       this.uploading = update.doneBytes < update.sizeBytes ? update : undefined;
       return;
     }
+    this.isWithoutEvents = false;
     this.uploading = undefined;
     this.applyEvent(update.event);
   }

@@ -8,6 +8,8 @@ export interface View {
   body: readonly Node[];
   /** Buttons, with the primary one last. */
   footer: readonly Node[];
+  /** The element that gets the focus. Default: the title. */
+  focus?: HTMLElement | undefined;
 }
 
 /** A modal dialog whose content can change while it is open. */
@@ -20,12 +22,16 @@ export class DialogShell {
   private readonly footer = h("footer");
   private readonly status = h("p", { class: "visually-hidden", role: "status" });
   private opener: Element | null = null;
+  /** Called when the dialog has closed, before the focus returns. */
+  onClosed = () => {};
+  private initialFocus: HTMLElement;
 
   /** `onDismiss` is called for the Escape key and other close requests. */
   constructor(name: string, onDismiss: () => void) {
     const titleId = `${name}-title`;
     // The title gets the focus when the content changes, so that screen readers read it first.
     this.title = h("h2", { id: titleId, tabindex: "-1" });
+    this.initialFocus = this.title;
     const header = h("header", {}, this.mark, h("div", {}, this.eyebrow, this.title));
     this.dialog = h("dialog", { class: name, "aria-labelledby": titleId, part: "dialog" });
     this.dialog.append(header, this.body, this.footer, this.status);
@@ -33,6 +39,12 @@ export class DialogShell {
       event.preventDefault();
       onDismiss();
     });
+    this.body.addEventListener("scroll", () => this.showMore(), { passive: true });
+    // The size of the content changes with each update, and that of the dialog with the window.
+    const resized = new ResizeObserver(() => this.showMore());
+    resized.observe(this.body);
+    new MutationObserver(() => this.showMore()).observe(this.body, { childList: true, subtree: true });
+    this.body.addEventListener("toggle", () => this.showMore(), { capture: true });
   }
 
   get isOpen(): boolean {
@@ -40,13 +52,14 @@ export class DialogShell {
   }
 
   /** Changes the content, and opens the dialog if it is closed. */
-  show(view: View, eyebrow: string): void {
-    this.fill(view, eyebrow);
+  show(view: View, eyebrow: string, language: string): void {
+    this.fill(view, eyebrow, language);
     this.open();
   }
 
   /** Changes the content without opening the dialog. */
-  fill({ title, mark, body, footer }: View, eyebrow: string): void {
+  fill({ title, mark, body, footer, focus }: View, eyebrow: string, language: string): void {
+    this.dialog.lang = language;
     this.eyebrow.textContent = eyebrow;
     this.eyebrow.hidden = eyebrow === "";
     this.title.textContent = title;
@@ -56,7 +69,9 @@ export class DialogShell {
     this.footer.replaceChildren(...footer);
     this.status.textContent = "";
     this.body.scrollTop = 0;
-    if (this.dialog.open) this.title.focus();
+    this.initialFocus = focus ?? this.title;
+    if (this.dialog.open) this.initialFocus.focus();
+    this.showMore();
   }
 
   /** Opens the dialog with its current content. */
@@ -65,7 +80,8 @@ export class DialogShell {
       this.opener = deepActiveElement();
       this.dialog.showModal();
     }
-    this.title.focus();
+    this.initialFocus.focus();
+    this.showMore();
   }
 
   /** Announces a text to screen readers after their current output. */
@@ -76,8 +92,23 @@ export class DialogShell {
   close(): void {
     if (!this.dialog.open) return;
     this.dialog.close();
+    this.onClosed();
     if (this.opener instanceof HTMLElement && this.opener.isConnected) this.opener.focus();
     this.opener = null;
+  }
+
+  /** Marks the edges beyond which there is more content, and makes a body that scrolls reachable with the keyboard. */
+  private showMore(): void {
+    const { scrollTop, scrollHeight, clientHeight } = this.body;
+    this.body.classList.toggle("more-above", scrollTop > 1);
+    this.body.classList.toggle("more-below", scrollTop + clientHeight < scrollHeight - 1);
+    if (scrollHeight > clientHeight + 1 && !this.body.querySelector("button, input, summary")) {
+      this.body.tabIndex = 0;
+      this.body.setAttribute("role", "group");
+      this.body.setAttribute("aria-labelledby", this.title.id);
+    } else {
+      for (const name of ["tabindex", "role", "aria-labelledby"]) this.body.removeAttribute(name);
+    }
   }
 }
 

@@ -2,7 +2,7 @@ import { mkdir } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
-import { type Browser, chromium, type Page } from "playwright-core";
+import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 
 import { root } from "../../typescript/tests/world.js";
 
@@ -17,13 +17,15 @@ export function startBrowser(): Promise<Browser> {
 }
 
 /** Opens the demo page in a new browser context, and collects the page's uncaught errors. */
-export async function openPage(browser: Browser, url: string, scheme: "light" | "dark" = "light") {
-  const context = await browser.newContext({ viewport: { width: 1000, height: 800 }, colorScheme: scheme });
+export async function openPage(browser: Browser, url: string, options: BrowserContextOptions = {}) {
+  const context = await browser.newContext({ viewport: { width: 1000, height: 800 }, ...options });
   const page = await context.newPage();
   const errors: string[] = [];
   page.on("pageerror", (error) => errors.push(String(error)));
   page.setDefaultTimeout(60_000);
   await page.goto(url);
+  // The demo has set its functions.
+  await page.locator("#review button:enabled").waitFor();
   await page.getByLabel("Document name").fill("Incident report 4711.docx");
   return { page, errors, close: () => context.close() };
 }
@@ -41,7 +43,7 @@ export async function accessibilityViolations(page: Page): Promise<string[]> {
   await page.addScriptTag({ path: createRequire(import.meta.url).resolve("axe-core/axe.min.js") });
   return page.evaluate(async () => {
     const { axe } = globalThis as unknown as { axe: typeof import("axe-core") };
-    const { violations } = await axe.run("complete-review");
+    const { violations } = await axe.run({ include: ["complete-review", "complete-review-status"] });
     return violations.flatMap(({ id, nodes }) =>
       nodes.map(({ target, failureSummary }) => `${id} ${target}: ${failureSummary}`),
     );

@@ -18,7 +18,9 @@ const TOKEN = "31d8f0-of-the-readme";
 
 /** A program of an application in TypeScript. */
 const PROGRAM = `
-import { type CompleteReview, connect, directToService, type Token, viaBackEnd } from "tara-export-web";
+import {
+  type CompleteReview, connect, directToService, englishMessages, type Messages, type ReviewStatus, type Token, viaBackEnd,
+} from "tara-export-web";
 const element: CompleteReview | null = document.querySelector("complete-review");
 const token: Token = async () => "abc";
 if (element) {
@@ -27,8 +29,15 @@ if (element) {
   Object.assign(element, directToService(connect("https://export.example.com", { token }), () => ({})));
   element.addEventListener("completed", (event) => console.log(event));
   element.open();
+  element.fallback = "none";
+  element.messages = { "action.close": englishMessages["action.close"] };
+  const messages: Partial<Messages> = element.messages;
+  const { phase, share }: ReviewStatus = element.status;
+  console.log(messages, phase, share);
   // @ts-expect-error: a number is not a token.
   element.token = 3;
+  // @ts-expect-error: there is no such text.
+  element.messages = { "action.shut": "Shut" };
 }
 `;
 
@@ -107,7 +116,7 @@ suite("the packed package", () => {
       const opened = await browser.newPage();
       await opened.goto(origin);
       await opened.getByRole("button", { name: "Continue" }).click();
-      await opened.getByRole("button", { name: "Save to S3" }).click();
+      await opened.getByRole("button", { name: "Save to cloud storage" }).click();
       await opened.getByRole("button", { name: /Download.*bundle/i }).waitFor();
       assert.ok(!(await opened.content()).includes(TOKEN));
     } finally {

@@ -9,7 +9,6 @@ import {
   PreviewExportResponseSchema,
 } from "tara-export/web";
 
-import { formatBytes, formatFiles, formatPercent } from "../src/format.js";
 import { ExportProgress } from "../src/progress.js";
 import { suggestedDestination } from "../src/views/choose.js";
 
@@ -54,6 +53,34 @@ test("fallback and later run reset the progress", () => {
   assert.equal(progress.artifacts.get(path)?.status, "waiting");
 });
 
+test("bytes in flight count in the share", () => {
+  const progress = new ExportProgress(preview);
+  assert.equal(progress.share, undefined);
+  const started = create(ExportEventSchema, {
+    event: { case: "artifactProgress", value: { path, sizeBytes: 10n, bytesDone: 4n } },
+    progress: { artifactsDone: 0, artifactsTotal: 2, bytesDone: 0n, bytesTotal: 10n },
+  });
+  apply(progress, create(ExportEventSchema, { event: { case: "accepted", value: {} } }).event);
+  assert.equal(progress.share, 0);
+  progress.apply({ type: "event", event: started });
+  assert.equal(progress.bytesInFlight, 4);
+  assert.equal(progress.bytesDone, 0);
+  assert.ok((progress.share ?? 0) > 0);
+  // Stored files are not counted twice.
+  apply(progress, update("artifactStored"));
+  assert.equal(progress.bytesInFlight, 0);
+});
+
+test("share of a document counts what is read, then what is sent", () => {
+  const progress = new ExportProgress(preview);
+  progress.applyHash({ fileName: "a.docx", doneBytes: 1, sizeBytes: 4 });
+  assert.equal(progress.share, 0.25);
+  assert.equal(progress.uploading, undefined);
+  progress.applyHash({ fileName: "a.docx", doneBytes: 4, sizeBytes: 4 });
+  assert.equal(progress.hashing, undefined);
+  assert.equal(progress.share, 0);
+});
+
 test("recommended destination is suggested if available", () => {
   const options = (available: boolean) =>
     create(PreviewExportResponseSchema, {
@@ -66,19 +93,4 @@ test("recommended destination is suggested if available", () => {
   assert.equal(suggestedDestination(options(true)), "s3");
   assert.equal(suggestedDestination(options(false)), "local");
   assert.equal(suggestedDestination(create(PreviewExportResponseSchema)), undefined);
-});
-
-test("sizes and percentages are human-readable", () => {
-  assert.deepEqual([0, 1, 999, 1000, 9949, 9950, 999_499, 999_500].map(formatBytes), [
-    "0 bytes",
-    "1 byte",
-    "999 bytes",
-    "1.0 KB",
-    "9.9 KB",
-    "10 KB",
-    "999 KB",
-    "1.0 MB",
-  ]);
-  assert.deepEqual([1, 12].map(formatFiles), ["1 file", "12 files"]);
-  assert.deepEqual([formatPercent(999, 1000), formatPercent(5, 5), formatPercent(0, 0)], ["99 %", "100 %", "0 %"]);
 });

@@ -56,7 +56,7 @@ suite("the dialog with a token", () => {
         await page.getByLabel(mode).check();
         await page.getByRole("button", { name: "Complete review", exact: true }).click();
         await page.getByRole("button", { name: "Continue" }).click();
-        await page.getByRole("button", { name: "Save to S3" }).click();
+        await page.getByRole("button", { name: "Save to cloud storage" }).click();
         await page.locator("#events [data-type=completed]").waitFor();
         const download = page.waitForEvent("download");
         await page.getByRole("button", { name: /Download.*bundle/i }).click();

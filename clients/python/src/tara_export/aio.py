@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable
 from pathlib import Path
 from typing import Any, Callable, Optional, Union
 
 import grpc
 import grpc.aio
 
-from tara.export.v1 import export_pb2, review_pb2, service_pb2, upload_pb2
+from tara.export.v1 import (
+    automation_pb2,
+    batch_pb2,
+    export_pb2,
+    review_pb2,
+    service_pb2,
+    upload_pb2,
+)
 
 from . import causes, names, native
 from .address import parse_address
+from .batch import BatchFollower, batch_ended_early
 from .download import Download
 from .errors import CallError
 from .follow import Follower, set_uploaded, stream_ended_early
@@ -201,6 +209,47 @@ class Client:
             if refusal.is_too_large_for_proxy:
                 raise refusal from None
 
+    def export_batch(
+        self, requests: Iterable[service_pb2.StartExportRequest], batch_id: str = ""
+    ) -> AsyncIterator[batch_pb2.WatchBatchResponse]:
+        """Exports many reviews, at most 500, and follows them until all have ended.
+
+        Generates the batch id if it is empty. Yields the result of each item once, when it ends, and at last
+        `ended`. Sends the same batch again if the connection was lost or the server did not accept every
+        item. The exports continue if the caller stops reading.
+        """
+        return self._follow_batch(BatchFollower.of_requests(requests, batch_id, self._policy))
+
+    def watch_batch(self, name: str) -> AsyncIterator[batch_pb2.WatchBatchResponse]:
+        """Follows a batch, batches/{batch_id}, that was started earlier."""
+        return self._follow_batch(BatchFollower(name, None, self._policy))
+
+    async def _follow_batch(self, follower: BatchFollower) -> AsyncIterator[batch_pb2.WatchBatchResponse]:
+        while not follower.has_ended:
+            try:
+                if follower.is_start:
+                    follower.started(await self._call(*follower.start_call()))
+                    continue
+                steps = self._stream(follower.watch_call())
+                try:
+                    async for step in steps:
+                        if follower.is_new(step):
+                            yield step
+                    if not follower.has_ended:
+                        raise batch_ended_early()
+                finally:
+                    await steps.aclose()
+            except CallError as error:
+                await asyncio.sleep(follower.next_delay_seconds(error))
+
+    async def get_batch(self, name: str) -> batch_pb2.Batch:
+        """Reads one batch with its items."""
+        response: batch_pb2.GetBatchResponse = await self._call(
+            "GetBatch", batch_pb2.GetBatchRequest(name=name)
+        )
+        names.check_batch(response.batch, name)
+        return response.batch
+
     async def get_export(self, name: str) -> export_pb2.Export:
         """Reads one export with its artifacts."""
         response: service_pb2.GetExportResponse = await self._call(
@@ -220,6 +269,56 @@ class Client:
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
+
+    async def list_events(
+        self,
+        *,
+        state: automation_pb2.Event.State = automation_pb2.Event.STATE_UNSPECIFIED,
+        type: automation_pb2.EventType = automation_pb2.EVENT_TYPE_UNSPECIFIED,
+        export: str = "",
+        target: str = "",
+        page_size: int = 0,
+    ) -> AsyncIterator[automation_pb2.Event]:
+        """Lists all events of the server that match, oldest first. Pages are fetched on demand.
+
+        Without a `state`, these are the pending and dead ones.
+        """
+        request = automation_pb2.ListEventsRequest(
+            state=state, type=type, export=export, target=target, page_size=page_size
+        )
+        while True:
+            page: automation_pb2.ListEventsResponse = await self._call("ListEvents", request)
+            for event in page.events:
+                names.check_listed_event(event)
+                yield event
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def retry_events(
+        self, request: automation_pb2.RetryEventsRequest
+    ) -> automation_pb2.RetryEventsResponse:
+        """Delivers dead letters again, or events of committed exports that were never written."""
+        response: automation_pb2.RetryEventsResponse = await self._call("RetryEvents", request)
+        return response
+
+    async def list_targets(self) -> automation_pb2.ListTargetsResponse:
+        """Lists the targets of notifications and their state."""
+        response: automation_pb2.ListTargetsResponse = await self._call(
+            "ListTargets", automation_pb2.ListTargetsRequest()
+        )
+        return response
+
+    async def test_target(self, target: str) -> automation_pb2.TestTargetResponse:
+        """Sends a test event to a target, and returns its answer.
+
+        A target that does not accept the event is not an error, but `delivered` is False. As every unary
+        call, it is repeated while the server is UNAVAILABLE, so the target can receive the event twice.
+        """
+        response: automation_pb2.TestTargetResponse = await self._call(
+            "TestTarget", automation_pb2.TestTargetRequest(target=target)
+        )
+        return response
 
     async def download_artifact(
         self, name: str, path: str, to: Union[str, os.PathLike[str]]

@@ -1,4 +1,4 @@
-"""The service's methods and the settings of calls for every transport. No IO."""
+"""The methods of the API and the settings of calls for every transport. No IO."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ from typing import Any, Callable, NamedTuple, Optional
 from google.protobuf import message_factory
 from google.protobuf.message import DecodeError, Message
 
-from tara.export.v1 import service_pb2
+from tara.export.v1 import automation_pb2, service_pb2
 
 from . import causes
 
-SERVICE = service_pb2.DESCRIPTOR.services_by_name["ExportService"]
+#: Every method of the API by its name, which is unique.
+DESCRIPTORS = {
+    descriptor.name: descriptor
+    for service in (
+        service_pb2.DESCRIPTOR.services_by_name["ExportService"],
+        automation_pb2.DESCRIPTOR.services_by_name["AutomationService"],
+    )
+    for descriptor in service.methods
+}
 DEADLINE_SECONDS = 60.0
 KEEPALIVE_SECONDS = 20
 MAX_ATTEMPTS = 4
@@ -22,12 +30,17 @@ MAX_BACKOFF_SECONDS = 5.0
 RETRYABLE_METHODS = frozenset(
     (
         "GetExport",
+        "GetBatch",
         "ListExports",
         "GetReport",
         "PreviewExport",
         "CheckStorage",
         "GetUpload",
         "CreateUpload",
+        "ListEvents",
+        "RetryEvents",
+        "ListTargets",
+        "TestTarget",
     )
 )
 _MIN_BYTES_PER_SECOND = 32 * 1024
@@ -39,8 +52,9 @@ def sending_seconds(size_bytes: int) -> float:
 
 
 class Method(NamedTuple):
-    """One method of the service."""
+    """One method of the API."""
 
+    service: str
     path: str
     client_streaming: bool
     server_streaming: bool
@@ -60,11 +74,13 @@ class StreamCall(NamedTuple):
 
 def method(name: str) -> Method:
     """Returns the method with this name."""
-    descriptor = SERVICE.methods_by_name[name]
+    descriptor = DESCRIPTORS[name]
+    service = descriptor.containing_service.full_name
     request = message_factory.GetMessageClass(descriptor.input_type)
     response = message_factory.GetMessageClass(descriptor.output_type)
     return Method(
-        f"/{SERVICE.full_name}/{name}",
+        service,
+        f"/{service}/{name}",
         descriptor.client_streaming,
         descriptor.server_streaming,
         request.SerializeToString,

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Optional
 
-from tara.export.v1 import export_pb2, service_pb2, upload_pb2
+from tara.export.v1 import automation_pb2, batch_pb2, export_pb2, service_pb2, upload_pb2
 
 from .errors import Damaged, UntrustedResponse, printable
 
@@ -151,6 +151,12 @@ def check_export(export: export_pb2.Export, requested_name: Optional[str]) -> No
         paths.add(artifact.path)
 
 
+def check_listed_event(event: automation_pb2.Event) -> None:
+    """Raises UntrustedResponse unless the event is valid in a list. An event of no export has no name."""
+    if event.export:
+        check_export_name("a list of events", "export", event.export)
+
+
 def check_export_name(subject: str, field: str, name: str) -> None:
     """Raises UntrustedResponse unless `name` is exports/{export_id}."""
     if not _EXPORT.fullmatch(name):
@@ -171,6 +177,30 @@ def check_event(event: export_pb2.ExportEvent, requested_name: str) -> None:
         check_export(event.completed.export, requested_name)
     elif event.HasField("failed") and event.failed.stored_under:
         check_export_name(requested_name, "stored_under", event.failed.stored_under)
+
+
+def check_batch(batch: batch_pb2.Batch, requested_name: str) -> None:
+    """Raises UntrustedResponse unless this is the requested batch, with valid items."""
+    if batch.name != requested_name.lower():
+        raise UntrustedResponse(requested_name, f"name {quoted(batch.name)} belongs to another batch")
+    for item in batch.items:
+        _check_batch_item(item, requested_name)
+
+
+def check_batch_step(step: batch_pb2.WatchBatchResponse, requested_name: str) -> None:
+    """Raises UntrustedResponse unless this is a valid step of the requested batch."""
+    if step.HasField("item"):
+        _check_batch_item(step.item, requested_name)
+    elif step.HasField("ended"):
+        check_batch(step.ended, requested_name)
+
+
+def _check_batch_item(item: batch_pb2.BatchItem, requested_name: str) -> None:
+    if item.index < 0:
+        raise UntrustedResponse(requested_name, f"index {item.index} is negative")
+    check_export_name(requested_name, "export", item.export)
+    if item.stored_under:
+        check_export_name(requested_name, "stored_under", item.stored_under)
 
 
 def check_artifact(artifact: export_pb2.Artifact, export_name: str, requested_path: str) -> None:

@@ -22,7 +22,7 @@ _SERVICE_CONFIG = {
     "methodConfig": [
         {
             "name": [
-                {"service": methods.SERVICE.full_name, "method": name}
+                {"service": methods.method(name).service, "method": name}
                 for name in sorted(methods.RETRYABLE_METHODS)
             ],
             "retryPolicy": {

@@ -14,6 +14,7 @@ from dropin_world import World
 from sessions import SAMPLE, sample_session, wait_until
 from world import content
 
+from tara.export.v1 import service_pb2
 from tara_export import Client
 from tara_export.dropin import QueueLimits, S3ExportManager
 
@@ -39,6 +40,28 @@ def start(*arguments: str, environment: dict[str, str]) -> subprocess.Popen[str]
 
 def waiting(world: World) -> list[Path]:
     return sorted(path.parent for path in (world.folder / "queue").glob("[!.]*/entry.json"))
+
+
+def test_addresses_are_queued_with_the_request(world: World) -> None:
+    result = world.manager(world.unreachable).export_complete_review_to_s3(
+        sample_session(), None, None, notify_emails=["ada@example.com", "eve@example.com"]
+    )
+    assert result["location"] == "queued"
+    request = service_pb2.StartExportRequest.FromString(
+        Path(result["queued_path"], "request.bin").read_bytes()
+    )
+    assert list(request.notify_emails) == ["ada@example.com", "eve@example.com"]
+
+
+def test_text_instead_of_addresses_is_an_error(world: World) -> None:
+    result = world.manager().export_complete_review_to_s3(
+        sample_session(),
+        None,
+        None,
+        notify_emails="ada@example.com",
+    )
+    assert result["location"] == "failed" and "must be a list" in result["error"]
+    assert world.exports() == []
 
 
 def test_unsent_request_is_queued_and_sent_later_under_its_id(world: World) -> None:

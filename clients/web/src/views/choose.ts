@@ -1,9 +1,17 @@
-import { ExportOption_Kind as Kind, type PreviewExportResponse } from "tara-export/web";
+import {
+  type ExportOption,
+  ExportOption_Kind as Kind,
+  type PreviewExportResponse,
+  type Warning,
+} from "tara-export/web";
 
-import type { DestinationChoice } from "../backend.js";
+import type { DestinationChoice, FallbackChoice } from "../backend.js";
 import { button, h } from "../dom.js";
-import { formatBytes, formatFiles } from "../format.js";
+import { en, type Key } from "../messages/en.js";
+import type { Texts } from "../messages/texts.js";
+import type { SentFile } from "../saved-export.js";
 import type { View } from "../shell.js";
+import type { NotifyField } from "./notify.js";
 import { notice, pathLabel } from "./parts.js";
 
 const destinations = new Map<Kind, DestinationChoice>([
@@ -18,53 +26,79 @@ export function suggestedDestination({ options }: PreviewExportResponse): Destin
   return suggested && destinations.get(suggested.kind);
 }
 
+/** What the choice is about. */
+export interface Choice {
+  preview: PreviewExportResponse;
+  fallback: FallbackChoice;
+  /** Files of an interrupted export that the preview does not have. */
+  missingFiles: readonly SentFile[];
+}
+
 /** The choice of the destination, with warnings and the contents of the bundle. */
 export function chooseView(
-  preview: PreviewExportResponse,
+  texts: Texts,
+  { preview, fallback, missingFiles }: Choice,
   chosen: DestinationChoice | undefined,
+  notify: NotifyField | undefined,
   on: { change: (chosen: DestinationChoice) => void; onContinue: () => void; cancel: () => void },
 ): View {
-  const cancel = preview.options.find(({ kind }) => kind === Kind.CANCEL);
-  const cancelLabel = cancel?.label || "Cancel";
-  const explanation = cancel?.explanation && h("p", { class: "hint", id: "cancel-hint" });
-  if (explanation) explanation.append(h("strong", {}, `${cancelLabel}: `), cancel.explanation);
-  const describedBy = explanation ? { "aria-describedby": "cancel-hint" } : {};
-  const continueButton = button("Continue", "primary", on.onContinue);
+  const cancelLabel = texts.text("action.cancel");
+  const explanation = h("p", { class: "hint", id: "cancel-hint" });
+  explanation.append(h("strong", {}, `${cancelLabel}: `), texts.text("option.cancel.explanation"));
+  const continueButton = button(texts.text("action.continue"), "primary", () => {
+    if (notify?.validate() ?? true) on.onContinue();
+  });
   continueButton.disabled = chosen === undefined;
   return {
-    title: "Where should the audit bundle go?",
+    title: texts.text("choose.title"),
     body: [
-      h(
-        "p",
-        { class: "lead" },
-        "The completed review is saved as an audit bundle: one folder in which any later change can be detected.",
+      h("p", { class: "lead" }, texts.text("choose.lead")),
+      ...missingFiles.map(({ fileName: file, sizeBytes }) =>
+        notice("warning", h("p", {}, texts.text("choose.missingFile", { file, size: texts.bytes(sizeBytes) }))),
       ),
-      ...warnings(preview),
-      choices(preview, chosen, on.change),
-      contents(preview),
+      ...warnings(texts, preview),
+      choices(texts, preview, fallback, chosen, on.change),
+      ...(notify ? [notify.element] : []),
+      contents(texts, preview),
+      explanation,
     ],
-    footer: [
-      ...(explanation ? [explanation] : []),
-      button(cancelLabel, "secondary", on.cancel, describedBy),
-      continueButton,
-    ],
+    focus: notify?.invalidControl,
+    footer: [button(cancelLabel, "secondary", on.cancel, { "aria-describedby": "cancel-hint" }), continueButton],
   };
 }
 
-function warnings({ warnings }: PreviewExportResponse): HTMLElement[] {
+function warnings(texts: Texts, { warnings }: PreviewExportResponse): HTMLElement[] {
   const [first] = warnings;
   if (!first) return [];
-  if (warnings.length === 1) return [notice("warning", h("p", { "data-reason": first.reason }, first.message))];
-  const list = h("ul", {}, ...warnings.map(({ message, reason }) => h("li", { "data-reason": reason }, message)));
-  return [notice("warning", h("h3", {}, "Before you continue"), list)];
+  if (warnings.length === 1)
+    return [notice("warning", h("p", { "data-reason": first.reason }, ...warning(texts, first)))];
+  const items = warnings.map((each) => h("li", { "data-reason": each.reason }, ...warning(texts, each)));
+  return [notice("warning", h("h3", {}, texts.text("choose.warnings")), h("ul", {}, ...items))];
+}
+
+/** Ids in the server's text are details that the catalogue does not have. */
+const WITH_DETAIL = "UNKNOWN_ACCEPTED_ID";
+
+function warning(texts: Texts, { reason, message }: Warning): (string | Node)[] {
+  const key = `warning.${reason}`;
+  if (!isWarningKey(key)) return [h("span", { lang: "en" }, message)];
+  const text = texts.text(key);
+  return reason === WITH_DETAIL ? [`${text} `, h("span", { class: "detail", lang: "en" }, message)] : [text];
+}
+
+function isWarningKey(key: string): key is Extract<Key, `warning.${string}`> {
+  return Object.hasOwn(en, key);
 }
 
 function choices(
+  texts: Texts,
   { options }: PreviewExportResponse,
+  fallback: FallbackChoice,
   chosen: DestinationChoice | undefined,
   change: (chosen: DestinationChoice) => void,
 ): HTMLElement {
-  const group = h("fieldset", { class: "choices" }, h("legend", { class: "visually-hidden" }, "Destination"));
+  const legend = h("legend", { class: "visually-hidden" }, texts.text("choose.destination"));
+  const group = h("fieldset", { class: "choices" }, legend);
   for (const option of options) {
     const destination = destinations.get(option.kind);
     if (!destination) continue;
@@ -79,10 +113,14 @@ function choices(
     radio.checked = destination === chosen;
     radio.disabled = !option.available;
     radio.addEventListener("change", () => change(destination));
-    const badge = option.recommended && h("span", { class: "badge" }, "Recommended");
+    const badge = option.recommended && h("span", { class: "badge" }, texts.text("choose.recommended"));
     // Only the name of the option is its label; the rest is its description.
-    const name = h("label", { for: id, class: "choice-label" }, option.label);
-    const hint = option.available ? option.explanation : option.unavailableReason;
+    const name = h("label", { for: id, class: "choice-label" }, texts.text(`option.${destination}.label`));
+    const withoutFallback = destination === "s3" && fallback === "none";
+    const explanation = withoutFallback
+      ? "option.s3.explanationWithoutFallback"
+      : (`option.${destination}.explanation` as const);
+    const hint = option.available ? texts.text(explanation) : unavailable(texts, option);
     const text = h(
       "div",
       { class: "choice-text" },
@@ -94,15 +132,18 @@ function choices(
   return group;
 }
 
-function contents({ artifacts, sizeBytes }: PreviewExportResponse): HTMLElement {
+/** The only reason of this release's server, which has no code. */
+const NO_BUCKET = "This server has no S3 bucket.";
+
+function unavailable(texts: Texts, { unavailableReason: reason }: ExportOption): string {
+  return reason === NO_BUCKET ? texts.text("option.s3.unavailable") : `${texts.text("option.unavailable")} ${reason}`;
+}
+
+function contents(texts: Texts, { artifacts, sizeBytes }: PreviewExportResponse): HTMLElement {
   const rows = artifacts.map(({ path, sizeBytes }) =>
-    h("li", {}, pathLabel(path), h("span", { class: "size" }, formatBytes(sizeBytes))),
+    h("li", {}, pathLabel(path), h("span", { class: "size" }, texts.bytes(sizeBytes))),
   );
-  const summary = h(
-    "summary",
-    {},
-    h("strong", {}, formatFiles(artifacts.length)),
-    ` · ${formatBytes(sizeBytes)} · and a manifest with the digest of each file`,
-  );
+  const files = h("strong", {}, texts.files(artifacts.length));
+  const summary = h("summary", {}, ...texts.rich("choose.contents", { files, size: texts.bytes(sizeBytes) }));
   return h("details", { class: "contents" }, summary, h("ul", { class: "files" }, ...rows));
 }

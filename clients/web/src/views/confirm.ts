@@ -1,52 +1,48 @@
 import type { PreviewExportResponse } from "tara-export/web";
 
-import type { DestinationChoice } from "../backend.js";
+import type { DestinationChoice, FallbackChoice } from "../backend.js";
 import { button, h } from "../dom.js";
-import { formatBytes, formatFiles } from "../format.js";
+import type { Texts } from "../messages/texts.js";
 import type { View } from "../shell.js";
 import { notice } from "./parts.js";
 
+/** What will be exported. */
+export interface Confirmation {
+  preview: PreviewExportResponse;
+  destination: DestinationChoice;
+  fallback: FallbackChoice;
+  notifyEmails: readonly string[];
+}
+
 /** The confirmation, which explains the next steps. */
 export function confirmView(
-  preview: PreviewExportResponse,
-  destination: DestinationChoice,
+  texts: Texts,
+  { preview, destination, fallback, notifyEmails }: Confirmation,
   on: { confirm: () => void; back: () => void },
 ): View {
-  const files = `${formatFiles(preview.artifacts.length)} (${formatBytes(preview.sizeBytes)})`;
-  const isS3 = destination === "s3";
+  const files = texts.files(preview.artifacts.length);
+  const collected = texts.text("confirm.collect.text", { files, size: texts.bytes(preview.sizeBytes) });
   const steps = [
-    step("Collected", `${files}: the documents, all feedback, the logs and two reports.`),
-    isS3
-      ? step(
-          "Stored in S3",
-          "The files are saved in a new folder in the S3 bucket. The folder is named after the time and the document.",
-        )
-      : step(
-          "Stored on the server",
-          "The files are saved in a new folder on the server’s disk. The folder is named after the time and the document.",
-        ),
-    step(
-      "Sealed",
-      "A manifest with the size and SHA-256 of every file is saved last. After that, any change can be detected.",
-    ),
+    step(texts.text("confirm.collect"), collected),
+    step(texts.text(`confirm.store.${destination}`), texts.text(`confirm.store.${destination}.text`)),
+    step(texts.text("confirm.seal"), texts.text("confirm.seal.text")),
   ];
+  const ifS3Fails = texts.text(fallback === "none" ? "confirm.noFallback" : "confirm.fallback");
   return {
-    title: isS3 ? "Save this review to S3?" : "Save this review on the server only?",
+    title: texts.text(`confirm.title.${destination}`),
     body: [
-      h("p", { class: "lead" }, "This is what will happen:"),
+      h("p", { class: "lead" }, texts.text("confirm.lead")),
       h("ol", { class: "steps" }, ...steps),
-      ...(isS3 ? [notice("info", h("p", {}, ifS3Fails))] : []),
-      h("p", { class: "hint" }, "After it has started, the export continues even if you close this page."),
+      ...(destination === "s3" ? [notice("info", h("p", {}, ifS3Fails))] : []),
+      ...notifyEmails.map((email) => h("p", {}, texts.text("confirm.notify", { email }))),
+      h("p", { class: "hint" }, texts.text("confirm.keepOpen")),
     ],
     footer: [
-      button("Back", "secondary", on.back),
-      button(isS3 ? "Save to S3" : "Save on the server", "primary", on.confirm),
+      button(texts.text("action.back"), "secondary", on.back),
+      button(texts.text(`confirm.action.${destination}`), "primary", on.confirm),
     ],
   };
 }
-
-const ifS3Fails =
-  "If S3 is not available, the whole bundle is saved on the server’s disk and uploaded to S3 automatically later. You will see a message.";
 
 function step(title: string, text: string): HTMLElement {
   return h("li", {}, h("div", {}, h("strong", {}, title), h("span", {}, text)));

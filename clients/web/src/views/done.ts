@@ -1,9 +1,11 @@
-import { Destination, describeReplacement, type ExportResult, printable } from "tara-export/web";
+import { type ExportResult, printable, type Replacement } from "tara-export/web";
 
 import { button, h, icon } from "../dom.js";
-import { formatBytes, formatFiles } from "../format.js";
+import { isProvisional } from "../follow.js";
+import { en, type Key } from "../messages/en.js";
+import type { Texts } from "../messages/texts.js";
 import type { View } from "../shell.js";
-import { notice } from "./parts.js";
+import { breakable, notice } from "./parts.js";
 
 /** Actions of the buttons. */
 export interface DoneActions {
@@ -25,28 +27,36 @@ export class DoneView {
   private readonly status = h("p", { class: "download-status", role: "status" });
   private readonly buttons: HTMLButtonElement[] = [];
 
-  constructor(result: ExportResult, actions: DoneActions) {
-    const isInS3 = result.storedIn === Destination.S3;
+  /** `isInS3` is whether the bundle is in S3; `isSynced` whether it was provisional before. */
+  constructor(
+    private readonly texts: Texts,
+    result: ExportResult,
+    { isInS3, isSynced }: { isInS3: boolean; isSynced: boolean },
+    actions: DoneActions,
+  ) {
     const document = finalDocument(result);
     if (document) {
-      this.buttons.push(downloadButton("Final document", () => actions.downloadDocument(document)));
+      const label = texts.text("done.download.document");
+      this.buttons.push(this.downloadButton(label, () => actions.downloadDocument(document)));
     }
-    this.buttons.push(downloadButton("Complete bundle (ZIP)", actions.downloadBundle));
-    const mark = h(
-      "span",
-      { class: result.fellBack ? "seal warning" : "seal" },
-      icon(result.fellBack ? "warning" : "check"),
-    );
+    this.buttons.push(this.downloadButton(texts.text("done.download.bundle"), actions.downloadBundle));
+    const provisional = isProvisional(result);
+    const mark = h("span", { class: provisional ? "seal warning" : "seal" }, icon(provisional ? "warning" : "check"));
+    const downloads = h("div", { class: "downloads" }, ...this.buttons);
     this.view = {
-      title: result.fellBack ? "Saved on the server for now" : isInS3 ? "Saved to S3" : "Saved on the server",
+      title: texts.text(provisional ? "done.title.provisional" : isInS3 ? "done.title.s3" : "done.title.local"),
       mark,
       body: [
-        ...(result.fellBack ? [fallbackNotice()] : []),
-        ...replacementNotice(result),
-        facts(result),
-        h("section", {}, h("h3", {}, "Download"), h("div", { class: "downloads" }, ...this.buttons), this.status),
+        ...(provisional ? [fallbackNotice(texts)] : []),
+        ...(isSynced ? [notice("info", h("p", {}, texts.text("done.synced")))] : []),
+        ...replacementNotice(texts, result),
+        h("section", {}, h("h3", {}, texts.text("done.download")), downloads, this.status),
+        facts(texts, result, provisional),
       ],
-      footer: [button("Close", "secondary", actions.close), button("Start a new review", "primary", actions.newReview)],
+      footer: [
+        button(texts.text("action.newReview"), "secondary", actions.newReview),
+        button(texts.text("action.close"), "primary", actions.close),
+      ],
     };
   }
 
@@ -61,81 +71,90 @@ export class DoneView {
     for (const element of this.buttons) element.setAttribute("aria-disabled", String(isBusy));
   }
 
-  failed(text: string): void {
+  failed(text: string, detail: string): void {
     this.status.className = "download-status failed";
-    this.status.textContent = text;
+    this.status.replaceChildren(text, ...(detail ? [" ", h("code", { lang: "en" }, detail)] : []));
+  }
+
+  private downloadButton(label: string, onClick: () => void): HTMLButtonElement {
+    const element: HTMLButtonElement = button("", "secondary", () => {
+      if (element.getAttribute("aria-disabled") !== "true") onClick();
+    });
+    // Sighted users read "Download" in the heading above.
+    const prefix = h("span", { class: "visually-hidden" }, `${this.texts.text("done.download")} `);
+    element.append(icon("download"), h("span", {}, prefix, label));
+    return element;
   }
 }
 
-function downloadButton(label: string, onClick: () => void): HTMLButtonElement {
-  const element: HTMLButtonElement = button("", "secondary", () => {
-    if (element.getAttribute("aria-disabled") !== "true") onClick();
-  });
-  // Sighted users read "Download" in the heading above.
-  element.append(icon("download"), h("span", {}, h("span", { class: "visually-hidden" }, "Download "), label));
-  return element;
-}
-
-function fallbackNotice(): HTMLElement {
+function fallbackNotice(texts: Texts): HTMLElement {
+  const title = h("strong", {}, `${texts.text("done.fellBack")} `);
   return notice(
     "warning",
-    h(
-      "p",
-      {},
-      h("strong", {}, "The bundle could not be saved to S3. "),
-      "Nothing is lost: the complete, verified bundle is on the server’s disk.",
-    ),
-    h(
-      "p",
-      {},
-      "It will be uploaded to S3 automatically as soon as S3 is available again; you don’t have to do anything. Its folder name may change then.",
-    ),
+    h("p", {}, title, texts.text("done.fellBack.safe")),
+    h("p", {}, texts.text("done.fellBack.next")),
   );
 }
 
 /** The values of the review that the bundle has in another form. */
-function replacementNotice({ export: { replacements } }: ExportResult): HTMLElement[] {
-  if (replacements.length === 0) return [];
-  const title = replacements.length === 1 ? "1 value was replaced" : `${replacements.length} values were replaced`;
-  const items = replacements.map((replacement) => h("li", {}, printable(describeReplacement(replacement))));
+function replacementNotice(texts: Texts, { export: { replacements } }: ExportResult): HTMLElement[] {
+  const count = replacements.length;
+  if (count === 0) return [];
+  const items = replacements.map((replacement) => h("li", {}, describeReplacement(texts, replacement)));
+  const title = h("strong", {}, `${texts.text("done.replacements", { count })} `);
+  const summary = h("summary", {}, texts.text("done.replacements.show"));
   return [
     notice(
       "warning",
-      h("p", {}, h("strong", {}, `${title}. `), "The bundle is complete otherwise, and its manifest lists them."),
-      h("details", { class: "replacements" }, h("summary", {}, "Show the values"), h("ul", {}, ...items)),
+      h("p", {}, title, texts.text("done.replacements.text")),
+      h("details", { class: "replacements" }, summary, h("ul", {}, ...items)),
     ),
   ];
 }
 
-const proofHint = "The SHA-256 of the manifest. Keep it to prove later that the bundle is unchanged.";
+function describeReplacement(texts: Texts, replacement: Replacement): string {
+  const [path, reason] = [printable(replacement.path), printable(replacement.reason)];
+  const key = `replaced.${reason}`;
+  return isReplacementKey(key) ? texts.text(key, { path }) : `${path}: ${reason}`;
+}
 
-function facts(result: ExportResult): HTMLElement {
-  const rows: [string, Node | string][] = [
-    ["Location", copyable(result.location, "location")],
-    ["Files", `${formatFiles(result.artifactCount)} and the manifest`],
-    ["Size", formatBytes(result.sizeBytes)],
-    ["Proof", h("div", {}, copyable(result.manifestSha256, "proof"), h("p", { class: "hint" }, proofHint))],
+function isReplacementKey(key: string): key is Extract<Key, `replaced.${string}`> {
+  return Object.hasOwn(en, key);
+}
+
+function facts(texts: Texts, result: ExportResult, provisional: boolean): HTMLElement {
+  const badge = () => provisional && h("span", { class: "badge provisional" }, texts.text("done.provisional"));
+  const hint = h("p", { class: "hint" }, texts.text("done.proof.hint"));
+  const time = result.export.committedTime;
+  const rows: [string, ...(Node | string | false)[]][] = [
+    [texts.text("done.location"), copyable(texts, result.location, "done.copy.location"), badge()],
+    [texts.text("done.files"), texts.text("done.files.text", { files: texts.files(result.artifactCount) })],
+    [texts.text("done.size"), texts.bytes(result.sizeBytes)],
+    ...(time ? [[texts.text("done.time"), texts.time(new Date(Number(time.seconds) * 1000))] as [string, string]] : []),
+    [texts.text("done.proof"), copyable(texts, result.manifestSha256, "done.copy.proof"), badge(), hint],
   ];
   const list = h("dl", { class: "facts" });
-  for (const [term, value] of rows) list.append(h("div", {}, h("dt", {}, term), h("dd", {}, value)));
+  for (const [term, ...values] of rows) list.append(h("div", {}, h("dt", {}, term), h("dd", {}, ...values)));
   return list;
 }
 
 /** A value with a copy button, if the page can access the clipboard. */
-function copyable(value: string, label: string): HTMLElement {
-  const text = h("code", {}, value);
-  if (!navigator.clipboard) return text;
+function copyable(texts: Texts, value: string, label: "done.copy.location" | "done.copy.proof"): HTMLElement {
+  const text = h("code", {}, ...breakable(value));
+  if (!navigator.clipboard) return h("span", { class: "copyable" }, text);
+  const status = h("span", { class: "visually-hidden", role: "status" });
   const copy = button("", "quiet", () => {
-    const setLabel = (text: string) => copy.setAttribute("aria-label", text);
     navigator.clipboard.writeText(value).then(
       () => {
         copy.replaceChildren(icon("check"));
-        setLabel(`Copied the ${label}`);
+        status.textContent = texts.text("done.copied");
       },
-      () => setLabel(`The ${label} could not be copied`),
+      () => {
+        status.textContent = texts.text("done.notCopied");
+      },
     );
   });
   copy.append(icon("copy"));
-  copy.setAttribute("aria-label", `Copy the ${label}`);
-  return h("span", { class: "copyable" }, text, copy);
+  copy.setAttribute("aria-label", texts.text(label));
+  return h("span", { class: "copyable" }, text, copy, status);
 }

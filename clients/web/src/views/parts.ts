@@ -9,5 +9,13 @@ export function notice(tone: "warning" | "error" | "info", ...content: (Node | s
 /** Creates a path label that emphasizes the file name over the folder. */
 export function pathLabel(path: string): HTMLElement {
   const end = path.lastIndexOf("/") + 1;
-  return h("span", { class: "path" }, h("span", { class: "folder" }, path.slice(0, end)), path.slice(end));
+  const folder = h("span", { class: "folder" }, ...breakable(path.slice(0, end)));
+  return h("span", { class: "path" }, folder, ...breakable(path.slice(end)));
+}
+
+/** A path or an identifier that can be broken after each separator, instead of within its words. */
+export function breakable(text: string): (Node | string)[] {
+  return text
+    .split(/(?<=[/_-])/)
+    .flatMap((part, index) => (index > 0 ? [document.createElement("wbr"), part] : [part]));
 }

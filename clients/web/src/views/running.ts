@@ -1,8 +1,18 @@
 import { button, h, icon } from "../dom.js";
-import { formatBytes, formatFiles, formatPercent } from "../format.js";
+import type { Texts } from "../messages/texts.js";
 import type { ArtifactProgress, ExportProgress } from "../progress.js";
 import type { View } from "../shell.js";
+import { messageOfReason } from "./failed.js";
 import { notice, pathLabel } from "./parts.js";
+
+/** Which page sends the review. */
+export type Sender = "this" | "other-tab" | "unknown";
+
+const titles = {
+  this: "running.title",
+  "other-tab": "running.title.otherTab",
+  unknown: "running.title.reconnecting",
+} as const satisfies Record<Sender, string>;
 
 /** A running export. Updates its elements in place, so that focus and scroll position are kept. */
 export class RunningView {
@@ -10,57 +20,79 @@ export class RunningView {
   private readonly stage = h("p", { class: "stage" });
   private readonly bar = h("progress");
   private readonly counts = h("p", { class: "counts" });
+  private readonly connection = h("div", { class: "fallback" });
   private readonly fallback = h("div", { class: "fallback" });
   private readonly list = h("ul", { class: "files live" });
+  private readonly hint = h("p", { class: "hint" });
+  private readonly cancel: HTMLButtonElement;
+  private readonly hide: HTMLButtonElement;
   private readonly rows = new Map<string, ArtifactRow>();
   private announcedQuarter = 0;
   private hasFallenBack = false;
+  private wasAccepted: boolean | undefined;
 
   constructor(
-    title: string,
-    onHide: () => void,
+    private readonly texts: Texts,
+    private readonly sender: Sender,
+    on: { hide: () => void; cancel: () => void },
     private readonly announce: (text: string) => void,
   ) {
+    this.cancel = button(texts.text("action.cancel"), "secondary", on.cancel);
+    this.hide = button(texts.text("action.hide"), "secondary", on.hide);
     this.view = {
-      title,
-      body: [this.stage, this.bar, this.counts, this.fallback, this.list],
-      footer: [
-        h("p", { class: "hint" }, "You can close this dialog. The export continues."),
-        button("Continue in background", "secondary", onHide),
-      ],
+      title: texts.text(titles[sender]),
+      body: [this.stage, this.bar, this.counts, this.connection, this.fallback, this.list],
+      footer: [this.hint, this.cancel, this.hide],
     };
   }
 
   update(progress: ExportProgress): void {
-    const { artifactsDone, artifactsTotal, bytesDone, bytesTotal } = progress;
-    this.stage.textContent = stageOf(progress);
+    this.stage.textContent = this.stageOf(progress);
     this.updateBar(progress);
-    const bytes = bytesTotal > 0 ? ` · ${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}` : "";
-    this.counts.textContent = artifactsTotal > 0 ? `${artifactsDone} of ${formatFiles(artifactsTotal)}${bytes}` : "";
-    if (progress.fellBack && !this.hasFallenBack) this.fallBack(progress.fellBack.message);
+    this.updateHint(progress);
+    this.counts.textContent = this.countsOf(progress);
+    this.updateConnection(progress);
+    if (progress.fellBack && !this.hasFallenBack) this.fallBack(progress.fellBack);
     for (const artifact of progress.artifacts.values()) this.row(artifact).update(artifact);
     this.announceQuarters(progress);
   }
 
-  private updateBar({ uploading, isAccepted, artifactsDone, artifactsTotal }: ExportProgress): void {
-    this.bar.setAttribute("aria-label", uploading ? "Document upload" : "Files stored");
-    if (uploading) {
-      this.bar.max = Math.max(1, uploading.sizeBytes);
-      this.bar.value = uploading.doneBytes;
-    } else if (isAccepted && artifactsTotal > 0) {
-      this.bar.max = artifactsTotal;
-      this.bar.value = artifactsDone;
-    } else {
-      // The duration is unknown.
-      this.bar.removeAttribute("value");
-    }
+  private updateBar(progress: ExportProgress): void {
+    const { share, hashing, uploading } = progress;
+    const step = hashing ? "hashing" : uploading ? "uploading" : "storing";
+    this.bar.setAttribute("aria-label", this.texts.text(`running.bar.${step}`));
+    if (share === undefined) this.bar.removeAttribute("value");
+    else this.bar.value = share;
   }
 
-  private fallBack(message: string): void {
+  /** The page can be closed after the server has accepted the export, and not earlier. */
+  private updateHint({ isAccepted, hashing, uploading }: ExportProgress): void {
+    // Once the request is sent, the server may have accepted it.
+    const hadFocus = this.cancel.matches(":focus");
+    this.cancel.hidden = this.sender !== "this" || isAccepted || (hashing === undefined && uploading === undefined);
+    if (hadFocus && this.cancel.hidden) this.hide.focus();
+    if (this.wasAccepted === isAccepted) return;
+    this.wasAccepted = isAccepted;
+    const keepOpen = this.sender === "other-tab" ? "running.keepOtherTabOpen" : "running.keepOpen";
+    this.hint.textContent = this.texts.text(isAccepted ? "running.mayClose" : keepOpen);
+    this.hint.hidden = !isAccepted && this.sender === "unknown";
+  }
+
+  private updateConnection({ isReconnecting }: ExportProgress): void {
+    const isShown = this.connection.childElementCount > 0;
+    if (isReconnecting === isShown) return;
+    const text = this.texts.text(navigator.onLine ? "running.connectionLost" : "running.offline");
+    this.connection.replaceChildren(...(isReconnecting ? [notice("warning", h("p", {}, text))] : []));
+    if (isReconnecting) this.announce(text);
+  }
+
+  private fallBack({ reason, message }: { reason: string; message: string }): void {
     this.hasFallenBack = true;
     this.announcedQuarter = 0;
-    const text = "The bundle can’t be saved to S3 now. It is being saved on the server’s disk instead.";
-    this.fallback.replaceChildren(notice("warning", h("p", {}, text), h("p", { class: "detail" }, message)));
+    const text = this.texts.text("running.fellBack");
+    const why = messageOfReason(this.texts, reason);
+    const detail = why ? h("p", { class: "detail" }, why) : h("p", { class: "detail", lang: "en" }, message);
+    this.fallback.replaceChildren(notice("warning", h("p", {}, text), detail));
     this.announce(text);
   }
 
@@ -69,27 +101,40 @@ export class RunningView {
     // The result announces the end.
     if (quarter <= this.announcedQuarter || quarter >= 4) return;
     this.announcedQuarter = quarter;
-    this.announce(`${artifactsDone} of ${formatFiles(artifactsTotal)} stored`);
+    this.announce(this.texts.text("running.counts", { done: artifactsDone, files: this.texts.files(artifactsTotal) }));
+  }
+
+  private countsOf(progress: ExportProgress): string {
+    const { artifactsDone: done, artifactsTotal, bytesDone, bytesTotal, bytesInFlight } = progress;
+    if (artifactsTotal === 0) return "";
+    const files = this.texts.files(artifactsTotal);
+    if (bytesTotal === 0) return this.texts.text("running.counts", { done, files });
+    const [sent, size] = [this.texts.bytes(bytesDone + bytesInFlight), this.texts.bytes(bytesTotal)];
+    return this.texts.text("running.countsWithSize", { done, files, sent, size });
   }
 
   private row(artifact: ArtifactProgress): ArtifactRow {
     let row = this.rows.get(artifact.path);
     if (!row) {
-      row = new ArtifactRow(artifact);
+      row = new ArtifactRow(this.texts, artifact);
       this.rows.set(artifact.path, row);
       this.list.append(row.element);
     }
     return row;
   }
-}
 
-function stageOf({ uploading, isAccepted, fellBack }: ExportProgress): string {
-  if (uploading) {
-    const share = formatPercent(uploading.doneBytes, uploading.sizeBytes);
-    return `Sending ${uploading.fileName || "a document"} to the server: ${share}`;
+  private stageOf(progress: ExportProgress): string {
+    const { hashing, uploading, isAccepted, isWithoutEvents, fellBack } = progress;
+    const step = hashing ?? uploading;
+    if (step) {
+      const file = step.fileName || this.texts.text("running.unnamedFile");
+      const percent = this.texts.percent(step.doneBytes, step.sizeBytes);
+      return this.texts.text(hashing ? "running.hashing" : "running.uploading", { file, percent });
+    }
+    if (!isAccepted) return this.texts.text(this.sender === "this" ? "running.sending" : "running.looking");
+    if (isWithoutEvents) return this.texts.text("running.withoutProgress");
+    return this.texts.text(fellBack ? "running.storing.local" : "running.storing");
   }
-  if (!isAccepted) return "Sending the review to the server…";
-  return fellBack ? "Storing the files on the server’s disk…" : "Storing the files…";
 }
 
 /** One file of the list. */
@@ -99,13 +144,17 @@ class ArtifactRow {
   private readonly state = h("span", { class: "state" });
   private shown: ArtifactProgress["status"] | undefined;
 
-  constructor({ path }: ArtifactProgress) {
+  constructor(
+    private readonly texts: Texts,
+    { path }: ArtifactProgress,
+  ) {
     this.element = h("li", {}, this.sign, pathLabel(path), this.state);
   }
 
   update({ status, doneBytes, sizeBytes, reason }: ArtifactProgress): void {
     const isPartial = status === "sending" && doneBytes > 0 && doneBytes < sizeBytes;
-    this.state.textContent = isPartial ? formatPercent(doneBytes, sizeBytes) : states[status];
+    const { texts } = this;
+    this.state.textContent = isPartial ? texts.percent(doneBytes, sizeBytes) : texts.text(`running.state.${status}`);
     this.element.title = reason;
     if (status === this.shown) return;
     this.shown = status;
@@ -114,5 +163,4 @@ class ArtifactRow {
   }
 }
 
-const states = { waiting: "Waiting", sending: "Sending", retrying: "Retrying", stored: "Stored" } as const;
 const signs = { waiting: "waiting", sending: "busy", retrying: "warning", stored: "check" } as const;

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Optional
 
@@ -13,11 +15,12 @@ from tara.export.v1 import export_pb2
 from ..errors import CallError, TaraExportError
 from . import results
 from .backlog import Backlog, Outcome, connect, send_entry
+from .batch import MAX_REQUESTS, send_batch
 from .connection import connection_failure, connection_status
 from .local_copy import LocalCopies
 from .location import BundleLocation, normal_base_path
 from .outgoing import DocumentPath, OutgoingRequest, request_from_session
-from .queue import Queue
+from .queue import Entry, Queue
 from .results import Result
 from .sending import FailureKind, failure_kind, send
 from .settings import Settings
@@ -51,15 +54,67 @@ class S3ExportManager:
             self._backlog.send_in_background()
 
     def export_complete_review_to_s3(
-        self, review_session: Any, before_document_path: DocumentPath, after_document_path: DocumentPath
+        self,
+        review_session: Any,
+        before_document_path: DocumentPath,
+        after_document_path: DocumentPath,
+        *,
+        notify_emails: Sequence[str] = (),
     ) -> Result:
-        """Exports the session with its documents, and returns when the bundle is complete. Never raises."""
+        """Exports the session with its documents, and returns when the bundle is complete. Never raises.
+
+        `notify_emails` are addresses that are notified of the events of the export. The server refuses a
+        request with an address that it does not allow.
+        """
         try:
-            return self._export(review_session, before_document_path, after_document_path)
+            return self._export(review_session, before_document_path, after_document_path, notify_emails)
         except Exception as error:
             # Callers check the dictionary, as with the class that this one replaces.
             _log.exception("the review was not exported")
             return results.failed(str(error) or repr(error))
+
+    def export_complete_reviews_to_s3(
+        self,
+        reviews: Sequence[tuple[Any, DocumentPath, DocumentPath]],
+        *,
+        notify_emails: Sequence[str] = (),
+    ) -> list[Result]:
+        """Exports sessions, each with the paths of its documents, as batches. Never raises.
+
+        Returns one result for each session, in the same order, when all have ended. A session that cannot be
+        exported does not affect the others.
+        """
+        all_results: list[Result] = []
+        for start in range(0, len(reviews), MAX_REQUESTS):
+            all_results += self._export_batch(reviews[start : start + MAX_REQUESTS], notify_emails)
+        return all_results
+
+    def _export_batch(
+        self, reviews: Sequence[tuple[Any, DocumentPath, DocumentPath]], notify_emails: Sequence[str]
+    ) -> list[Result]:
+        found: list[Optional[Result]] = [None] * len(reviews)
+        queued: list[tuple[int, Entry, list[str]]] = []
+        with ExitStack() as locks:
+            for index, (session, before, after) in enumerate(reviews):
+                try:
+                    outgoing, warnings = request_from_session(session, before, after, notify_emails)
+                    queued.append((index, locks.enter_context(self._queue.add(outgoing)), warnings))
+                except Exception:
+                    # Alone, the session is exported, or its error is reported.
+                    found[index] = self.export_complete_review_to_s3(
+                        session, before, after, notify_emails=notify_emails
+                    )
+            outcomes = send_batch([entry for _, entry, _ in queued], self._settings) if queued else []
+            for (index, entry, warnings), outcome in zip(queued, outcomes):
+                if outcome.failure_kind is FailureKind.PERMANENT:
+                    # The caller gets the error and still has the session.
+                    entry.remove()
+                try:
+                    found[index] = self._result(outcome, warnings)
+                except Exception as error:
+                    _log.exception("the review was not exported")
+                    found[index] = results.failed(str(error) or repr(error), entry.request_id)
+        return [result or results.failed("the review was not exported") for result in found]
 
     def send_queued(self) -> list[Result]:
         """Sends the queued requests, the oldest first, and returns a result for each attempt."""
@@ -73,8 +128,10 @@ class S3ExportManager:
         except Exception as error:
             return connection_failure(self._error_message(error), self.bucket_name, self.base_path)
 
-    def _export(self, session: Any, before: DocumentPath, after: DocumentPath) -> Result:
-        outgoing, warnings = request_from_session(session, before, after)
+    def _export(
+        self, session: Any, before: DocumentPath, after: DocumentPath, notify_emails: Sequence[str]
+    ) -> Result:
+        outgoing, warnings = request_from_session(session, before, after, notify_emails)
         try:
             entry = self._queue.add(outgoing)
         except (TaraExportError, OSError) as error:

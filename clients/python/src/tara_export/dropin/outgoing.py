@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -52,9 +53,14 @@ class OutgoingRequest:
 
 
 def request_from_session(
-    session: Any, before: DocumentPath, after: DocumentPath
+    session: Any, before: DocumentPath, after: DocumentPath, notify_emails: Sequence[str] = ()
 ) -> tuple[OutgoingRequest, list[str]]:
-    """Creates the session's request with a new id, and returns it with human-readable warnings."""
+    """Creates the session's request with a new id, and returns it with human-readable warnings.
+
+    Raises TypeError if `notify_emails` is a text instead of a list of them.
+    """
+    if isinstance(notify_emails, str):
+        raise TypeError("notify_emails must be a list of addresses, not a text")
     documents: list[DocumentFile] = []
     warnings: list[str] = []
     renamed: list[int] = []
@@ -79,7 +85,9 @@ def request_from_session(
     review, replaced = review_from_session(session)
     for index in renamed:
         review.replacements.add(path=f"documents[{index}].file_name", reason=Reason.NOT_UNICODE.name)
-    request = service_pb2.StartExportRequest(request_id=str(uuid.uuid4()), review=review)
+    request = service_pb2.StartExportRequest(
+        request_id=str(uuid.uuid4()), review=review, notify_emails=notify_emails
+    )
     return OutgoingRequest(request, tuple(documents)), [*warnings, *replaced]
 
 

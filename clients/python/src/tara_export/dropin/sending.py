@@ -87,10 +87,7 @@ def send(client: Client, outgoing: OutgoingRequest, stall_timeout_seconds: float
 def _send(
     client: Client, outgoing: OutgoingRequest, max_inline_bytes: int, stall_timeout_seconds: float
 ) -> export_pb2.Export:
-    request = service_pb2.StartExportRequest()
-    request.CopyFrom(outgoing.request)
-    for document in outgoing.documents:
-        request.documents.append(_document(client, document, max_inline_bytes))
+    request = with_documents(client, outgoing, max_inline_bytes)
     name = f"exports/{outgoing.request_id}"
     final = _final_event(client.export(request), name, stall_timeout_seconds)
     if isinstance(final, export_pb2.Failed) and final.stored_under:
@@ -101,6 +98,17 @@ def _send(
     # Check before the request is removed from the queue: an untrusted server may have stored nothing.
     check_stored(final.export)
     return final.export
+
+
+def with_documents(
+    client: Client, outgoing: OutgoingRequest, max_inline_bytes: int
+) -> service_pb2.StartExportRequest:
+    """The request with its documents, of which larger ones are uploaded."""
+    request = service_pb2.StartExportRequest()
+    request.CopyFrom(outgoing.request)
+    for document in outgoing.documents:
+        request.documents.append(_document(client, document, max_inline_bytes))
+    return request
 
 
 def check_stored(export: export_pb2.Export) -> None:

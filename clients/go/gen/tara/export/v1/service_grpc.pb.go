@@ -35,6 +35,9 @@ const (
 	ExportService_UploadDocument_FullMethodName     = "/tara.export.v1.ExportService/UploadDocument"
 	ExportService_UploadChunk_FullMethodName        = "/tara.export.v1.ExportService/UploadChunk"
 	ExportService_CreateDownloadLink_FullMethodName = "/tara.export.v1.ExportService/CreateDownloadLink"
+	ExportService_BatchStartExports_FullMethodName  = "/tara.export.v1.ExportService/BatchStartExports"
+	ExportService_WatchBatch_FullMethodName         = "/tara.export.v1.ExportService/WatchBatch"
+	ExportService_GetBatch_FullMethodName           = "/tara.export.v1.ExportService/GetBatch"
 )
 
 // ExportServiceClient is the client API for ExportService service.
@@ -87,6 +90,15 @@ type ExportServiceClient interface {
 	// Creates a temporary link that downloads one file of a bundle in S3 without other credentials. For a
 	// bundle on local disk it is FAILED_PRECONDITION, STORED_LOCALLY: DownloadArtifact reads it.
 	CreateDownloadLink(ctx context.Context, in *CreateDownloadLinkRequest, opts ...grpc.CallOption) (*CreateDownloadLinkResponse, error)
+	// Starts many exports, and returns once each is accepted, refused, or has to be sent again. An invalid field starts
+	// nothing; after that, no item affects another. A caller that gets no response sends the same batch again with the
+	// same batch_id. The same batch_id with other content is ALREADY_EXISTS, BATCH_ID_REUSED.
+	BatchStartExports(ctx context.Context, in *BatchStartExportsRequest, opts ...grpc.CallOption) (*BatchStartExportsResponse, error)
+	// Streams the result of each item of a batch, those that ended before first. NOT_FOUND, BATCH_NOT_HERE if this
+	// server does not know the batch: sending it again with the same batch_id is always safe.
+	WatchBatch(ctx context.Context, in *WatchBatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchBatchResponse], error)
+	// Returns a batch: one that this server received, or the report of an ended one in the store.
+	GetBatch(ctx context.Context, in *GetBatchRequest, opts ...grpc.CallOption) (*GetBatchResponse, error)
 }
 
 type exportServiceClient struct {
@@ -276,6 +288,45 @@ func (c *exportServiceClient) CreateDownloadLink(ctx context.Context, in *Create
 	return out, nil
 }
 
+func (c *exportServiceClient) BatchStartExports(ctx context.Context, in *BatchStartExportsRequest, opts ...grpc.CallOption) (*BatchStartExportsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BatchStartExportsResponse)
+	err := c.cc.Invoke(ctx, ExportService_BatchStartExports_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *exportServiceClient) WatchBatch(ctx context.Context, in *WatchBatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchBatchResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ExportService_ServiceDesc.Streams[5], ExportService_WatchBatch_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchBatchRequest, WatchBatchResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ExportService_WatchBatchClient = grpc.ServerStreamingClient[WatchBatchResponse]
+
+func (c *exportServiceClient) GetBatch(ctx context.Context, in *GetBatchRequest, opts ...grpc.CallOption) (*GetBatchResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetBatchResponse)
+	err := c.cc.Invoke(ctx, ExportService_GetBatch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ExportServiceServer is the server API for ExportService service.
 // All implementations must embed UnimplementedExportServiceServer
 // for forward compatibility.
@@ -326,6 +377,15 @@ type ExportServiceServer interface {
 	// Creates a temporary link that downloads one file of a bundle in S3 without other credentials. For a
 	// bundle on local disk it is FAILED_PRECONDITION, STORED_LOCALLY: DownloadArtifact reads it.
 	CreateDownloadLink(context.Context, *CreateDownloadLinkRequest) (*CreateDownloadLinkResponse, error)
+	// Starts many exports, and returns once each is accepted, refused, or has to be sent again. An invalid field starts
+	// nothing; after that, no item affects another. A caller that gets no response sends the same batch again with the
+	// same batch_id. The same batch_id with other content is ALREADY_EXISTS, BATCH_ID_REUSED.
+	BatchStartExports(context.Context, *BatchStartExportsRequest) (*BatchStartExportsResponse, error)
+	// Streams the result of each item of a batch, those that ended before first. NOT_FOUND, BATCH_NOT_HERE if this
+	// server does not know the batch: sending it again with the same batch_id is always safe.
+	WatchBatch(*WatchBatchRequest, grpc.ServerStreamingServer[WatchBatchResponse]) error
+	// Returns a batch: one that this server received, or the report of an ended one in the store.
+	GetBatch(context.Context, *GetBatchRequest) (*GetBatchResponse, error)
 	mustEmbedUnimplementedExportServiceServer()
 }
 
@@ -377,6 +437,15 @@ func (UnimplementedExportServiceServer) UploadChunk(context.Context, *UploadChun
 }
 func (UnimplementedExportServiceServer) CreateDownloadLink(context.Context, *CreateDownloadLinkRequest) (*CreateDownloadLinkResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateDownloadLink not implemented")
+}
+func (UnimplementedExportServiceServer) BatchStartExports(context.Context, *BatchStartExportsRequest) (*BatchStartExportsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BatchStartExports not implemented")
+}
+func (UnimplementedExportServiceServer) WatchBatch(*WatchBatchRequest, grpc.ServerStreamingServer[WatchBatchResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchBatch not implemented")
+}
+func (UnimplementedExportServiceServer) GetBatch(context.Context, *GetBatchRequest) (*GetBatchResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetBatch not implemented")
 }
 func (UnimplementedExportServiceServer) mustEmbedUnimplementedExportServiceServer() {}
 func (UnimplementedExportServiceServer) testEmbeddedByValue()                       {}
@@ -612,6 +681,53 @@ func _ExportService_CreateDownloadLink_Handler(srv interface{}, ctx context.Cont
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ExportService_BatchStartExports_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BatchStartExportsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExportServiceServer).BatchStartExports(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExportService_BatchStartExports_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExportServiceServer).BatchStartExports(ctx, req.(*BatchStartExportsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ExportService_WatchBatch_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchBatchRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ExportServiceServer).WatchBatch(m, &grpc.GenericServerStream[WatchBatchRequest, WatchBatchResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ExportService_WatchBatchServer = grpc.ServerStreamingServer[WatchBatchResponse]
+
+func _ExportService_GetBatch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetBatchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExportServiceServer).GetBatch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExportService_GetBatch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExportServiceServer).GetBatch(ctx, req.(*GetBatchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ExportService_ServiceDesc is the grpc.ServiceDesc for ExportService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -655,6 +771,14 @@ var ExportService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "CreateDownloadLink",
 			Handler:    _ExportService_CreateDownloadLink_Handler,
 		},
+		{
+			MethodName: "BatchStartExports",
+			Handler:    _ExportService_BatchStartExports_Handler,
+		},
+		{
+			MethodName: "GetBatch",
+			Handler:    _ExportService_GetBatch_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
@@ -681,6 +805,11 @@ var ExportService_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "UploadDocument",
 			Handler:       _ExportService_UploadDocument_Handler,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "WatchBatch",
+			Handler:       _ExportService_WatchBatch_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "tara/export/v1/service.proto",

@@ -14,71 +14,92 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from tara.export.v1 import batch_pb2 as tara_dot_export_dot_v1_dot_batch__pb2
 from tara.export.v1 import export_pb2 as tara_dot_export_dot_v1_dot_export__pb2
 from tara.export.v1 import report_pb2 as tara_dot_export_dot_v1_dot_report__pb2
 from tara.export.v1 import review_pb2 as tara_dot_export_dot_v1_dot_review__pb2
 from tara.export.v1 import upload_pb2 as tara_dot_export_dot_v1_dot_upload__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctara/export/v1/service.proto\x12\x0etara.export.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1btara/export/v1/export.proto\x1a\x1btara/export/v1/report.proto\x1a\x1btara/export/v1/review.proto\x1a\x1btara/export/v1/upload.proto\"\x85\x01\n\x14PreviewExportRequest\x12.\n\x06review\x18\x01 \x01(\x0b\x32\x16.tara.export.v1.ReviewR\x06review\x12=\n\tdocuments\x18\x02 \x03(\x0b\x32\x1f.tara.export.v1.PreviewDocumentR\tdocuments\"\x80\x01\n\x0fPreviewDocument\x12\x31\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.tara.export.v1.Document.KindR\x04kind\x12\x1b\n\tfile_name\x18\x02 \x01(\tR\x08\x66ileName\x12\x1d\n\nsize_bytes\x18\x03 \x01(\x03R\tsizeBytes\"\xdb\x01\n\x15PreviewExportResponse\x12\x36\n\tartifacts\x18\x01 \x03(\x0b\x32\x18.tara.export.v1.ArtifactR\tartifacts\x12\x1d\n\nsize_bytes\x18\x02 \x01(\x03R\tsizeBytes\x12\x36\n\x07options\x18\x03 \x03(\x0b\x32\x1c.tara.export.v1.ExportOptionR\x07options\x12\x33\n\x08warnings\x18\x04 \x03(\x0b\x32\x17.tara.export.v1.WarningR\x08warnings\"\xb8\x02\n\x0c\x45xportOption\x12\x35\n\x04kind\x18\x01 \x01(\x0e\x32!.tara.export.v1.ExportOption.KindR\x04kind\x12 \n\x0brecommended\x18\x02 \x01(\x08R\x0brecommended\x12\x1c\n\tavailable\x18\x03 \x01(\x08R\tavailable\x12-\n\x12unavailable_reason\x18\x04 \x01(\tR\x11unavailableReason\x12\x14\n\x05label\x18\x05 \x01(\tR\x05label\x12 \n\x0b\x65xplanation\x18\x06 \x01(\tR\x0b\x65xplanation\"J\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0b\n\x07KIND_S3\x10\x01\x12\x0e\n\nKIND_LOCAL\x10\x02\x12\x0f\n\x0bKIND_CANCEL\x10\x03\";\n\x07Warning\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\"\x90\x02\n\x12StartExportRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12.\n\x06review\x18\x02 \x01(\x0b\x32\x16.tara.export.v1.ReviewR\x06review\x12\x36\n\tdocuments\x18\x03 \x03(\x0b\x32\x18.tara.export.v1.DocumentR\tdocuments\x12=\n\x0b\x64\x65stination\x18\x04 \x01(\x0e\x32\x1b.tara.export.v1.DestinationR\x0b\x64\x65stination\x12\x34\n\x08\x66\x61llback\x18\x05 \x01(\x0e\x32\x18.tara.export.v1.FallbackR\x08\x66\x61llback\"f\n\x12WatchExportRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x15\n\x06run_id\x18\x02 \x01(\tR\x05runId\x12%\n\x0e\x61\x66ter_sequence\x18\x03 \x01(\x03R\rafterSequence\"&\n\x10GetExportRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\"C\n\x11GetExportResponse\x12.\n\x06\x65xport\x18\x01 \x01(\x0b\x32\x16.tara.export.v1.ExportR\x06\x65xport\"h\n\x12ListExportsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n\x06\x66ilter\x18\x03 \x01(\tR\x06\x66ilter\"o\n\x13ListExportsResponse\x12\x30\n\x07\x65xports\x18\x01 \x03(\x0b\x32\x16.tara.export.v1.ExportR\x07\x65xports\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb2\x01\n\x10GetReportRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x39\n\x04view\x18\x02 \x01(\x0e\x32%.tara.export.v1.GetReportRequest.ViewR\x04view\"O\n\x04View\x12\x14\n\x10VIEW_UNSPECIFIED\x10\x00\x12\x13\n\x0fVIEW_STRUCTURED\x10\x01\x12\r\n\tVIEW_JSON\x10\x02\x12\r\n\tVIEW_TEXT\x10\x03\"\x9b\x01\n\x11GetReportResponse\x12\x16\n\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x38\n\nstructured\x18\x02 \x01(\x0b\x32\x16.tara.export.v1.ReportH\x00R\nstructured\x12\x14\n\x04json\x18\x03 \x01(\x0cH\x00R\x04json\x12\x14\n\x04text\x18\x04 \x01(\tH\x00R\x04textB\x08\n\x06report\"Y\n\x17\x44ownloadArtifactRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n\x04path\x18\x02 \x01(\tR\x04path\x12\x16\n\x06offset\x18\x03 \x01(\x03R\x06offset\"p\n\x18\x44ownloadArtifactResponse\x12\x36\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x18.tara.export.v1.ArtifactH\x00R\x08\x61rtifact\x12\x14\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00R\x04\x64\x61taB\x06\n\x04part\"+\n\x15\x44ownloadBundleRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\"q\n\x16\x44ownloadBundleResponse\x12\x39\n\x07\x61rchive\x18\x01 \x01(\x0b\x32\x1d.tara.export.v1.BundleArchiveH\x00R\x07\x61rchive\x12\x14\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00R\x04\x64\x61taB\x06\n\x04part\"K\n\rBundleArchive\x12\x1b\n\tfile_name\x18\x01 \x01(\tR\x08\x66ileName\x12\x1d\n\nmedia_type\x18\x02 \x01(\tR\tmediaType\"\x80\x01\n\x19\x43reateDownloadLinkRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n\x04path\x18\x02 \x01(\tR\x04path\x12;\n\x0ctime_to_live\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\ntimeToLive\"k\n\x1a\x43reateDownloadLinkResponse\x12\x10\n\x03uri\x18\x01 \x01(\tR\x03uri\x12;\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\"\x15\n\x13\x43heckStorageRequest\"L\n\x14\x43heckStorageResponse\x12\x34\n\x06\x63hecks\x18\x01 \x03(\x0b\x32\x1c.tara.export.v1.StorageCheckR\x06\x63hecks\"\xb6\x02\n\x0cStorageCheck\x12\x14\n\x05\x63heck\x18\x01 \x01(\tR\x05\x63heck\x12;\n\x06status\x18\x02 \x01(\x0e\x32#.tara.export.v1.StorageCheck.StatusR\x06status\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12\x12\n\x04hint\x18\x04 \x01(\tR\x04hint\x12\x35\n\x08\x64uration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08\x64uration\"n\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x11\n\rSTATUS_PASSED\x10\x01\x12\x12\n\x0eSTATUS_WARNING\x10\x02\x12\x11\n\rSTATUS_FAILED\x10\x03\x12\x12\n\x0eSTATUS_SKIPPED\x10\x04\x32\x89\n\n\rExportService\x12\\\n\rPreviewExport\x12$.tara.export.v1.PreviewExportRequest\x1a%.tara.export.v1.PreviewExportResponse\x12P\n\x0bStartExport\x12\".tara.export.v1.StartExportRequest\x1a\x1b.tara.export.v1.ExportEvent0\x01\x12P\n\x0bWatchExport\x12\".tara.export.v1.WatchExportRequest\x1a\x1b.tara.export.v1.ExportEvent0\x01\x12P\n\tGetExport\x12 .tara.export.v1.GetExportRequest\x1a!.tara.export.v1.GetExportResponse\x12V\n\x0bListExports\x12\".tara.export.v1.ListExportsRequest\x1a#.tara.export.v1.ListExportsResponse\x12P\n\tGetReport\x12 .tara.export.v1.GetReportRequest\x1a!.tara.export.v1.GetReportResponse\x12g\n\x10\x44ownloadArtifact\x12\'.tara.export.v1.DownloadArtifactRequest\x1a(.tara.export.v1.DownloadArtifactResponse0\x01\x12\x61\n\x0e\x44ownloadBundle\x12%.tara.export.v1.DownloadBundleRequest\x1a&.tara.export.v1.DownloadBundleResponse0\x01\x12Y\n\x0c\x43heckStorage\x12#.tara.export.v1.CheckStorageRequest\x1a$.tara.export.v1.CheckStorageResponse\x12Y\n\x0c\x43reateUpload\x12#.tara.export.v1.CreateUploadRequest\x1a$.tara.export.v1.CreateUploadResponse\x12P\n\tGetUpload\x12 .tara.export.v1.GetUploadRequest\x1a!.tara.export.v1.GetUploadResponse\x12\x61\n\x0eUploadDocument\x12%.tara.export.v1.UploadDocumentRequest\x1a&.tara.export.v1.UploadDocumentResponse(\x01\x12V\n\x0bUploadChunk\x12\".tara.export.v1.UploadChunkRequest\x1a#.tara.export.v1.UploadChunkResponse\x12k\n\x12\x43reateDownloadLink\x12).tara.export.v1.CreateDownloadLinkRequest\x1a*.tara.export.v1.CreateDownloadLinkResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctara/export/v1/service.proto\x12\x0etara.export.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atara/export/v1/batch.proto\x1a\x1btara/export/v1/export.proto\x1a\x1btara/export/v1/report.proto\x1a\x1btara/export/v1/review.proto\x1a\x1btara/export/v1/upload.proto\"\x85\x01\n\x14PreviewExportRequest\x12.\n\x06review\x18\x01 \x01(\x0b\x32\x16.tara.export.v1.ReviewR\x06review\x12=\n\tdocuments\x18\x02 \x03(\x0b\x32\x1f.tara.export.v1.PreviewDocumentR\tdocuments\"\x80\x01\n\x0fPreviewDocument\x12\x31\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.tara.export.v1.Document.KindR\x04kind\x12\x1b\n\tfile_name\x18\x02 \x01(\tR\x08\x66ileName\x12\x1d\n\nsize_bytes\x18\x03 \x01(\x03R\tsizeBytes\"\x8f\x02\n\x15PreviewExportResponse\x12\x36\n\tartifacts\x18\x01 \x03(\x0b\x32\x18.tara.export.v1.ArtifactR\tartifacts\x12\x1d\n\nsize_bytes\x18\x02 \x01(\x03R\tsizeBytes\x12\x36\n\x07options\x18\x03 \x03(\x0b\x32\x1c.tara.export.v1.ExportOptionR\x07options\x12\x33\n\x08warnings\x18\x04 \x03(\x0b\x32\x17.tara.export.v1.WarningR\x08warnings\x12\x32\n\x15\x61\x63\x63\x65pts_notify_emails\x18\x05 \x01(\x08R\x13\x61\x63\x63\x65ptsNotifyEmails\"\xb8\x02\n\x0c\x45xportOption\x12\x35\n\x04kind\x18\x01 \x01(\x0e\x32!.tara.export.v1.ExportOption.KindR\x04kind\x12 \n\x0brecommended\x18\x02 \x01(\x08R\x0brecommended\x12\x1c\n\tavailable\x18\x03 \x01(\x08R\tavailable\x12-\n\x12unavailable_reason\x18\x04 \x01(\tR\x11unavailableReason\x12\x14\n\x05label\x18\x05 \x01(\tR\x05label\x12 \n\x0b\x65xplanation\x18\x06 \x01(\tR\x0b\x65xplanation\"J\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0b\n\x07KIND_S3\x10\x01\x12\x0e\n\nKIND_LOCAL\x10\x02\x12\x0f\n\x0bKIND_CANCEL\x10\x03\";\n\x07Warning\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\"\xb5\x02\n\x12StartExportRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12.\n\x06review\x18\x02 \x01(\x0b\x32\x16.tara.export.v1.ReviewR\x06review\x12\x36\n\tdocuments\x18\x03 \x03(\x0b\x32\x18.tara.export.v1.DocumentR\tdocuments\x12=\n\x0b\x64\x65stination\x18\x04 \x01(\x0e\x32\x1b.tara.export.v1.DestinationR\x0b\x64\x65stination\x12\x34\n\x08\x66\x61llback\x18\x05 \x01(\x0e\x32\x18.tara.export.v1.FallbackR\x08\x66\x61llback\x12#\n\rnotify_emails\x18\x06 \x03(\tR\x0cnotifyEmails\"f\n\x12WatchExportRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x15\n\x06run_id\x18\x02 \x01(\tR\x05runId\x12%\n\x0e\x61\x66ter_sequence\x18\x03 \x01(\x03R\rafterSequence\"&\n\x10GetExportRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\"C\n\x11GetExportResponse\x12.\n\x06\x65xport\x18\x01 \x01(\x0b\x32\x16.tara.export.v1.ExportR\x06\x65xport\"h\n\x12ListExportsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n\x06\x66ilter\x18\x03 \x01(\tR\x06\x66ilter\"o\n\x13ListExportsResponse\x12\x30\n\x07\x65xports\x18\x01 \x03(\x0b\x32\x16.tara.export.v1.ExportR\x07\x65xports\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb2\x01\n\x10GetReportRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x39\n\x04view\x18\x02 \x01(\x0e\x32%.tara.export.v1.GetReportRequest.ViewR\x04view\"O\n\x04View\x12\x14\n\x10VIEW_UNSPECIFIED\x10\x00\x12\x13\n\x0fVIEW_STRUCTURED\x10\x01\x12\r\n\tVIEW_JSON\x10\x02\x12\r\n\tVIEW_TEXT\x10\x03\"\x9b\x01\n\x11GetReportResponse\x12\x16\n\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x38\n\nstructured\x18\x02 \x01(\x0b\x32\x16.tara.export.v1.ReportH\x00R\nstructured\x12\x14\n\x04json\x18\x03 \x01(\x0cH\x00R\x04json\x12\x14\n\x04text\x18\x04 \x01(\tH\x00R\x04textB\x08\n\x06report\"Y\n\x17\x44ownloadArtifactRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n\x04path\x18\x02 \x01(\tR\x04path\x12\x16\n\x06offset\x18\x03 \x01(\x03R\x06offset\"p\n\x18\x44ownloadArtifactResponse\x12\x36\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x18.tara.export.v1.ArtifactH\x00R\x08\x61rtifact\x12\x14\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00R\x04\x64\x61taB\x06\n\x04part\"+\n\x15\x44ownloadBundleRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\"q\n\x16\x44ownloadBundleResponse\x12\x39\n\x07\x61rchive\x18\x01 \x01(\x0b\x32\x1d.tara.export.v1.BundleArchiveH\x00R\x07\x61rchive\x12\x14\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00R\x04\x64\x61taB\x06\n\x04part\"K\n\rBundleArchive\x12\x1b\n\tfile_name\x18\x01 \x01(\tR\x08\x66ileName\x12\x1d\n\nmedia_type\x18\x02 \x01(\tR\tmediaType\"\x80\x01\n\x19\x43reateDownloadLinkRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n\x04path\x18\x02 \x01(\tR\x04path\x12;\n\x0ctime_to_live\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\ntimeToLive\"k\n\x1a\x43reateDownloadLinkResponse\x12\x10\n\x03uri\x18\x01 \x01(\tR\x03uri\x12;\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\"\x15\n\x13\x43heckStorageRequest\"L\n\x14\x43heckStorageResponse\x12\x34\n\x06\x63hecks\x18\x01 \x03(\x0b\x32\x1c.tara.export.v1.StorageCheckR\x06\x63hecks\"\xb6\x02\n\x0cStorageCheck\x12\x14\n\x05\x63heck\x18\x01 \x01(\tR\x05\x63heck\x12;\n\x06status\x18\x02 \x01(\x0e\x32#.tara.export.v1.StorageCheck.StatusR\x06status\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12\x12\n\x04hint\x18\x04 \x01(\tR\x04hint\x12\x35\n\x08\x64uration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08\x64uration\"n\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x11\n\rSTATUS_PASSED\x10\x01\x12\x12\n\x0eSTATUS_WARNING\x10\x02\x12\x11\n\rSTATUS_FAILED\x10\x03\x12\x12\n\x0eSTATUS_SKIPPED\x10\x04\"u\n\x18\x42\x61tchStartExportsRequest\x12\x19\n\x08\x62\x61tch_id\x18\x01 \x01(\tR\x07\x62\x61tchId\x12>\n\x08requests\x18\x02 \x03(\x0b\x32\".tara.export.v1.StartExportRequestR\x08requests2\xc6\x0c\n\rExportService\x12\\\n\rPreviewExport\x12$.tara.export.v1.PreviewExportRequest\x1a%.tara.export.v1.PreviewExportResponse\x12P\n\x0bStartExport\x12\".tara.export.v1.StartExportRequest\x1a\x1b.tara.export.v1.ExportEvent0\x01\x12U\n\x0bWatchExport\x12\".tara.export.v1.WatchExportRequest\x1a\x1b.tara.export.v1.ExportEvent\"\x03\x90\x02\x01\x30\x01\x12U\n\tGetExport\x12 .tara.export.v1.GetExportRequest\x1a!.tara.export.v1.GetExportResponse\"\x03\x90\x02\x01\x12[\n\x0bListExports\x12\".tara.export.v1.ListExportsRequest\x1a#.tara.export.v1.ListExportsResponse\"\x03\x90\x02\x01\x12U\n\tGetReport\x12 .tara.export.v1.GetReportRequest\x1a!.tara.export.v1.GetReportResponse\"\x03\x90\x02\x01\x12l\n\x10\x44ownloadArtifact\x12\'.tara.export.v1.DownloadArtifactRequest\x1a(.tara.export.v1.DownloadArtifactResponse\"\x03\x90\x02\x01\x30\x01\x12\x66\n\x0e\x44ownloadBundle\x12%.tara.export.v1.DownloadBundleRequest\x1a&.tara.export.v1.DownloadBundleResponse\"\x03\x90\x02\x01\x30\x01\x12Y\n\x0c\x43heckStorage\x12#.tara.export.v1.CheckStorageRequest\x1a$.tara.export.v1.CheckStorageResponse\x12Y\n\x0c\x43reateUpload\x12#.tara.export.v1.CreateUploadRequest\x1a$.tara.export.v1.CreateUploadResponse\x12U\n\tGetUpload\x12 .tara.export.v1.GetUploadRequest\x1a!.tara.export.v1.GetUploadResponse\"\x03\x90\x02\x01\x12\x61\n\x0eUploadDocument\x12%.tara.export.v1.UploadDocumentRequest\x1a&.tara.export.v1.UploadDocumentResponse(\x01\x12V\n\x0bUploadChunk\x12\".tara.export.v1.UploadChunkRequest\x1a#.tara.export.v1.UploadChunkResponse\x12k\n\x12\x43reateDownloadLink\x12).tara.export.v1.CreateDownloadLinkRequest\x1a*.tara.export.v1.CreateDownloadLinkResponse\x12h\n\x11\x42\x61tchStartExports\x12(.tara.export.v1.BatchStartExportsRequest\x1a).tara.export.v1.BatchStartExportsResponse\x12Z\n\nWatchBatch\x12!.tara.export.v1.WatchBatchRequest\x1a\".tara.export.v1.WatchBatchResponse\"\x03\x90\x02\x01\x30\x01\x12R\n\x08GetBatch\x12\x1f.tara.export.v1.GetBatchRequest\x1a .tara.export.v1.GetBatchResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tara.export.v1.service_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
-  _globals['_PREVIEWEXPORTREQUEST']._serialized_start=230
-  _globals['_PREVIEWEXPORTREQUEST']._serialized_end=363
-  _globals['_PREVIEWDOCUMENT']._serialized_start=366
-  _globals['_PREVIEWDOCUMENT']._serialized_end=494
-  _globals['_PREVIEWEXPORTRESPONSE']._serialized_start=497
-  _globals['_PREVIEWEXPORTRESPONSE']._serialized_end=716
-  _globals['_EXPORTOPTION']._serialized_start=719
-  _globals['_EXPORTOPTION']._serialized_end=1031
-  _globals['_EXPORTOPTION_KIND']._serialized_start=957
-  _globals['_EXPORTOPTION_KIND']._serialized_end=1031
-  _globals['_WARNING']._serialized_start=1033
-  _globals['_WARNING']._serialized_end=1092
-  _globals['_STARTEXPORTREQUEST']._serialized_start=1095
-  _globals['_STARTEXPORTREQUEST']._serialized_end=1367
-  _globals['_WATCHEXPORTREQUEST']._serialized_start=1369
-  _globals['_WATCHEXPORTREQUEST']._serialized_end=1471
-  _globals['_GETEXPORTREQUEST']._serialized_start=1473
-  _globals['_GETEXPORTREQUEST']._serialized_end=1511
-  _globals['_GETEXPORTRESPONSE']._serialized_start=1513
-  _globals['_GETEXPORTRESPONSE']._serialized_end=1580
-  _globals['_LISTEXPORTSREQUEST']._serialized_start=1582
-  _globals['_LISTEXPORTSREQUEST']._serialized_end=1686
-  _globals['_LISTEXPORTSRESPONSE']._serialized_start=1688
-  _globals['_LISTEXPORTSRESPONSE']._serialized_end=1799
-  _globals['_GETREPORTREQUEST']._serialized_start=1802
-  _globals['_GETREPORTREQUEST']._serialized_end=1980
-  _globals['_GETREPORTREQUEST_VIEW']._serialized_start=1901
-  _globals['_GETREPORTREQUEST_VIEW']._serialized_end=1980
-  _globals['_GETREPORTRESPONSE']._serialized_start=1983
-  _globals['_GETREPORTRESPONSE']._serialized_end=2138
-  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_start=2140
-  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_end=2229
-  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_start=2231
-  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_end=2343
-  _globals['_DOWNLOADBUNDLEREQUEST']._serialized_start=2345
-  _globals['_DOWNLOADBUNDLEREQUEST']._serialized_end=2388
-  _globals['_DOWNLOADBUNDLERESPONSE']._serialized_start=2390
-  _globals['_DOWNLOADBUNDLERESPONSE']._serialized_end=2503
-  _globals['_BUNDLEARCHIVE']._serialized_start=2505
-  _globals['_BUNDLEARCHIVE']._serialized_end=2580
-  _globals['_CREATEDOWNLOADLINKREQUEST']._serialized_start=2583
-  _globals['_CREATEDOWNLOADLINKREQUEST']._serialized_end=2711
-  _globals['_CREATEDOWNLOADLINKRESPONSE']._serialized_start=2713
-  _globals['_CREATEDOWNLOADLINKRESPONSE']._serialized_end=2820
-  _globals['_CHECKSTORAGEREQUEST']._serialized_start=2822
-  _globals['_CHECKSTORAGEREQUEST']._serialized_end=2843
-  _globals['_CHECKSTORAGERESPONSE']._serialized_start=2845
-  _globals['_CHECKSTORAGERESPONSE']._serialized_end=2921
-  _globals['_STORAGECHECK']._serialized_start=2924
-  _globals['_STORAGECHECK']._serialized_end=3234
-  _globals['_STORAGECHECK_STATUS']._serialized_start=3124
-  _globals['_STORAGECHECK_STATUS']._serialized_end=3234
-  _globals['_EXPORTSERVICE']._serialized_start=3237
-  _globals['_EXPORTSERVICE']._serialized_end=4526
+  _globals['_EXPORTSERVICE'].methods_by_name['WatchExport']._options = None
+  _globals['_EXPORTSERVICE'].methods_by_name['WatchExport']._serialized_options = b'\220\002\001'
+  _globals['_EXPORTSERVICE'].methods_by_name['GetExport']._options = None
+  _globals['_EXPORTSERVICE'].methods_by_name['GetExport']._serialized_options = b'\220\002\001'
+  _globals['_EXPORTSERVICE'].methods_by_name['ListExports']._options = None
+  _globals['_EXPORTSERVICE'].methods_by_name['ListExports']._serialized_options = b'\220\002\001'
+  _globals['_EXPORTSERVICE'].methods_by_name['GetReport']._options = None
+  _globals['_EXPORTSERVICE'].methods_by_name['GetReport']._serialized_options = b'\220\002\001'
+  _globals['_EXPORTSERVICE'].methods_by_name['DownloadArtifact']._options = None
+  _globals['_EXPORTSERVICE'].methods_by_name['DownloadArtifact']._serialized_options = b'\220\002\001'
+  _globals['_EXPORTSERVICE'].methods_by_name['DownloadBundle']._options = None
+  _globals['_EXPORTSERVICE'].methods_by_name['DownloadBundle']._serialized_options = b'\220\002\001'
+  _globals['_EXPORTSERVICE'].methods_by_name['GetUpload']._options = None
+  _globals['_EXPORTSERVICE'].methods_by_name['GetUpload']._serialized_options = b'\220\002\001'
+  _globals['_EXPORTSERVICE'].methods_by_name['WatchBatch']._options = None
+  _globals['_EXPORTSERVICE'].methods_by_name['WatchBatch']._serialized_options = b'\220\002\001'
+  _globals['_EXPORTSERVICE'].methods_by_name['GetBatch']._options = None
+  _globals['_EXPORTSERVICE'].methods_by_name['GetBatch']._serialized_options = b'\220\002\001'
+  _globals['_PREVIEWEXPORTREQUEST']._serialized_start=258
+  _globals['_PREVIEWEXPORTREQUEST']._serialized_end=391
+  _globals['_PREVIEWDOCUMENT']._serialized_start=394
+  _globals['_PREVIEWDOCUMENT']._serialized_end=522
+  _globals['_PREVIEWEXPORTRESPONSE']._serialized_start=525
+  _globals['_PREVIEWEXPORTRESPONSE']._serialized_end=796
+  _globals['_EXPORTOPTION']._serialized_start=799
+  _globals['_EXPORTOPTION']._serialized_end=1111
+  _globals['_EXPORTOPTION_KIND']._serialized_start=1037
+  _globals['_EXPORTOPTION_KIND']._serialized_end=1111
+  _globals['_WARNING']._serialized_start=1113
+  _globals['_WARNING']._serialized_end=1172
+  _globals['_STARTEXPORTREQUEST']._serialized_start=1175
+  _globals['_STARTEXPORTREQUEST']._serialized_end=1484
+  _globals['_WATCHEXPORTREQUEST']._serialized_start=1486
+  _globals['_WATCHEXPORTREQUEST']._serialized_end=1588
+  _globals['_GETEXPORTREQUEST']._serialized_start=1590
+  _globals['_GETEXPORTREQUEST']._serialized_end=1628
+  _globals['_GETEXPORTRESPONSE']._serialized_start=1630
+  _globals['_GETEXPORTRESPONSE']._serialized_end=1697
+  _globals['_LISTEXPORTSREQUEST']._serialized_start=1699
+  _globals['_LISTEXPORTSREQUEST']._serialized_end=1803
+  _globals['_LISTEXPORTSRESPONSE']._serialized_start=1805
+  _globals['_LISTEXPORTSRESPONSE']._serialized_end=1916
+  _globals['_GETREPORTREQUEST']._serialized_start=1919
+  _globals['_GETREPORTREQUEST']._serialized_end=2097
+  _globals['_GETREPORTREQUEST_VIEW']._serialized_start=2018
+  _globals['_GETREPORTREQUEST_VIEW']._serialized_end=2097
+  _globals['_GETREPORTRESPONSE']._serialized_start=2100
+  _globals['_GETREPORTRESPONSE']._serialized_end=2255
+  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_start=2257
+  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_end=2346
+  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_start=2348
+  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_end=2460
+  _globals['_DOWNLOADBUNDLEREQUEST']._serialized_start=2462
+  _globals['_DOWNLOADBUNDLEREQUEST']._serialized_end=2505
+  _globals['_DOWNLOADBUNDLERESPONSE']._serialized_start=2507
+  _globals['_DOWNLOADBUNDLERESPONSE']._serialized_end=2620
+  _globals['_BUNDLEARCHIVE']._serialized_start=2622
+  _globals['_BUNDLEARCHIVE']._serialized_end=2697
+  _globals['_CREATEDOWNLOADLINKREQUEST']._serialized_start=2700
+  _globals['_CREATEDOWNLOADLINKREQUEST']._serialized_end=2828
+  _globals['_CREATEDOWNLOADLINKRESPONSE']._serialized_start=2830
+  _globals['_CREATEDOWNLOADLINKRESPONSE']._serialized_end=2937
+  _globals['_CHECKSTORAGEREQUEST']._serialized_start=2939
+  _globals['_CHECKSTORAGEREQUEST']._serialized_end=2960
+  _globals['_CHECKSTORAGERESPONSE']._serialized_start=2962
+  _globals['_CHECKSTORAGERESPONSE']._serialized_end=3038
+  _globals['_STORAGECHECK']._serialized_start=3041
+  _globals['_STORAGECHECK']._serialized_end=3351
+  _globals['_STORAGECHECK_STATUS']._serialized_start=3241
+  _globals['_STORAGECHECK_STATUS']._serialized_end=3351
+  _globals['_BATCHSTARTEXPORTSREQUEST']._serialized_start=3353
+  _globals['_BATCHSTARTEXPORTSREQUEST']._serialized_end=3470
+  _globals['_EXPORTSERVICE']._serialized_start=3473
+  _globals['_EXPORTSERVICE']._serialized_end=5079
 # @@protoc_insertion_point(module_scope)

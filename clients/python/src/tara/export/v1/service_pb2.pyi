@@ -1,5 +1,6 @@
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from tara.export.v1 import batch_pb2 as _batch_pb2
 from tara.export.v1 import export_pb2 as _export_pb2
 from tara.export.v1 import report_pb2 as _report_pb2
 from tara.export.v1 import review_pb2 as _review_pb2
@@ -31,16 +32,18 @@ class PreviewDocument(_message.Message):
     def __init__(self, kind: _Optional[_Union[_review_pb2.Document.Kind, str]] = ..., file_name: _Optional[str] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class PreviewExportResponse(_message.Message):
-    __slots__ = ("artifacts", "size_bytes", "options", "warnings")
+    __slots__ = ("artifacts", "size_bytes", "options", "warnings", "accepts_notify_emails")
     ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTS_NOTIFY_EMAILS_FIELD_NUMBER: _ClassVar[int]
     artifacts: _containers.RepeatedCompositeFieldContainer[_export_pb2.Artifact]
     size_bytes: int
     options: _containers.RepeatedCompositeFieldContainer[ExportOption]
     warnings: _containers.RepeatedCompositeFieldContainer[Warning]
-    def __init__(self, artifacts: _Optional[_Iterable[_Union[_export_pb2.Artifact, _Mapping]]] = ..., size_bytes: _Optional[int] = ..., options: _Optional[_Iterable[_Union[ExportOption, _Mapping]]] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ...) -> None: ...
+    accepts_notify_emails: bool
+    def __init__(self, artifacts: _Optional[_Iterable[_Union[_export_pb2.Artifact, _Mapping]]] = ..., size_bytes: _Optional[int] = ..., options: _Optional[_Iterable[_Union[ExportOption, _Mapping]]] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., accepts_notify_emails: bool = ...) -> None: ...
 
 class ExportOption(_message.Message):
     __slots__ = ("kind", "recommended", "available", "unavailable_reason", "label", "explanation")
@@ -77,18 +80,20 @@ class Warning(_message.Message):
     def __init__(self, reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class StartExportRequest(_message.Message):
-    __slots__ = ("request_id", "review", "documents", "destination", "fallback")
+    __slots__ = ("request_id", "review", "documents", "destination", "fallback", "notify_emails")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     REVIEW_FIELD_NUMBER: _ClassVar[int]
     DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
     DESTINATION_FIELD_NUMBER: _ClassVar[int]
     FALLBACK_FIELD_NUMBER: _ClassVar[int]
+    NOTIFY_EMAILS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     review: _review_pb2.Review
     documents: _containers.RepeatedCompositeFieldContainer[_review_pb2.Document]
     destination: _export_pb2.Destination
     fallback: _export_pb2.Fallback
-    def __init__(self, request_id: _Optional[str] = ..., review: _Optional[_Union[_review_pb2.Review, _Mapping]] = ..., documents: _Optional[_Iterable[_Union[_review_pb2.Document, _Mapping]]] = ..., destination: _Optional[_Union[_export_pb2.Destination, str]] = ..., fallback: _Optional[_Union[_export_pb2.Fallback, str]] = ...) -> None: ...
+    notify_emails: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, request_id: _Optional[str] = ..., review: _Optional[_Union[_review_pb2.Review, _Mapping]] = ..., documents: _Optional[_Iterable[_Union[_review_pb2.Document, _Mapping]]] = ..., destination: _Optional[_Union[_export_pb2.Destination, str]] = ..., fallback: _Optional[_Union[_export_pb2.Fallback, str]] = ..., notify_emails: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class WatchExportRequest(_message.Message):
     __slots__ = ("name", "run_id", "after_sequence")
@@ -253,3 +258,11 @@ class StorageCheck(_message.Message):
     hint: str
     duration: _duration_pb2.Duration
     def __init__(self, check: _Optional[str] = ..., status: _Optional[_Union[StorageCheck.Status, str]] = ..., message: _Optional[str] = ..., hint: _Optional[str] = ..., duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class BatchStartExportsRequest(_message.Message):
+    __slots__ = ("batch_id", "requests")
+    BATCH_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    batch_id: str
+    requests: _containers.RepeatedCompositeFieldContainer[StartExportRequest]
+    def __init__(self, batch_id: _Optional[str] = ..., requests: _Optional[_Iterable[_Union[StartExportRequest, _Mapping]]] = ...) -> None: ...

@@ -1,5 +1,7 @@
 package com.tara.export.client;
 
+import com.tara.export.v1.AutomationServiceGrpc;
+import com.tara.export.v1.AutomationServiceGrpc.AutomationServiceBlockingStub;
 import com.tara.export.v1.ExportServiceGrpc;
 import com.tara.export.v1.ExportServiceGrpc.ExportServiceBlockingStub;
 import io.grpc.Channel;
@@ -67,18 +69,28 @@ record Connection(
         channel, MetadataUtils.newAttachHeadersInterceptor(headers));
   }
 
-  /** Makes a unary call, and repeats it once with another token if the server rejects the token. */
+  /** Makes a unary call of exports. */
   <T> T call(Function<ExportServiceBlockingStub, T> call) {
+    return call(ExportServiceGrpc::newBlockingStub, call);
+  }
+
+  /** Makes a unary call of notifications. */
+  <T> T callAutomation(Function<AutomationServiceBlockingStub, T> call) {
+    return call(AutomationServiceGrpc::newBlockingStub, call);
+  }
+
+  /** Makes a unary call, and repeats it once with another token if the server rejects the token. */
+  private <S, T> T call(Function<Channel, S> stub, Function<S, T> call) {
     try {
       String token = requestToken();
       try {
-        return call.apply(ExportServiceGrpc.newBlockingStub(channel(token)));
+        return call.apply(stub.apply(channel(token)));
       } catch (StatusRuntimeException failure) {
         String other = replacement(token, failure.getStatus());
         if (other == null) {
           throw failure;
         }
-        return call.apply(ExportServiceGrpc.newBlockingStub(channel(other)));
+        return call.apply(stub.apply(channel(other)));
       }
     } catch (StatusRuntimeException failure) {
       throw TaraExportException.from(failure, server);

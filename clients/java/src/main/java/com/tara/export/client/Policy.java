@@ -1,5 +1,8 @@
 package com.tara.export.client;
 
+import com.tara.export.v1.AutomationServiceGrpc;
+import com.tara.export.v1.ExportServiceGrpc;
+import io.grpc.MethodDescriptor;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -87,17 +90,22 @@ public record Policy(
    */
   Map<String, Object> serviceConfig() {
     List<Map<String, String>> names = new ArrayList<>();
-    for (String method :
+    for (MethodDescriptor<?, ?> method :
         List.of(
-            "PreviewExport",
-            "GetExport",
-            "ListExports",
-            "GetReport",
-            "CheckStorage",
-            "CreateUpload",
-            "GetUpload",
-            "CreateDownloadLink")) {
-      names.add(Map.of("service", "tara.export.v1.ExportService", "method", method));
+            ExportServiceGrpc.getPreviewExportMethod(),
+            ExportServiceGrpc.getGetExportMethod(),
+            ExportServiceGrpc.getListExportsMethod(),
+            ExportServiceGrpc.getGetReportMethod(),
+            ExportServiceGrpc.getCheckStorageMethod(),
+            ExportServiceGrpc.getCreateUploadMethod(),
+            ExportServiceGrpc.getGetUploadMethod(),
+            ExportServiceGrpc.getCreateDownloadLinkMethod(),
+            ExportServiceGrpc.getGetBatchMethod(),
+            AutomationServiceGrpc.getListEventsMethod(),
+            AutomationServiceGrpc.getRetryEventsMethod(),
+            AutomationServiceGrpc.getListTargetsMethod(),
+            AutomationServiceGrpc.getTestTargetMethod())) {
+      names.add(Map.of("service", method.getServiceName(), "method", method.getBareMethodName()));
     }
     Map<String, Object> retry =
         Map.of(

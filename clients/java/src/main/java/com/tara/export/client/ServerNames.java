@@ -1,10 +1,14 @@
 package com.tara.export.client;
 
 import com.tara.export.v1.Artifact;
+import com.tara.export.v1.Batch;
+import com.tara.export.v1.BatchItem;
 import com.tara.export.v1.BundleArchive;
+import com.tara.export.v1.Event;
 import com.tara.export.v1.Export;
 import com.tara.export.v1.ExportEvent;
 import com.tara.export.v1.Upload;
+import com.tara.export.v1.WatchBatchResponse;
 import java.net.URI;
 import java.net.URISyntaxException;
 import java.nio.charset.StandardCharsets;
@@ -188,6 +192,49 @@ public final class ServerNames {
           "a list of exports", "name " + quoted(export.getName()) + " is not an export name");
     }
     checkContents(export);
+  }
+
+  /** Throws unless the event is valid in a list. An event that belongs to no export has no name. */
+  static void checkListedEvent(Event event) {
+    String export = event.getExport();
+    if (!export.isEmpty() && !EXPORT.matcher(export).matches()) {
+      throw TaraExportException.untrusted(
+          "a list of events", "export " + quoted(export) + " is not an export name");
+    }
+  }
+
+  /** Throws unless this is the requested batch, with valid items. */
+  static void checkBatch(Batch batch, String requestedName) {
+    if (!batch.getName().equals(requestedName.toLowerCase(Locale.ROOT))) {
+      throw TaraExportException.untrusted(
+          requestedName, "name " + quoted(batch.getName()) + " belongs to another batch");
+    }
+    batch.getItemsList().forEach(item -> checkBatchItem(item, requestedName));
+  }
+
+  /** Throws unless this is a valid step of the requested batch. */
+  static void checkBatchStep(WatchBatchResponse step, String requestedName) {
+    if (step.hasItem()) {
+      checkBatchItem(step.getItem(), requestedName);
+    } else if (step.hasEnded()) {
+      checkBatch(step.getEnded(), requestedName);
+    }
+  }
+
+  private static void checkBatchItem(BatchItem item, String requestedName) {
+    String storedUnder = item.getStoredUnder();
+    if (item.getIndex() < 0) {
+      throw TaraExportException.untrusted(
+          requestedName, "index " + item.getIndex() + " is negative");
+    }
+    if (!EXPORT.matcher(item.getExport()).matches()) {
+      throw TaraExportException.untrusted(
+          requestedName, "export " + quoted(item.getExport()) + " is not an export name");
+    }
+    if (!storedUnder.isEmpty() && !EXPORT.matcher(storedUnder).matches()) {
+      throw TaraExportException.untrusted(
+          requestedName, "stored_under " + quoted(storedUnder) + " is not an export name");
+    }
   }
 
   private static void checkContents(Export export) {

@@ -1,21 +1,35 @@
 package com.tara.export.client;
 
 import com.tara.export.v1.Artifact;
+import com.tara.export.v1.Batch;
+import com.tara.export.v1.BatchItem;
+import com.tara.export.v1.BatchStartExportsRequest;
 import com.tara.export.v1.BundleArchive;
 import com.tara.export.v1.CheckStorageRequest;
 import com.tara.export.v1.CreateDownloadLinkRequest;
 import com.tara.export.v1.CreateDownloadLinkResponse;
+import com.tara.export.v1.Event;
 import com.tara.export.v1.Export;
 import com.tara.export.v1.ExportEvent;
 import com.tara.export.v1.Failed;
+import com.tara.export.v1.GetBatchRequest;
 import com.tara.export.v1.GetExportRequest;
 import com.tara.export.v1.GetReportRequest;
 import com.tara.export.v1.GetReportResponse;
+import com.tara.export.v1.ListEventsRequest;
+import com.tara.export.v1.ListEventsResponse;
 import com.tara.export.v1.ListExportsRequest;
+import com.tara.export.v1.ListExportsResponse;
+import com.tara.export.v1.ListTargetsRequest;
+import com.tara.export.v1.ListTargetsResponse;
 import com.tara.export.v1.PreviewExportRequest;
 import com.tara.export.v1.PreviewExportResponse;
+import com.tara.export.v1.RetryEventsRequest;
+import com.tara.export.v1.RetryEventsResponse;
 import com.tara.export.v1.StartExportRequest;
 import com.tara.export.v1.StorageCheck;
+import com.tara.export.v1.TestTargetRequest;
+import com.tara.export.v1.TestTargetResponse;
 import io.grpc.Grpc;
 import io.grpc.ManagedChannel;
 import io.grpc.ManagedChannelBuilder;
@@ -24,6 +38,7 @@ import java.io.OutputStream;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.UUID;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import java.util.function.LongConsumer;
@@ -129,6 +144,43 @@ public final class TaraExportClient implements AutoCloseable {
     }
   }
 
+  /**
+   * Exports many reviews, at most 500, follows them until all have ended, and returns the batch
+   * with its items. The listener is called with the result of each item, once.
+   *
+   * <p>If the request has no batch id, one is generated. The call sends the same batch again after
+   * a lost connection, and if the server did not accept every item. An item that is refused or
+   * fails is no exception, but a state of the item.
+   */
+  public Batch exportBatch(BatchStartExportsRequest request, Consumer<BatchItem> listener) {
+    String id =
+        request.getBatchId().isEmpty() ? UUID.randomUUID().toString() : request.getBatchId();
+    BatchStartExportsRequest started = request.toBuilder().setBatchId(id).build();
+    return followBatch("batches/" + id, started, listener);
+  }
+
+  /** Follows a batch that was started earlier, batches/{batch_id}, until it ends. */
+  public Batch watchBatch(String name, Consumer<BatchItem> listener) {
+    return followBatch(name, null, listener);
+  }
+
+  private Batch followBatch(
+      String name, BatchStartExportsRequest request, Consumer<BatchItem> listener) {
+    try (BatchFollower follower = new BatchFollower(connection, name, request)) {
+      follower.run(listener);
+    }
+    return getBatch(name);
+  }
+
+  /** Reads a batch with its items. */
+  public Batch getBatch(String name) {
+    GetBatchRequest request = GetBatchRequest.newBuilder().setName(name).build();
+    Batch batch =
+        translatingErrors(() -> connection.call(service -> service.getBatch(request))).getBatch();
+    ServerNames.checkBatch(batch, name);
+    return batch;
+  }
+
   /** Returns the files that an export would write and the options for the user. */
   public PreviewExportResponse preview(PreviewExportRequest request) {
     return translatingErrors(() -> connection.call(service -> service.previewExport(request)));
@@ -147,7 +199,14 @@ public final class TaraExportClient implements AutoCloseable {
    * page size and the first page token.
    */
   public Iterable<Export> listExports(ListExportsRequest request) {
-    return new ExportList(connection, request);
+    return new Pages<>(
+        request.getPageToken(),
+        token -> {
+          ListExportsRequest next = request.toBuilder().setPageToken(token).build();
+          ListExportsResponse page = connection.call(service -> service.listExports(next));
+          page.getExportsList().forEach(ServerNames::checkListed);
+          return new Pages.Page<>(page.getExportsList(), page.getNextPageToken());
+        });
   }
 
   /** Reads a bundle's report in one of its formats. */
@@ -172,6 +231,42 @@ public final class TaraExportClient implements AutoCloseable {
         translatingErrors(() -> connection.call(service -> service.createDownloadLink(request)));
     ServerNames.checkLink(link.getUri(), request.getName());
     return link;
+  }
+
+  /**
+   * Lists the server's events, oldest first. Pages are fetched on demand. The request contains the
+   * conditions, the page size and the first page token.
+   */
+  public Iterable<Event> listEvents(ListEventsRequest request) {
+    return new Pages<>(
+        request.getPageToken(),
+        token -> {
+          ListEventsRequest next = request.toBuilder().setPageToken(token).build();
+          ListEventsResponse page = connection.callAutomation(service -> service.listEvents(next));
+          page.getEventsList().forEach(ServerNames::checkListedEvent);
+          return new Pages.Page<>(page.getEventsList(), page.getNextPageToken());
+        });
+  }
+
+  /** Delivers dead letters again, or events of committed exports that were never written. */
+  public RetryEventsResponse retryEvents(RetryEventsRequest request) {
+    return connection.callAutomation(service -> service.retryEvents(request));
+  }
+
+  /** Lists the targets of notifications and their state. */
+  public ListTargetsResponse listTargets() {
+    ListTargetsRequest request = ListTargetsRequest.getDefaultInstance();
+    return connection.callAutomation(service -> service.listTargets(request));
+  }
+
+  /**
+   * Sends a test event to a target, and returns its answer. A target that does not accept the event
+   * is not an error, but {@code delivered} is false. As every unary call, it is repeated while the
+   * server is UNAVAILABLE, so the target can receive the event twice.
+   */
+  public TestTargetResponse testTarget(String target) {
+    TestTargetRequest request = TestTargetRequest.newBuilder().setTarget(target).build();
+    return connection.callAutomation(service -> service.testTarget(request));
   }
 
   /**

@@ -9,9 +9,11 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.google.protobuf.Message;
 import com.google.protobuf.util.JsonFormat;
+import com.tara.export.v1.AutomationServiceGrpc;
 import com.tara.export.v1.CreateDownloadLinkRequest;
 import com.tara.export.v1.Export;
 import com.tara.export.v1.ExportServiceGrpc;
+import com.tara.export.v1.ListEventsRequest;
 import com.tara.export.v1.ListExportsRequest;
 import com.tara.export.v1.Upload;
 import io.grpc.Grpc;
@@ -135,6 +137,8 @@ class HostileServerTest {
       case "GetExport" -> client.getExport(EXPORT);
       case "ListExports" ->
           client.listExports(ListExportsRequest.getDefaultInstance()).forEach(export -> {});
+      case "ListEvents" ->
+          client.listEvents(ListEventsRequest.getDefaultInstance()).forEach(event -> {});
       case "WatchExport" -> client.watch(EXPORT, update -> {});
       case "DownloadArtifact" -> client.downloadArtifact(EXPORT, PATH, target);
       case "DownloadBundle" -> client.downloadBundle(EXPORT, target);
@@ -184,13 +188,16 @@ class HostileServerTest {
     private final Server server;
 
     HostileServer(String method, JsonNode responses) throws IOException {
-      String service = ExportServiceGrpc.SERVICE_NAME;
       MethodDescriptor<?, ?> called =
-          ExportServiceGrpc.getServiceDescriptor().getMethods().stream()
+          Stream.of(
+                  ExportServiceGrpc.getServiceDescriptor(),
+                  AutomationServiceGrpc.getServiceDescriptor())
+              .flatMap(service -> service.getMethods().stream())
               .filter(each -> method.equals(each.getBareMethodName()))
               .findFirst()
               .orElseThrow();
-      ServerServiceDefinition.Builder definition = ServerServiceDefinition.builder(service);
+      ServerServiceDefinition.Builder definition =
+          ServerServiceDefinition.builder(called.getServiceName());
       add(definition, called, responses);
       server =
           Grpc.newServerBuilderForPort(0, InsecureServerCredentials.create())

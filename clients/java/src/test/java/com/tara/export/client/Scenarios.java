@@ -1,5 +1,6 @@
 package com.tara.export.client;
 
+import com.fasterxml.jackson.annotation.JsonProperty;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.PropertyNamingStrategies;
 import com.fasterxml.jackson.databind.json.JsonMapper;
@@ -21,7 +22,13 @@ record Scenarios(Content request, List<Scenario> scenarios) {
 
   record Token(String token, List<String> roles) {}
 
-  record Server(List<Token> tokens, boolean tls, boolean mutualTls) {}
+  record Server(
+      List<Token> tokens,
+      boolean tls,
+      boolean mutualTls,
+      // `notify` is not a valid name of a record component.
+      @JsonProperty("notify") JsonNode notifyFile,
+      String notifyRecipients) {}
 
   record Client(
       String token, List<String> tokens, String tokenError, boolean ca, boolean certificate) {}
@@ -29,10 +36,15 @@ record Scenarios(Content request, List<Scenario> scenarios) {
   record Step(
       String world,
       Export export,
+      Batch batch,
       Get get,
       ListAll list,
       Download download,
       Bundle bundle,
+      JsonNode targets,
+      TestTarget testTarget,
+      Events events,
+      RetryEvents retryEvents,
       Expectation expect,
       Expectation until) {}
 
@@ -41,7 +53,12 @@ record Scenarios(Content request, List<Scenario> scenarios) {
       String requestId,
       JsonNode review,
       List<Document> documents,
+      List<String> notifyEmails,
       List<String> whenAccepted) {}
+
+  record BatchItem(String requestId, JsonNode review) {}
+
+  record Batch(String batchId, List<BatchItem> items) {}
 
   record Get(String of, String name) {}
 
@@ -50,6 +67,12 @@ record Scenarios(Content request, List<Scenario> scenarios) {
   record Download(String of, String path) {}
 
   record Bundle(String of) {}
+
+  record TestTarget(String target) {}
+
+  record Events(String state, String target, int pageSize) {}
+
+  record RetryEvents(boolean allDead, List<String> eventIds) {}
 
   record Expectation(
       String state,
@@ -66,7 +89,14 @@ record Scenarios(Content request, List<Scenario> scenarios) {
       String code,
       String reason,
       List<String> fields,
-      String tokenError) {}
+      String tokenError,
+      List<String> targets,
+      Boolean delivered,
+      List<String> events,
+      Long eventCount,
+      List<String> missingEventIds,
+      Integer committed,
+      Integer refused) {}
 
   /** Reads the file. Jackson rejects unknown fields. */
   static Scenarios read() throws IOException {

@@ -7,12 +7,21 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
 
 import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.google.protobuf.ByteString;
 import com.google.protobuf.util.JsonFormat;
+import com.tara.export.v1.Batch;
+import com.tara.export.v1.BatchStartExportsRequest;
 import com.tara.export.v1.Document;
+import com.tara.export.v1.Event;
 import com.tara.export.v1.Export;
 import com.tara.export.v1.ExportEvent;
+import com.tara.export.v1.ListEventsRequest;
 import com.tara.export.v1.ListExportsRequest;
+import com.tara.export.v1.RetryEventsRequest;
+import com.tara.export.v1.RetryEventsResponse;
 import com.tara.export.v1.StartExportRequest;
+import com.tara.export.v1.Target;
+import com.tara.export.v1.TestTargetResponse;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.io.PrintWriter;
@@ -32,6 +41,8 @@ import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Stream;
 import java.util.zip.ZipFile;
 import java.util.zip.ZipInputStream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Named;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
@@ -45,6 +56,18 @@ class ScenariosIT {
 
   @TempDir Path folder;
 
+  private Receiver receiver;
+
+  @BeforeEach
+  void startReceiver() throws IOException {
+    receiver = new Receiver();
+  }
+
+  @AfterEach
+  void stopReceiver() {
+    receiver.close();
+  }
+
   static Stream<Named<Scenarios.Scenario>> scenarios() throws IOException {
     return Scenarios.read().scenarios().stream().map(each -> Named.of(each.name(), each));
   }
@@ -56,6 +79,9 @@ class ScenariosIT {
     Map<String, String> environment = new HashMap<>();
     Scenarios.Server server = scenario.server();
     boolean isTls = server != null && (server.tls() || server.mutualTls());
+    if (server != null && server.notifyFile() != null) {
+      environment.put("NOTIFY_FILE", receiver.notifyFile(folder, server.notifyFile()).toString());
+    }
     if (server != null && server.tokens() != null) {
       environment.put("AUTH_TOKENS_FILE", tokensFile(server.tokens()).toString());
     }
@@ -74,6 +100,9 @@ class ScenariosIT {
         Authority.Issued own = authority.issue("client", false);
         options.clientCertificate(own.certificate(), own.key());
       }
+    }
+    if (server != null && server.notifyRecipients() != null) {
+      environment.put("NOTIFY_RECIPIENTS", server.notifyRecipients());
     }
     List<String> secrets = configureToken(scenario.client(), options);
     try (World world = new World(environment, isTls);
@@ -160,7 +189,7 @@ class ScenariosIT {
       if (step.world() != null) {
         world.send(step.world());
       } else if (step.until() != null) {
-        getUntil(step.get(), step.until());
+        succeedUntil(step);
       } else if (step.expect().tokenError() != null) {
         TaraExportException failure =
             assertThrows(
@@ -182,6 +211,8 @@ class ScenariosIT {
     private void succeed(Scenarios.Step step, Scenarios.Expectation expect) throws IOException {
       if (step.export() != null) {
         export(step.export(), expect);
+      } else if (step.batch() != null) {
+        batch(step.batch(), expect);
       } else if (step.get() != null) {
         Export export = client.getExport(name(step.get()));
         assertEquals(List.of(), differences(export, expect), step::toString);
@@ -189,6 +220,16 @@ class ScenariosIT {
         list(step.list(), expect.exports());
       } else if (step.download() != null) {
         download(step.download(), expect);
+      } else if (step.targets() != null) {
+        List<Target> targets = client.listTargets().getTargetsList();
+        assertEquals(expect.targets(), targets.stream().map(Target::getName).toList());
+      } else if (step.testTarget() != null) {
+        TestTargetResponse response = client.testTarget(step.testTarget().target());
+        assertEquals(expect.delivered(), response.getDelivered(), response::getMessage);
+      } else if (step.events() != null) {
+        assertEquals(expect.events(), events(step.events()));
+      } else if (step.retryEvents() != null) {
+        retryEvents(step.retryEvents(), expect);
       } else if (step.bundle() != null) {
         Path target = folder.resolve("bundle.zip");
         client.downloadBundle(exports.get(step.bundle().of()).getName(), target);
@@ -231,6 +272,33 @@ class ScenariosIT {
       assertEquals(List.of(), commands, "the export was not accepted");
     }
 
+    private void batch(Scenarios.Batch step, Scenarios.Expectation expect) throws IOException {
+      BatchStartExportsRequest.Builder request = BatchStartExportsRequest.newBuilder();
+      if (step.batchId() != null) {
+        request.setBatchId(step.batchId());
+      }
+      for (Scenarios.BatchItem item : step.items()) {
+        StartExportRequest.Builder one = request.addRequestsBuilder();
+        String review = (item.review() == null ? defaults.review() : item.review()).toString();
+        JsonFormat.parser().merge(review, one.getReviewBuilder());
+        if (item.requestId() != null) {
+          one.setRequestId(item.requestId());
+        }
+        for (Scenarios.Document document : defaults.documents()) {
+          one.addDocumentsBuilder()
+              .setKind(Document.Kind.valueOf(document.kind()))
+              .setFileName(document.fileName())
+              .setContent(ByteString.copyFromUtf8(document.text()));
+        }
+      }
+      List<Integer> indexes = new ArrayList<>();
+      Batch batch = client.exportBatch(request.build(), item -> indexes.add(item.getIndex()));
+      assertEquals(step.items().size(), indexes.stream().distinct().count());
+      assertEquals(step.items().size(), indexes.size());
+      assertEquals(expect.committed(), batch.getCounts().getCommitted());
+      assertEquals(expect.refused(), batch.getCounts().getRefused());
+    }
+
     private void send(String command) {
       try {
         world.send(command);
@@ -256,6 +324,9 @@ class ScenariosIT {
       if (step.requestId() != null) {
         request.setRequestId(step.requestId());
       }
+      if (step.notifyEmails() != null) {
+        request.addAllNotifyEmails(step.notifyEmails());
+      }
       for (Scenarios.Document document :
           step.documents() == null ? defaults.documents() : step.documents()) {
         Document.Kind kind = Document.Kind.valueOf(document.kind());
@@ -270,15 +341,50 @@ class ScenariosIT {
       return request.build();
     }
 
-    private void getUntil(Scenarios.Get step, Scenarios.Expectation until) {
+    private void succeedUntil(Scenarios.Step step) throws IOException {
       // The state is in another process, so it must be polled.
       Instant end = Instant.now().plus(Duration.ofMinutes(1));
-      List<String> differences;
-      do {
-        LockSupport.parkNanos(POLL_INTERVAL.toNanos());
-        differences = differences(client.getExport(name(step)), until);
-      } while (!differences.isEmpty() && Instant.now().isBefore(end));
-      assertEquals(List.of(), differences);
+      while (true) {
+        try {
+          succeed(step, step.until());
+          return;
+        } catch (AssertionError difference) {
+          if (Instant.now().isAfter(end)) {
+            throw difference;
+          }
+          LockSupport.parkNanos(POLL_INTERVAL.toNanos());
+        }
+      }
+    }
+
+    /** Returns the exports of the events, by the names that the steps use. */
+    private List<String> events(Scenarios.Events step) {
+      ListEventsRequest.Builder request =
+          ListEventsRequest.newBuilder().setPageSize(step.pageSize());
+      if (step.state() != null) {
+        request.setState(Event.State.valueOf(step.state()));
+      }
+      if (step.target() != null) {
+        request.setTarget(step.target());
+      }
+      Map<String, String> keys = new HashMap<>();
+      exports.forEach((key, export) -> keys.put(export.getName(), key));
+      List<String> found = new ArrayList<>();
+      for (Event event : client.listEvents(request.build())) {
+        found.add(keys.getOrDefault(event.getExport(), event.getExport()));
+      }
+      return found;
+    }
+
+    private void retryEvents(Scenarios.RetryEvents step, Scenarios.Expectation expect) {
+      RetryEventsRequest.Builder request =
+          RetryEventsRequest.newBuilder().setAllDead(step.allDead());
+      if (step.eventIds() != null) {
+        request.addAllEventIds(step.eventIds());
+      }
+      RetryEventsResponse response = client.retryEvents(request.build());
+      assertEquals(expect.eventCount(), response.getEventCount());
+      assertEquals(expect.missingEventIds(), response.getMissingEventIdsList());
     }
 
     private String name(Scenarios.Get step) {

@@ -1,0 +1,243 @@
+import type { Messages } from "./en.js";
+
+/** The Spanish texts. */
+export const es: Messages = {
+  files: { one: "{count} archivo", other: "{count} archivos" },
+
+  "action.back": "Atrás",
+  "action.cancel": "Cancelar",
+  "action.chooseAgain": "Elegir de nuevo",
+  "action.chooseFile": "Elegir de nuevo el archivo",
+  "action.close": "Cerrar",
+  "action.continue": "Continuar",
+  "action.discard": "Descartar",
+  "action.hide": "Continuar en segundo plano",
+  "action.newReview": "Empezar una nueva revisión",
+  "action.tryAgain": "Reintentar",
+
+  "loading.title": "Cargando la vista previa",
+  "loading.text": "Comprobando qué archivos se guardarán…",
+
+  "choose.title": "¿Dónde guardar el paquete de auditoría?",
+  "choose.lead":
+    "La revisión terminada se guarda como paquete de auditoría: una carpeta en la que se detecta cualquier cambio posterior.",
+  "choose.destination": "Destino",
+  "choose.recommended": "Recomendado",
+  "choose.warnings": "Antes de continuar",
+  "choose.contents": "{files} · {size} · y una lista con la suma de comprobación de cada archivo",
+  "choose.missingFile":
+    "«{file}» ({size}) no se envió por completo y ahora no está seleccionado. Si forma parte de la revisión, cancele y elíjalo de nuevo.",
+  "option.s3.label": "Guardar en el almacenamiento en la nube",
+  "option.s3.explanation":
+    "Todas las personas con acceso al almacenamiento (S3) de su organización pueden leer el paquete. Si no está disponible, el paquete se guarda primero en el servidor y se le avisa aquí.",
+  "option.s3.explanationWithoutFallback":
+    "Todas las personas con acceso al almacenamiento (S3) de su organización pueden leer el paquete. Si no está disponible, no se guarda nada y puede reintentarlo.",
+  "option.s3.unavailable": "El almacenamiento en la nube (S3) no está configurado en este servidor.",
+  "option.local.label": "Guardar solo en el servidor",
+  "option.local.explanation":
+    "El paquete está solo en el disco de este servidor y se puede descargar. Se pierde si se pierde ese disco.",
+  "option.unavailable": "Esta opción no está disponible.",
+  "option.cancel.explanation": "No se guarda nada. La revisión no cambia.",
+
+  "warning.NOTHING_ACCEPTED": "No se aceptó ningún comentario.",
+  "warning.NO_DOCUMENTS": "No se guarda ningún documento: el paquete solo contendrá comentarios, registros e informes.",
+  "warning.NO_FEEDBACK": "La revisión no tiene ningún comentario.",
+  "warning.NO_GUIDELINES": "La revisión no indica directrices.",
+  "warning.UNKNOWN_ACCEPTED_ID": "Algunos comentarios aceptados no corresponden a ninguna sugerencia de esta revisión.",
+  "warning.VALUES_REPLACED":
+    "Algunos valores de la revisión no se pueden guardar sin cambios y se sustituyen. El resultado los indica.",
+
+  "notify.label": "Avisarme por correo electrónico",
+  "notify.labelWithAddress": "Avisarme por correo electrónico en {email}",
+  "notify.address": "Su dirección de correo electrónico",
+  "notify.invalid": "Introduzca una dirección de correo electrónico, por ejemplo ada@example.com.",
+  "notify.refused": "El servidor no envía correo electrónico a esta dirección.",
+
+  "confirm.title.s3": "¿Guardar esta revisión en el almacenamiento en la nube?",
+  "confirm.title.local": "¿Guardar esta revisión solo en el servidor?",
+  "confirm.lead": "Esto es lo que ocurrirá:",
+  "confirm.collect": "Reunir",
+  "confirm.collect.text": "{files} ({size}): los documentos, todos los comentarios, los registros y dos informes.",
+  "confirm.store.s3": "Guardar en el almacenamiento en la nube",
+  "confirm.store.s3.text":
+    "Los archivos se guardan en una carpeta nueva, con un nombre formado por la hora y el documento.",
+  "confirm.store.local": "Guardar en el servidor",
+  "confirm.store.local.text":
+    "Los archivos se guardan en una carpeta nueva en el disco del servidor, con un nombre formado por la hora y el documento.",
+  "confirm.seal": "Sellar",
+  "confirm.seal.text":
+    "Por último se guarda una lista con el tamaño y la suma de comprobación de cada archivo. Después se detecta cualquier cambio.",
+  "confirm.fallback":
+    "Si el almacenamiento en la nube no está disponible, todo el paquete se guarda en el disco del servidor y después se mueve automáticamente a la nube. Verá un mensaje.",
+  "confirm.noFallback":
+    "Si el almacenamiento en la nube no está disponible, no se guarda nada. Verá un mensaje y podrá reintentarlo.",
+  "confirm.notify": "Se le avisará por correo electrónico en {email}.",
+  "confirm.keepOpen":
+    "Mantenga esta página abierta hasta que el servidor lo haya recibido todo. Después, la exportación continúa aunque la cierre.",
+  "confirm.action.s3": "Guardar en la nube",
+  "confirm.action.local": "Guardar en el servidor",
+
+  "running.title": "Guardando el paquete de auditoría",
+  "running.title.reconnecting": "Conectando de nuevo con la exportación",
+  "running.title.otherTab": "Esta revisión se está guardando en otra pestaña",
+  "running.keepOpen": "Mantenga esta página abierta hasta que el servidor lo haya recibido todo.",
+  "running.keepOtherTabOpen": "Mantenga abierta la otra pestaña hasta que el servidor lo haya recibido todo.",
+  "running.mayClose": "Puede cerrar esta página. La exportación continúa.",
+  "running.hashing": "Leyendo {file}: {percent}",
+  "running.uploading": "Enviando {file} al servidor: {percent}",
+  "running.unnamedFile": "un documento",
+  "running.sending": "Enviando la revisión al servidor…",
+  "running.looking": "Consultando la exportación en el servidor…",
+  "running.storing": "Guardando los archivos…",
+  "running.storing.local": "Guardando los archivos en el disco del servidor…",
+  "running.withoutProgress":
+    "La exportación está en curso en el servidor. Su progreso no se puede mostrar en este momento.",
+  "running.connectionLost": "Se perdió la conexión. Conectando de nuevo…",
+  "running.offline": "Este dispositivo está sin conexión. La página se conectará de nuevo cuando vuelva la conexión.",
+  "running.counts": "{done} de {files} guardados",
+  "running.countsWithSize": "{done} de {files} guardados · {sent} de {size} enviados",
+  "running.bar.hashing": "Lectura del documento",
+  "running.bar.uploading": "Envío del documento",
+  "running.bar.storing": "Archivos guardados",
+  "running.fellBack":
+    "El paquete no se puede guardar en el almacenamiento en la nube en este momento. Se está guardando en el disco del servidor.",
+  "running.state.waiting": "En espera",
+  "running.state.sending": "Guardando",
+  "running.state.retrying": "Nuevo intento",
+  "running.state.stored": "Guardado",
+
+  "done.title.s3": "Guardado en el almacenamiento en la nube",
+  "done.title.local": "Guardado en el servidor",
+  "done.title.provisional": "Guardado por ahora en el servidor",
+  "done.fellBack": "El paquete todavía no se pudo guardar en el almacenamiento en la nube.",
+  "done.fellBack.safe": "No se ha perdido nada: el paquete completo y verificado está en el disco del servidor.",
+  "done.fellBack.next":
+    "El servidor lo mueve automáticamente al almacenamiento en la nube. Entonces cambiarán los valores provisionales siguientes; esta página mostrará los definitivos en cuanto se conozcan.",
+  "done.synced": "El paquete ya está en el almacenamiento en la nube. Estos son los valores definitivos.",
+  "done.location": "Ubicación",
+  "done.files": "Archivos",
+  "done.files.text": "{files} y la lista de sumas de comprobación",
+  "done.size": "Tamaño",
+  "done.time": "Guardado el",
+  "done.proof": "Prueba",
+  "done.proof.hint":
+    "La suma de comprobación del paquete (SHA-256 de su manifiesto). Consérvela para demostrar más adelante que el paquete no ha cambiado.",
+  "done.provisional": "provisional",
+  "done.replacements": { one: "Se sustituyó {count} valor.", other: "Se sustituyeron {count} valores." },
+  "done.replacements.text": "Por lo demás, el paquete está completo, y su lista de archivos los indica.",
+  "done.replacements.show": "Mostrar los valores",
+  "done.download": "Descargar",
+  "done.download.document": "Documento final",
+  "done.download.bundle": "Paquete completo (ZIP)",
+  "done.copy.location": "Copiar la ubicación",
+  "done.copy.proof": "Copiar la prueba",
+  "done.copied": "Copiado",
+  "done.notCopied": "No se pudo copiar",
+
+  "download.starting": "Descargando {file}…",
+  "download.percent": "Descargando {file}: {percent}",
+  "download.bytes": "Descargando {file}: {size}",
+  "download.bundle": "el paquete",
+  "download.saved": "{file} ({size}) se verificó y se entregó a su navegador.",
+  "download.failed": "La descarga falló. {reason} Puede reintentarlo.",
+  "download.unsafeName": "El nombre del archivo no es válido, por lo que no se guardó.",
+
+  "replaced.NOT_UNICODE": "{path}: contiene la mitad de un carácter, que se sustituyó por �",
+  "replaced.NOT_FINITE": "{path}: no es un número finito; se guardó como texto",
+  "replaced.NOT_EXACT": "{path}: es un número que se redondearía; se guardó como texto",
+  "replaced.KEY_NOT_TEXT": "{path}: tiene una clave que no es un texto; se guardó con el texto de la clave",
+  "replaced.DUPLICATE_KEY": "{path}: tiene una clave repetida; se guardó con otra clave",
+  "replaced.TOO_DEEP": "{path}: tiene demasiados niveles; se guardó como texto o se dejó vacío",
+  "replaced.CIRCULAR": "{path}: se contiene a sí mismo; se dejó vacío",
+  "replaced.BYTES": "{path}: son datos binarios; se guardó como texto (base64)",
+  "replaced.UNKNOWN_TYPE": "{path}: es de un tipo desconocido; se guardó como texto",
+
+  "failed.title.preview": "No se pudo cargar la vista previa",
+  "failed.title.refused": "No se creó ningún paquete",
+  "failed.title.start": "No se pudo enviar la revisión",
+  "failed.title.follow": "El resultado aún no se conoce",
+  "failed.title.unreachable": "No se puede conectar con el servidor",
+  "failed.offline": "Este dispositivo está sin conexión.",
+  "failed.unreachable.preview": "No se envió nada. Compruebe su conexión y reinténtelo.",
+  "failed.unreachable.start":
+    "El servidor no ha confirmado que recibió la revisión. Mantenga esta página abierta, compruebe su conexión y reinténtelo: así nunca se crea un segundo paquete.",
+  "failed.unreachable.look":
+    "El servidor no responde, por lo que no se sabe si recibió la revisión. Esta página se conectará de nuevo cuando el servidor esté disponible.",
+  "failed.unreachable.follow":
+    "El servidor aceptó la exportación y la continúa. Esta página se conectará de nuevo cuando el servidor esté disponible.",
+  "failed.follow": "El servidor aceptó la exportación. En este momento no se puede mostrar si ha terminado.",
+  "failed.page": "El servidor de la página devolvió un error (estado {status}).",
+  "failed.page.noName": "El servidor de la página no devolvió el nombre de la exportación.",
+  "failed.administrator": "Para su administrador:",
+  "failed.fields": "El servidor rechazó estos valores:",
+
+  "error.ARCHIVED": "El paquete está archivado. Pida a su administrador que lo restaure y reinténtelo.",
+  "error.CREDENTIALS_EXPIRED": "Su sesión ha caducado. Inicie sesión de nuevo y reinténtelo.",
+  "error.CREDENTIALS_INVALID":
+    "El servidor no acepta su inicio de sesión. Inicie sesión de nuevo o consulte a su administrador.",
+  "error.CREDENTIALS_MISSING": "El servidor exige iniciar sesión. Inicie sesión y reinténtelo.",
+  "error.DAMAGED": "Los datos recibidos están dañados.",
+  "error.DATA_LOSS": "Un archivo es diferente de lo que se guardó. Conserve el paquete y consulte a su administrador.",
+  "error.DEADLINE_PASSED": "El servidor no respondió a tiempo. Espere un momento y reinténtelo.",
+  "error.EXPORT_NOT_FOUND": "El servidor no conoce esta exportación.",
+  "error.EXPORT_NOT_HERE":
+    "El servidor con el que está conectada esta página no conoce la exportación en este momento. Consulte a su administrador si no cambia.",
+  "error.HOST_NOT_ALLOWED": "El servidor no acepta llamadas en esta dirección. Consulte a su administrador.",
+  "error.HTTP_ERROR": "Otro programa respondió en lugar del servidor. Consulte a su administrador.",
+  "error.INTERNAL": "El servidor tiene un problema interno. Consulte a su administrador si se repite.",
+  "error.INVALID_REQUEST": "El servidor no puede procesar esta revisión.",
+  "error.INVALID_RESPONSE": "La respuesta del servidor no se puede leer. Consulte a su administrador.",
+  "error.LOCAL_STORE_FULL": "El disco del servidor está lleno. Pida a su administrador que libere espacio.",
+  "error.NO_BUCKET":
+    "El almacenamiento en la nube no está configurado en este servidor. El paquete se puede guardar en el propio servidor.",
+  "error.OVERLOADED": "El servidor está ocupado. Espere un momento y reinténtelo.",
+  "error.QUARANTINED": "El servidor no puede continuar esta exportación por sí mismo. Consulte a su administrador.",
+  "error.READ_ONLY": "El servidor no acepta exportaciones en este momento. Consulte a su administrador.",
+  "error.REQUEST_ID_REUSED": "Esta revisión ya se guardó con otro contenido. «Reintentar» la guarda como otro paquete.",
+  "error.REQUEST_TOO_LARGE": "La revisión es demasiado grande para el servidor.",
+  "error.REQUEST_TOO_SLOW": "La conexión es demasiado lenta para esta revisión. Reinténtelo con una conexión mejor.",
+  "error.RESPONSE_TOO_LARGE": "La respuesta del servidor es demasiado grande para esta página.",
+  "error.ROLE_MISSING": "No tiene permiso para hacer esto. Consulte a su administrador.",
+  "error.SOURCE_LOST": "Un documento de esta revisión ya no está en su ubicación original.",
+  "error.SOURCE_NOT_ALLOWED": "El servidor no puede leer la ubicación de un documento. Consulte a su administrador.",
+  "error.SOURCE_NOT_FOUND": "Un documento de esta revisión no está en su ubicación.",
+  "error.STORE_CHANGED": "El almacenamiento en la nube del servidor ha cambiado. Consulte a su administrador.",
+  "error.STORE_DENIED":
+    "El servidor no tiene acceso al almacenamiento en la nube. Pida a su administrador que permita el acceso.",
+  "error.STORE_MISCONFIGURED":
+    "El almacenamiento en la nube del servidor no está bien configurado. Consulte a su administrador.",
+  "error.STORE_UNAVAILABLE":
+    "El servidor no puede conectar con el almacenamiento en la nube. Espere un momento y reinténtelo.",
+  "error.STORE_UNSAFE":
+    "El almacenamiento en la nube del servidor no es seguro para paquetes de auditoría. Consulte a su administrador.",
+  "error.UNREADABLE": "No se pudo leer un documento. Si su archivo se modificó o se movió, elíjalo de nuevo.",
+  "error.UNTRUSTED_RESPONSE": "La respuesta del servidor no es fiable y no se utilizó. Consulte a su administrador.",
+  "error.UPLOAD_ABORTED": "Un documento se dañó de camino al servidor o se modificó mientras tanto. Reinténtelo.",
+  "error.UPLOAD_NOT_FOUND": "El servidor ya no tiene el documento que se le envió. Reinténtelo: se enviará otra vez.",
+  "error.unreachable": "No se puede conectar con el servidor.",
+  "error.unauthenticated": "El servidor no acepta su inicio de sesión. Inicie sesión de nuevo y reinténtelo.",
+  "error.permissionDenied": "No tiene permiso para hacer esto. Consulte a su administrador.",
+  "error.unavailable": "El servidor no puede hacerlo en este momento. Espere un momento y reinténtelo.",
+  "error.other": "El servidor informó de un problema.",
+
+  "interrupted.title": "El envío se interrumpió",
+  "interrupted.text":
+    "El envío se detuvo antes de que el servidor lo hubiera recibido todo, por ejemplo porque la página se volvió a cargar. No se guardó nada.",
+  "interrupted.file":
+    "«{file}» ({size}) no se envió por completo. Elíjalo de nuevo y vuelva a completar la revisión: el envío continuará donde se detuvo.",
+  "interrupted.noFile": "Vuelva a completar la revisión para guardarla.",
+  "interrupted.watching": "Si el servidor recibió la revisión a pesar de todo, esta ventana lo mostrará.",
+
+  "status.label": "Paquete de auditoría",
+  "status.open": "Mostrar",
+  "status.sending": "Enviando la revisión: {percent}. Mantenga esta página abierta.",
+  "status.sendingWithoutProgress": "Enviando la revisión. Mantenga esta página abierta.",
+  "status.running": "Guardando el paquete de auditoría: {percent}",
+  "status.runningWithoutProgress": "Guardando el paquete de auditoría…",
+  "status.connectionLost": "Conectando de nuevo con el servidor…",
+  "status.saved": "El paquete de auditoría está guardado",
+  "status.provisional": "El paquete de auditoría está guardado por ahora en el servidor",
+  "status.failed": "El paquete de auditoría no se guardó",
+  "status.unknown": "No se puede conectar con el servidor",
+  "status.interrupted": "El envío de la revisión se interrumpió",
+};
