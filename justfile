@@ -44,9 +44,17 @@ bench-s3 name *arguments:
 crash:
     .ci/run crash
 
+# Crash tests at random for some minutes, with the totals of all such calls.
+soak minutes:
+    .ci/soak {{minutes}}
+
 # Fuzz all targets, or the named ones, for some seconds each.
 fuzz seconds *targets:
     .ci/fuzz {{seconds}} {{targets}}
+
+# What a release consists of, in target/dist: static binary, man pages, image, sums.
+release:
+    deploy/release.sh
 
 # Format the Rust code.
 format:

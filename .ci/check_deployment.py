@@ -128,6 +128,11 @@ def check_storage() -> None:
     expires = rules["expire-uploads"]
     expect(expires["Prefix"] == {"Fn::Sub": "${BasePath}.tara-export/uploads/"}, "storage.yaml: the rule has another prefix than uploads")
     expect("ExpirationInDays" in expires, "storage.yaml: uploads do not expire")
+    # Entries of the journal have their recipients beside them, and events are claimed for as long as entries exist.
+    for name in ("journal", "events", "batches", "jobs"):
+        rule = rules[f"expire-{name}"]
+        expect(rule["Prefix"] == {"Fn::Sub": f"${{BasePath}}.tara-export/{name}/"}, f"storage.yaml: the rule has another prefix than {name}")
+        expect(rule["ExpirationInDays"] == {"Ref": "JournalDays"}, f"storage.yaml: {name} do not expire after JournalDays")
     for rule in rules.values():
         expect(rule["Status"] == "Enabled", f"storage.yaml: {rule['Id']} is disabled")
         is_bundles = rule["Prefix"] == {"Ref": "BasePath"}
