@@ -12,16 +12,19 @@ use serde_json::Value;
 use syn::visit::{self, Visit};
 
 /// The modules of `src/` from top to bottom, each with the modules that it may name.
-const MODULES: [(&str, &[&str]); 14] = [
+const MODULES: [(&str, &[&str]); 17] = [
     (
         "server",
         &[
+            "batch",
             "config",
             "data_dir",
             "export",
             "grpc",
             "health",
             "host",
+            "jobs",
+            "notifications",
             "proto",
             "telemetry",
             "tls",
@@ -30,7 +33,13 @@ const MODULES: [(&str, &[&str]); 14] = [
         ],
     ),
     ("cli", &["adopt"]),
-    ("grpc", &["export", "health", "host", "proto", "upload"]),
+    ("grpc", &["batch", "export", "health", "host", "jobs", "notifications", "proto", "upload"]),
+    // What jobs do is done by the modules that they use.
+    ("jobs", &["batch", "export", "notifications"]),
+    // Records what becomes of many exports of the engine.
+    ("batch", &["export", "upload"]),
+    // Sends the events that the engine writes, and does not know the engine.
+    ("notifications", &[]),
     ("export", &["health", "transfer", "upload"]),
     // Adoption of existing bundles does not use the engine.
     ("adopt", &[]),
@@ -48,11 +57,14 @@ const MODULES: [(&str, &[&str]); 14] = [
 ];
 
 /// Prefixes of crate names that a module and the modules it reaches must not name.
-const FORBIDDEN_IN_MODULE: [(&str, &[&str]); 10] = [
+const FORBIDDEN_IN_MODULE: [(&str, &[&str]); 13] = [
+    ("batch", &["tonic", "prost", "aws_", "axum", "clap"]),
     ("export", &["tonic", "prost", "aws_", "axum", "clap"]),
     ("upload", &["tonic", "prost", "aws_", "axum", "clap"]),
     ("transfer", &["tonic", "prost", "aws_", "axum", "clap"]),
     ("adopt", &["tonic", "prost", "aws_", "axum", "clap"]),
+    ("jobs", &["tonic", "prost", "aws_", "axum", "clap", "hyper"]),
+    ("notifications", &["tonic", "prost", "aws_", "axum", "clap", "lettre", "hyper"]),
     ("health", &["tonic", "prost", "aws_", "axum", "clap", "tara_export_store"]),
     ("grpc", &["aws_", "clap"]),
     ("config", &["tonic", "prost", "aws_", "axum"]),
@@ -63,11 +75,20 @@ const FORBIDDEN_IN_MODULE: [(&str, &[&str]); 10] = [
 ];
 
 /// Prefixes of crate names that a crate must not depend on, directly or transitively.
-const FORBIDDEN_IN_CRATE: [(&str, &[&str]); 11] = [
+const FORBIDDEN_IN_CRATE: [(&str, &[&str]); 16] = [
     // Pure: turns a review into bytes.
     ("tara-export-bundle", &["tokio", "tracing", "metrics", "tonic", "prost", "aws-", "rustix"]),
     ("tara-export-digest", &["tokio", "tracing", "tonic", "prost", "aws-", "rustix", "chrono"]),
     ("tara-export-disk", &["tokio", "tonic", "prost", "aws-", "chrono", "serde_json"]),
+    (
+        "tara-export-state-file",
+        &["tokio", "tonic", "prost", "aws-", "clap", "chrono", "tara-export-bundle"],
+    ),
+    ("tara-export-settings-file", &["tokio", "tonic", "prost", "aws-", "clap", "chrono"]),
+    (
+        "tara-export-jobs",
+        &["tokio", "tonic", "prost", "aws-", "clap", "tara-export-store", "tara-export-bundle"],
+    ),
     ("tara-export-limits", &["tonic", "prost", "aws-", "clap", "tara-export-bundle"]),
     ("tara-export-outbound", &["tonic", "prost", "aws-sdk", "aws-config", "clap", "tara-export-"]),
     ("tara-export-telemetry", &["tonic", "prost", "aws-", "clap", "tara-export-"]),
@@ -78,6 +99,13 @@ const FORBIDDEN_IN_CRATE: [(&str, &[&str]); 11] = [
         &["tonic", "prost", "clap", "tara-export-bundle", "tara-export-telemetry"],
     ),
     ("tara-export-catalog", &["tonic", "prost", "clap", "tara-export-telemetry"]),
+    // Knows events, not targets.
+    (
+        "tara-export-events",
+        &["tonic", "prost", "clap", "minijinja", "lettre", "tara-export-notify"],
+    ),
+    // Sends events; the engine decides when.
+    ("tara-export-notify", &["tonic", "prost", "clap", "tara-export-telemetry"]),
     // Knows callers, not calls.
     (
         "tara-export-auth",

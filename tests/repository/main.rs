@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails")]
 
 mod architecture;
+mod clone;
 mod contributing;
 mod documents;
 mod guarantees;
