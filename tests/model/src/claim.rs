@@ -4,9 +4,10 @@ use crate::{
     actions::Operation,
     mechanisms::Mechanisms,
     names::{Digest, Folder, Pin},
-    protocol::{Context, Transition},
+    protocol::{Context, Protocol, Transition},
     state::{Claim, FolderCheck, Origin, RequestStatus, Run, Stage, State, Target},
     store::{Key, PutOutcome, Value},
+    write::artifact_operations,
 };
 
 impl Claim {
@@ -45,6 +46,17 @@ impl Claim {
     }
 }
 
+impl Protocol {
+    /// The operations of the stage of a claim.
+    pub(crate) fn claim_operations(&self, claim: &Claim) -> Vec<Operation> {
+        let mut operations = claim.operations();
+        if !self.mechanisms.claimed_before_artifacts {
+            operations.extend(artifact_operations(self.artifacts_of(claim.pin.version), false));
+        }
+        operations
+    }
+}
+
 impl Context<'_> {
     /// The object that an operation of the claim puts.
     pub(crate) fn claim_put(
@@ -59,6 +71,11 @@ impl Context<'_> {
                 Some((Key::Record(run.id), Value::Record { digest, pin: claim.pin }))
             }
             Operation::PutClaim => Some((Key::Claim(claim.folder), Value::Owner(run.id))),
+            // Only without `claimed_before_artifacts`.
+            Operation::PutArtifact(artifact) => {
+                let source = self.source(run, claim.pin);
+                Some((Key::Artifact(claim.folder, artifact), Value::Artifact(source)))
+            }
             Operation::PutEntry => {
                 let value = Value::Entry { request: self.request, pin: run.own_pin };
                 Some((self.entry_key(run), value))
@@ -162,6 +179,7 @@ impl Transition<'_> {
                 };
                 claim.claim_is_ours = Some(is_ours);
             }
+            Operation::PutArtifact(_) => {}
             _ => claim.entry_left = false,
         }
         self.resolve(run, claim);

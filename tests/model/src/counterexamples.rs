@@ -60,6 +60,7 @@ macro_rules! counterexamples {
 
 counterexamples! {
     pinned_version, "upgrade", ONE_BUNDLE;
+    claimed_before_artifacts, "one name, two releases", CONSISTENT_BUNDLE;
     unclaimed_folder_check, "unclaimed folder", CONSISTENT_BUNDLE;
     stored_under_derived_id, "id reused", NO_ACCEPTED_EXPORT_IS_LOST;
     fallback_uses_journal_time, "two outages", ONE_BUNDLE;

@@ -135,7 +135,7 @@ impl Protocol {
     fn parallel_operations(&self, state: &State, run: &Run) -> Vec<Operation> {
         let reachable = |target| target == Target::Local || state.s3_is_up;
         match run.stage {
-            Stage::Claim(claim) if reachable(claim.target) => claim.operations(),
+            Stage::Claim(claim) if reachable(claim.target) => self.claim_operations(&claim),
             Stage::Artifacts { target, artifacts_left, index_left, .. } if reachable(target) => {
                 crate::write::artifact_operations(artifacts_left, index_left)
             }

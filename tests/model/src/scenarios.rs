@@ -360,9 +360,20 @@ fn with_two_requests() -> Vec<Scenario> {
             name: "one name, two replicas",
             reaches: &[SUFFIXED],
             description: "two exports with the same second and name, one at each replica; a crash, a late put",
-            requests: one_name,
+            requests: one_name.clone(),
             routes: one_each.clone(),
             budget: Budget { sends, crashes: 1, late_puts: 1, ..Budget::default() },
+            ..one_request()
+        },
+        Scenario {
+            name: "one name, two releases",
+            reaches: &[SUFFIXED],
+            description: "two exports with the same second and name and other artifacts, one at each replica; a late put",
+            is_symmetric: false,
+            requests: one_name,
+            routes: one_each.clone(),
+            releases: [1, 2],
+            budget: Budget { sends, late_puts: 1, ..Budget::default() },
             ..one_request()
         },
         Scenario {

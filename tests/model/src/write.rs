@@ -48,7 +48,7 @@ impl Context<'_> {
     }
 
     /// What decides the bundle's bytes.
-    fn source(&self, run: &Run, pin: Pin) -> Source {
+    pub(crate) fn source(&self, run: &Run, pin: Pin) -> Source {
         let digest = self.protocol.digest(self.request, pin.version);
         Source { id: run.id, digest, time: pin.time, version: pin.version }
     }
