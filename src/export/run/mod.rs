@@ -43,8 +43,10 @@ pub struct Run {
     state: Mutex<State>,
     /// Failed store operations that were retried.
     retries: AtomicU32,
-    /// Incremented on every change of the state, to wake waiting tasks.
+    /// Incremented on every change of the state.
     changes: watch::Sender<u64>,
+    /// Incremented on the changes that callers must see at once: accepted, refused, fell back, ended.
+    milestones: watch::Sender<u64>,
 }
 
 struct State {
@@ -109,6 +111,7 @@ impl Run {
             state: Mutex::new(state),
             retries: AtomicU32::new(0),
             changes: watch::Sender::new(0),
+            milestones: watch::Sender::new(0),
         }
     }
 
@@ -145,7 +148,7 @@ impl Run {
         is_unfinished.then_some(state.export.accepted_time)
     }
 
-    /// Notified of every change.
+    /// Changes with every change of the state.
     pub(in crate::export) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
@@ -161,7 +164,7 @@ impl Run {
 
     /// Waits until the request is accepted or refused.
     pub(in crate::export) async fn acceptance(&self) -> Result<(), StartError> {
-        let mut changes = self.changes.subscribe();
+        let mut milestones = self.milestones.subscribe();
         loop {
             match &self.lock().phase {
                 Phase::Accepted(_) => return Ok(()),
@@ -169,7 +172,7 @@ impl Run {
                 Phase::Open => {}
             }
             // Cannot fail: `self` owns the sender.
-            let _ = changes.changed().await;
+            let _ = milestones.changed().await;
         }
     }
 
@@ -231,11 +234,13 @@ impl Run {
         }
         let resumed = by == AcceptedBy::PriorProcess;
         self.log(state, EventKind::Accepted { accepted_time, resumed, durability });
+        self.reach_milestone();
     }
 
     pub(in crate::export) fn refuse(&self, error: StartError) {
         self.lock().phase = Phase::Refused(error);
         self.notify();
+        self.reach_milestone();
     }
 
     /// Publishes the fallback event once. Returns whether this call published it; a run that has ended publishes
@@ -251,6 +256,7 @@ impl Run {
         };
         if is_published {
             self.log(state, EventKind::FellBack(failure));
+            self.reach_milestone();
         }
         is_published
     }
@@ -291,6 +297,7 @@ impl Run {
         state.log.push(time, progress, kind);
         drop(state);
         self.notify();
+        self.reach_milestone();
     }
 
     /// Updates the export's visible state.
@@ -321,6 +328,10 @@ impl Run {
 
     fn notify(&self) {
         self.changes.send_modify(|number| *number += 1);
+    }
+
+    fn reach_milestone(&self) {
+        self.milestones.send_modify(|number| *number += 1);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

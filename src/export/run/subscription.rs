@@ -2,13 +2,20 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{self, Instant},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Run,
     events::{Event, EventKind},
 };
+
+/// Progress is collected for this long before subscribers are woken again: a small export has dozens of events within
+/// milliseconds, and each delivery costs a system call and two wake-ups. Milestones are delivered at once.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A subscriber's position in a run's event log.
 #[derive(Debug)]
@@ -19,6 +26,9 @@ pub struct Subscription {
     /// Number of the last artifact progress that the subscriber has received.
     seen_live: u64,
     changes: watch::Receiver<u64>,
+    milestones: watch::Receiver<u64>,
+    /// Until then, only milestones wake the subscriber.
+    collecting_until: Instant,
     heartbeat_interval: Duration,
     ending: CancellationToken,
 }
@@ -42,7 +52,7 @@ impl Subscription {
         heartbeat_interval: Duration,
         ending: CancellationToken,
     ) -> Self {
-        let changes = run.changes.subscribe();
+        let (changes, milestones) = (run.changes.subscribe(), run.milestones.subscribe());
         let (seen, seen_live) = {
             let state = run.lock();
             // A number beyond the last event must not skip future events. A subscriber that has received
@@ -51,7 +61,16 @@ impl Subscription {
             let seen = usize::try_from(seen).unwrap_or(usize::MAX).min(last);
             (seen, state.log.live_number())
         };
-        Self { run, seen, seen_live, changes, heartbeat_interval, ending }
+        Self {
+            run,
+            seen,
+            seen_live,
+            changes,
+            milestones,
+            collecting_until: Instant::now(),
+            heartbeat_interval,
+            ending,
+        }
     }
 
     /// The run whose events the subscription receives.
@@ -64,13 +83,20 @@ impl Subscription {
         let heartbeat_at = Instant::now() + self.heartbeat_interval;
         loop {
             self.changes.mark_unchanged();
+            self.milestones.mark_unchanged();
             if let Some(next) = self.ready() {
                 return next;
             }
+            let changed = async {
+                time::sleep_until(self.collecting_until).await;
+                // Fails never: the run owns the sender.
+                let _ = self.changes.changed().await;
+            };
             tokio::select! {
-                _ = self.changes.changed() => {}
+                _ = self.milestones.changed() => {}
+                () = changed => self.collecting_until = Instant::now() + PROGRESS_INTERVAL,
                 () = self.ending.cancelled() => return Next::EndedEarly,
-                () = tokio::time::sleep_until(heartbeat_at) => return self.heartbeat(),
+                () = time::sleep_until(heartbeat_at) => return self.heartbeat(),
             }
         }
     }

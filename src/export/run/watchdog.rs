@@ -10,9 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::export::failure::Failure;
 
-/// Maximum time without a change in a run: far longer than any healthy step, and shorter than it takes an operator to
-/// notice.
+/// Work without a change in a run for this long is ended: far longer than any healthy step, and shorter than it takes an
+/// operator to notice. It may take up to one interval of checks longer.
 const STALL_TIMEOUT: Duration = Duration::from_secs(3600);
+/// The watchdog compares at intervals and is not woken by each change, because a small export has dozens within
+/// milliseconds.
+const CHECK_INTERVAL: Duration = Duration::from_secs(300);
 
 /// How watched work ended.
 #[derive(Debug)]
@@ -33,7 +36,16 @@ pub(in crate::export) async fn watch(
     mut changes: Receiver<u64>,
     aborting: &CancellationToken,
 ) -> Ended {
-    let stall = async { while time::timeout(STALL_TIMEOUT, changes.changed()).await.is_ok() {} };
+    let stall = async {
+        let mut unchanged = Duration::ZERO;
+        while unchanged < STALL_TIMEOUT {
+            time::sleep(CHECK_INTERVAL).await;
+            // Fails only if the sender is gone, and then nothing changes any more.
+            let has_changed = changes.has_changed().unwrap_or(false);
+            changes.mark_unchanged();
+            unchanged = if has_changed { Duration::ZERO } else { unchanged + CHECK_INTERVAL };
+        }
+    };
     let failure = tokio::select! {
         ended = AssertUnwindSafe(work).catch_unwind() => match ended {
             Ok(()) => return Ended::Done,
