@@ -9,7 +9,7 @@ use tokio::time;
 
 use crate::export::{
     failure::FailureReason,
-    journal::{FailedExport, JournalError},
+    journal::{FailedExport, JournalError, PastOutcome},
     recover::{
         backlog::Task,
         resume::{find as find_entries, recall},
@@ -77,7 +77,8 @@ pub(in crate::export) async fn find_prior_export(
         if let Some(error) = journal.why_unprocessable(export_id) {
             return Err(error);
         }
-        match journal.failure(export_id).await? {
+        let PastOutcome { failure, receipt } = journal.past_outcome(export_id).await?;
+        match failure {
             Some(failed) if export.has(failed.content_digest()) => {
                 return Ok(PriorExport::Failed(Box::new(failed)));
             }
@@ -86,7 +87,7 @@ pub(in crate::export) async fn find_prior_export(
             Some(_) => return Ok(PriorExport::OtherContent),
             None => {}
         }
-        match journal.receipt(export_id).await? {
+        match receipt {
             Some(receipt) if export.has(receipt.content_digest()) => {
                 let mut completed = receipt.export().clone();
                 if shared.identity.is_for_other_store(receipt.store_id()) {

@@ -116,6 +116,15 @@ pub struct Journal {
     finding: Arc<Semaphore>,
 }
 
+/// How an export ended earlier on this machine.
+#[derive(Debug)]
+pub struct PastOutcome {
+    /// Its failure record.
+    pub failure: Option<FailedExport>,
+    /// Its receipt.
+    pub receipt: Option<Receipt>,
+}
+
 /// The journal's files. All methods block.
 #[derive(Debug)]
 struct Files {
@@ -360,6 +369,18 @@ impl Journal {
     /// be started again and get a bundle after its failure was reported.
     pub async fn failure(&self, export_id: ExportId) -> Result<Option<FailedExport>, JournalError> {
         self.run(move |files| files.failure(export_id)).await
+    }
+
+    /// The failure record and the receipt of an export, read together.
+    ///
+    /// # Errors
+    /// As [`Self::failure`] and [`Self::receipt`].
+    pub async fn past_outcome(&self, export_id: ExportId) -> Result<PastOutcome, JournalError> {
+        let read = move |files: &Files| {
+            let (failure, receipt) = (files.failure(export_id)?, files.receipt(export_id)?);
+            Ok(PastOutcome { failure, receipt })
+        };
+        self.run(read).await
     }
 
     /// The most recent failures, at most [`MAX_FAILURES_LISTED`], newest first. Reads all failure records.
