@@ -52,6 +52,9 @@ use crate::export::{Engine, RequestMemory};
 /// Memory that is reserved when the first bytes of a message arrive. It doubles as more arrive, so that bytes that
 /// are announced and never sent cost nothing.
 const FIRST_STEP_BYTES: usize = 64 * 1024;
+/// Once this much of a message has been admitted, its buffer gets the announced size: a buffer that grows is copied and
+/// needs the memory of both copies. Pages that are not written yet take no memory, only addresses.
+const WHOLE_BUFFER_AFTER_BYTES: usize = 1024 * 1024;
 /// Messages up to this size are scanned inline; larger ones are scanned in the background.
 const INLINE_SCAN_BYTES: usize = 64 * 1024;
 
@@ -179,7 +182,7 @@ impl RequestAdmission {
         let mut memory = self.engine.admission().request_memory(caller);
         let holder: Weak<Revocation> = Arc::downgrade(revocation);
         memory.make_revocable(holder);
-        let mut message = Vec::new();
+        let (mut message, mut admitted_bytes) = (Vec::new(), 0);
         while message.len() < end {
             let piece = match frames.piece(end - message.len()).await? {
                 Some(piece) => piece,
@@ -187,11 +190,15 @@ impl RequestAdmission {
                 None => break,
             };
             let needed = message.len() + piece.len();
-            if needed > message.capacity() {
-                let doubled = (2 * message.capacity()).max(FIRST_STEP_BYTES);
-                let step = doubled.max(needed).min(end);
-                memory.grow_to(step as u64).await?;
-                message.reserve_exact(step - message.len());
+            if needed > admitted_bytes {
+                let doubled = (2 * admitted_bytes).max(FIRST_STEP_BYTES);
+                admitted_bytes = doubled.max(needed).min(end);
+                memory.grow_to(admitted_bytes as u64).await?;
+                let capacity = match length {
+                    Some(length) if admitted_bytes >= WHOLE_BUFFER_AFTER_BYTES => length,
+                    _ => admitted_bytes,
+                };
+                message.reserve_exact(capacity - message.len());
             }
             message.extend_from_slice(&piece);
         }
