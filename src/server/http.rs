@@ -28,6 +28,8 @@ const HEADER_LIST_LIMIT_BYTES: u32 = 64 * 1024;
 /// for each round trip. Bounds the memory of unread request streams and connections.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+/// The largest frame of a request. With HTTP/2's default of 16 KiB, an upload of 1 GiB would be read in 65,536 pieces.
+const FRAME_BYTES: u32 = 256 * 1024;
 /// Bytes of the response that an HTTP/2 stream or an HTTP/1.1 connection buffers.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// How long a peer may take to respond to a keepalive.
@@ -114,6 +116,7 @@ fn builder(limits: HttpLimits) -> auto::Builder<Streams> {
         .timer(TokioTimer::new())
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES)
         .max_concurrent_streams(limits.concurrent_streams)
         .keep_alive_interval(limits.keepalive_interval)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)

@@ -25,6 +25,8 @@ use crate::proto::{
 const MAX_HEADER_BYTES: u32 = 64 * 1024;
 
 const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+/// The largest frame of a response. HTTP/2's default of 16 KiB costs a system call for each 16 KiB of a download.
+const FRAME_BYTES: u32 = 256 * 1024;
 
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -207,6 +209,7 @@ pub(super) fn endpoint(url: &str, options: &ConnectOptions) -> Result<Endpoint, 
         // With HTTP/2's default of 64 KiB, a download would wait for a round trip per window.
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(STREAM_WINDOW_BYTES * 2)
+        .max_frame_size(FRAME_BYTES)
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT))
