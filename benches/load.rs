@@ -37,6 +37,10 @@ struct Arguments {
     /// Alternating measurements of the service and of the bare loop.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Measure the service alone: it gets these cores, as taskset(1) takes them, and an S3 server in the memory of this
+    /// program, which should run on the others.
+    #[arg(long)]
+    alone_on: Option<String>,
     /// Passed by cargo.
     #[arg(long, hide = true)]
     bench: bool,
@@ -49,8 +53,18 @@ fn main() {
 }
 
 async fn measure(arguments: &Arguments) {
-    let bucket = Bucket::from_environment().await;
-    let server = Server::start(bucket.address);
+    let (bucket, server) = match &arguments.alone_on {
+        Some(cores) => {
+            let bucket = Bucket::in_memory().await;
+            let server = Server::start_on(&bucket, cores);
+            (bucket, server)
+        }
+        None => {
+            let bucket = Bucket::from_environment().await;
+            let server = Server::start(bucket.address);
+            (bucket, server)
+        }
+    };
     let request = review::sample();
     let objects = Arc::new(BundleObjects::read(&bucket, &server.client().await, &request).await);
     println!(
@@ -60,7 +74,9 @@ async fn measure(arguments: &Arguments) {
         objects.size_bytes() / 1024,
         arguments.rounds
     );
-    println!("| callers | | exports a second | median | p90 | p99 | errors | CPU ms an export |");
+    println!(
+        "| callers | | exports per second | median | p90 | p99 | errors | CPU ms per export |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
     let mut run_number = 0;
     for exporters in arguments.exporters.iter().copied() {
@@ -85,8 +101,11 @@ async fn measure(arguments: &Arguments) {
         print_row(exporters, "tara-export", &own);
         print_row(exporters, "bare SDK loop", &bare);
         println!(
-            "| {exporters} | ratio | {:.2} | | | | | |",
-            own.exports_per_second / bare.exports_per_second
+            "| {exporters} | ratio | {:.2} | {:.2} | | {:.2} | | server {:.2} |",
+            own.exports_per_second / bare.exports_per_second,
+            own.times.ratio_to(&bare.times),
+            own.times.percentile(99).as_secs_f64() / bare.times.percentile(99).as_secs_f64(),
+            own.server_cpu.as_secs_f64() / bare.own_cpu.as_secs_f64(),
         );
     }
     println!("\nserver's peak memory: {} MiB", server.peak_memory_bytes() / 1024 / 1024);

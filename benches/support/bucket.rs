@@ -1,21 +1,26 @@
-//! The real S3 server of a benchmark.
+//! The S3 server of a benchmark.
 
-use std::{env, net::SocketAddr, path::Path};
+use std::{env, net::SocketAddr, path::Path, sync::Arc};
 
-use aws_config::BehaviorVersion;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::{
     Client,
     config::{Builder, retry::RetryConfig},
     types::{Delete, ObjectIdentifier},
 };
+use tara_export_test_support::TestS3;
 
-/// A bucket of a real S3 server.
+/// A bucket of an S3 server.
 #[derive(Clone)]
 pub(crate) struct Bucket {
     pub(crate) name: String,
     pub(crate) client: Client,
     /// The server's address.
     pub(crate) address: SocketAddr,
+    /// Variables that a server process needs to use it, besides those of this process.
+    pub(crate) environment: Vec<(&'static str, String)>,
+    /// The server, if it is in this process.
+    _s3: Option<Arc<TestS3>>,
 }
 
 impl Bucket {
@@ -28,9 +33,28 @@ impl Bucket {
         };
         let address = endpoint.trim_start_matches("http://").parse().expect("an address");
         let config = aws_config::load_defaults(BehaviorVersion::v2026_01_12()).await;
-        let builder =
-            Builder::from(&config).force_path_style(true).retry_config(RetryConfig::disabled());
-        Self { name, client: Client::from_conf(builder.build()), address }
+        let client = client(&config);
+        Self { name, client, address, environment: Vec::new(), _s3: None }
+    }
+
+    /// The bucket of a new S3 server in this process and in memory.
+    pub(crate) async fn in_memory() -> Self {
+        let s3 = TestS3::start().await;
+        let config = s3.sdk_config().into_builder();
+        let config = config
+            .endpoint_url(s3.endpoint())
+            .region(Region::new(s3.region().to_owned()))
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .build();
+        let endpoint = s3.endpoint();
+        let address = endpoint.trim_start_matches("http://").parse().expect("an address");
+        Self {
+            name: s3.bucket().to_owned(),
+            client: client(&config),
+            address,
+            environment: s3.environment(),
+            _s3: Some(Arc::new(s3)),
+        }
     }
 
     /// The keys that start with a prefix.
@@ -73,4 +97,10 @@ impl Bucket {
             std::fs::write(file, self.read(&key).await).expect("a file");
         }
     }
+}
+
+fn client(config: &SdkConfig) -> Client {
+    let builder =
+        Builder::from(config).force_path_style(true).retry_config(RetryConfig::disabled());
+    Client::from_conf(builder.build())
 }

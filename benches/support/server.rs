@@ -11,7 +11,7 @@ use std::{
 use tara_export_client::{Client, ConnectOptions};
 use tempfile::TempDir;
 
-use super::process;
+use super::{bucket::Bucket, process};
 
 /// A running server, killed when dropped.
 pub(crate) struct Server {
@@ -27,6 +27,14 @@ impl Server {
         Self::start_with(s3, "http", &[], ConnectOptions::default())
     }
 
+    /// Starts on these cores, as taskset(1) takes them.
+    pub(crate) fn start_on(bucket: &Bucket, cores: &str) -> Self {
+        let mut command = Command::new("taskset");
+        command.args(["--cpu-list", cores, env!("CARGO_BIN_EXE_tara-export")]);
+        command.envs(bucket.environment.iter().cloned());
+        Self::run(command, bucket.address, "http", &[], ConnectOptions::default())
+    }
+
     /// Starts with these flags, for clients with these options.
     pub(crate) fn start_with(
         s3: SocketAddr,
@@ -34,8 +42,19 @@ impl Server {
         flags: &[String],
         options: ConnectOptions,
     ) -> Self {
+        let command = Command::new(env!("CARGO_BIN_EXE_tara-export"));
+        Self::run(command, s3, scheme, flags, options)
+    }
+
+    fn run(
+        mut command: Command,
+        s3: SocketAddr,
+        scheme: &str,
+        flags: &[String],
+        options: ConnectOptions,
+    ) -> Self {
         let data_dir = tempfile::tempdir().expect("a folder");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tara-export"))
+        let mut child = command
             .args(["serve", "--port", "0", "--log-format", "json", "--log-level", "info"])
             .args(flags)
             .env("AWS_ENDPOINT_URL", format!("http://{s3}"))
