@@ -94,7 +94,7 @@ def test_connection_of_a_failed_call_is_not_used_again(world: World) -> None:
 
 
 def test_export_after_a_restart_of_the_server_succeeds(world: World) -> None:
-    manager = world.manager()
+    manager = world.patient_manager()
     assert export(manager)
     world("restart")
     assert export(manager) and len(world.exports()) == 2
