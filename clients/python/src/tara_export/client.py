@@ -113,7 +113,7 @@ class Client:
         with ExportBar(progress) as bar:
             while not follower.has_ended:
                 for document in follower.documents_to_upload():
-                    set_uploaded(document, self._upload_document(document, progress))
+                    set_uploaded(document, self.upload_document(document, progress=progress))
                 try:
                     with closing(self._transport.stream(follower.next_call())) as events:
                         for event in events:
@@ -272,7 +272,8 @@ class Client:
         with UploadBar(progress, path.name, path.stat().st_size) as bar:
             return self._upload(FileUpload(path, self._policy, self._limit, bar.show))
 
-    def _upload_document(self, document: review_pb2.Document, progress: bool) -> upload_pb2.Upload:
+    def upload_document(self, document: review_pb2.Document, *, progress: bool = False) -> upload_pb2.Upload:
+        """As `upload_file`, for the content of a document of a request."""
         path, data = Path(document.file_name), document.content
         with UploadBar(progress, path.name, len(data)) as bar:
             return self._upload(FileUpload(path, self._policy, self._limit, bar.show, data))

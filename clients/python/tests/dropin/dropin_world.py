@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
 from pathlib import Path
@@ -50,6 +51,11 @@ class World:
     def manager(self, server: Optional[str] = None, **more: Any) -> S3ExportManager:
         """A manager that does not send in the background at start."""
         return S3ExportManager("tara-test", settings=self.settings(server, **more), send_at_start=False)
+
+    def patient_manager(self) -> S3ExportManager:
+        """A manager that waits until a server has restarted on a slow machine."""
+        settings = dataclasses.replace(self.settings(), policy=Policy(progress_timeout_seconds=180))
+        return S3ExportManager("tara-test", settings=settings, send_at_start=False)
 
     def queue_one(self, session: Any = None, after: Optional[Path] = None) -> dict[str, Any]:
         """Exports while the server is unreachable."""

@@ -17,6 +17,8 @@ from world import content
 from tara.export.v1 import service_pb2
 from tara_export import Client
 from tara_export.dropin import QueueLimits, S3ExportManager
+from tara_export.dropin.outgoing import request_from_session
+from tara_export.dropin.queue import Queue
 
 #: A program that exports the sample and prints the result.
 _EXPORT = """
@@ -105,18 +107,6 @@ def test_process_killed_before_sending_loses_nothing(world: World) -> None:
     assert world.exports() == [folder.name]
 
 
-def test_process_killed_during_export_creates_no_second_bundle(world: World) -> None:
-    world("hold")
-    with start("-c", _EXPORT, str(SAMPLE / "after.docx"), environment=world.environment()) as process:
-        wait_until(lambda: bool(world.exports()))
-        process.kill()
-    (folder,) = waiting(world)
-    world("release")
-    (sent,) = world.manager().send_queued()
-    assert sent["success"] and sent["request_id"] == folder.name
-    assert world.exports() == [folder.name] and waiting(world) == []
-
-
 def test_only_one_of_two_processes_sends(world: World) -> None:
     result = world.queue_one()
     world("hold")
@@ -181,6 +171,23 @@ def test_refused_request_is_moved_and_others_are_sent(world: World) -> None:
     assert again["refused_path"] == first["refused_path"]
 
 
+def queue_with_files(world: World) -> Path:
+    """Queues a request with its documents in own files, as for large ones and by earlier releases."""
+    outgoing, _ = request_from_session(sample_session(), None, SAMPLE / "after.docx")
+    settings = world.settings()
+    with Queue(settings.queue_dir, settings.queue_limits).add(outgoing) as entry:
+        assert (entry.folder / "document_1").is_file()
+        return entry.folder
+
+
+def test_documents_in_own_files_are_sent(world: World) -> None:
+    folder = queue_with_files(world)
+    (sent,) = world.manager().send_queued()
+    assert sent["success"] and sent["request_id"] == folder.name
+    documents = [file["local_path"] for file in sent["uploaded_files"] if "documents/" in file["local_path"]]
+    assert len(documents) == 2
+
+
 def damage(file: Path) -> None:
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
@@ -190,8 +197,7 @@ def damage(file: Path) -> None:
 @pytest.mark.parametrize("name", ["request.bin", "document_0", "entry.json"])
 @pytest.mark.parametrize("change", [damage, Path.unlink])
 def test_damaged_request_is_not_sent(world: World, name: str, change: Any) -> None:
-    result = world.queue_one(after=SAMPLE / "after.docx")
-    file = Path(result["queued_path"]) / name
+    file = queue_with_files(world) / name
     if name == "entry.json" and change is damage:
         file.write_text("{")
     else:

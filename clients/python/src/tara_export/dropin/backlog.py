@@ -6,14 +6,16 @@ import dataclasses
 import logging
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 from tara.export.v1 import export_pb2
 
 from ..client import Client
 from .disk import FileLock
+from .outgoing import OutgoingRequest
 from .queue import Entry, Queue
 from .sending import FailureKind, failure_kind, send
 from .settings import Settings
@@ -42,15 +44,28 @@ def connect(settings: Settings) -> Client:
 
 def send_entry(entry: Entry, settings: Settings) -> Outcome:
     """Sends a queued request, and removes it from the queue when its bundle exists."""
+    outcome = attempt(entry.read, entry.folder, settings, lambda: connect(settings))
+    # After any error the request stays in the queue, and the others are sent.
+    if outcome.export is not None:
+        entry.remove()
+    return outcome
+
+
+def attempt(
+    read: Callable[[], OutgoingRequest],
+    folder: Path,
+    settings: Settings,
+    connected: Callable[[], AbstractContextManager[Client]],
+) -> Outcome:
+    """Sends the request that `read` returns. `folder` is its folder in the queue."""
+    request_id = folder.name
     try:
-        with connect(settings) as client:
-            export = send(client, entry.read(), settings.stall_timeout_seconds)
+        with connected() as client:
+            export = send(client, read(), settings.stall_timeout_seconds)
     except Exception as error:
-        # After any error the request stays in the queue, and the others are sent.
-        return Outcome(entry.request_id, entry.folder, error=error, failure_kind=failure_kind(error))
-    entry.remove()
+        return Outcome(request_id, folder, error=error, failure_kind=failure_kind(error))
     _log.info("%s is stored: %s", export.name, export.location)
-    return Outcome(entry.request_id, entry.folder, export=export)
+    return Outcome(request_id, folder, export=export)
 
 
 class Backlog:

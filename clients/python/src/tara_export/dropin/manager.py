@@ -12,17 +12,19 @@ import grpc
 
 from tara.export.v1 import export_pb2
 
-from ..errors import CallError, TaraExportError
+from ..errors import CallError
 from . import results
-from .backlog import Backlog, Outcome, connect, send_entry
+from .backlog import Backlog, Outcome, connect
 from .batch import MAX_REQUESTS, send_batch
 from .connection import connection_failure, connection_status
+from .first import NotQueued, send_new
+from .kept_connection import Connections
 from .local_copy import LocalCopies
 from .location import BundleLocation, normal_base_path
-from .outgoing import DocumentPath, OutgoingRequest, request_from_session
+from .outgoing import DocumentPath, request_from_session
 from .queue import Entry, Queue
 from .results import Result
-from .sending import FailureKind, failure_kind, send
+from .sending import MAX_INLINE_BYTES, FailureKind, failure_kind
 from .settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class S3ExportManager:
         self.base_path = normal_base_path(base_path)
         self._settings = settings or Settings.from_environment()
         self._queue = Queue(self._settings.queue_dir, self._settings.queue_limits)
+        self._connections = Connections(self._settings)
         self._backlog = Backlog(self._queue, self._settings)
         self._copies = LocalCopies(self._settings.download_dir, self._settings.max_download_bytes)
         if send_at_start:
@@ -98,7 +101,8 @@ class S3ExportManager:
             for index, (session, before, after) in enumerate(reviews):
                 try:
                     outgoing, warnings = request_from_session(session, before, after, notify_emails)
-                    queued.append((index, locks.enter_context(self._queue.add(outgoing)), warnings))
+                    entry = self._queue.add(outgoing.loaded(MAX_INLINE_BYTES) or outgoing)
+                    queued.append((index, locks.enter_context(entry), warnings))
                 except Exception:
                     # Alone, the session is exported, or its error is reported.
                     found[index] = self.export_complete_review_to_s3(
@@ -133,30 +137,15 @@ class S3ExportManager:
     ) -> Result:
         outgoing, warnings = request_from_session(session, before, after, notify_emails)
         try:
-            entry = self._queue.add(outgoing)
-        except (TaraExportError, OSError) as error:
-            _log.warning("cannot queue the request on disk, sending it directly: %s", error)
-            return self._export_unqueued(outgoing, warnings, error)
-        with entry:
-            outcome = send_entry(entry, self._settings)
-            if outcome.failure_kind is FailureKind.PERMANENT:
-                # The caller gets the error and still has the session.
-                entry.remove()
+            outcome = send_new(outgoing, self._queue, self._settings, self._connections)
+        except NotQueued as failure:
+            error = self._error_message(failure.error)
+            message = f"{error}; the request could not be queued: {failure.queue_error}"
+            return results.failed(message, outgoing.request_id)
         if outcome.failure_kind in (None, FailureKind.PERMANENT):
             # The server responds and is not overloaded.
             self._backlog.send_in_background()
         return self._result(outcome, warnings)
-
-    def _export_unqueued(
-        self, outgoing: OutgoingRequest, warnings: list[str], queue_error: Exception
-    ) -> Result:
-        try:
-            with connect(self._settings) as client:
-                export = send(client, outgoing, self._settings.stall_timeout_seconds)
-        except (TaraExportError, OSError) as error:
-            message = f"{self._error_message(error)}; the request could not be queued: {queue_error}"
-            return results.failed(message, outgoing.request_id)
-        return self._stored(export, warnings)
 
     def _result(self, outcome: Outcome, warnings: list[str]) -> Result:
         if outcome.export is not None:
@@ -186,7 +175,7 @@ class S3ExportManager:
 
     def _copy(self, export: export_pb2.Export, warnings: list[str]) -> tuple[Optional[Path], Optional[Path]]:
         try:
-            with connect(self._settings) as client:
+            with self._connections.client() as client:
                 return self._copies.fetch(client, export)
         except Exception as error:
             # The bundle is stored nevertheless.

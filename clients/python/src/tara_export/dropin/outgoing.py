@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from tara.export.v1 import service_pb2
+from tara.export.v1 import review_pb2, service_pb2
 
-from ..document_file import violation
+from ..document_file import read_document, violation
 from ..errors import Damaged
 from ..review import review_from_session
 from ..review.plain import text
@@ -36,6 +37,17 @@ class DocumentFile:
     path: Path
     #: The expected digest of the file; empty if it is not known.
     sha256: str = ""
+    #: The bytes of the file, if they were read.
+    content: Optional[bytes] = field(default=None, repr=False)
+
+    def loaded(self, max_bytes: int) -> Optional[DocumentFile]:
+        """The document with its bytes. None if it is larger than `max_bytes`. Raises OSError."""
+        if self.path.stat().st_size > max_bytes:
+            return None
+        content = read_document(self.path)
+        if len(content) > max_bytes:
+            return None
+        return replace(self, content=content, sha256=hashlib.sha256(content).hexdigest())
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,52 @@ class OutgoingRequest:
     def request_id(self) -> str:
         """The export's id. Retrying with the same id never creates a second bundle."""
         return self.request.request_id
+
+    def loaded(self, max_document_bytes: int) -> Optional[OutgoingRequest]:
+        """The request with the bytes of its documents, so that their files are not read again.
+
+        None if a document is larger or cannot be read.
+        """
+        try:
+            documents = [document.loaded(max_document_bytes) for document in self.documents]
+        except OSError:
+            return None
+        complete = tuple(document for document in documents if document is not None)
+        return OutgoingRequest(self.request, complete) if len(complete) == len(documents) else None
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the bytes of all documents are in memory."""
+        return all(document.content is not None for document in self.documents)
+
+    def with_contents(self) -> service_pb2.StartExportRequest:
+        """The request with the bytes of its documents, if they are in memory."""
+        request = service_pb2.StartExportRequest()
+        request.CopyFrom(self.request)
+        for document in self.documents:
+            request.documents.add(
+                kind=document.kind,
+                file_name=document.file_name,
+                content=document.content,
+                sha256=document.sha256,
+            )
+        return request
+
+    @classmethod
+    def of_request(cls, request: service_pb2.StartExportRequest, path: Path) -> OutgoingRequest:
+        """The reverse of `with_contents`, from the file with this path."""
+        documents = tuple(
+            DocumentFile(
+                review_pb2.Document.Kind.Name(document.kind),
+                document.file_name,
+                path,
+                document.sha256,
+                document.content,
+            )
+            for document in request.documents
+        )
+        del request.documents[:]
+        return cls(request, documents)
 
 
 def request_from_session(

@@ -1,13 +1,13 @@
 """Requests that are not exported yet, each in its own folder on disk.
 
-A request is written before it is first sent, and removed when its bundle exists. If this process ends, the
-next one can send the request with its documents and the same id.
+A request is written before or while it is first sent, and removed when its bundle exists. If this process
+ends, the next one can send the request with its documents and the same id.
 
     <queue>/<request id>/        complete as soon as it has this name
         lock                     locked by the process that sends it
         entry.json               metadata of the other files, with digests
-        request.bin              the StartExportRequest without its documents
-        document_0 …             the documents
+        request.bin              the StartExportRequest, with small documents
+        document_0 …             all documents if one of them is large
     <queue>/refused/<request id>/   the same with error.json: a permanently refused request
     <queue>/.…                   being added or removed
     <queue>/backlog.lock         locked by the process that sends in the background
@@ -26,14 +26,14 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from google.protobuf.message import DecodeError
 
 from tara.export.v1 import service_pb2
 
 from ..errors import CallError, ExportFailed, TaraExportError
-from .disk import FileLock, copy_durably, make_folder, sync_folder, write_durably
+from .disk import FileLock, FileTooLarge, copy_durably, make_folder, sync_folder, write_durably
 from .outgoing import DamagedEntry, DocumentFile, OutgoingRequest
 
 _log = logging.getLogger(__name__)
@@ -53,6 +53,10 @@ class QueueLimits:
 
 class QueueFull(TaraExportError):
     """The queue is full."""
+
+
+class Canceled(TaraExportError):
+    """The request no longer has to be queued."""
 
 
 class NewerEntry(TaraExportError):
@@ -75,6 +79,10 @@ class Entry:
         error: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Releases the lock, so that other processes may send the request."""
         self._lock.release()
 
     @property
@@ -92,6 +100,8 @@ class Entry:
             if hashlib.sha256(data).hexdigest() != entry["request_sha256"]:
                 raise DamagedEntry(f"{self.folder}/request.bin is damaged")
             request = service_pb2.StartExportRequest.FromString(data)
+            if request.documents:
+                return OutgoingRequest.of_request(request, self.folder / "request.bin")
             documents = tuple(self._document(document) for document in entry["documents"])
         except (KeyError, TypeError, ValueError, DecodeError, FileNotFoundError) as error:
             raise DamagedEntry(f"{self.folder} is damaged: {error!r}") from error
@@ -137,11 +147,17 @@ class Queue:
         self.folder = folder
         self._limits = limits
 
-    def add(self, outgoing: OutgoingRequest) -> Entry:
+    def add(self, outgoing: OutgoingRequest, is_canceled: Callable[[], bool] = lambda: False) -> Entry:
         """Writes the request and its documents to disk, and locks the request.
 
-        Raises QueueFull, or OSError if a write fails.
+        Raises QueueFull, or OSError if a write fails. `is_canceled` is called before each step: if it
+        returns True, the request is removed and Canceled is raised.
         """
+
+        def check() -> None:
+            if is_canceled():
+                raise Canceled(f"exports/{outgoing.request_id} no longer has to be queued")
+
         make_folder(self.folder)
         remaining_bytes = self._remaining_bytes()
         new = self.folder / f".{outgoing.request_id}.{uuid.uuid4()}"
@@ -149,7 +165,8 @@ class Queue:
         lock = FileLock(new / "lock")
         try:
             lock.try_acquire()
-            self._write(new, outgoing, remaining_bytes)
+            self._write(new, outgoing, remaining_bytes, check)
+            check()
             folder = self.folder / outgoing.request_id
             new.rename(folder)
         except BaseException:
@@ -170,12 +187,19 @@ class Queue:
             )
         return self._limits.max_bytes - used_bytes
 
-    def _write(self, folder: Path, outgoing: OutgoingRequest, remaining_bytes: int) -> None:
-        request = outgoing.request.SerializeToString(deterministic=True)
+    def _write(
+        self, folder: Path, outgoing: OutgoingRequest, remaining_bytes: int, check: Callable[[], None]
+    ) -> None:
+        check()
+        # One file instead of four: each of them takes a while until it is durable.
+        request = _serialized(outgoing.with_contents() if outgoing.is_loaded else outgoing.request)
+        if len(request) > remaining_bytes:
+            raise FileTooLarge(f"the request is larger than the remaining {remaining_bytes} bytes")
         write_durably(folder / "request.bin", request)
         remaining_bytes -= len(request)
         documents = []
-        for index, document in enumerate(outgoing.documents):
+        for index, document in enumerate(() if outgoing.is_loaded else outgoing.documents):
+            check()
             stored_as = f"document_{index}"
             sha256, size_bytes = copy_durably(document.path, folder / stored_as, remaining_bytes)
             remaining_bytes -= size_bytes
@@ -197,7 +221,9 @@ class Queue:
             "request_sha256": hashlib.sha256(request).hexdigest(),
             "documents": documents,
         }
+        check()
         write_durably(folder / "entry.json", _json(entry))
+        check()
         sync_folder(folder)
 
     def waiting(self) -> list[Path]:
@@ -244,6 +270,10 @@ class Queue:
                         shutil.rmtree(folder, ignore_errors=True)
             except OSError as error:
                 _log.debug("cannot remove %s: %s", folder, error)
+
+
+def _serialized(request: service_pb2.StartExportRequest) -> bytes:
+    return request.SerializeToString(deterministic=True)
 
 
 def _size_bytes(folder: Path) -> int:

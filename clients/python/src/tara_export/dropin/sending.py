@@ -11,7 +11,7 @@ from typing import Union
 
 import grpc
 
-from tara.export.v1 import export_pb2, review_pb2, service_pb2
+from tara.export.v1 import export_pb2, review_pb2, service_pb2, upload_pb2
 
 from ..client import Client
 from ..document_file import read_document
@@ -29,7 +29,7 @@ from .outgoing import DamagedEntry, DocumentFile, OutgoingRequest
 
 #: Larger documents are uploaded before the request, as by `tara-export export`. Three such documents and a
 #: review fit into the servers' default limit.
-_MAX_INLINE_BYTES = 8 * 1024 * 1024
+MAX_INLINE_BYTES = 8 * 1024 * 1024
 #: Errors of the connection, which are the same for every request.
 _UNREACHABLE_REASONS = (Reason.HTTP_ERROR, Reason.INVALID_RESPONSE, Reason.TLS_FAILED, Reason.HOST_NOT_FOUND)
 _PROGRESS = ("artifact_progress", "artifact_stored", "fell_back")
@@ -76,7 +76,7 @@ def send(client: Client, outgoing: OutgoingRequest, stall_timeout_seconds: float
     Raises Stalled if there was no progress for `stall_timeout_seconds`, because no store accepts the bundle.
     """
     try:
-        return _send(client, outgoing, _MAX_INLINE_BYTES, stall_timeout_seconds)
+        return _send(client, outgoing, MAX_INLINE_BYTES, stall_timeout_seconds)
     except CallError as error:
         if error.reason != "REQUEST_TOO_LARGE" or not outgoing.documents:
             raise
@@ -130,17 +130,24 @@ def check_stored(export: export_pb2.Export) -> None:
 
 def _document(client: Client, file: DocumentFile, max_inline_bytes: int) -> review_pb2.Document:
     document = review_pb2.Document(kind=file.kind, file_name=file.file_name)
-    content = None
-    if file.path.stat().st_size <= max_inline_bytes:
+    content = file.content
+    if content is None and file.path.stat().st_size <= max_inline_bytes:
         content = read_document(file.path)
     if content is None or len(content) > max_inline_bytes:
-        upload = client.upload_file(file.path)
+        upload = client.upload_file(file.path) if file.content is None else _upload_content(client, file)
         document.upload, document.sha256 = upload.name, upload.sha256
+    elif file.content is not None and file.sha256:
+        document.content, document.sha256 = content, file.sha256
     else:
         document.content, document.sha256 = content, hashlib.sha256(content).hexdigest()
     if file.sha256 not in ("", document.sha256):
         raise DamagedEntry(f"SHA-256 of {file.path} is {document.sha256} instead of {file.sha256}")
     return document
+
+
+def _upload_content(client: Client, file: DocumentFile) -> upload_pb2.Upload:
+    # The file may have other bytes by now.
+    return client.upload_document(review_pb2.Document(file_name=file.file_name, content=file.content))
 
 
 def _final_event(

@@ -40,6 +40,16 @@ class Pairs(list[tuple[Any, Any]]):
 
 def plain(value: Any, note: Note) -> Any:
     """Converts to None, bool, int, a finite float, a valid str, a list or Pairs."""
+    # Nearly all values of a review have one of these types, for which the other checks are slow.
+    kind = type(value)
+    if kind is str:
+        return text(value, note)
+    if kind is dict:
+        return Pairs(value.items())
+    if value is None or kind is bool or kind is int or (kind is float and math.isfinite(value)):
+        return value
+    if kind is list and len(value) <= MAX_VALUES:
+        return list(value)
     try:
         return _plain(value, note)
     except (SessionError, MemoryError):

@@ -16,7 +16,6 @@ _MAX_BYTES = 128 * 1024
 _MAX_TEXT_BYTES = 1024
 #: Space for the last entry, which counts the values that are not listed, and for the names of documents.
 _RESERVED_BYTES = 256
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
 class Reason(enum.Enum):
@@ -75,7 +74,7 @@ class Replacements:
 
 def key_path(path: str, key: str) -> str:
     """The path of the value under `key`."""
-    if _IDENTIFIER.fullmatch(key):
+    if key.isascii() and key.isidentifier():
         return f"{path}.{key}" if path else key
     return f"{path}[{json.dumps(key, ensure_ascii=False)}]"
 

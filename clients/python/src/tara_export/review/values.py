@@ -67,6 +67,10 @@ class Converter:
         # The number of the last key with this text.
         names: dict[str, int] = {}
         for key, _ in entries:
+            if type(key) is str and key.isascii() and key not in names:
+                # Nearly every key.
+                names[key] = 1
+                continue
             reasons: list[Reason] = []
             text = name = key_text(key, reasons.append)
             if name in names:
