@@ -74,16 +74,19 @@ async fn measure(arguments: &Arguments, bucket: &Bucket, round_trip: Duration) {
     );
 
     let peers = Peers::new(address);
-    let mut boto3 = (!arguments.alone).then(|| peers.boto3(files.path()));
+    let mut workers = (!arguments.alone)
+        .then(|| (peers.boto3(files.path()), peers.python_client(server.address())));
     let mut own = Vec::new();
     let mut others: Vec<(&str, Vec<Duration>)> = Vec::new();
     for run in 0..WARM_UP + arguments.runs {
         let request = review::named(&request, &format!("report {} {run}", round_trip.as_millis()));
         let (_, time) = review::export(&client, request).await.expect("an export");
         let mut round = Vec::new();
-        if let Some(boto3) = &mut boto3 {
-            round.push(("boto3, sequential", boto3.export(false, &format!("one/{run}/"))));
-            round.push(("boto3, 16 threads", boto3.export(true, &format!("threads/{run}/"))));
+        if let Some((boto3, python)) = &mut workers {
+            round.push(("boto3, sequential", boto3.export("sequential", &format!("one/{run}/"))));
+            round.push(("boto3, 16 threads", boto3.export("threads", &format!("threads/{run}/"))));
+            round.push(("tara-export, Python client", python.export("plain", &format!("p{run}"))));
+            round.push(("tara-export, drop-in", python.export("dropin", &format!("d{run}"))));
             for peer in Peer::ALL {
                 let prefix = format!("{}/{run}/", peer.name());
                 round.push((peer.name(), peers.copy_folder(peer, files.path(), &prefix).time));

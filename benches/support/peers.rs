@@ -1,7 +1,9 @@
 //! The programs for comparison (`benches/peers/install`).
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     io::{BufRead as _, BufReader, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -145,14 +147,23 @@ impl Peers {
         run(&mut self.arguments("bin/mc", &["--quiet", "cp", &full(from), &full(to)]))
     }
 
-    /// Starts boto3 for a folder's files; its client is created once.
-    pub(crate) fn boto3(&self, folder: &Path) -> Boto3 {
+    /// Starts boto3 for a folder's files; its client is created once. Modes: `sequential`, `threads`.
+    pub(crate) fn boto3(&self, folder: &Path) -> Worker {
+        self.worker("boto3_exporter.py", folder.as_os_str())
+    }
+
+    /// Starts the Python client for a server at `HOST:PORT`; its connection is created once. Modes: `plain`, `dropin`.
+    pub(crate) fn python_client(&self, server: &str) -> Worker {
+        self.worker("python_client.py", OsStr::new(server))
+    }
+
+    fn worker(&self, script: &str, argument: &OsStr) -> Worker {
         let mut command = self.command("peers/bin/python");
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/boto3_exporter.py");
-        command.arg(script).arg(folder).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers").join(script);
+        command.arg(script).arg(argument).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("python starts");
         let responses = BufReader::new(child.stdout.take().expect("its standard output"));
-        Boto3 { commands: child.stdin.take(), responses, child }
+        Worker { commands: child.stdin.take(), responses, child }
     }
 
     fn arguments(&self, program: &str, arguments: &[&str]) -> Command {
@@ -171,26 +182,25 @@ fn run(command: &mut Command) -> RunCost {
     RunCost { time, cpu: process::ended_children_cpu() - cpu_before }
 }
 
-/// boto3 in its own process, ready for commands.
-pub(crate) struct Boto3 {
+/// A Python program in its own process, ready for commands.
+pub(crate) struct Worker {
     child: Child,
     commands: Option<ChildStdin>,
     responses: BufReader<ChildStdout>,
 }
 
-impl Boto3 {
-    /// Puts the folder's files below a prefix, in sequence or with 16 threads.
-    pub(crate) fn export(&mut self, in_threads: bool, prefix: &str) -> Duration {
-        let mode = if in_threads { "threads" } else { "sequential" };
+impl Worker {
+    /// Exports once in this mode; `name` is new for each run. Returns the time that the program measured.
+    pub(crate) fn export(&mut self, mode: &str, name: &str) -> Duration {
         let commands = self.commands.as_mut().expect("it is open until this is dropped");
-        writeln!(commands, "{mode} {prefix}").expect("python listens");
+        writeln!(commands, "{mode} {name}").expect("python listens");
         let mut response = String::new();
         self.responses.read_line(&mut response).expect("python responds");
         Duration::from_secs_f64(response.trim().parse().expect("seconds"))
     }
 }
 
-impl Drop for Boto3 {
+impl Drop for Worker {
     fn drop(&mut self) {
         // The process ends at the end of its input.
         drop(self.commands.take());

@@ -85,6 +85,11 @@ impl Server {
         Self { child, url: url.unwrap_or_default(), options, _data_dir: data_dir }
     }
 
+    /// Its address, as `HOST:PORT`.
+    pub(crate) fn address(&self) -> &str {
+        self.url.split_once("://").map_or(&self.url, |(_, address)| address)
+    }
+
     /// A client with its own connection.
     pub(crate) async fn client(&self) -> Client {
         Client::connect_with(&self.url, self.options.clone()).await.expect("a connection")
