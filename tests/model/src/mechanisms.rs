@@ -17,6 +17,9 @@ pub struct Mechanisms {
     pub stored_under_derived_id: bool,
     /// Steps 3, 6 and 7: S3 puts an object only if the key is free. Off: it ignores If-None-Match.
     pub put_if_absent: bool,
+    /// Steps 6 and 7: an object that exists is compared, because it may be the export's own. Off: it
+    /// is a foreign object.
+    pub existing_object_compared: bool,
     /// Step 7: the manifest is put after the store confirmed every artifact and the index entry.
     /// Off: it is put while the last of them is unconfirmed.
     pub manifest_last: bool,
@@ -134,6 +137,7 @@ impl Default for Mechanisms {
             unclaimed_folder_check: true,
             stored_under_derived_id: true,
             put_if_absent: true,
+            existing_object_compared: true,
             manifest_last: true,
             fallback_uses_journal_time: true,
             fallback_uses_journal_id: true,
