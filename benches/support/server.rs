@@ -27,8 +27,27 @@ impl Server {
         Self::start_with(s3, "http", &[], ConnectOptions::default())
     }
 
+    /// Starts with these flags and environment variables.
+    pub(crate) fn start_in(
+        environment: &[(&'static str, String)],
+        s3: SocketAddr,
+        flags: &[String],
+    ) -> Self {
+        Self::start_with_all(environment, s3, "http", flags, ConnectOptions::default())
+    }
+
     /// Starts with these flags, for clients with these options.
     pub(crate) fn start_with(
+        s3: SocketAddr,
+        scheme: &str,
+        flags: &[String],
+        options: ConnectOptions,
+    ) -> Self {
+        Self::start_with_all(&[], s3, scheme, flags, options)
+    }
+
+    fn start_with_all(
+        environment: &[(&'static str, String)],
         s3: SocketAddr,
         scheme: &str,
         flags: &[String],
@@ -38,6 +57,7 @@ impl Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tara-export"))
             .args(["serve", "--port", "0", "--log-format", "json", "--log-level", "info"])
             .args(flags)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .env("AWS_ENDPOINT_URL", format!("http://{s3}"))
             .env("DATA_DIR", data_dir.path())
             .stdin(Stdio::null())
