@@ -35,6 +35,17 @@ impl Server {
         Self::run(command, bucket.address, "http", &[], ConnectOptions::default())
     }
 
+    /// Starts with these flags and environment variables.
+    pub(crate) fn start_in(
+        environment: &[(&'static str, String)],
+        s3: SocketAddr,
+        flags: &[String],
+    ) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tara-export"));
+        command.envs(environment.iter().cloned());
+        Self::run(command, s3, "http", flags, ConnectOptions::default())
+    }
+
     /// Starts with these flags, for clients with these options.
     pub(crate) fn start_with(
         s3: SocketAddr,

@@ -13,6 +13,11 @@ impl Times {
         Self(times)
     }
 
+    /// All times of several measurements.
+    pub(crate) fn merged(measured: impl IntoIterator<Item = Self>) -> Self {
+        Self::new(measured.into_iter().flat_map(|times| times.0).collect())
+    }
+
     /// The given percentile.
     pub(crate) fn percentile(&self, percent: usize) -> Duration {
         self.0[(self.0.len() - 1) * percent / 100]

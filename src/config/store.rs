@@ -90,6 +90,12 @@ pub struct StoreSettings {
     #[arg(long, env = "S3_PARALLEL_PUTS", default_value = "16", value_parser = number("S3_PARALLEL_PUTS", 1..=256))]
     pub s3_parallel_puts: u32,
 
+    /// Send a small request to S3 a second time if its response takes longer than that of 95 % of such requests, at most
+    /// 5 % more requests; has no effect with ALLOW_UNSAFE_STORE
+    #[arg(long, env = "S3_HEDGING", default_value = "true", num_args = 0..=1, default_missing_value = "true",
+          value_parser = checked("S3_HEDGING", boolean))]
+    pub s3_hedging: bool,
+
     /// Prices of a thousand S3 requests in US dollars, for the cost estimate in the metrics
     #[arg(long, env = "S3_PRICES", default_value = "put=0.005,get=0.0004,delete=0",
           value_parser = checked("S3_PRICES", prices))]
@@ -110,6 +116,12 @@ impl StoreSettings {
             }
             other => other.clone(),
         }
+    }
+
+    /// Whether requests to S3 may be sent twice. A server that ignores If-None-Match could replace an object with the
+    /// second one.
+    pub fn is_hedging(&self) -> bool {
+        self.s3_hedging && !self.allow_unsafe_store
     }
 
     /// Whether a bucket is configured.

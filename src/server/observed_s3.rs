@@ -1,6 +1,6 @@
 //! Records requests to S3: counts, latency, estimated cost and spans.
 
-use tara_export_store::s3::{EndedRequest, RequestObserver, RequestPrices};
+use tara_export_store::s3::{EndedRequest, HedgeResult, RequestObserver, RequestPrices};
 use tara_export_telemetry::{names, spans};
 use tracing::Span;
 
@@ -17,6 +17,9 @@ impl ObservedS3 {
     pub(super) fn new(prices: RequestPrices) -> Self {
         for operation in OPERATIONS {
             names::S3_COST.register([operation]);
+            for result in HedgeResult::ALL {
+                names::S3_HEDGES.register([operation, result.as_str()]);
+            }
         }
         Self { prices }
     }
@@ -37,5 +40,9 @@ impl RequestObserver for ObservedS3 {
             names::S3_COST.add(self.prices.nanodollars(operation), [operation.to_owned()]);
         }
         spans::s3_request_ended(request.span, result, http_status);
+    }
+
+    fn hedged(&self, operation: &'static str, result: HedgeResult) {
+        names::S3_HEDGES.add(1, [operation, result.as_str()]);
     }
 }

@@ -65,7 +65,11 @@ pub async fn open_stores(settings: &Settings) -> Result<Stores, OpenStoresError>
             let s3_settings = s3_settings(&settings.store, bucket, descriptors.s3_requests);
             let observer = Arc::new(ObservedS3::new(prices));
             let environment = Environment::of_process();
-            let store = S3Store::connect(s3_settings, environment, Some(observer)).await?;
+            let mut store =
+                S3Store::connect(s3_settings, environment, Some(observer.clone())).await?;
+            if settings.store.is_hedging() {
+                store = store.with_hedging(Some(observer));
+            }
             for warning in store.warnings() {
                 tracing::warn!("{warning}");
             }

@@ -13,6 +13,7 @@ use harness::{bundles, following, requests, statuses, uploads};
 mod backlog;
 mod clocks;
 mod health;
+mod hedging;
 mod hostile;
 mod hung_work;
 mod names;

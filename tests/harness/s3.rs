@@ -48,6 +48,12 @@ pub(crate) fn store_with(
     Arc::new(S3Store::from_sdk_config(settings, &environment))
 }
 
+/// A client that sends slow requests twice.
+pub(crate) fn hedging_store_of(server: &TestS3) -> Arc<dyn Store> {
+    let settings = settings(&server.endpoint(), server.bucket());
+    Arc::new(S3Store::from_sdk_config(settings, &server.sdk_config()).with_hedging(None))
+}
+
 /// A client that uses this clock.
 pub(crate) fn store_with_clock(
     settings: S3Settings,

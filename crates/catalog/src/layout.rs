@@ -24,7 +24,7 @@ pub fn store_identity() -> ObjectKey {
 
 /// A file of a bundle.
 pub fn artifact(folder: &FolderName, path: &ArtifactPath) -> ObjectKey {
-    key(format!("{folder}/{path}"))
+    permanent_key(format!("{folder}/{path}"))
 }
 
 /// A bundle's manifest: its presence is the commit.
@@ -34,12 +34,12 @@ pub fn manifest(folder: &FolderName) -> ObjectKey {
 
 /// The record of an export: every replica that receives the same request adopts it.
 pub fn record(export_id: ExportId) -> ObjectKey {
-    key(format!("{SERVICE_FOLDER}/exports/{export_id}.json"))
+    permanent_key(format!("{SERVICE_FOLDER}/exports/{export_id}.json"))
 }
 
 /// The claim of a folder: which export the folder belongs to.
 pub fn folder_claim(folder: &FolderName) -> ObjectKey {
-    key(format!("{SERVICE_FOLDER}/folders/{folder}.json"))
+    permanent_key(format!("{SERVICE_FOLDER}/folders/{folder}.json"))
 }
 
 /// A journal entry: an accepted export that survives the loss of its machine. The digest distinguishes
@@ -296,7 +296,7 @@ pub fn claimed_suffix(key: &str, base: &FolderBase) -> Option<u32> {
 
 /// The index entry of a bundle. Names sort from the newest bundle to the oldest.
 pub fn index_entry(time: AcceptedTime, folder: &FolderName) -> ObjectKey {
-    key(format!("{}{}_{folder}", index_prefix(), inverted(time)))
+    permanent_key(format!("{}{}_{folder}", index_prefix(), inverted(time)))
 }
 
 /// The prefix of all index entries.
@@ -332,6 +332,13 @@ fn key(text: String) -> ObjectKey {
     ObjectKey::new(text).expect("folder names and artifact paths are safe components")
 }
 
+/// The same for an object that the service never deletes from S3, and that all who put it compare if it exists
+/// (docs/adr/0031-hedged-requests.md has a table of all keys).
+#[allow(clippy::expect_used, reason = "the comment above explains why it is valid")]
+fn permanent_key(text: String) -> ObjectKey {
+    ObjectKey::permanent(text).expect("folder names and artifact paths are safe components")
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -339,6 +346,43 @@ mod tests {
 
     fn time(text: &str) -> AcceptedTime {
         AcceptedTime::new(text.parse().unwrap())
+    }
+
+    /// A put that is sent twice may take effect late, and must not restore a deleted object.
+    #[test]
+    fn only_objects_that_are_never_deleted_are_permanent() {
+        let (id, uuid, digest) = (ExportId::new(Uuid::nil()), Uuid::nil(), Sha256::of(b""));
+        let time = time("2026-11-22T18:37:00Z");
+        let folder = FolderName::new(&FolderBase::new(&time, "report.docx"), 1);
+        let permanent =
+            [record(id), folder_claim(&folder), manifest(&folder), index_entry(time, &folder)];
+        for key in permanent {
+            assert!(key.is_permanent(), "{key}");
+        }
+        for key in [
+            journal_entry(id, digest),
+            journal_end_marker(id, digest),
+            journal_recipients(id, digest),
+            store_identity(),
+            event_claim(uuid),
+            event_done(uuid),
+            event_turn(uuid, 1),
+            batch_report(uuid),
+            job_run("job", 1),
+            job_run_end("job", 1),
+            job_schedule("job", time, "digest"),
+            job_cursor("job", 1, 1),
+            upload_record(uuid),
+            upload_checkpoint(uuid, 1),
+            upload_piece(uuid, 1, digest),
+            upload_document(uuid),
+            upload_finished(uuid),
+            upload_aborted(uuid),
+            upload_attempt(digest, 1),
+            upload_of_content(digest, 1, time, uuid),
+        ] {
+            assert!(!key.is_permanent(), "{key}");
+        }
     }
 
     #[test]

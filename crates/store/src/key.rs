@@ -1,14 +1,23 @@
 //! Names of objects.
 
-use std::fmt;
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+};
 
 /// The name of an object within its store: parts joined by `/`.
 ///
 /// Every key is valid both as an S3 key and as a path on disk: each part is 1 to 255 bytes of UTF-8,
 /// neither `.` nor `..`, without control characters, `\` or NUL; the complete key is at most 900 bytes,
 /// which leaves space for a base path within S3's 1024 (Amazon S3 User Guide, "Naming objects").
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ObjectKey(String);
+///
+/// Two keys are equal if their texts are.
+#[derive(Debug, Clone)]
+pub struct ObjectKey {
+    text: String,
+    is_permanent: bool,
+}
 
 /// An invalid object key, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,14 +35,29 @@ impl ObjectKey {
     pub fn new(key: impl Into<String>) -> Result<Self, InvalidKey> {
         let key = key.into();
         match Self::violation(&key) {
-            None => Ok(Self(key)),
+            None => Ok(Self { text: key, is_permanent: false }),
             Some(reason) => Err(InvalidKey { key, reason }),
         }
     }
 
+    /// Parses the key of an object that the service never deletes from S3. A put of it may be sent twice, because a put
+    /// that arrives late cannot restore a deleted object. All who put this key must compare the object if it exists:
+    /// it may be their own.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`].
+    pub fn permanent(key: impl Into<String>) -> Result<Self, InvalidKey> {
+        Ok(Self { is_permanent: true, ..Self::new(key)? })
+    }
+
+    /// Whether the service never deletes the object from S3 ([`Self::permanent`]).
+    pub fn is_permanent(&self) -> bool {
+        self.is_permanent
+    }
+
     /// The key as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     fn violation(key: &str) -> Option<&'static str> {
@@ -58,15 +82,49 @@ impl ObjectKey {
     }
 }
 
+impl PartialEq for ObjectKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for ObjectKey {}
+
+impl Hash for ObjectKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl PartialOrd for ObjectKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ObjectKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
 impl fmt::Display for ObjectKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(&self.text)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_are_not_permanent_by_default() {
+        let (key, permanent) = (ObjectKey::new("a"), ObjectKey::permanent("a"));
+        assert_eq!(key, permanent);
+        assert_eq!(key.map(|key| key.is_permanent()), Ok(false));
+        assert_eq!(permanent.map(|key| key.is_permanent()), Ok(true));
+    }
 
     #[test]
     fn keys_are_safe_as_paths() {

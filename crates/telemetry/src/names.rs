@@ -192,6 +192,8 @@ declare! {
     S3_REQUESTS: Counter "tara_export_s3_requests_total", Count, ["operation", "result"];
     /// Time from sending a request to S3 until its response was read; for a download, until its body began.
     S3_DURATION: Histogram "tara_export_s3_request_duration_seconds", Seconds, ["operation", "result"];
+    /// Requests to S3 with an unusually slow response, by operation and result: sent twice (won, lost, failed) or not (no_budget, throttled, busy).
+    S3_HEDGES: Counter "tara_export_s3_hedges_total", Count, ["operation", "result"];
     /// Estimated cost of the requests to S3 (S3_PRICES), in billionths of a US dollar.
     S3_COST: Counter "tara_export_s3_cost_nanodollars_total", Count, ["operation"];
     /// Deliveries of notifications that ended, by target (its name in NOTIFY_FILE), event and result (delivered, failed, dead, duplicate).

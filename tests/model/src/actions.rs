@@ -50,6 +50,19 @@ pub enum Action {
         /// The operation.
         operation: Operation,
     },
+    /// A put to S3 is slow and is sent a second time, and one of the two is answered.
+    /// The model does that with any put of an export, the service only with those of steps 3, 6 and 7.
+    HedgePut {
+        /// The replica.
+        replica: ReplicaNumber,
+        /// The request.
+        request: RequestNumber,
+        /// The operation.
+        operation: Operation,
+        /// Whether the answer is 412, because the other put took effect before. Otherwise the other
+        /// put may take effect later.
+        finds_own: bool,
+    },
     /// A delayed put takes effect.
     ApplyLatePut {
         /// The index of the put in `late`.

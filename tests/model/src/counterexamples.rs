@@ -77,6 +77,7 @@ counterexamples! {
     digest_compared_in_record_encoding, "upgrade", ONE_BUNDLE;
     record_adopted, "sent twice", ONE_BUNDLE;
     put_if_absent, "sent twice", NO_OBJECT_IS_OVERWRITTEN;
+    existing_object_compared, "hedged puts", ONE_BUNDLE;
     manifest_last, "sent twice", MANIFEST_WRITTEN_LAST;
     fallback_uses_journal_id, "id reused", ONE_BUNDLE;
     derived_id_in_record_encoding, "id taken", ONE_BUNDLE;

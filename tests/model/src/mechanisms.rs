@@ -19,6 +19,9 @@ pub struct Mechanisms {
     pub put_if_absent: bool,
     /// Step 6: artifacts are put after the folder was claimed. Off: together with the claim.
     pub claimed_before_artifacts: bool,
+    /// Steps 6 and 7: an object that exists is compared, because it may be the export's own. Off: it
+    /// is a foreign object.
+    pub existing_object_compared: bool,
     /// Step 7: the manifest is put after the store confirmed every artifact and the index entry.
     /// Off: it is put while the last of them is unconfirmed.
     pub manifest_last: bool,
@@ -137,6 +140,7 @@ impl Default for Mechanisms {
             stored_under_derived_id: true,
             put_if_absent: true,
             claimed_before_artifacts: true,
+            existing_object_compared: true,
             manifest_last: true,
             fallback_uses_journal_time: true,
             fallback_uses_journal_id: true,

@@ -106,6 +106,14 @@ impl Protocol {
                 if state.budget.late_puts > 0 {
                     actions.push(Action::DelayPut { replica, request, operation });
                 }
+                if state.budget.hedged_puts > 0 {
+                    actions.extend([false, true].map(|finds_own| Action::HedgePut {
+                        replica,
+                        request,
+                        operation,
+                        finds_own,
+                    }));
+                }
             }
         }
         if context.may_accept_unclaimed(state, run) {
@@ -229,6 +237,9 @@ impl Protocol {
             }
             Action::DelayPut { replica, request, operation } => {
                 self.transition(last, replica, request).delay_put(operation)
+            }
+            Action::HedgePut { replica, request, operation, finds_own } => {
+                self.transition(last, replica, request).hedge_put(operation, finds_own)
             }
             Action::StopRetrying { replica, request } => {
                 self.transition(last, replica, request).stop_retrying()

@@ -354,6 +354,20 @@ impl Transition<'_> {
         Some(self.state)
     }
 
+    /// A put is sent twice. Its sender sees no failure.
+    pub(crate) fn hedge_put(mut self, operation: Operation, finds_own: bool) -> Option<State> {
+        let run = self.run()?.clone();
+        let (key, value) = self.context.put_of(&run, operation)?;
+        self.state.budget.hedged_puts -= 1;
+        if finds_own {
+            self.context.put_to_s3(&mut self.state, key, value);
+        } else {
+            self.state.late.push((self.state.store_of(self.context.replica), key, value));
+            self.state.late.sort_unstable();
+        }
+        self.step(operation)
+    }
+
     fn fail_put(&mut self, operation: Operation) -> Option<(Key, Value)> {
         let mut run = self.run()?.clone();
         let put = self.context.put_of(&run, operation)?;

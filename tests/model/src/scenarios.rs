@@ -189,6 +189,40 @@ fn with_one_request() -> Vec<Scenario> {
             ..one_request()
         },
         Scenario {
+            name: "hedged puts",
+            reaches: &[SHARED, SYNCED],
+            description: "one request sent to both replicas in different seconds; a put is sent twice; a crash, an outage",
+            acceptances_a_second: 1,
+            budget: Budget { sends, crashes: 1, outages: 1, hedged_puts: 1, ..Budget::default() },
+            ..one_request()
+        },
+        Scenario {
+            name: "hedged puts, machine lost",
+            reaches: &[TAKEN_OVER],
+            description: "JOURNAL=store; one request to both replicas; two puts are sent twice, a machine lost",
+            journal_in_store: true,
+            budget: Budget { sends, machine_losses: 1, hedged_puts: 2, ..Budget::default() },
+            ..one_request()
+        },
+        Scenario {
+            name: "hedged puts, source lost",
+            reaches: &[FAILED, TAKEN_OVER],
+            description: "JOURNAL=store; one request to one replica; three puts are sent twice, a document lost, a machine lost, an outage, a crash",
+            routes: vec![(0, 0)],
+            journal_in_store: true,
+            age_outlasts_runs: true,
+            budget: Budget {
+                sends: 1,
+                source_losses: 1,
+                machine_losses: 1,
+                outages: 1,
+                crashes: 1,
+                hedged_puts: 3,
+                ..Budget::default()
+            },
+            ..one_request()
+        },
+        Scenario {
             name: "outage",
             reaches: &[SHARED, SYNCED],
             description: "one request sent to both replicas in one second; an outage, two crashes",

@@ -61,6 +61,8 @@ pub struct Budget {
     pub lost_responses: u8,
     /// Puts that take effect some time after the sender saw an error.
     pub late_puts: u8,
+    /// Puts that are sent twice because the first is slow.
+    pub hedged_puts: u8,
     /// Restarts with the next release.
     pub upgrades: u8,
     /// Machines lost with their disks.

@@ -68,8 +68,9 @@ impl Transition<'_> {
                 match operation {
                     Operation::PutArtifact(artifact) => {
                         let ours = Value::Artifact(self.context.source(&run, pin));
+                        let is_compared = self.context.protocol.mechanisms.existing_object_compared;
                         if let PutOutcome::Exists(theirs) = outcome
-                            && !theirs.same_bytes(ours)
+                            && !(is_compared && theirs.same_bytes(ours))
                         {
                             return self.next_folder(run, target, pin, folder);
                         }
@@ -95,7 +96,10 @@ impl Transition<'_> {
             Stage::Manifest { target, pin, folder } => {
                 let is_ours = match outcome {
                     PutOutcome::Created => true,
-                    PutOutcome::Exists(Value::Manifest { source, .. }) => source.id == run.id,
+                    PutOutcome::Exists(Value::Manifest { source, .. }) => {
+                        source.id == run.id
+                            && self.context.protocol.mechanisms.existing_object_compared
+                    }
                     PutOutcome::Exists(_) => false,
                 };
                 if is_ours {

@@ -69,6 +69,11 @@ impl Exchange {
             Fault::OkWithError { code } => error_response(StatusCode::OK, code),
             Fault::Delay(duration) => self.apply_after(request, tokio::time::sleep(duration)).await,
             Fault::Stall => self.apply_after(request, hit.cleared()).await,
+            Fault::StallResponse => {
+                let response = self.apply(request).await;
+                hit.cleared().await;
+                response
+            }
             Fault::ResetBefore => Err(self.reset()),
             Fault::ResetAfter => {
                 self.apply(request).await?;

@@ -30,6 +30,8 @@ pub enum Fault {
     /// No response until the rule is cleared. Then the operation is applied, even if the client has
     /// disconnected. Stopping the server drops the request.
     Stall,
+    /// The operation is applied, and the response is sent when the rule is cleared.
+    StallResponse,
     /// The complete request is read, then the connection is reset; the operation is not applied.
     ResetBefore,
     /// The operation is applied, then the connection is reset: the response is lost.

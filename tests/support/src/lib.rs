@@ -14,6 +14,7 @@ mod exchange;
 mod faults;
 mod front;
 pub mod http;
+pub mod latency;
 mod listing;
 mod operation;
 pub mod raw_server;

@@ -66,6 +66,11 @@ impl Failure {
         Self { cause: FailureCause::Damaged, ..Self::unavailable(reason) }
     }
 
+    /// Whether S3 asks for fewer requests.
+    pub(super) fn is_throttled(&self) -> bool {
+        self.cause == FailureCause::Throttled
+    }
+
     /// A HEAD shows that the object is archived.
     pub(super) fn archived() -> Self {
         Self { kind: StoreErrorKind::Archived, ..Self::unavailable(RESTORE) }

@@ -17,6 +17,7 @@ use super::{
     super::{ListRequest, Listing, ObjectKey},
     S3Store,
     failure::Failure,
+    hedge::{Answer, RequestClass},
     read::time,
 };
 
@@ -158,6 +159,8 @@ impl<'a> Selected<'a> {
         listing
     }
 }
+
+impl Answer for ListObjectsV2Output {}
 
 impl S3Store {
     /// Lists keys below the base path.
@@ -304,18 +307,19 @@ impl S3Store {
     }
 
     async fn request_page(&self, request: &PageRequest) -> Result<ListObjectsV2Output, Failure> {
-        let page = self
-            .client
-            .list_objects_v2()
-            .bucket(&self.settings.bucket)
-            .set_expected_bucket_owner(self.owner())
-            .prefix(self.full_key(&request.prefix))
-            .set_start_after(request.start_after.as_deref().map(|start| self.full_key(start)))
-            .set_delimiter(request.delimited.then(|| "/".to_owned()))
-            .max_keys(i32::try_from(request.max_keys).unwrap_or(1000))
-            .set_continuation_token(request.token.clone())
-            .send();
-        self.bounded(page).await.map_err(Failure::of_bucket)
+        let page = || {
+            self.client
+                .list_objects_v2()
+                .bucket(&self.settings.bucket)
+                .set_expected_bucket_owner(self.owner())
+                .prefix(self.full_key(&request.prefix))
+                .set_start_after(request.start_after.as_deref().map(|start| self.full_key(start)))
+                .set_delimiter(request.delimited.then(|| "/".to_owned()))
+                .max_keys(i32::try_from(request.max_keys).unwrap_or(1000))
+                .set_continuation_token(request.token.clone())
+                .send()
+        };
+        self.bounded_read(RequestClass::List, page).await.map_err(Failure::of_bucket)
     }
 
     /// The keys and folders of one page as the server lists them, and the token of the next page. For the probe.

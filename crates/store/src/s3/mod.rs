@@ -6,6 +6,7 @@ mod credentials;
 mod delete;
 mod disposition;
 mod failure;
+mod hedge;
 mod http_client;
 mod identities;
 mod lifecycle;
@@ -43,10 +44,15 @@ use tara_export_outbound::Environment;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use self::{
-    credentials::ReloadingCredentials, failure::Failure, identities::CREDENTIALS_TIMEOUT,
-    links::SigningCredentials, machine::Machine,
+    credentials::ReloadingCredentials,
+    failure::Failure,
+    hedge::{Answer, Attempt, Hedging, RequestClass},
+    identities::CREDENTIALS_TIMEOUT,
+    links::SigningCredentials,
+    machine::Machine,
 };
 pub use self::{
+    hedge::HedgeResult,
     machine::S3SettingsError,
     observer::{EndedRequest, RequestObserver},
     prices::RequestPrices,
@@ -79,6 +85,8 @@ pub struct S3Store {
     requests: Arc<Semaphore>,
     /// Whether listings can be continued after a key, as far as known.
     order: Arc<list::Order>,
+    /// Whether and when requests are sent twice; `None`: never.
+    hedging: Option<Arc<Hedging>>,
 }
 
 impl fmt::Debug for S3Store {
@@ -133,8 +141,16 @@ impl S3Store {
             signing_credentials: Arc::default(),
             requests: Arc::new(Semaphore::new(settings.concurrent_requests.max(1))),
             order: Arc::default(),
+            hedging: None,
             settings,
         }
+    }
+
+    /// Sends reads and puts of permanent keys a second time if their response takes unusually long. The server must
+    /// honour `If-None-Match`.
+    #[must_use]
+    pub fn with_hedging(self, observer: Option<Arc<dyn RequestObserver>>) -> Self {
+        Self { hedging: Some(Arc::new(Hedging::new(observer))), ..self }
     }
 
     /// The settings of this machine that this store does not use, each with the reason, in one line.
@@ -182,9 +198,7 @@ impl S3Store {
         &self,
         operation: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Failure> {
-        let settings = &self.settings;
-        let limit = CREDENTIALS_TIMEOUT + settings.connect_timeout + settings.read_timeout;
-        self.within(limit.min(settings.operation_timeout), operation).await
+        self.within(self.small_request_timeout(), operation).await
     }
 
     /// The same as [`Self::bounded`], for an operation with work for S3 before its response, such as a copy.
@@ -195,16 +209,66 @@ impl S3Store {
         self.within(self.settings.operation_timeout, operation).await
     }
 
+    /// Applies the permit and the timeout to a read, which may be sent twice.
+    async fn bounded_read<T, E, F>(
+        &self,
+        class: RequestClass,
+        send: impl Fn() -> F,
+    ) -> Result<T, Failure>
+    where
+        T: Answer,
+        E: Into<Failure>,
+        F: Future<Output = Result<T, E>>,
+    {
+        let limit = self.small_request_timeout();
+        self.hedged(Some(class), |_| timed(limit, send())).await
+    }
+
+    /// Sends a request with a permit, and again if its class allows that and its response takes unusually long.
+    async fn hedged<T, F>(
+        &self,
+        class: Option<RequestClass>,
+        send: impl Fn(Attempt) -> F,
+    ) -> Result<T, Failure>
+    where
+        T: Answer,
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let _permit = self.permit().await;
+        match &self.hedging {
+            Some(hedging) => hedging.race(class, &self.requests, send).await,
+            None => send(Attempt::First).await,
+        }
+    }
+
+    /// The timeout of a request with at most a small body, including the time to load credentials.
+    fn small_request_timeout(&self) -> Duration {
+        let settings = &self.settings;
+        let limit = CREDENTIALS_TIMEOUT + settings.connect_timeout + settings.read_timeout;
+        limit.min(settings.operation_timeout)
+    }
+
     async fn within<T, E: Into<Failure>>(
         &self,
         limit: Duration,
         operation: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Failure> {
         let _permit = self.permit().await;
-        match tokio::time::timeout(limit, operation).await {
-            Ok(result) => result.map_err(Into::into),
-            Err(_) => Err(operation_timed_out(limit)),
+        let result = timed(limit, operation).await;
+        if let (Err(failure), Some(hedging)) = (&result, &self.hedging) {
+            hedging.failed(failure);
         }
+        result
+    }
+}
+
+async fn timed<T, E: Into<Failure>>(
+    limit: Duration,
+    operation: impl Future<Output = Result<T, E>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(limit, operation).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(_) => Err(operation_timed_out(limit)),
     }
 }
 

@@ -20,6 +20,8 @@ use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
 use tracing::Span;
 
+use super::HedgeResult;
+
 /// An observer of each request that is sent to S3. Called on the request path, so it must be fast.
 pub trait RequestObserver: fmt::Debug + Send + Sync {
     /// Called before a request of an operation, such as `PutObject`, is sent. Returns the request's span.
@@ -27,6 +29,9 @@ pub trait RequestObserver: fmt::Debug + Send + Sync {
 
     /// Called exactly once for each sent request, when it has ended.
     fn ended(&self, request: &EndedRequest<'_>);
+
+    /// Called when the response to a request took unusually long: it was sent twice, or not because of a limit.
+    fn hedged(&self, operation: &'static str, result: HedgeResult);
 }
 
 /// A request that has ended.

@@ -10,6 +10,7 @@ use super::{
     S3Store,
     body::{PayloadInterceptor, SentBytes},
     failure::Failure,
+    hedge::{Attempt, RequestClass},
     operation_timed_out,
 };
 
@@ -26,6 +27,15 @@ impl S3Store {
         key: &ObjectKey,
         payload: Payload,
     ) -> Result<PutOutcome, Failure> {
+        let class = RequestClass::of_put(key, &payload);
+        self.hedged(class, |attempt| {
+            let progress = payload.progress.clone().filter(|_| attempt == Attempt::First);
+            self.put_once(key, Payload { progress, ..payload.clone() })
+        })
+        .await
+    }
+
+    async fn put_once(&self, key: &ObjectKey, payload: Payload) -> Result<PutOutcome, Failure> {
         let size_bytes = payload.bytes.len() as u64;
         let sent_bytes = SentBytes::default();
         let mut request = self
@@ -51,7 +61,7 @@ impl S3Store {
             .customize()
             .interceptor(PayloadInterceptor::new(payload, sent_bytes.clone()))
             .send();
-        let response = self.bounded_upload(attempt, &sent_bytes, size_bytes).await?;
+        let response = self.watched_upload(attempt, &sent_bytes, size_bytes).await?;
         match response.map_err(Failure::from) {
             Ok(_) => Ok(PutOutcome::Created),
             Err(failure) if failure.status == Some(412) => Ok(PutOutcome::Exists),
@@ -59,7 +69,7 @@ impl S3Store {
         }
     }
 
-    /// Waits for an upload while it makes progress.
+    /// Applies the permit to an upload, and waits while it makes progress.
     pub(super) async fn bounded_upload<T>(
         &self,
         upload: impl Future<Output = T>,
@@ -67,6 +77,16 @@ impl S3Store {
         size_bytes: u64,
     ) -> Result<T, Failure> {
         let _permit = self.permit().await;
+        self.watched_upload(upload, sent_bytes, size_bytes).await
+    }
+
+    /// Waits for an upload while it makes progress.
+    async fn watched_upload<T>(
+        &self,
+        upload: impl Future<Output = T>,
+        sent_bytes: &SentBytes,
+        size_bytes: u64,
+    ) -> Result<T, Failure> {
         let total_timeout = self.settings.operation_timeout + max_transfer_time(size_bytes);
         let stall_timeout =
             self.settings.read_timeout + max_transfer_time(size_bytes.min(SOCKET_BUFFER_BYTES));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_s3::{
+    operation::{get_object::GetObjectOutput, head_object::HeadObjectOutput},
     primitives::{ByteStream, DateTime as SdkDateTime},
     types::{ChecksumMode, ChecksumType},
 };
@@ -20,6 +21,7 @@ use super::{
     super::{Object, ObjectInfo, ObjectKey, Store as _, StoreError, StoreErrorKind},
     S3Store,
     failure::{Failure, chain},
+    hedge::{Answer, RequestClass},
     put::max_transfer_time,
 };
 
@@ -29,20 +31,25 @@ const PIECE_BYTES: usize = 1024 * 1024;
 /// The number of downloads that may share one connection's bandwidth.
 const CONCURRENT_DOWNLOADS: u32 = 8;
 
+impl Answer for HeadObjectOutput {}
+
+impl Answer for GetObjectOutput {}
+
 impl S3Store {
     /// Size and digest. The response to a HEAD has no body and so no error code: a missing bucket looks like a
     /// missing object, and without the right to list the bucket, S3 returns 403 for a missing object. With a
     /// KMS key, S3 returns the digest only to callers with the right to decrypt.
     pub(super) async fn look_up(&self, key: &ObjectKey) -> Result<ObjectInfo, Failure> {
-        let request = self
-            .client
-            .head_object()
-            .bucket(&self.settings.bucket)
-            .set_expected_bucket_owner(self.owner())
-            .key(self.full_key(key.as_str()))
-            .checksum_mode(ChecksumMode::Enabled)
-            .send();
-        let response = self.bounded(request).await?;
+        let request = || {
+            self.client
+                .head_object()
+                .bucket(&self.settings.bucket)
+                .set_expected_bucket_owner(self.owner())
+                .key(self.full_key(key.as_str()))
+                .checksum_mode(ChecksumMode::Enabled)
+                .send()
+        };
+        let response = self.bounded_read(RequestClass::Head, request).await?;
         require_object(response.e_tag())?;
         Ok(ObjectInfo {
             size_bytes: size(response.content_length())?,
@@ -55,15 +62,16 @@ impl S3Store {
     /// An object's bytes. The SDK verifies them against the checksum that S3 keeps, and ends the stream with an
     /// error if they differ.
     pub(super) async fn read(&self, key: &ObjectKey) -> Result<Object, Failure> {
-        let request = self
-            .client
-            .get_object()
-            .bucket(&self.settings.bucket)
-            .set_expected_bucket_owner(self.owner())
-            .key(self.full_key(key.as_str()))
-            .checksum_mode(ChecksumMode::Enabled)
-            .send();
-        let response = self.bounded(request).await?;
+        let request = || {
+            self.client
+                .get_object()
+                .bucket(&self.settings.bucket)
+                .set_expected_bucket_owner(self.owner())
+                .key(self.full_key(key.as_str()))
+                .checksum_mode(ChecksumMode::Enabled)
+                .send()
+        };
+        let response = self.bounded_read(RequestClass::Get, request).await?;
         require_object(response.e_tag())?;
         let info = ObjectInfo {
             size_bytes: size(response.content_length())?,

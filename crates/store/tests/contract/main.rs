@@ -13,6 +13,7 @@ mod listing;
 mod parts;
 mod s3_credentials;
 mod s3_failures;
+mod s3_hedging;
 mod s3_listings;
 mod s3_machine;
 mod s3_providers;
