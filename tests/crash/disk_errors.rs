@@ -102,7 +102,6 @@ async fn accepted_export_waits_for_the_disk_and_resumes() {
         ("disk.file.publish", "/manifest.json"),
         ("disk.directory.make", "/logs"),
         ("disk.directory.sync", "/documents"),
-        ("disk.directory.make", "/.tara-export/index-shards/"),
         ("disk.directory.sync", "/.tara-export/index-shards/"),
     ];
     for ((point, path), (errno, _)) in steps.into_iter().zip(ERRNOS.into_iter().cycle()) {

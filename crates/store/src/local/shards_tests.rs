@@ -401,7 +401,7 @@ fn expected(keys: &BTreeSet<String>, request: &ListRequest) -> Listing {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     /// Index entries in both places and in shards of all levels, foreign files, and neighbours of the index.
     #[test]
