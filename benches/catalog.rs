@@ -2,7 +2,8 @@
 //! `cargo bench --bench catalog`. Other sizes follow as arguments: `cargo bench --bench catalog --
 //! 100 1000`. `local` measures local disks alone.
 //!
-//! On disk, the index is that of a previous release. The pages are measured when the server has moved it into shards.
+//! On disk, the index is that of a previous release. The first page is measured by a process that only reads, and all
+//! pages again when the server has moved the index into shards.
 //!
 //! Server, clients and the in-memory S3 server share this process and this machine's loopback. Each
 //! throughput measurement alternates with tonic's own unary echo of the same response, so that
@@ -140,7 +141,7 @@ async fn in_s3(catalogue: Catalogue) {
     let folder = tempfile::tempdir().expect("a folder");
     let store: Arc<dyn Store> =
         Arc::new(S3Store::from_sdk_config(s3_settings(&s3), &s3.sdk_config()));
-    let mut server = Server::start(folder, Some(store)).await;
+    let mut server = Server::start(folder.path(), Some(store), Access::Write).await;
     pages(&mut server, catalogue, "S3 in memory", Some(&s3)).await;
     reports(&mut server, catalogue.size, "S3 in memory").await;
     server.running.shut_down().await;
@@ -166,8 +167,9 @@ async fn on_disk(catalogue: Catalogue, store: &str) {
         }
     }
     let index = folder.path().join(".tara-export/index");
+    unmoved(&folder, catalogue, store).await;
     let started = Instant::now();
-    let mut server = Server::start(folder, None).await;
+    let mut server = Server::start(folder.path(), None, Access::Write).await;
     let ready = started.elapsed();
     while index.exists() {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -180,6 +182,31 @@ async fn on_disk(catalogue: Catalogue, store: &str) {
     );
     pages(&mut server, catalogue, store, None).await;
     reports(&mut server, size, store).await;
+    server.running.shut_down().await;
+}
+
+/// Measures the first page of an index that no process moves.
+async fn unmoved(folder: &TempDir, catalogue: Catalogue, store: &str) {
+    tokio::time::sleep(SETTLE_TIME).await;
+    let mut server = Server::start(folder.path(), None, Access::Read).await;
+    let newest = catalogue.bundle(catalogue.size - 1);
+    let filter = format!("accepted_time <= \"{}\"", newest.manifest.accepted_time);
+    let first_time = server.page(&filter, &newest).await;
+    let again = server.page(&filter, &newest).await;
+    let foreign = folder.path().join(".tara-export/index/foreign");
+    let mut after_change = Vec::new();
+    for _ in 0..3 {
+        fs::write(&foreign, "").expect("a file");
+        fs::remove_file(&foreign).expect("a file");
+        after_change.push(server.page(&filter, &newest).await);
+    }
+    println!(
+        "| {} | {store}, not moved | first | {} | | {} | | {} |",
+        catalogue.size,
+        milliseconds(first_time),
+        milliseconds(again),
+        milliseconds(median(&mut after_change))
+    );
     server.running.shut_down().await;
 }
 
@@ -241,7 +268,8 @@ async fn throughput() {
     let s3 = TestS3::start().await;
     let store: Arc<dyn Store> =
         Arc::new(S3Store::from_sdk_config(s3_settings(&s3), &s3.sdk_config()));
-    let mut server = Server::start(tempfile::tempdir().expect("a folder"), Some(store)).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = Server::start(folder.path(), Some(store), Access::Write).await;
     let name = server.export().await;
     println!(
         "\nUnary calls a second, {CONCURRENT_CALLS} concurrent over {CONNECTIONS} connections, {ROUNDS} alternating rounds:\n"
@@ -360,12 +388,11 @@ struct Server {
     exporter: Client,
     sample: StartExportRequest,
     exports: u32,
-    _folder: TempDir,
 }
 
 impl Server {
-    async fn start(folder: TempDir, s3: Option<Arc<dyn Store>>) -> Self {
-        let root: PathBuf = folder.path().to_owned();
+    async fn start(folder: &Path, s3: Option<Arc<dyn Store>>, access: Access) -> Self {
+        let root: PathBuf = folder.to_owned();
         let local: Arc<dyn Store> = Arc::new(LocalStore::open(root.clone()).expect("a store"));
         let command =
             Settings::augment_args(Command::new("bench")).mut_args(|argument| argument.env(None));
@@ -373,7 +400,7 @@ impl Server {
         let matches = command.get_matches_from(["bench", "--data-dir", &data_dir]);
         let settings = Settings::from_arg_matches(&matches).expect("the defaults");
         let stores = Stores { s3, local };
-        let service = Service::over(&settings, stores, Access::Write, Arc::new(SystemClock))
+        let service = Service::over(&settings, stores, access, Arc::new(SystemClock))
             .await
             .expect("a service");
         let listen = ListenSettings {
@@ -386,7 +413,7 @@ impl Server {
         let exporter = Client::connect(&url).await.expect("a connection");
         let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/sample-review");
         let sample = session::read(&sample).expect("the sample is readable").request;
-        Self { running, client, exporter, sample, exports: 0, _folder: folder }
+        Self { running, client, exporter, sample, exports: 0 }
     }
 
     fn address(&self) -> SocketAddr {
