@@ -5,9 +5,9 @@
 //! named by the first digits, `.tara-export/index-shards/9982/9982035412345678_<folder>`. If a shard has
 //! [`MAX_ENTRIES`], further entries are in shards below it, which have two more digits. Entries in a shard never move.
 //!
-//! Previous releases stored entries as files in `.tara-export/index/`. [`Store::move_old_files`] moves them. So an entry
-//! that is moved is first in its old place and then in its shard, and is in one of the two for whoever checks the old
-//! place before the shards.
+//! Previous releases stored entries as files in `.tara-export/index/`. [`Store::move_old_files`] moves them. An entry that
+//! is moved is first in its old place and then in its shard, so a reader that checks the old place before the shards
+//! finds it.
 //!
 //! [`Store::move_old_files`]: crate::Store::move_old_files
 
