@@ -1,6 +1,9 @@
 //! Costs of listing and reading exports by catalogue size, and reports per second from memory:
 //! `cargo bench --bench catalog`. Other sizes follow as arguments: `cargo bench --bench catalog --
-//! 100 1000`.
+//! 100 1000`. `local` measures local disks alone.
+//!
+//! On disk, the index is that of a previous release. The first page is measured by a process that only reads, and all
+//! pages again when the server has moved the index into shards.
 //!
 //! Server, clients and the in-memory S3 server share this process and this machine's loopback. Each
 //! throughput measurement alternates with tonic's own unary echo of the same response, so that
@@ -82,25 +85,55 @@ fn main() {
         if sizes.is_empty() {
             sizes.extend(SIZES);
         }
+        let is_local = env::args().any(|argument| argument == "local");
         for size in sizes {
-            in_s3(size).await;
-            on_disk(size).await;
+            if !is_local {
+                in_s3(Catalogue::of_ten_minutes(size)).await;
+            }
+            on_disk(Catalogue::of_ten_minutes(size), "local disk").await;
+            on_disk(Catalogue::of_one_day(size), "local disk, one day").await;
         }
-        throughput().await;
+        if !is_local {
+            throughput().await;
+        }
     });
 }
 
-/// The bundle of this number in a catalogue of hourly reviews.
-fn bundle(number: u64) -> Committed {
-    let oldest: DateTime<Utc> = "2000-01-01T00:00:00Z".parse().expect("a time");
-    let minutes = i64::try_from(number).expect("a million") * 10;
-    Committed::new(number, oldest + TimeDelta::minutes(minutes), "Ada")
+/// Bundles at regular intervals until now, so that a new export is beside the newest of them.
+#[derive(Clone, Copy)]
+struct Catalogue {
+    size: u64,
+    oldest: DateTime<Utc>,
+    interval: TimeDelta,
 }
 
-async fn in_s3(size: u64) {
+impl Catalogue {
+    fn new(size: u64, interval: TimeDelta) -> Self {
+        let age = interval * i32::try_from(size).expect("a million");
+        Self { size, oldest: Utc::now() - age, interval }
+    }
+
+    fn of_ten_minutes(size: u64) -> Self {
+        Self::new(size, TimeDelta::minutes(10))
+    }
+
+    /// All within one day.
+    fn of_one_day(size: u64) -> Self {
+        let micros = 24 * 60 * 60 * 1_000_000 / size;
+        Self::new(size, TimeDelta::microseconds(micros.try_into().expect("a day")))
+    }
+
+    /// The bundle of this number.
+    fn bundle(self, number: u64) -> Committed {
+        let time = self.oldest + self.interval * i32::try_from(number).expect("a million");
+        Committed::new(number, time, "Ada")
+    }
+}
+
+async fn in_s3(catalogue: Catalogue) {
     let s3 = TestS3::start().await;
-    for number in 0..size {
-        let bundle = bundle(number);
+    for number in 0..catalogue.size {
+        let bundle = catalogue.bundle(number);
         for (key, content) in [bundle.index_entry(), bundle.manifest()] {
             s3.put_raw(format!("tara/{key}"), content);
         }
@@ -108,14 +141,15 @@ async fn in_s3(size: u64) {
     let folder = tempfile::tempdir().expect("a folder");
     let store: Arc<dyn Store> =
         Arc::new(S3Store::from_sdk_config(s3_settings(&s3), &s3.sdk_config()));
-    let mut server = Server::start(folder, Some(store)).await;
-    pages(&mut server, size, "S3 in memory", Some(&s3)).await;
-    reports(&mut server, size, "S3 in memory").await;
+    let mut server = Server::start(folder.path(), Some(store), Access::Write).await;
+    pages(&mut server, catalogue, "S3 in memory", Some(&s3)).await;
+    reports(&mut server, catalogue.size, "S3 in memory").await;
     server.running.shut_down().await;
 }
 
-/// Writes all index entries, but only the bundles that the lists read.
-async fn on_disk(size: u64) {
+/// Writes all index entries as a previous release does, but only the bundles that the lists read.
+async fn on_disk(catalogue: Catalogue, store: &str) {
+    let size = catalogue.size;
     let folder = tempfile::tempdir().expect("a folder");
     let write = |(key, content): (tara_export_store::ObjectKey, Vec<u8>)| {
         let path = folder.path().join(key.as_str());
@@ -124,7 +158,7 @@ async fn on_disk(size: u64) {
     };
     let read_count = PAGE_SIZE as u64 * 4;
     for number in 0..size {
-        let bundle = bundle(number);
+        let bundle = catalogue.bundle(number);
         write(bundle.index_entry());
         let from_middle = number.abs_diff(size / 2);
         if number + read_count >= size || from_middle <= read_count || number <= read_count {
@@ -132,29 +166,69 @@ async fn on_disk(size: u64) {
             write(bundle.record());
         }
     }
-    let mut server = Server::start(folder, None).await;
-    pages(&mut server, size, "local disk", None).await;
-    reports(&mut server, size, "local disk").await;
+    let index = folder.path().join(".tara-export/index");
+    unmoved(&folder, catalogue, store).await;
+    let started = Instant::now();
+    let mut server = Server::start(folder.path(), None, Access::Write).await;
+    let ready = started.elapsed();
+    while index.exists() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let moved = started.elapsed();
+    println!(
+        "| {size} | {store} | ready, index moved after | {} | | {} | | |",
+        milliseconds(ready),
+        milliseconds(moved)
+    );
+    pages(&mut server, catalogue, store, None).await;
+    reports(&mut server, size, store).await;
+    server.running.shut_down().await;
+}
+
+/// Measures the first page of an index that no process moves.
+async fn unmoved(folder: &TempDir, catalogue: Catalogue, store: &str) {
+    tokio::time::sleep(SETTLE_TIME).await;
+    let mut server = Server::start(folder.path(), None, Access::Read).await;
+    let newest = catalogue.bundle(catalogue.size - 1);
+    let filter = format!("accepted_time <= \"{}\"", newest.manifest.accepted_time);
+    let first_time = server.page(&filter, &newest).await;
+    let again = server.page(&filter, &newest).await;
+    let foreign = folder.path().join(".tara-export/index/foreign");
+    let mut after_change = Vec::new();
+    for _ in 0..3 {
+        fs::write(&foreign, "").expect("a file");
+        fs::remove_file(&foreign).expect("a file");
+        after_change.push(server.page(&filter, &newest).await);
+    }
+    println!(
+        "| {} | {store}, not moved | first | {} | | {} | | {} |",
+        catalogue.size,
+        milliseconds(first_time),
+        milliseconds(again),
+        milliseconds(median(&mut after_change))
+    );
     server.running.shut_down().await;
 }
 
 /// Measures the first page, one in the middle and the last, each selected by a filter.
-async fn pages(server: &mut Server, size: u64, store: &str, s3: Option<&TestS3>) {
+async fn pages(server: &mut Server, catalogue: Catalogue, store: &str, s3: Option<&TestS3>) {
+    let size = catalogue.size;
     let page = u64::try_from(PAGE_SIZE).expect("fifty");
     for (name, newest) in [("first", size - 1), ("middle", size / 2), ("last", page - 1)] {
-        let filter = format!("accepted_time <= \"{}\"", bundle(newest).manifest.accepted_time);
+        let newest = catalogue.bundle(newest);
+        let filter = format!("accepted_time <= \"{}\"", newest.manifest.accepted_time);
         tokio::time::sleep(SETTLE_TIME).await;
-        let (first_time, first_cost) = counted(s3, server.page(&filter, newest)).await;
-        let (_, again_cost) = counted(s3, server.page(&filter, newest)).await;
+        let (first_time, first_cost) = counted(s3, server.page(&filter, &newest)).await;
+        let (_, again_cost) = counted(s3, server.page(&filter, &newest)).await;
         let mut again = Vec::new();
         for _ in 0..REPETITIONS {
-            again.push(server.page(&filter, newest).await);
+            again.push(server.page(&filter, &newest).await);
         }
         let mut after_export = Vec::new();
         // Each export changes the index.
         for _ in 0..REPETITIONS.min(if size > 100_000 { 3 } else { REPETITIONS }) {
             server.export().await;
-            after_export.push(server.page(&filter, newest).await);
+            after_export.push(server.page(&filter, &newest).await);
         }
         println!(
             "| {size} | {store} | {name} | {} | {first_cost} | {} | {again_cost} | {} |",
@@ -194,7 +268,8 @@ async fn throughput() {
     let s3 = TestS3::start().await;
     let store: Arc<dyn Store> =
         Arc::new(S3Store::from_sdk_config(s3_settings(&s3), &s3.sdk_config()));
-    let mut server = Server::start(tempfile::tempdir().expect("a folder"), Some(store)).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = Server::start(folder.path(), Some(store), Access::Write).await;
     let name = server.export().await;
     println!(
         "\nUnary calls a second, {CONCURRENT_CALLS} concurrent over {CONNECTIONS} connections, {ROUNDS} alternating rounds:\n"
@@ -313,12 +388,11 @@ struct Server {
     exporter: Client,
     sample: StartExportRequest,
     exports: u32,
-    _folder: TempDir,
 }
 
 impl Server {
-    async fn start(folder: TempDir, s3: Option<Arc<dyn Store>>) -> Self {
-        let root: PathBuf = folder.path().to_owned();
+    async fn start(folder: &Path, s3: Option<Arc<dyn Store>>, access: Access) -> Self {
+        let root: PathBuf = folder.to_owned();
         let local: Arc<dyn Store> = Arc::new(LocalStore::open(root.clone()).expect("a store"));
         let command =
             Settings::augment_args(Command::new("bench")).mut_args(|argument| argument.env(None));
@@ -326,7 +400,7 @@ impl Server {
         let matches = command.get_matches_from(["bench", "--data-dir", &data_dir]);
         let settings = Settings::from_arg_matches(&matches).expect("the defaults");
         let stores = Stores { s3, local };
-        let service = Service::over(&settings, stores, Access::Write, Arc::new(SystemClock))
+        let service = Service::over(&settings, stores, access, Arc::new(SystemClock))
             .await
             .expect("a service");
         let listen = ListenSettings {
@@ -339,7 +413,7 @@ impl Server {
         let exporter = Client::connect(&url).await.expect("a connection");
         let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/sample-review");
         let sample = session::read(&sample).expect("the sample is readable").request;
-        Self { running, client, exporter, sample, exports: 0, _folder: folder }
+        Self { running, client, exporter, sample, exports: 0 }
     }
 
     fn address(&self) -> SocketAddr {
@@ -361,8 +435,8 @@ impl Server {
         }
     }
 
-    /// The time for the page whose newest bundle has this number.
-    async fn page(&mut self, filter: &str, newest: u64) -> Duration {
+    /// The time for the page with this newest bundle.
+    async fn page(&mut self, filter: &str, newest: &Committed) -> Duration {
         let request = ListExportsRequest {
             page_size: PAGE_SIZE,
             filter: filter.to_owned(),
@@ -372,7 +446,7 @@ impl Server {
         let page = self.client.list_exports(request).await.expect("a page").into_inner();
         let elapsed = started.elapsed();
         assert_eq!(page.exports.len(), 50);
-        assert_eq!(page.exports[0].name, bundle(newest).name());
+        assert_eq!(page.exports[0].name, newest.name());
         elapsed
     }
 

@@ -1,6 +1,6 @@
 //! Lists of exports: newest first, in pages, each export exactly once.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
@@ -203,6 +203,43 @@ async fn index_entry_without_a_manifest_is_skipped() {
     for page_size in [1, 2, 50] {
         let exports = pages(&mut server.client, page_size, "").await;
         assert_eq!(names(&exports), [9, 6, 3].map(name), "pages of {page_size}");
+    }
+}
+
+/// Moves the files of all shards to the folder of previous releases, as docs/operations.md describes for a downgrade.
+fn restore_old_index(data_dir: &Path) {
+    let command = "find .tara-export/index-shards -type f -exec mv -n -t .tara-export/index {} +";
+    fs::create_dir_all(data_dir.join(".tara-export/index")).unwrap();
+    let status = Command::new("sh").args(["-c", command]).current_dir(data_dir).status().unwrap();
+    assert!(status.success());
+}
+
+#[tokio::test]
+async fn index_of_previous_release_is_listed_while_it_is_moved() {
+    const BUNDLES: u32 = 600;
+    let host = Host::new();
+    for number in 1..=BUNDLES {
+        write_bundle(&host.data_dir(), number, start() + TimeDelta::hours(number.into()), "a.docx");
+    }
+    let old_index = host.folder(".tara-export/index");
+    for _ in 0..2 {
+        let mut server = host.start().await;
+        let listing = async {
+            loop {
+                let is_moved = !old_index.exists();
+                for page_size in [7, 1_000] {
+                    let exports = pages(&mut server.client, page_size, "").await;
+                    assert_eq!(names(&exports), newest_first(1..=BUNDLES));
+                }
+                if is_moved {
+                    break;
+                }
+            }
+        };
+        within("the index is moved", listing).await;
+        server.stop().await;
+        restore_old_index(&host.data_dir());
+        assert_eq!(fs::read_dir(&old_index).unwrap().count(), BUNDLES as usize);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Processes that are killed at every step of docs/design/commit-protocol.md and again during recovery. Then everything must
 //! finish.
 
-use std::{collections::BTreeSet, fs, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use tara_export_test_support::{Fault, FaultRule, Operation};
 use tonic::Code;
@@ -38,11 +38,13 @@ pub(crate) enum Scene {
     Suspect,
     /// An operator retried a quarantined entry.
     Retry,
+    /// A previous release wrote the index.
+    OldIndex,
 }
 
 /// The failpoints that each scene must reach. With a number, the process is killed after that many
 /// earlier passes.
-pub(crate) const STEPS: [(Scene, &[&str]); 11] = [
+pub(crate) const STEPS: [(Scene, &[&str]); 12] = [
     (
         Scene::S3,
         &[
@@ -230,6 +232,10 @@ pub(crate) const STEPS: [(Scene, &[&str]); 11] = [
     ),
     (Scene::Suspect, &["suspect.recorded", "attempt.recorded", "journal.loaded"]),
     (Scene::Retry, &["retry.published"]),
+    (
+        Scene::OldIndex,
+        &["disk.file.move", "disk.file.move=1", "disk.file.move=2", "disk.directory.remove"],
+    ),
 ];
 
 impl Scene {
@@ -242,6 +248,7 @@ impl Scene {
                 cases.to_vec()
             }
             Self::Local => cases.map(ExportCase::local).to_vec(),
+            Self::OldIndex => [1, 2, 3].map(|number| ExportCase::new(number).local()).to_vec(),
             Self::Failure => cases.map(ExportCase::without_fallback).to_vec(),
             // Only one: if the process is killed before it records a multipart upload, nothing
             // aborts it.
@@ -286,6 +293,17 @@ impl Scene {
                     fs::rename(journal.join(&entry), journal.join("retry").join(&entry)).unwrap();
                 }
             }
+            Self::OldIndex => {
+                let mut process = world.start("");
+                let url = process.url().await.unwrap();
+                world.send_all(&url, &self.cases()).await;
+                world.until_done().await;
+                process.kill();
+                process.ended().await;
+                let own = world.data_dir().join(".tara-export");
+                fs::create_dir(own.join("index")).unwrap();
+                move_files(&own.join("index-shards"), &own.join("index"));
+            }
             Self::Failure => {
                 world.s3.fail(outage.on(Operation::PutObject).key_contains("/feedback/"));
             }
@@ -311,6 +329,18 @@ impl Scene {
             until(what, || !process.is_alive() || world.journal().is_empty()).await;
         }
     }
+}
+
+/// Moves all files below a folder into another folder, and removes the first one.
+fn move_files(folder: &Path, target: &Path) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap().is_dir() {
+            true => move_files(&entry.path(), target),
+            false => fs::rename(entry.path(), target.join(entry.file_name())).unwrap(),
+        }
+    }
+    fs::remove_dir(folder).unwrap();
 }
 
 /// The configuration that kills the process at a step; `name=2` is the third pass.
@@ -403,6 +433,11 @@ async fn kill_during_suspect_recording_is_recovered() {
 #[tokio::test]
 async fn kill_during_quarantine_retry_is_recovered() {
     killed_at_each_step_of(Scene::Retry).await;
+}
+
+#[tokio::test]
+async fn kill_while_old_index_is_moved_is_recovered() {
+    killed_at_each_step_of(Scene::OldIndex).await;
 }
 
 #[tokio::test]

@@ -97,12 +97,12 @@ async fn accepted_export_waits_for_the_disk_and_resumes() {
         ("disk.file.write", "/manifest.json"),
         ("disk.file.sync", "/.tara-export/folders/"),
         ("disk.file.sync", "/manifest.json"),
-        ("disk.file.publish", "/.tara-export/index/"),
+        ("disk.file.publish", "/.tara-export/index-shards/"),
         ("disk.file.publish", "/feedback/"),
         ("disk.file.publish", "/manifest.json"),
         ("disk.directory.make", "/logs"),
         ("disk.directory.sync", "/documents"),
-        ("disk.directory.sync", "/.tara-export/index"),
+        ("disk.directory.sync", "/.tara-export/index-shards/"),
     ];
     for ((point, path), (errno, _)) in steps.into_iter().zip(ERRNOS.into_iter().cycle()) {
         eprintln!("{point} on {path} fails with {errno}");
@@ -153,7 +153,8 @@ async fn failed_removal_of_local_copy_is_retried() {
         ("disk.file.remove", "/manifest.json"),
         ("disk.file.remove", "/documents/"),
         ("disk.directory.remove", "/documents"),
-        ("disk.file.remove", "/.tara-export/index/"),
+        ("disk.file.remove", "/.tara-export/index-shards/"),
+        ("disk.directory.remove", "/.tara-export/index-shards/"),
         ("disk.file.remove", "/.tara-export/folders/"),
         // Empty folders are removed, so that the parent folder is synced.
         ("disk.directory.sync", "/.tara-export"),

@@ -13,6 +13,9 @@ use tara_export_test_support::TestS3;
 /// The prefix of all keys in S3.
 const BASE_PATH: &str = "tara/";
 
+/// The folder of index entries on disk, which are in shards.
+const SHARDS: &str = ".tara-export/index-shards/";
+
 /// A committed bundle.
 #[derive(Debug, Clone)]
 pub(crate) struct FoundBundle {
@@ -39,11 +42,20 @@ impl Snapshot {
         )
     }
 
-    /// All files below a folder.
+    /// All files below a folder, index entries by their keys.
     pub(crate) fn of_folder(folder: &Path) -> Self {
         let mut files = BTreeMap::new();
         collect(folder, "", &mut files);
-        Self(files)
+        let mut objects = BTreeMap::new();
+        for (path, bytes) in files {
+            let key = match (path.starts_with(SHARDS), path.rsplit_once('/')) {
+                (true, Some((_, name))) => format!(".tara-export/index/{name}"),
+                _ => path,
+            };
+            let previous = objects.insert(key.clone(), bytes);
+            assert!(previous.is_none(), "{key} is in two places");
+        }
+        Self(objects)
     }
 
     /// The bundles by export id. Each is checked: it is complete, the only one of its export, and

@@ -213,6 +213,25 @@ impl Disk {
         Ok(Unsynced::created((), if is_same_folder { &folders[..1] } else { &folders }))
     }
 
+    /// Renames a file, if it exists, into a folder that is created if it is missing. Replaces any file with the new name.
+    /// Returns whether the file existed.
+    pub fn move_file(&self, path: &Path, target: &Path) -> Result<Unsynced<bool>, DiskError> {
+        let rename = || failpoint!("disk.file.move", path, fs::rename(path, target));
+        let folder = self.folder_of(target);
+        let existed = match self.directories.ensure_and(folder, rename)? {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(DiskError::of_write("move", path, error)),
+        };
+        Ok(Unsynced::created(existed, &[folder, self.folder_of(path)]))
+    }
+
+    /// Removes a folder below the root if it is empty. Returns whether it does not exist any more. A power cut can undo
+    /// the removal.
+    pub fn remove_empty_directory(&self, folder: &Path) -> Result<bool, DiskError> {
+        self.directories.remove_if_empty(folder)
+    }
+
     /// Removes the file with this name. Returns whether it existed.
     pub fn remove(&self, path: &Path) -> Result<Unsynced<bool>, DiskError> {
         let existed = match failpoint!("disk.file.remove", path, fs::remove_file(path)) {

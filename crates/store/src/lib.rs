@@ -136,6 +136,15 @@ pub trait Store: Send + Sync + fmt::Debug {
         Ok(())
     }
 
+    /// Moves the files of previous releases to the places of this one, if the store is on this machine's disk. Reads and
+    /// writes are correct meanwhile, and after an interruption. Returns the number of moved files.
+    ///
+    /// # Errors
+    /// The same as those of a put. The other files may have been moved.
+    async fn move_old_files(&self) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
     /// Loads credentials again before the next request, although the current ones may still be valid. A store without
     /// credentials does nothing.
     fn reload_credentials(&self) {}

@@ -3,6 +3,7 @@
 
 pub(in crate::export) mod backlog;
 pub(super) mod left;
+pub(in crate::export) mod old_files;
 pub(super) mod outcome;
 pub(in crate::export) mod refill;
 pub(super) mod relocate;

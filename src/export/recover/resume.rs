@@ -14,7 +14,7 @@ use crate::export::{
         job::{find_run, pending_run},
     },
     journal::{EntryKey, JournalEntry, JournalError, JournalListing, OtherFiles},
-    recover::{backlog::Task, refill, retention, status, sync, takeover},
+    recover::{backlog::Task, old_files, refill, retention, status, sync, takeover},
     shared::Shared,
 };
 
@@ -79,6 +79,7 @@ pub(in crate::export) async fn resume(
     }
     if accepted == Accepted::Resume {
         shared.tasks.spawn(take_retried(shared.clone()));
+        shared.tasks.spawn(old_files::move_all(shared.clone()));
     }
     Ok(())
 }

@@ -63,7 +63,7 @@ impl Fixture {
         }
     }
 
-    /// All files except those of the probe.
+    /// All files by their keys, except those of the probe.
     pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let mut files = match &self.s3 {
             Some(s3) => s3
@@ -71,12 +71,23 @@ impl Fixture {
                 .into_iter()
                 .map(|(key, object)| (key["tara/".len()..].to_owned(), object.bytes.into()))
                 .collect(),
-            None => bundles::files(&self.host.data_dir()),
+            None => {
+                let files = bundles::files(&self.host.data_dir()).into_iter();
+                files.map(|(path, content)| (key_of(path), content)).collect()
+            }
         };
         files.retain(|path, _| {
             !path.starts_with(".tara-export/probe/") && !path.starts_with(".tara-export/tmp/")
         });
         files
+    }
+}
+
+/// The key of a file in the data directory. Index entries are in shards.
+fn key_of(path: String) -> String {
+    match (path.strip_prefix(".tara-export/index-shards/"), path.rsplit_once('/')) {
+        (Some(_), Some((_, name))) => format!(".tara-export/index/{name}"),
+        _ => path,
     }
 }
 

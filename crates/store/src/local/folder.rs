@@ -17,6 +17,7 @@ use tara_export_disk::DiskError;
 use super::{
     super::{ObjectKey, StoreError},
     is_reserved,
+    shards::SHARDS,
 };
 
 /// The maximum number of entries in a window.
@@ -181,7 +182,7 @@ fn smallest_entries(path: &Path, folder: &str, start: &Start) -> Result<Smallest
         read += 1;
         let name = entry.file_name();
         let mut key = format!("{folder}{}", name.to_string_lossy());
-        if is_reserved(&key) {
+        if is_reserved(&key) && !folder.starts_with(SHARDS) {
             continue;
         }
         let mut can_be_object = name.to_str().is_some() && ObjectKey::new(key.as_str()).is_ok();

@@ -1,11 +1,12 @@
 //! Listing keys in byte order, without reading irrelevant folders.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use super::{
     super::{ListRequest, Listing, ObjectKey, StoreError},
     folder::{SKIPPED_LIMIT, Start, Windows},
     is_reserved,
+    shards::{INDEX, LEVELS, SHARDS, ShardEntry, parse_entry},
 };
 
 /// The prefix of the service's own objects.
@@ -17,7 +18,7 @@ pub(super) fn list(
     windows: &Windows,
     request: &ListRequest,
 ) -> Result<Listing, StoreError> {
-    let mut walk = Walk { root, windows, request, found: Vec::new(), skipped: Vec::new() };
+    let mut walk = Walk { root, windows, request, found: BTreeSet::new(), skipped: Vec::new() };
     // The folder that contains all requested keys, as a prefix: empty or ending with `/`.
     let start = match request.prefix.rfind('/') {
         Some(end) => &request.prefix[..=end],
@@ -27,9 +28,9 @@ pub(super) fn list(
         walk.visit_folder(start)?;
     }
     let more = walk.found.len() > request.limit;
-    walk.found.truncate(request.limit);
     let skipped = walk.skipped;
-    let (folders, keys) = walk.found.into_iter().partition(|entry| entry.ends_with('/'));
+    let found = walk.found.into_iter().take(request.limit);
+    let (folders, keys) = found.partition(|entry| entry.ends_with('/'));
     Ok(Listing { keys, folders, skipped, more, ..Listing::default() })
 }
 
@@ -37,8 +38,8 @@ struct Walk<'a> {
     root: &'a Path,
     windows: &'a Windows,
     request: &'a ListRequest,
-    /// Keys, and grouped folders ending with `/`, in order. One more than the limit shows that there are more.
-    found: Vec<String>,
+    /// The first keys, and grouped folders ending with `/`. One more than the limit shows that there are more.
+    found: BTreeSet<String>,
     /// Visited entries that are not valid objects.
     skipped: Vec<String>,
 }
@@ -50,51 +51,144 @@ impl Walk<'_> {
         let Some(key) = prefix.strip_suffix('/') else {
             return prefix.is_empty();
         };
+        // The index is in two folders, which are checked on their own.
+        let checked = if prefix == INDEX { OWN_PREFIX } else { prefix };
         ObjectKey::new(key).is_ok()
             && !is_reserved(prefix)
-            && prefix.match_indices('/').all(|(end, _)| {
-                let metadata = fs::symlink_metadata(self.root.join(&prefix[..end]));
-                !metadata.is_ok_and(|metadata| metadata.is_symlink())
-            })
+            && checked.match_indices('/').all(|(end, _)| !self.is_symlink(&prefix[..end]))
     }
 
-    fn is_full(&self) -> bool {
+    fn is_symlink(&self, folder: &str) -> bool {
+        let metadata = fs::symlink_metadata(self.root.join(folder.trim_end_matches('/')));
+        metadata.is_ok_and(|metadata| metadata.is_symlink())
+    }
+
+    fn add(&mut self, entry: String) {
+        self.found.insert(entry);
+        if self.found.len() > self.request.limit + 1 {
+            self.found.pop_last();
+        }
+    }
+
+    /// Whether this entry, and all that sort after it, follow those that are listed.
+    fn is_beyond_page(&self, entry: &str) -> bool {
         self.found.len() > self.request.limit
+            && self.found.last().is_some_and(|last| last.as_str() <= entry)
     }
 
     /// Collects the keys of one folder. `folder` is empty or ends with `/`.
     fn visit_folder(&mut self, folder: &str) -> Result<(), StoreError> {
+        if folder == INDEX {
+            return self.visit_index();
+        }
+        // The index has keys even if its own folder does not exist.
+        if folder == OWN_PREFIX && self.is_relevant(INDEX) {
+            if !self.request.delimited {
+                self.visit_index()?;
+            } else if index_has_entry(self.root, self.windows)? {
+                self.add(INDEX.to_owned());
+            }
+        }
+        self.visit_files(folder)
+    }
+
+    fn visit_index(&mut self) -> Result<(), StoreError> {
+        // The folder of previous releases first: an entry that is moved meanwhile is found in one of the two.
+        if !self.is_symlink(INDEX) {
+            self.visit_files(INDEX)?;
+        }
+        if !self.is_symlink(SHARDS) && self.is_relevant_shard(INDEX) {
+            self.visit_shard(SHARDS, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Collects the keys of the index entries in a shard of this level.
+    fn visit_shard(&mut self, folder: &str, level: usize) -> Result<(), StoreError> {
+        let mut shards = Vec::new();
+        let mut next = Some(self.start_in_shard(folder, level));
+        let mut is_first = true;
+        'windows: while let Some(start) = next {
+            let window = self.windows.read(self.root, folder, &start)?;
+            if std::mem::take(&mut is_first) {
+                window.skipped().iter().for_each(|entry| self.skip(entry));
+            }
+            for entry in window.from(&start) {
+                match parse_entry(folder, level, entry) {
+                    ShardEntry::Entry(key) if self.is_beyond_page(&key) => break 'windows,
+                    ShardEntry::Entry(key) if self.is_relevant(&key) => self.add(key),
+                    ShardEntry::Entry(_) => {}
+                    ShardEntry::Shard(prefix) if self.is_beyond_page(&prefix) => break 'windows,
+                    ShardEntry::Shard(prefix) => shards.push((prefix, entry.clone())),
+                    ShardEntry::Foreign => self.skip(entry),
+                }
+            }
+            next = window.next();
+        }
+        for (prefix, folder) in shards {
+            if self.is_beyond_page(&prefix) {
+                break;
+            }
+            if self.is_relevant_shard(&prefix) {
+                self.visit_shard(&folder, level + 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The position of the first relevant entry in the folder of a shard.
+    fn start_in_shard(&self, folder: &str, level: usize) -> Start {
+        let start_after = self.request.start_after.as_deref();
+        let Some(name) = start_after.and_then(|key| key.strip_prefix(INDEX)) else {
+            return Start::first();
+        };
+        // The shard that contains the start sorts before it.
+        let shard = LEVELS.get(level).and_then(|digits| name.get(..*digits));
+        match shard.map(|digits| format!("{digits}/")).filter(|shard| shard.as_str() <= name) {
+            Some(shard) => Start::at(format!("{folder}{shard}")),
+            None => Start::after(format!("{folder}{name}")),
+        }
+    }
+
+    /// Whether a key with this prefix can be requested.
+    fn is_relevant_shard(&self, prefix: &str) -> bool {
+        let start_after = self.request.start_after.as_deref();
+        start_after
+            .is_none_or(|start_after| prefix > start_after || start_after.starts_with(prefix))
+    }
+
+    /// Collects the keys of the files in one folder and, unless they are grouped, below it.
+    fn visit_files(&mut self, folder: &str) -> Result<(), StoreError> {
         let mut next = Some(self.start_in(folder));
         let mut is_first = true;
         while let Some(start) = next {
             let window = self.windows.read(self.root, folder, &start)?;
             // Each window reports the skipped entries of the entire folder.
-            let is_first_window = std::mem::take(&mut is_first);
-            let capacity = SKIPPED_LIMIT.saturating_sub(self.skipped.len());
-            let skipped = window
-                .skipped()
-                .iter()
-                .filter(|entry| is_first_window && self.is_relevant(entry))
-                .take(capacity);
-            let skipped: Vec<String> = skipped.cloned().collect();
-            self.skipped.extend(skipped);
+            if std::mem::take(&mut is_first) {
+                let skipped = window.skipped().iter().filter(|entry| self.is_relevant(entry));
+                let skipped: Vec<&String> = skipped.collect();
+                skipped.into_iter().for_each(|entry| self.skip(entry));
+            }
             for entry in window.from(&start) {
-                if self.is_full() {
+                if self.is_beyond_page(entry) {
                     return Ok(());
                 }
-                if !self.is_relevant(entry) {
+                // The index was visited before.
+                if !self.is_relevant(entry) || entry == INDEX {
                     continue;
                 }
                 if !entry.ends_with('/') {
-                    self.found.push(entry.clone());
+                    self.add(entry.clone());
                 } else if !self.request.delimited {
                     match self.visit_folder(entry) {
                         // A foreign folder, such as `lost+found`. Nothing is missing from a folder of this service.
-                        Err(error) if !entry.starts_with(OWN_PREFIX) => self.skip(entry, &error),
+                        Err(error) if !entry.starts_with(OWN_PREFIX) => {
+                            self.skip(&format!("{entry} ({error})"));
+                        }
                         visited => visited?,
                     }
                 } else if contains_object(self.root, self.windows, entry)? {
-                    self.found.push(entry.clone());
+                    self.add(entry.clone());
                 }
             }
             next = window.next();
@@ -102,9 +196,9 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn skip(&mut self, folder: &str, error: &StoreError) {
+    fn skip(&mut self, entry: &str) {
         if self.skipped.len() < SKIPPED_LIMIT {
-            self.skipped.push(format!("{folder} ({error})"));
+            self.skipped.push(entry.to_owned());
         }
     }
 
@@ -132,9 +226,19 @@ impl Walk<'_> {
     }
 }
 
+/// Whether the index has any entry.
+fn index_has_entry(root: &Path, windows: &Windows) -> Result<bool, StoreError> {
+    let prefix = INDEX.to_owned();
+    let request = ListRequest { prefix, start_after: None, delimited: false, limit: 1 };
+    Ok(!list(root, windows, &request)?.keys.is_empty())
+}
+
 /// Whether a folder contains any key, or cannot be read: its reader gets the reason. Empty folders exist on disk, for
 /// example after a crash, but not in a store.
 fn contains_object(root: &Path, windows: &Windows, folder: &str) -> Result<bool, StoreError> {
+    if folder == OWN_PREFIX && index_has_entry(root, windows)? {
+        return Ok(true);
+    }
     let mut next = Some(Start::first());
     while let Some(start) = next {
         let window = match windows.read(root, folder, &start) {

@@ -1,7 +1,7 @@
 //! Objects as files below a folder on this machine.
 //!
-//! An object's key is its path below the root. Media types are not stored: they follow from the name's
-//! extension and the bundle's manifest.
+//! An object's key is its path below the root, except that of an index entry (`shards.rs`). Media types are not stored:
+//! they follow from the name's extension and the bundle's manifest.
 
 mod delete;
 mod folder;
@@ -9,10 +9,14 @@ mod in_flight;
 mod list;
 mod probe;
 mod read;
+mod shards;
+mod shards_move;
 mod write;
 
 #[cfg(test)]
 mod delete_tests;
+#[cfg(test)]
+mod shards_tests;
 #[cfg(test)]
 mod tests;
 
@@ -26,7 +30,7 @@ use async_trait::async_trait;
 use tara_export_disk::Disk;
 use tara_export_limits::{Pool, Pools};
 
-use self::{folder::Windows, in_flight::InFlightWrites};
+use self::{folder::Windows, in_flight::InFlightWrites, shards::Shards, shards_move::MovedEntries};
 use super::{
     ListRequest, Listing, Object, ObjectInfo, ObjectKey, Payload, ProbeResult, PutOutcome, Store,
     StoreError, StoreErrorKind, StoreKind, StreamedPayload,
@@ -48,6 +52,7 @@ pub struct LocalStore {
     disk: Arc<Disk>,
     writes: Arc<InFlightWrites>,
     windows: Arc<Windows>,
+    shards: Arc<Shards>,
     readers: Pool,
     writers: Pool,
 }
@@ -87,7 +92,8 @@ impl LocalStore {
         };
         let (readers, writers) = (pool("local-reads")?, pool("local-writes")?);
         let disk = Arc::new(Disk::new(absolute, TEMPORARY));
-        Ok(Self { disk, writes: Arc::default(), windows: Arc::default(), readers, writers })
+        let (writes, windows, shards) = (Arc::default(), Arc::default(), Arc::default());
+        Ok(Self { disk, writes, windows, shards, readers, writers })
     }
 
     /// The store's folder, as an absolute path.
@@ -111,8 +117,9 @@ impl LocalStore {
         self.writes.wait_all().await;
     }
 
+    /// The path of an object. Index entries can be in other places, too ([`shards::places`]).
     fn path(&self, key: &ObjectKey) -> PathBuf {
-        self.root().join(key.as_str())
+        self.root().join(shards::first_place(key.as_str()))
     }
 }
 
@@ -123,7 +130,7 @@ impl Store for LocalStore {
     }
 
     fn location(&self, key: &str) -> String {
-        self.root().join(key).display().to_string()
+        self.root().join(shards::first_place(key)).display().to_string()
     }
 
     async fn put_if_absent(
@@ -181,6 +188,29 @@ impl Store for LocalStore {
         probe::probe(self).await
     }
 
+    async fn move_old_files(&self) -> Result<u64, StoreError> {
+        let mut total = 0;
+        // On some file systems, a pass over a folder that changes omits entries.
+        loop {
+            let mut moved = MovedEntries::default();
+            loop {
+                let (store, guard) = (self.clone(), self.writes.begin(&shards::index_folder()));
+                moved = blocking(&self.writers, move || {
+                    let _guard = guard;
+                    store.move_entries(moved)
+                })
+                .await?;
+                if moved.has_ended() {
+                    break;
+                }
+            }
+            total += moved.count();
+            if moved.count() == 0 {
+                return Ok(total);
+            }
+        }
+    }
+
     async fn check_writable(&self) -> Result<(), StoreError> {
         let store = self.clone();
         blocking(&self.writers, move || {
@@ -196,14 +226,15 @@ impl Store for LocalStore {
 }
 
 /// Whether a key, or everything below a prefix ending with `/`, is reserved for the service's own files:
-/// unfinished files, the lock, the journal, its receipts and failure records, uploads, and its records of
-/// multipart uploads. They are in the store's folder but are not objects.
+/// unfinished files, the lock, the journal, its receipts and failure records, uploads, its records of multipart
+/// uploads, and the shards of the index, whose keys are below `index/`. They are in the store's folder but their paths
+/// are not keys.
 fn is_reserved(key: &str) -> bool {
     let Some(rest) = key.strip_prefix(".tara-export/") else {
         return false;
     };
     let name = rest.split('/').next().unwrap_or_default();
-    matches!(name, "tmp" | "lock" | "failed" | "receipts" | "uploads" | "parts")
+    matches!(name, "tmp" | "lock" | "failed" | "receipts" | "uploads" | "parts" | "index-shards")
         || name.starts_with("journal")
 }
 

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use tara_export_failpoint::failpoint;
 use super::{
     super::{Object, ObjectInfo, ObjectKey, StoreError, StoreErrorKind},
     LocalStore, blocking, is_reserved,
+    shards::{index_name, places},
 };
 
 /// The number of bytes read at a time, and the maximum that an idle reader holds in memory.
@@ -23,35 +24,67 @@ const PIECE_BYTES: u64 = 256 * 1024;
 impl LocalStore {
     /// Looks up an object and its path.
     pub(super) fn look_up(&self, key: &ObjectKey) -> Result<(ObjectInfo, PathBuf), StoreError> {
-        let path = self.path(key);
-        let missing = || {
-            StoreError::new(StoreErrorKind::NotFound, format!("{} does not exist", path.display()))
-        };
-        if is_reserved(key.as_str()) || self.has_symlink_parent(key) {
-            return Err(missing());
+        if is_reserved(key.as_str()) {
+            return Err(missing(&self.path(key)));
+        }
+        let mut first_error = None;
+        for place in places(key.as_str()) {
+            match self.look_up_place(&place) {
+                Err(error) if error.kind() == StoreErrorKind::NotFound => {
+                    first_error.get_or_insert(error);
+                }
+                found => return found,
+            }
+        }
+        Err(first_error.unwrap_or_else(|| missing(&self.path(key))))
+    }
+
+    /// Looks up the object with this path below the root.
+    fn look_up_place(&self, place: &str) -> Result<(ObjectInfo, PathBuf), StoreError> {
+        let path = self.root().join(place);
+        if self.has_symlink_parent(place) {
+            return Err(missing(&path));
         }
         let metadata = fs::symlink_metadata(&path)
             .map_err(|error| DiskError::of_read("read", &path, error))?;
         if !metadata.is_file() {
-            return Err(missing());
+            return Err(missing(&path));
         }
         Ok((info(&metadata), path))
     }
 
-    /// Whether a parent folder of the object is a symbolic link, which could lead out of the store.
-    pub(super) fn has_symlink_parent(&self, key: &ObjectKey) -> bool {
-        key.as_str().match_indices('/').any(|(end, _)| {
-            let folder = self.root().join(&key.as_str()[..end]);
+    /// Whether a parent folder of this path below the root is a symbolic link, which could lead out of the store.
+    pub(super) fn has_symlink_parent(&self, place: &str) -> bool {
+        place.match_indices('/').any(|(end, _)| {
+            let folder = self.root().join(&place[..end]);
             fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_symlink())
         })
+    }
+
+    /// Opens an object. An index entry may be moved once between its lookup and its opening.
+    pub(super) fn open_object(&self, key: &ObjectKey) -> Result<(File, PathBuf), StoreError> {
+        let open = || {
+            let (_, path) = self.look_up(key)?;
+            match failpoint!("disk.file.read", &path, File::open(&path)) {
+                Ok(file) => Ok((file, path)),
+                Err(error) => Err(StoreError::from(DiskError::of_read("open", &path, error))),
+            }
+        };
+        match open() {
+            Err(error)
+                if error.kind() == StoreErrorKind::NotFound
+                    && index_name(key.as_str()).is_some() =>
+            {
+                open()
+            }
+            opened => opened,
+        }
     }
 
     pub(super) async fn read(&self, key: &ObjectKey) -> Result<Object, StoreError> {
         let (store, key) = (self.clone(), key.clone());
         let (info, reader) = blocking(&self.readers, move || {
-            let (_, path) = store.look_up(&key)?;
-            let file = failpoint!("disk.file.read", &path, File::open(&path))
-                .map_err(|error| DiskError::of_read("open", &path, error))?;
+            let (file, path) = store.open_object(&key)?;
             let metadata =
                 file.metadata().map_err(|error| DiskError::of_read("read", &path, error))?;
             let info = info(&metadata);
@@ -68,6 +101,10 @@ impl LocalStore {
         .boxed();
         Ok(Object { info, body })
     }
+}
+
+fn missing(path: &Path) -> StoreError {
+    StoreError::new(StoreErrorKind::NotFound, format!("{} does not exist", path.display()))
 }
 
 fn info(metadata: &fs::Metadata) -> ObjectInfo {

@@ -13,6 +13,7 @@ use tempfile::NamedTempFile;
 use super::{
     super::{ObjectKey, Payload, PutOutcome, StoreError, StoreErrorKind, StreamedPayload},
     LocalStore, blocking, is_reserved,
+    shards::index_name,
 };
 
 /// The number of bytes written at a time: small enough for smooth progress, large enough to be fast.
@@ -26,7 +27,7 @@ impl LocalStore {
     ) -> Result<PutOutcome, StoreError> {
         let Some(path) = self.free_path(key)? else { return Ok(PutOutcome::Exists) };
         let file = self.write_temporary(&path, payload)?;
-        self.publish(file, &path)
+        self.publish_object(file, key, &path)
     }
 
     /// The same as [`Self::write`], for a stream of bytes.
@@ -60,11 +61,11 @@ impl LocalStore {
         if hasher.finish() != expected {
             return Err(StoreError::digest_mismatch(&path.display().to_string()));
         }
-        let (store, guard) = (self.clone(), self.writes.begin(key));
+        let (store, guard, key) = (self.clone(), self.writes.begin(key), key.clone());
         blocking(&self.writers, move || {
             let _guard = guard;
             sync_file(file.as_file(), &path)?;
-            store.publish(file, &path)
+            store.publish_object(file, &key, &path)
         })
         .await
     }
@@ -78,8 +79,11 @@ impl LocalStore {
             ));
         }
         self.require_folder()?;
-        let path = self.path(key);
-        Ok(if self.disk.has_file(&path)? { None } else { Some(path) })
+        let exists = match index_name(key.as_str()) {
+            Some(_) => self.has_index_entry(&self.shards.lock(), key)?,
+            None => self.disk.has_file(&self.path(key))?,
+        };
+        Ok(if exists { None } else { Some(self.path(key)) })
     }
 
     /// Fails if the root exists and is not a folder. Like a full disk, this blocks all writes until an operator
@@ -117,6 +121,19 @@ impl LocalStore {
         Ok(file)
     }
 
+    /// Durably publishes a finished file as an object unless the key has one. `path` is that of [`Self::path`].
+    fn publish_object(
+        &self,
+        file: NamedTempFile,
+        key: &ObjectKey,
+        path: &Path,
+    ) -> Result<PutOutcome, StoreError> {
+        match index_name(key.as_str()) {
+            Some(name) => self.publish_index_entry(file, key, name),
+            None => self.publish(file, path),
+        }
+    }
+
     /// Durably publishes a finished file under its path unless the path exists. Of several concurrent calls, one
     /// creates the file.
     pub(super) fn publish(
@@ -129,15 +146,21 @@ impl LocalStore {
                 unsynced.sync()?;
                 Ok(PutOutcome::Created)
             }
-            Published::Taken if self.disk.has_file(path)? => Ok(PutOutcome::Exists),
-            // Deleted meanwhile.
-            Published::Taken => Err(StoreError::new(
-                StoreErrorKind::Unavailable,
-                format!(
-                    "cannot store {}: a conflicting file was removed meanwhile; retry",
-                    path.display()
-                ),
-            )),
+            Published::Taken => self.existing(path),
         }
+    }
+
+    /// The outcome of a put whose path was taken.
+    pub(super) fn existing(&self, path: &Path) -> Result<PutOutcome, StoreError> {
+        if self.disk.has_file(path)? {
+            return Ok(PutOutcome::Exists);
+        }
+        Err(StoreError::new(
+            StoreErrorKind::Unavailable,
+            format!(
+                "cannot store {}: a conflicting file was removed meanwhile; retry",
+                path.display()
+            ),
+        ))
     }
 }
