@@ -32,8 +32,12 @@ crate name:
 client name:
     {{ if name == "rust" { "cargo test --workspace --test client" } else { ".ci/run client_" + name } }}
 
+# Benchmarks beside other programs, in turns: all, or the named ones. Writes the tables of docs/benchmarks.md.
+bench *names:
+    benches/run {{names}}
+
 # One benchmark, on local disk or in an S3 server in memory.
-bench name *arguments:
+bench-one name *arguments:
     cargo bench --bench {{name}} -- {{arguments}}
 
 # One benchmark against a real S3 server.
