@@ -61,6 +61,8 @@ async fn measure(arguments: &Arguments) {
         }
         None => {
             let bucket = Bucket::from_environment().await;
+            // Before the start: the server puts an object twice, to see whether the second put is refused.
+            bucket.clear().await;
             let server = Server::start(bucket.address);
             (bucket, server)
         }
@@ -146,7 +148,6 @@ struct BundleObjects {
 impl BundleObjects {
     /// Exports a review and reads its objects.
     async fn read(bucket: &Bucket, client: &Client, request: &StartExportRequest) -> Self {
-        bucket.clear().await;
         review::export(client, review::named(request, "first")).await.expect("an export");
         let mut steps = [const { Vec::new() }; 3];
         for key in bucket.keys("tara/").await {

@@ -65,7 +65,7 @@ impl Fixture {
 
     /// All files by their keys, except those of the probe.
     pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
-        let mut files = match &self.s3 {
+        let mut files: BTreeMap<String, Vec<u8>> = match &self.s3 {
             Some(s3) => s3
                 .objects()
                 .into_iter()
