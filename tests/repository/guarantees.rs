@@ -26,7 +26,9 @@ fn has_test(path: &str, name: &str) -> bool {
     };
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let declares_it = |line: &&str| {
-        let declared = line.strip_suffix("() {").or(line.strip_suffix("(store: Arc<dyn Store>) {"));
+        // The parameters of a property test follow on their own lines.
+        let ends = ["() {", "(store: Arc<dyn Store>) {", "("];
+        let declared = ends.iter().find_map(|end| line.strip_suffix(end));
         declared.is_some_and(|line| line.ends_with(&format!("fn {name}")))
     };
     let Some(position) = lines.iter().position(declares_it) else { return false };

@@ -1,7 +1,7 @@
 //! Reports the progress of writing a bundle.
 
 use tara_export_bundle::FolderName;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::export::run::events::ArtifactUpdate;
 
@@ -28,22 +28,22 @@ pub(in crate::export) trait Observer: Send + Sync {
     fn retried(&self);
 }
 
-/// Counts progress for work without a run, so that the watchdog can detect work that hangs.
+/// Notes progress of work without a run, so that the watchdog can detect work that hangs.
 #[derive(Debug)]
-pub(in crate::export) struct Activity(watch::Sender<u64>);
+pub(in crate::export) struct Activity(watch::Sender<Instant>);
 
 impl Activity {
     pub(in crate::export) fn new() -> Self {
-        Self(watch::Sender::new(0))
+        Self(watch::Sender::new(Instant::now()))
     }
 
-    /// A receiver that changes with every progress report.
-    pub(in crate::export) fn changes(&self) -> watch::Receiver<u64> {
+    /// When progress was reported last.
+    pub(in crate::export) fn changes(&self) -> watch::Receiver<Instant> {
         self.0.subscribe()
     }
 
     fn record(&self) {
-        self.0.send_modify(|number| *number += 1);
+        self.0.send_replace(Instant::now());
     }
 }
 

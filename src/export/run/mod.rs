@@ -22,7 +22,7 @@ use std::{
 use tara_export_bundle::{AcceptedTime, ContentDigest, ExportId, FolderName};
 use tara_export_catalog::{Export, ExportState};
 use tara_export_clock::Clock;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
 use self::{
@@ -43,8 +43,8 @@ pub struct Run {
     state: Mutex<State>,
     /// Failed store operations that were retried.
     retries: AtomicU32,
-    /// Incremented on every change of the state.
-    changes: watch::Sender<u64>,
+    /// When the state changed last.
+    changes: watch::Sender<Instant>,
     /// Incremented on the changes that callers must see at once: accepted, refused, fell back, ended.
     milestones: watch::Sender<u64>,
 }
@@ -110,7 +110,7 @@ impl Run {
             tally,
             state: Mutex::new(state),
             retries: AtomicU32::new(0),
-            changes: watch::Sender::new(0),
+            changes: watch::Sender::new(Instant::now()),
             milestones: watch::Sender::new(0),
         }
     }
@@ -148,8 +148,8 @@ impl Run {
         is_unfinished.then_some(state.export.accepted_time)
     }
 
-    /// Changes with every change of the state.
-    pub(in crate::export) fn changes(&self) -> watch::Receiver<u64> {
+    /// When the state changed last.
+    pub(in crate::export) fn changes(&self) -> watch::Receiver<Instant> {
         self.changes.subscribe()
     }
 
@@ -327,7 +327,7 @@ impl Run {
     }
 
     fn notify(&self) {
-        self.changes.send_modify(|number| *number += 1);
+        self.changes.send_replace(Instant::now());
     }
 
     fn reach_milestone(&self) {

@@ -25,7 +25,7 @@ pub struct Subscription {
     seen: usize,
     /// Number of the last artifact progress that the subscriber has received.
     seen_live: u64,
-    changes: watch::Receiver<u64>,
+    changes: watch::Receiver<Instant>,
     milestones: watch::Receiver<u64>,
     /// Until then, only milestones wake the subscriber.
     collecting_until: Instant,

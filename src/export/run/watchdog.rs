@@ -5,17 +5,17 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt as _;
 use tara_export_bundle::ExportId;
-use tokio::{sync::watch::Receiver, time};
+use tokio::{
+    sync::watch::Receiver,
+    time::{self, Instant},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::export::failure::Failure;
 
-/// Work without a change in a run for this long is ended: far longer than any healthy step, and shorter than it takes an
-/// operator to notice. It may take up to one interval of checks longer.
+/// Maximum time without a change in a run: far longer than any healthy step, and shorter than it takes an operator to
+/// notice.
 const STALL_TIMEOUT: Duration = Duration::from_secs(3600);
-/// The watchdog compares at intervals and is not woken by each change, because a small export has dozens within
-/// milliseconds.
-const CHECK_INTERVAL: Duration = Duration::from_secs(300);
 
 /// How watched work ended.
 #[derive(Debug)]
@@ -28,22 +28,23 @@ pub(in crate::export) enum Ended {
     Aborted,
 }
 
-/// Runs work on an export until it completes, stalls or panics. A panic does not affect other exports. `changes` must
-/// be notified of progress; its sender must live as long as the work.
+/// Runs work on an export until it completes, stalls or panics. A panic does not affect other exports. `changes` has
+/// the time of the latest progress.
 pub(in crate::export) async fn watch(
     work: impl Future<Output = ()>,
     export_id: ExportId,
-    mut changes: Receiver<u64>,
+    changes: Receiver<Instant>,
     aborting: &CancellationToken,
 ) -> Ended {
+    // Sleeps until the latest known change would be too old, and is not woken by each change: a small export has dozens
+    // within milliseconds.
     let stall = async {
-        let mut unchanged = Duration::ZERO;
-        while unchanged < STALL_TIMEOUT {
-            time::sleep(CHECK_INTERVAL).await;
-            // Fails only if the sender is gone, and then nothing changes any more.
-            let has_changed = changes.has_changed().unwrap_or(false);
-            changes.mark_unchanged();
-            unchanged = if has_changed { Duration::ZERO } else { unchanged + CHECK_INTERVAL };
+        loop {
+            let stalled_at = *changes.borrow() + STALL_TIMEOUT;
+            if stalled_at <= Instant::now() {
+                break;
+            }
+            time::sleep_until(stalled_at).await;
         }
     };
     let failure = tokio::select! {

@@ -235,6 +235,8 @@ impl S3Store {
         F: Future<Output = Result<T, Failure>>,
     {
         let _permit = self.permit().await;
+        // On the heap: the future of a request is large, and the caller's would contain it several times.
+        let send = |attempt| Box::pin(send(attempt));
         match &self.hedging {
             Some(hedging) => hedging.race(class, &self.requests, send).await,
             None => send(Attempt::First).await,

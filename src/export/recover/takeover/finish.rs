@@ -18,7 +18,7 @@ use tara_export_telemetry::{
     names::{self, NONE},
     spans,
 };
-use tokio::sync::watch::Receiver;
+use tokio::{sync::watch::Receiver, time::Instant};
 use tracing::Instrument as _;
 
 use super::{Candidate, CandidateKey, Takeover};
@@ -171,7 +171,7 @@ impl Takeover {
     async fn finish(
         &self,
         work: Work,
-        changes: Receiver<u64>,
+        changes: Receiver<Instant>,
         export: &AcceptedExport,
     ) -> Result<Export, Failure> {
         let export_id = export.export_id;
