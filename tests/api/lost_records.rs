@@ -88,7 +88,7 @@ async fn missing_claims_hide_no_bundle_and_no_folder_is_reused() {
 #[tokio::test]
 async fn bundle_without_index_entry_is_found_by_name() {
     let (s3, exports) = two_bundles().await;
-    remove(&s3, "index");
+    remove(&s3, "index-shards");
     let (_host, mut server) = another_replica(&s3).await;
     assert_unchanged(&s3, &mut server, &exports).await;
     // Lists read only the index; the preflight warns of such a rule.

@@ -1,6 +1,6 @@
 //! Requests to S3 that do not respond and are sent a second time, at each step of an export.
 
-use std::collections::BTreeSet;
+use std::{cell::Cell, collections::BTreeSet};
 
 use tara_export_test_support::{Fault, FaultRule, Operation, TestS3};
 
@@ -39,22 +39,26 @@ async fn put_that_hangs_is_sent_again_and_the_export_completes_once() {
         let rule = FaultRule::new(fault.clone()).on(Operation::PutObject).key_contains(object);
         let rule = s3.fail(rule.times(1));
         let mut client = server.client.clone();
-        let slow = committed(&mut client, request(number, &format!("slow {number}.docx")));
-        // Other requests fill the budget, which slow ones on a busy machine may have used up.
+        let has_ended = Cell::new(false);
+        let slow = async {
+            let slow = request(number, &format!("slow {number}.docx"));
+            let export = committed(&mut client, slow).await;
+            has_ended.set(true);
+            export
+        };
+        // Other requests fill the budget, which slow ones on a busy machine may have used up. Each ends before the next
+        // case, whose fault it would meet.
         let others = async {
             while s3.fault_hits(rule) == 0 {
                 tokio::task::yield_now().await;
             }
-            loop {
+            while !has_ended.get() {
                 others += 1;
                 let other = request(others, &format!("usual {others}.docx"));
                 committed(&mut server.client, other).await;
             }
         };
-        let export = tokio::select! {
-            export = slow => export,
-            () = others => unreachable!("the others do not end"),
-        };
+        let (export, ()) = futures::join!(slow, others);
         check_in_s3(&s3, &export);
         // The others put objects of these names, too.
         let is_own = |key: &str| key.contains(&export.folder_name) || key.contains(&export.name);
