@@ -165,6 +165,10 @@ impl Store for FakeS3 {
     }
 
     /// Has no credentials.
+    async fn move_old_files(&self) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
     fn reload_credentials(&self) {}
 
     async fn put_if_absent(

@@ -58,6 +58,10 @@ impl<T: Changes> Store for Forwarding<T> {
         self.0.inner().check_put(key).await
     }
 
+    async fn move_old_files(&self) -> Result<u64, StoreError> {
+        self.0.inner().move_old_files().await
+    }
+
     fn reload_credentials(&self) {
         self.0.inner().reload_credentials();
     }

@@ -56,12 +56,11 @@ impl RequestClass {
 
     /// The class of a put. `None` if it must not be sent twice.
     pub(super) fn of_put(key: &ObjectKey, payload: &Payload) -> Option<Self> {
-        match payload.bytes.len() {
-            _ if !key.is_permanent() => None,
-            ..=SMALL_PUT_BYTES => Some(Self::SmallPut),
-            ..=MAX_PUT_BYTES => Some(Self::MediumPut),
-            _ => None,
+        let size_bytes = payload.bytes.len();
+        if !key.is_permanent() || size_bytes > MAX_PUT_BYTES {
+            return None;
         }
+        Some(if size_bytes <= SMALL_PUT_BYTES { Self::SmallPut } else { Self::MediumPut })
     }
 
     /// The name of the operation in metrics.
