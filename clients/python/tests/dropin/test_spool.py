@@ -113,7 +113,7 @@ class Program:
 
     def __exit__(self, *_: object) -> None:
         self.process.kill()
-        self.process.communicate(timeout=30)
+        self.process.communicate(timeout=120)
 
     def result(self) -> Any:
         assert self.process.stdout
@@ -122,7 +122,7 @@ class Program:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(30)
+        self.process.wait(120)
 
 
 def entries(world: World) -> list[Path]:
@@ -182,7 +182,7 @@ def test_killed_after_the_bundle_and_before_the_removal_creates_no_second_bundle
 def test_export_does_not_wait_for_a_slower_disk_and_leaves_nothing_on_it(world: World) -> None:
     with Program(world, _DISK_SLOWER_THAN_EXPORT) as program:
         result = program.result()
-        assert program.process.wait(30) == 0
+        assert program.process.wait(120) == 0
     assert result["success"] and world.exports() == [result["request_id"]]
     # The first write was pending. No further one follows.
     assert program.mark.read_text().splitlines() == ["fsync"]
@@ -222,7 +222,7 @@ def test_interrupted_export_stays_queued(world: World) -> None:
     with Program(world, "") as program:
         wait_until(lambda: bool(world.exports()))
         program.process.send_signal(signal.SIGINT)
-        assert program.process.wait(30) != 0
+        assert program.process.wait(120) != 0
     (folder,) = entries(world)
     world("release")
     (sent,) = world.manager().send_queued()
@@ -242,7 +242,7 @@ def test_request_is_unlocked_in_the_queue_after_an_exception(tmp_path: Path) -> 
 def test_full_disk_does_not_prevent_an_export(world: World) -> None:
     with Program(world, _FULL_DISK) as program:
         result = program.result()
-        assert program.process.wait(30) == 0
+        assert program.process.wait(120) == 0
     assert result["success"] and world.exports() == [result["request_id"]]
     assert rest(world) == []
 
