@@ -12,6 +12,7 @@ use tara_export_store::{
     s3::{EndedRequest, HedgeResult, RequestObserver, S3Settings, S3Store},
 };
 use tara_export_test_support::{Fault, FaultRule, Operation, RecordedRequest, TestS3};
+use tokio::time::timeout;
 use tracing::Span;
 
 use crate::{
@@ -210,15 +211,14 @@ async fn throttled_server_gets_no_second_requests() {
     server.fail(slow_down.times(1));
     store.delete(&key("usual/0")).await.unwrap_err();
     let stall = server.fail(FaultRule::new(Fault::Stall).key_ends_with("slow").times(1));
-    let put = tokio::spawn({
+    let mut put = tokio::spawn({
         let store = store.clone();
         async move { store.put_if_absent(&permanent("slow"), payload("slow")).await }
     });
-    let is_throttled = || hedges.0.lock().unwrap().contains(&("PutObject", HedgeResult::Throttled));
-    while !is_throttled() {
-        tokio::task::yield_now().await;
-    }
+    // A second request would be answered after about ten milliseconds.
+    timeout(Duration::from_millis(500), &mut put).await.unwrap_err();
     assert_eq!(requests_of(&server, Operation::PutObject, "slow").len(), 1);
     server.clear_fault(stall);
     assert_eq!(put.await.unwrap().unwrap(), PutOutcome::Created);
+    assert!(hedges.0.lock().unwrap().contains(&("PutObject", HedgeResult::Throttled)));
 }

@@ -207,20 +207,21 @@ impl Hedging {
         let Some(usual) = usual else { return first.await };
         let mut delay = usual.p95.max(MIN_DELAY);
         let mut wait = Wait::Long;
-        let mut is_refused = false;
+        let mut refused = None;
         let _permit = loop {
             tokio::select! {
                 biased;
-                result = &mut first => return result,
+                result = &mut first => {
+                    refused.inspect(|reason| self.report(class, *reason));
+                    return result;
+                }
                 () = sleep(delay) => {}
             }
             match self.may_send(wait, permits) {
                 Ok(permit) => break permit,
                 // The longer a response takes, the more it helps to send the request again: try until it arrives.
                 Err(reason) => {
-                    if !std::mem::replace(&mut is_refused, true) {
-                        self.report(class, reason);
-                    }
+                    refused.get_or_insert(reason);
                     wait = Wait::Urgent;
                     delay = usual.median.max(MIN_DELAY);
                 }
