@@ -14,6 +14,7 @@
 #[path = "../tests/harness/catalogue.rs"]
 #[allow(dead_code, reason = "only the list tests use all of it")]
 mod catalogue;
+mod support;
 
 use std::{
     env, fs,
@@ -40,11 +41,7 @@ use tara_export_client::{
     session,
 };
 use tara_export_clock::SystemClock;
-use tara_export_store::{
-    Store,
-    local::LocalStore,
-    s3::{S3Settings, S3Store, ServerSideEncryption},
-};
+use tara_export_store::{Store, local::LocalStore};
 use tara_export_test_support::{Operation, TestS3};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -56,7 +53,7 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-use self::catalogue::Committed;
+use self::{catalogue::Committed, support::s3_store::store_of};
 
 /// The default sizes of the catalogues, in bundles.
 const SIZES: [u64; 3] = [100, 10_000, 1_000_000];
@@ -139,8 +136,7 @@ async fn in_s3(catalogue: Catalogue) {
         }
     }
     let folder = tempfile::tempdir().expect("a folder");
-    let store: Arc<dyn Store> =
-        Arc::new(S3Store::from_sdk_config(s3_settings(&s3), &s3.sdk_config()));
+    let store = store_of(&s3);
     let mut server = Server::start(folder.path(), Some(store), Access::Write).await;
     pages(&mut server, catalogue, "S3 in memory", Some(&s3)).await;
     reports(&mut server, catalogue.size, "S3 in memory").await;
@@ -266,8 +262,7 @@ async fn reports(server: &mut Server, size: u64, store: &str) {
 /// Measures reports from memory and an echo of the same response, alternating.
 async fn throughput() {
     let s3 = TestS3::start().await;
-    let store: Arc<dyn Store> =
-        Arc::new(S3Store::from_sdk_config(s3_settings(&s3), &s3.sdk_config()));
+    let store = store_of(&s3);
     let folder = tempfile::tempdir().expect("a folder");
     let mut server = Server::start(folder.path(), Some(store), Access::Write).await;
     let name = server.export().await;
@@ -469,21 +464,4 @@ fn median(times: &mut [Duration]) -> Duration {
 
 fn milliseconds(time: Duration) -> String {
     format!("{:.2}", time.as_secs_f64() * 1000.0)
-}
-
-fn s3_settings(server: &TestS3) -> S3Settings {
-    S3Settings {
-        bucket: server.bucket().to_owned(),
-        base_path: "tara/".to_owned(),
-        region: Some(server.region().to_owned()),
-        endpoint_url: Some(server.endpoint()),
-        path_style: true,
-        server_side_encryption: ServerSideEncryption::BucketDefault,
-        expected_bucket_owner: None,
-        object_lock: None,
-        connect_timeout: Duration::from_secs(2),
-        read_timeout: Duration::from_secs(5),
-        operation_timeout: Duration::from_secs(60),
-        concurrent_requests: 256,
-    }
 }

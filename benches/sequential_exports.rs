@@ -5,7 +5,9 @@
 //! loopback. With a latency added to every S3 request, the difference divided by the latency is the
 //! number of round trips of an export.
 
-#![allow(clippy::expect_used, reason = "a failed benchmark ends")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a failed benchmark ends")]
+
+mod support;
 
 use std::{
     env,
@@ -17,6 +19,7 @@ use std::{
 
 use clap::{Args as _, Command, FromArgMatches as _};
 use futures::TryStreamExt as _;
+use support::s3_store::store_of;
 use tara_export::{
     config::{ListenSettings, Settings},
     export::Stores,
@@ -28,11 +31,7 @@ use tara_export_client::{
     session,
 };
 use tara_export_clock::SystemClock;
-use tara_export_store::{
-    Store,
-    local::LocalStore,
-    s3::{S3Settings, S3Store, ServerSideEncryption},
-};
+use tara_export_store::{Store, local::LocalStore};
 use tara_export_test_support::TestS3;
 
 const WARM_UP: usize = 20;
@@ -61,9 +60,7 @@ async fn measure(name: &str, s3_latency: Option<Duration>, request: &StartExport
     let test_s3 = TestS3::start().await;
     let s3 = s3_latency.map(|latency| {
         test_s3.latency(latency);
-        let store: Arc<dyn Store> =
-            Arc::new(S3Store::from_sdk_config(s3_settings(&test_s3), &test_s3.sdk_config()));
-        store
+        store_of(&test_s3)
     });
     let data_dir = folder.path().display().to_string();
     let command =
@@ -114,21 +111,4 @@ async fn measure(name: &str, s3_latency: Option<Duration>, request: &StartExport
         at(99),
         at(100)
     );
-}
-
-fn s3_settings(server: &TestS3) -> S3Settings {
-    S3Settings {
-        bucket: server.bucket().to_owned(),
-        base_path: "tara/".to_owned(),
-        region: Some(server.region().to_owned()),
-        endpoint_url: Some(server.endpoint()),
-        path_style: true,
-        server_side_encryption: ServerSideEncryption::BucketDefault,
-        expected_bucket_owner: None,
-        object_lock: None,
-        connect_timeout: Duration::from_secs(2),
-        read_timeout: Duration::from_secs(5),
-        operation_timeout: Duration::from_secs(60),
-        concurrent_requests: 256,
-    }
 }

@@ -18,6 +18,7 @@ use std::{
 
 use clap::Parser;
 use support::{
+    bucket::Bucket,
     latency_proxy::LatencyProxy,
     load::through_service,
     review,
@@ -25,7 +26,6 @@ use support::{
     statistics::{Times, milliseconds},
 };
 use tara_export_client::Client;
-use tara_export_test_support::TestS3;
 
 /// Exports in one turn.
 const TURN: usize = 100;
@@ -53,23 +53,14 @@ fn main() {
 }
 
 async fn measure(arguments: &Arguments) {
-    // Exists until the end of the measurement.
-    let memory = match env::var("S3_BUCKET_NAME") {
-        Ok(_) => None,
-        Err(_) => Some(TestS3::start().await),
-    };
-    let environment = memory.as_ref().map(TestS3::environment).unwrap_or_default();
-    let endpoint = memory.as_ref().map_or_else(
-        || env::var("AWS_ENDPOINT_URL").expect("the endpoint of the S3 server"),
-        TestS3::endpoint,
-    );
-    let s3 = endpoint.trim_start_matches("http://").parse().expect("an address");
+    let is_real = env::var_os("S3_BUCKET_NAME").is_some();
+    let bucket = if is_real { Bucket::from_environment().await } else { Bucket::in_memory().await };
     let request = review::sample();
     let mut measured = Vec::new();
     for is_hedging in [false, true] {
-        measured.push(Measured::start(is_hedging, s3, &environment, arguments).await);
+        measured.push(Measured::start(is_hedging, &bucket, arguments).await);
     }
-    let kind = if memory.is_some() { "an S3 server in memory" } else { "a real S3 server" };
+    let kind = if is_real { "a real S3 server" } else { "an S3 server in memory" };
     println!(
         "\n{} exports each, {} callers, seed {}, {kind}, milliseconds:\n",
         arguments.exports, arguments.callers, arguments.seed
@@ -114,17 +105,12 @@ struct Measured {
 }
 
 impl Measured {
-    async fn start(
-        is_hedging: bool,
-        s3: SocketAddr,
-        environment: &[(&'static str, String)],
-        arguments: &Arguments,
-    ) -> Self {
-        let proxy = LatencyProxy::start_with_tail(s3, arguments.seed).expect("a proxy");
+    async fn start(is_hedging: bool, bucket: &Bucket, arguments: &Arguments) -> Self {
+        let proxy = LatencyProxy::start_with_tail(bucket.address, arguments.seed).expect("a proxy");
         let metrics = free_address();
         let flags =
             [format!("--s3-hedging={is_hedging}"), format!("--metrics-listen-addr={metrics}")];
-        let server = Server::start_in(environment, proxy.address, &flags);
+        let server = Server::start_through(bucket, proxy.address, &flags);
         let mut clients = Vec::new();
         for _ in 0..arguments.callers {
             clients.push(server.client().await);

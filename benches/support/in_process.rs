@@ -1,6 +1,6 @@
 //! A server in this process, over an S3 server in memory.
 
-use std::{fs, net::IpAddr, path::Path, sync::Arc, time::Duration};
+use std::{fs, net::IpAddr, path::Path, sync::Arc};
 
 use clap::{Args as _, Command, FromArgMatches as _, builder::Resettable};
 use serde_json::{Value, json};
@@ -12,13 +12,11 @@ use tara_export::{
 };
 use tara_export_client::Client;
 use tara_export_clock::SystemClock;
-use tara_export_store::{
-    Store,
-    local::LocalStore,
-    s3::{S3Settings, S3Store, ServerSideEncryption},
-};
+use tara_export_store::{Store, local::LocalStore};
 use tara_export_test_support::TestS3;
 use tempfile::TempDir;
+
+use super::s3_store::store_of;
 
 /// A running server with its own S3 server and data directory.
 pub(crate) struct InProcess {
@@ -35,8 +33,7 @@ impl InProcess {
         let data_dir = folder.path().join("exports");
         let local: Arc<dyn Store> = Arc::new(LocalStore::open(data_dir.clone()).expect("a store"));
         let s3 = TestS3::start().await;
-        let store: Arc<dyn Store> =
-            Arc::new(S3Store::from_sdk_config(s3_settings(&s3), &s3.sdk_config()));
+        let store = store_of(&s3);
         let mut flags = vec![format!("--data-dir={}", data_dir.display())];
         if !targets.is_empty() {
             flags.push(format!("--notify-file={}", write_targets(folder.path(), targets)));
@@ -81,21 +78,4 @@ fn write_targets(folder: &Path, targets: &[Value]) -> String {
     let path = folder.join("targets.json");
     fs::write(&path, json!({ "targets": targets }).to_string()).expect("a file");
     path.display().to_string()
-}
-
-fn s3_settings(server: &TestS3) -> S3Settings {
-    S3Settings {
-        bucket: server.bucket().to_owned(),
-        base_path: "tara/".to_owned(),
-        region: Some(server.region().to_owned()),
-        endpoint_url: Some(server.endpoint()),
-        path_style: true,
-        server_side_encryption: ServerSideEncryption::BucketDefault,
-        expected_bucket_owner: None,
-        object_lock: None,
-        connect_timeout: Duration::from_secs(2),
-        read_timeout: Duration::from_secs(5),
-        operation_timeout: Duration::from_secs(60),
-        concurrent_requests: 256,
-    }
 }

@@ -1,5 +1,5 @@
-//! Shared code of the benchmarks with a real S3 server. `.ci/real-s3` starts the server and sets
-//! the environment.
+//! Shared code of the benchmarks. With a real S3 server, `.ci/real-s3` starts it and sets the
+//! environment.
 
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
@@ -10,6 +10,7 @@ pub(crate) mod load;
 pub(crate) mod peers;
 pub(crate) mod process;
 pub(crate) mod review;
+pub(crate) mod s3_store;
 pub(crate) mod server;
 pub(crate) mod statistics;
 pub(crate) mod webhook_receiver;

@@ -35,14 +35,10 @@ impl Server {
         Self::run(command, bucket.address, "http", &[], ConnectOptions::default())
     }
 
-    /// Starts with these flags and environment variables.
-    pub(crate) fn start_in(
-        environment: &[(&'static str, String)],
-        s3: SocketAddr,
-        flags: &[String],
-    ) -> Self {
+    /// Starts with these flags, for a bucket that it reaches at this address.
+    pub(crate) fn start_through(bucket: &Bucket, s3: SocketAddr, flags: &[String]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tara-export"));
-        command.envs(environment.iter().cloned());
+        command.envs(bucket.environment.iter().cloned());
         Self::run(command, s3, "http", flags, ConnectOptions::default())
     }
 
