@@ -152,19 +152,18 @@ impl Service {
     ) -> Result<Self, SetupError> {
         let descriptors = DescriptorPlan::of_process()?;
         let limits = journal_limits(settings);
-        let notifications = match access {
-            Access::Write | Access::Command => {
-                notifications::open(settings, stores.s3.clone(), clock.clone()).await?
-            }
-            Access::Read => None,
+        let writes = access != Access::Read;
+        let notifications = match writes {
+            true => notifications::open(settings, stores.s3.clone(), clock.clone()).await?,
+            false => None,
         };
-        let journal = match access {
-            Access::Write | Access::Command => {
+        let journal = match writes {
+            true => {
                 let outbox = notifications.as_ref().map(Notifications::outbox);
                 let data_dir = settings.disk.data_dir.clone();
                 Some(Journal::open_with_outbox(data_dir, limits, outbox).await?)
             }
-            Access::Read => None,
+            false => None,
         };
         let catalog = Catalog::new(
             stores.s3.clone(),
@@ -174,11 +173,9 @@ impl Service {
         );
         let (s3, local) = (stores.s3.clone(), stores.local.clone());
         let outbound = Outbound::of_process();
-        let jobs_file = match access {
-            Access::Write | Access::Command => {
-                jobs::read(settings, notifications.as_ref(), &outbound)?
-            }
-            Access::Read => None,
+        let jobs_file = match writes {
+            true => jobs::read(settings, notifications.as_ref(), &outbound)?,
+            false => None,
         };
         let uploads = uploads(settings, &stores, access, clock.clone())?;
         let computing = Pool::new("computing", computing_threads())?;
@@ -200,7 +197,7 @@ impl Service {
                 Access::Command | Access::Read => Accepted::Leave,
             })
             .await?;
-        if access == Access::Read {
+        if !writes {
             engine.report_left(left_exports(settings).await?);
         }
         if let Some(notifications) = &notifications {
