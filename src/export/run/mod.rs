@@ -45,8 +45,8 @@ pub struct Run {
     retries: AtomicU32,
     /// When the state changed last.
     changes: watch::Sender<Instant>,
-    /// Incremented on the changes that callers must see at once: accepted, refused, fell back, ended.
-    milestones: watch::Sender<u64>,
+    /// Notified of the changes that callers must see at once: accepted, refused, fell back, ended.
+    milestones: watch::Sender<()>,
 }
 
 struct State {
@@ -111,7 +111,7 @@ impl Run {
             state: Mutex::new(state),
             retries: AtomicU32::new(0),
             changes: watch::Sender::new(Instant::now()),
-            milestones: watch::Sender::new(0),
+            milestones: watch::Sender::new(()),
         }
     }
 
@@ -331,7 +331,7 @@ impl Run {
     }
 
     fn reach_milestone(&self) {
-        self.milestones.send_modify(|number| *number += 1);
+        self.milestones.send_replace(());
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

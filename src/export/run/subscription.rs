@@ -26,7 +26,7 @@ pub struct Subscription {
     /// Number of the last artifact progress that the subscriber has received.
     seen_live: u64,
     changes: watch::Receiver<Instant>,
-    milestones: watch::Receiver<u64>,
+    milestones: watch::Receiver<()>,
     /// Until then, only milestones wake the subscriber.
     collecting_until: Instant,
     heartbeat_interval: Duration,
