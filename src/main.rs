@@ -166,6 +166,7 @@ fn run(matches: &ArgMatches) -> Result<ExitCode, CommandFailure> {
         cli.log.set_level(level);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cli.settings.limits.worker_threads())
         .enable_all()
         .build()
         .map_err(|error| failed(format!("cannot start the async runtime: {error}")))?;

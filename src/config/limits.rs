@@ -1,6 +1,6 @@
 //! Limits on the size, number and duration of requests, documents and responses.
 
-use std::time::Duration;
+use std::{num::NonZero, thread, time::Duration};
 
 use bytesize::ByteSize;
 use clap::Args;
@@ -8,7 +8,8 @@ use tara_export_store::AllowedSource;
 
 use super::{
     GIB, KIB, MIB, Optional,
-    parse::{duration, number, optional, size, source},
+    parse::{duration, number, optional, size, source, worker_threads},
+    value,
 };
 
 /// The part of `MAX_READ_MEMORY` that a download reserves.
@@ -17,6 +18,11 @@ pub const DOWNLOAD_BYTES: u64 = MIB;
 /// Limits on requests and responses.
 #[derive(Debug, Clone, Args)]
 pub struct LimitSettings {
+    /// Threads that process calls and requests to S3 (1 to 1024); unset: half as many as cores, and at least one. Hashing,
+    /// rendering and disks have their own
+    #[arg(long, env = "WORKER_THREADS", value_parser = optional("WORKER_THREADS", worker_threads))]
+    pub worker_threads: Option<Optional<usize>>,
+
     /// Maximum size of a request (64KiB to 1GiB)
     #[arg(long, env = "MAX_REQUEST_SIZE", default_value = "32MiB", value_parser = size("MAX_REQUEST_SIZE", 64 * KIB..=GIB))]
     pub max_request_size: ByteSize,
@@ -113,6 +119,13 @@ pub struct LimitSettings {
 }
 
 impl LimitSettings {
+    /// The number of threads that process calls and requests to S3. Half of the cores by default: with more, threads wake
+    /// each other and move tasks between cores, which takes a sixth more CPU on two cores (docs/benchmarks.md).
+    pub fn worker_threads(&self) -> usize {
+        let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+        value(&self.worker_threads).unwrap_or_else(|| (cores() / 2).max(1))
+    }
+
     pub(super) fn check(&self) -> Result<(), String> {
         if self.max_request_memory < self.max_request_size {
             return Err(format!(

@@ -260,6 +260,11 @@ pub(super) fn replica_name(text: &str) -> Parsed<String> {
     is_valid.then(|| text.to_owned()).ok_or_else(|| "a name of at most 255 bytes".to_owned())
 }
 
+pub(super) fn worker_threads(text: &str) -> Parsed<usize> {
+    let number = text.parse().ok().filter(|number| (1..=1_024).contains(number));
+    number.ok_or_else(|| "a whole number from 1 to 1024".to_owned())
+}
+
 pub(super) fn ip_address(text: &str) -> Parsed<IpAddr> {
     text.parse().map_err(|_| "an IP address such as 127.0.0.1, 0.0.0.0 or ::".to_owned())
 }

@@ -242,7 +242,7 @@ impl Engine {
         requested_by: String,
         mut permit: Permit,
     ) -> Result<Subscription, StartError> {
-        let prepared = self.prepare(request_id, requested, requested_by).await?;
+        let prepared = self.prepare(request_id, requested, requested_by, permit.bytes()).await?;
         let Prepared { export, beside, memory_bytes } = prepared;
         permit.shrink_to(memory_bytes);
         let (run, is_new) = self.run_of(&export).await?;
@@ -265,7 +265,8 @@ impl Engine {
         requested: RequestedContent,
         requested_by: String,
     ) -> Result<Sha256, StartError> {
-        let prepared = self.prepare(Some(request_id), requested, requested_by).await?;
+        // Many requests follow one another, so other calls come first.
+        let prepared = self.prepare(Some(request_id), requested, requested_by, u64::MAX).await?;
         let Prepared { export, beside, memory_bytes: _ } = prepared;
         let (run, is_new) = self.run_of(&export).await?;
         if is_new {
@@ -275,12 +276,13 @@ impl Engine {
         Ok(run.content_digest().sha256)
     }
 
-    /// Pins the documents of a request and computes its digest.
+    /// Pins the documents of a request and computes its digest. `reserved_bytes` is the memory of the request.
     async fn prepare(
         &self,
         request_id: Option<Uuid>,
         requested: RequestedContent,
         requested_by: String,
+        reserved_bytes: u64,
     ) -> Result<Prepared, StartError> {
         let shared = &self.shared;
         if shared.draining.is_cancelled() {
@@ -299,9 +301,8 @@ impl Engine {
         let store_id = self.accepting_store(need_s3(&documents)).await?;
         let content = ExportContent { review, documents, destination, fallback };
         let format_version = shared.settings.format_version;
-        // On the computing pool: a large review takes a while.
         let digest = move || (content.digest(format_version), content.footprint_bytes(), content);
-        let digested = shared.computing.run(digest).await;
+        let digested = shared.computing.run_sized(reserved_bytes, digest).await;
         let (content_digest, memory_bytes, content) = digested.map_err(|error| {
             tracing::error!(%error, "digesting a request panicked");
             StartError::Internal

@@ -39,8 +39,8 @@ pub(super) async fn start(
 ) -> Result<Response<proto::BatchStartExportsResponse>, Status> {
     let AdmittedReview { message, permit } = admitted(&request)?;
     let (caller, key) = (caller(&request), caller::key(request.extensions()));
-    let converting =
-        in_background(engine, move || batch_request(decode(message)?, &allowed, new_id));
+    let convert = move || batch_request(decode(message)?, &allowed, new_id);
+    let converting = in_background(engine, permit.bytes(), convert);
     let ConvertedBatch { batch_id, requests } = converting.await?;
     let request = BatchRequest {
         batch_id,

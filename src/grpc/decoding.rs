@@ -23,12 +23,19 @@ pub(super) fn decode<T: prost::Message + Default>(message: Bytes) -> Result<T, S
     T::decode(message).map_err(|_| undecodable())
 }
 
+/// The memory that a message of this length may need, before it is known: most need less than ten times their length.
+pub(super) fn estimated_memory_bytes(message_bytes: usize) -> u64 {
+    10 * message_bytes as u64
+}
+
 /// Runs work that takes long for large requests on the computing pool, where it does not block other calls.
+/// `memory_bytes` is the memory of the request.
 pub(super) async fn in_background<T: Send + 'static>(
     engine: &Engine,
+    memory_bytes: u64,
     work: impl FnOnce() -> Result<T, Status> + Send + 'static,
 ) -> Result<T, Status> {
-    engine.computing().run(work).await.unwrap_or_else(|error| {
+    engine.computing().run_sized(memory_bytes, work).await.unwrap_or_else(|error| {
         tracing::error!(%error, "converting a request panicked");
         Err(internal_error())
     })

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{
     admission::scratch_bytes,
     convert::start_request,
-    decoding::{decode, in_background},
+    decoding::{decode, estimated_memory_bytes, in_background},
     plain_http::{JsonError, message_from_json},
     status::describe,
     wire_scan::{BatchScan, REQUEST, scan},
@@ -72,9 +72,9 @@ impl PulledRequests {
         loop {
             grow(memory, used_bytes + capacity as u64).await?;
             let (message_type, json) = (message_type.clone(), request.json.clone());
-            let converting = in_background(&self.engine, move || {
-                Ok(message_from_json(&message_type, &json, capacity))
-            });
+            let convert = move || Ok(message_from_json(&message_type, &json, capacity));
+            let converting =
+                in_background(&self.engine, estimated_memory_bytes(request.json.len()), convert);
             match converting.await.map_err(|status| status.message().to_owned())? {
                 Ok(message) => return Ok(Ok(message.into())),
                 Err(JsonError::TooLarge) if capacity < limit => {
@@ -135,8 +135,8 @@ impl ConvertRequests for PulledRequests {
         memory.shrink_to(bytes);
         let permit = memory.into_permit().await.map_err(|error| error.to_string())?;
         let allowed = self.allowed();
-        let converting =
-            in_background(&self.engine, move || Ok(converted(messages, namespace, &allowed)));
+        let convert = move || Ok(converted(messages, namespace, &allowed));
+        let converting = in_background(&self.engine, permit.bytes(), convert);
         let (valid, more) = converting.await.map_err(|status| status.message().to_owned())?;
         invalid.extend(more);
         invalid.sort_by_key(|(index, _)| *index);

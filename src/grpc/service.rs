@@ -136,9 +136,9 @@ impl ExportService for ExportApi {
         &self,
         request: Request<proto::PreviewExportRequest>,
     ) -> Result<Response<proto::PreviewExportResponse>, Status> {
-        let AdmittedReview { message, permit: _permit } = admitted(&request)?;
+        let AdmittedReview { message, permit } = admitted(&request)?;
         let accepted_time = AcceptedTime::new(self.queries.clock.now());
-        let (planned, warnings) = in_background(&self.queries.engine, move || {
+        let (planned, warnings) = in_background(&self.queries.engine, permit.bytes(), move || {
             let PreviewRequest { review, documents } = preview_request(decode(message)?)?;
             let warnings = warnings(&review, !documents.is_empty());
             Ok((preview(&review, &documents, accepted_time), warnings))
@@ -158,8 +158,8 @@ impl ExportService for ExportApi {
         let caller = caller(&request);
         let message_bytes = message.len() as u64;
         let allowed = self.automation.allowed_recipients();
-        let converting =
-            in_background(&self.queries.engine, move || start_request(decode(message)?, &allowed));
+        let convert = move || start_request(decode(message)?, &allowed);
+        let converting = in_background(&self.queries.engine, permit.bytes(), convert);
         let StartRequest { request_id, content } = converting.await?;
         // Inline documents share the message's buffer, and keep all of it in memory.
         let inline_bytes = content.inline_bytes();

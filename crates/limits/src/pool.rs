@@ -5,6 +5,7 @@
 
 use std::{
     fmt,
+    panic::{self, AssertUnwindSafe},
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -18,6 +19,9 @@ use tokio::{
     runtime::{Builder, Runtime},
     sync::Notify,
 };
+
+/// Work that needs at most this much memory takes about a millisecond at most.
+const SMALL_WORK_BYTES: u64 = 1024 * 1024;
 
 /// Threads for blocking work. Cheap to clone; the threads end when the last clone is dropped and all work
 /// is done.
@@ -150,6 +154,30 @@ impl Pool {
         })
     }
 
+    /// Runs CPU-bound work whose duration grows with the memory that its input and output need: on the thread of the
+    /// caller if that is little, because another thread would take longer to wake up. Otherwise as [`Self::run`], but
+    /// not before the future is polled.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn run_sized<T: Send + 'static>(
+        &self,
+        memory_bytes: u64,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, WorkFailed> {
+        if memory_bytes > SMALL_WORK_BYTES {
+            return self.run(work).await;
+        }
+        panic::catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+            let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            WorkFailed {
+                pool: self.inner.name,
+                message: text.unwrap_or_else(|| "it panicked".into()),
+            }
+        })
+    }
+
     /// Waits until no work is running or queued.
     pub async fn idle(&self) {
         loop {
@@ -240,6 +268,23 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+
+    #[tokio::test]
+    async fn small_work_runs_on_the_thread_of_its_caller() {
+        let pool = Pool::new("test", 1).unwrap();
+        let here = || std::thread::current().id();
+        assert_eq!(pool.run_sized(SMALL_WORK_BYTES, here).await, Ok(here()));
+        assert_ne!(pool.run_sized(SMALL_WORK_BYTES + 1, here).await, Ok(here()));
+    }
+
+    #[tokio::test]
+    async fn panic_of_work_of_any_size_is_an_error() {
+        let pool = Pool::new("test", 1).unwrap();
+        for memory_bytes in [0, u64::MAX] {
+            let failed = pool.run_sized(memory_bytes, || assert_eq!(1, 2, "no")).await;
+            assert!(failed.unwrap_err().message.contains("no"));
+        }
+    }
 
     #[tokio::test]
     async fn work_runs_after_its_future_is_dropped() {

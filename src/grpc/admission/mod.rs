@@ -41,7 +41,7 @@ use self::{
 use super::{
     admitted::{Admitted, AdmittedReview},
     caller,
-    decoding::in_background,
+    decoding::{estimated_memory_bytes, in_background},
     failures::upload_failed,
     plain_http::PlainCall,
     request_body::{revocable, with_timeout},
@@ -55,8 +55,6 @@ const FIRST_STEP_BYTES: usize = 64 * 1024;
 /// Once this much of a message has been admitted, its buffer gets the announced size: a buffer that grows is copied and
 /// needs the memory of both copies. Pages that are not written yet take no memory, only addresses.
 const WHOLE_BUFFER_AFTER_BYTES: usize = 1024 * 1024;
-/// Messages up to this size are scanned inline; larger ones are scanned in the background.
-const INLINE_SCAN_BYTES: usize = 64 * 1024;
 
 /// Admits requests within the limits. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -228,13 +226,10 @@ impl RequestAdmission {
         message: Bytes,
         mut memory: RequestMemory,
     ) -> Result<AdmittedReview, Status> {
-        let bytes = if message.len() <= INLINE_SCAN_BYTES {
-            request_memory_bytes(message_type, &message)?
-        } else {
-            let message = message.clone();
-            in_background(&self.engine, move || request_memory_bytes(message_type, &message))
-                .await?
-        };
+        let scanned = message.clone();
+        let scan = move || request_memory_bytes(message_type, &scanned);
+        let bytes =
+            in_background(&self.engine, estimated_memory_bytes(message.len()), scan).await?;
         memory.grow_to(bytes).await?;
         memory.shrink_to(bytes);
         let permit = memory.into_permit().await?;
@@ -275,11 +270,7 @@ async fn from_json(
         memory.grow_to((used_bytes + capacity) as u64).await?;
         let (input, conversion) = (text.clone(), conversion.clone());
         let convert = move || Ok(conversion.converted(input, capacity));
-        let output = if text.len() <= INLINE_SCAN_BYTES {
-            convert()?
-        } else {
-            in_background(engine, convert).await?
-        };
+        let output = in_background(engine, estimated_memory_bytes(text.len()), convert).await?;
         match output {
             Ok(message) => return Ok(message),
             Err(Refusal::TooLarge) if capacity < limit => {
@@ -304,8 +295,8 @@ async fn decompressed(
     loop {
         memory.grow_to((compressed.len() + capacity) as u64).await?;
         let input = compressed.clone();
-        let output =
-            in_background(engine, move || Ok(encoding.decompress(&input, capacity))).await?;
+        let decompress = move || Ok(encoding.decompress(&input, capacity));
+        let output = in_background(engine, estimated_memory_bytes(capacity), decompress).await?;
         match output {
             Ok(mut message) => {
                 message.shrink_to_fit();

@@ -1,7 +1,6 @@
 //! The body of an upload: sends its bytes in pieces and counts them.
 
 use std::{
-    fmt,
     pin::Pin,
     sync::{
         Arc,
@@ -16,10 +15,13 @@ use aws_sdk_s3::{
         ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextMut,
     },
     error::BoxError,
-    primitives::SdkBody,
+    primitives::{ByteStream, SdkBody},
 };
+use aws_smithy_runtime_api::client::{interceptors::dyn_dispatch_hint, orchestrator::Metadata};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use tara_export_digest::Sha256;
 
 use super::super::{Payload, Segments};
 
@@ -30,53 +32,39 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// The minimum size of payloads that report progress; smaller ones are sent too quickly.
 const MIN_PROGRESS_BYTES: usize = 256 * 1024;
 
+/// The checksum of a request's body, in base64.
+const SHA256_HEADER: &str = "x-amz-checksum-sha256";
+
 /// The number of bytes of an upload that the connection has accepted.
 pub(super) type SentBytes = Arc<AtomicU64>;
 
-/// An interceptor that signs a payload with its known digest, and counts its bytes while they are sent.
+/// An interceptor of the client that signs a put with the digest that it sends as checksum.
 ///
-/// Without it, the SDK would hash the body for its signature (a body in memory) or not sign it (a stream).
-pub(super) struct PayloadInterceptor {
-    payload: Payload,
-    sent_bytes: SentBytes,
-}
+/// Without it, the SDK would not sign the body, because it is a stream.
+#[derive(Debug)]
+pub(super) struct SignedDigest;
 
-impl PayloadInterceptor {
-    pub(super) fn new(payload: Payload, sent_bytes: SentBytes) -> Self {
-        Self { payload, sent_bytes }
-    }
-}
-
-impl fmt::Debug for PayloadInterceptor {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_tuple("PayloadInterceptor").field(&self.payload).finish()
-    }
-}
-
-impl Intercept for PayloadInterceptor {
+#[dyn_dispatch_hint]
+impl Intercept for SignedDigest {
     fn name(&self) -> &'static str {
-        "PayloadInterceptor"
+        "SignedDigest"
     }
 
     fn modify_before_signing(
         &self,
-        _context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
         _runtime_components: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let digest = PayloadSigningOverride::Precomputed(self.payload.sha256.to_string());
-        config.interceptor_state().store_put(digest);
-        Ok(())
-    }
-
-    fn modify_before_transmit(
-        &self,
-        context: &mut BeforeTransmitInterceptorContextMut<'_>,
-        _runtime_components: &RuntimeComponents,
-        _config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let body = PiecewiseBody::new(&self.payload, self.sent_bytes.clone());
-        *context.request_mut().body_mut() = SdkBody::from_body_1_x(body);
+        // In other operations, the checksum may be that of an object, and not of the request's body.
+        if config.load::<Metadata>().map(Metadata::name) != Some("PutObject") {
+            return Ok(());
+        }
+        if let Some(checksum) = context.request().headers().get(SHA256_HEADER) {
+            let digest = Sha256::from_bytes(BASE64.decode(checksum)?.as_slice().try_into()?);
+            let digest = PayloadSigningOverride::Precomputed(digest.to_string());
+            config.interceptor_state().store_put(digest);
+        }
         Ok(())
     }
 }
@@ -93,7 +81,7 @@ pub(super) struct PiecewiseBody {
 }
 
 impl PiecewiseBody {
-    fn new(payload: &Payload, sent_bytes: SentBytes) -> Self {
+    pub(super) fn new(payload: &Payload, sent_bytes: SentBytes) -> Self {
         let progress =
             payload.progress.clone().filter(|_| payload.bytes.len() >= MIN_PROGRESS_BYTES);
         Self::of_segments(payload.bytes.clone().into(), sent_bytes, progress)
@@ -113,6 +101,12 @@ impl PiecewiseBody {
             sent_bytes,
             progress,
         }
+    }
+}
+
+impl From<PiecewiseBody> for ByteStream {
+    fn from(body: PiecewiseBody) -> Self {
+        Self::new(SdkBody::from_body_1_x(body))
     }
 }
 

@@ -5,13 +5,18 @@ use std::sync::Arc;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::{
     Client,
-    config::{Builder, StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig},
+    config::{
+        Builder, SharedInterceptor, StalledStreamProtectionConfig, retry::RetryConfig,
+        timeout::TimeoutConfig,
+    },
 };
 use tara_export_outbound::{Authorities, Proxies};
 
 use super::{
     S3Settings,
+    body::SignedDigest,
     credentials::Refusals,
+    endpoint::EndpointOfBucket,
     http_client::http_client,
     identities::Identities,
     machine::{DEFAULT_REGION, Machine},
@@ -28,8 +33,9 @@ pub(super) fn client_on(
     let identities = Identities::reloading(machine.base.credentials.clone());
     let mut builder = builder(settings, &machine.base.sdk, observer, identities)
         .http_client(machine.base.http_client.clone())
-        .interceptor(Refusals(machine.base.credentials.clone()))
         .force_path_style(settings.path_style || machine.options.path_style);
+    builder
+        .push_interceptor(SharedInterceptor::permanent(Refusals(machine.base.credentials.clone())));
     builder.set_endpoint_url(machine.endpoint_url.as_deref().map(with_slash));
     if machine.endpoint_url.is_some() {
         builder = builder.use_fips(false).use_dual_stack(false);
@@ -78,11 +84,13 @@ fn builder(
         // on a slow uplink with a full socket buffer (awslabs/aws-sdk-rust#1146). Uploads and
         // downloads have `read_timeout` instead.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .identity_cache(identities);
+        .identity_cache(identities)
+        .endpoint_resolver(EndpointOfBucket::default());
     if let Some(observer) = observer {
-        builder = builder.interceptor(ObserverInterceptor(observer));
+        builder.push_interceptor(SharedInterceptor::permanent(ObserverInterceptor(observer)));
     }
-    builder = builder.interceptor(ExpectedResponses);
+    builder.push_interceptor(SharedInterceptor::permanent(ExpectedResponses));
+    builder.push_interceptor(SharedInterceptor::permanent(SignedDigest));
     if environment.behavior_version().is_none() {
         builder = builder.behavior_version(BehaviorVersion::v2026_01_12());
     }

@@ -25,6 +25,7 @@ use aws_sdk_s3::{
     },
     error::BoxError,
 };
+use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
 use aws_types::os_shim_internal::Env;
 use rustix::io::Errno;
 
@@ -264,6 +265,7 @@ impl ProvideCredentials for Provider {
 #[derive(Debug)]
 pub(super) struct Refusals(pub Arc<ReloadingCredentials>);
 
+#[dyn_dispatch_hint]
 impl Intercept for Refusals {
     fn name(&self) -> &'static str {
         "Refusals"

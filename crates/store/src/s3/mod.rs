@@ -5,6 +5,7 @@ mod client;
 mod credentials;
 mod delete;
 mod disposition;
+mod endpoint;
 mod failure;
 mod hedge;
 mod http_client;
@@ -221,7 +222,8 @@ impl S3Store {
         F: Future<Output = Result<T, E>>,
     {
         let limit = self.small_request_timeout();
-        self.hedged(Some(class), |_| timed(limit, send())).await
+        // On the heap: the future of a request is large, and the caller's would contain it several times.
+        self.hedged(Some(class), |_| timed(limit, Box::pin(send()))).await
     }
 
     /// Sends a request with a permit, and again if its class allows that and its response takes unusually long.
@@ -235,8 +237,6 @@ impl S3Store {
         F: Future<Output = Result<T, Failure>>,
     {
         let _permit = self.permit().await;
-        // On the heap: the future of a request is large, and the caller's would contain it several times.
-        let send = |attempt| Box::pin(send(attempt));
         match &self.hedging {
             Some(hedging) => hedging.race(class, &self.requests, send).await,
             None => send(Attempt::First).await,

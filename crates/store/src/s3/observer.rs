@@ -16,7 +16,7 @@ use aws_sdk_s3::{
     },
     error::BoxError,
 };
-use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use aws_smithy_runtime_api::client::{interceptors::dyn_dispatch_hint, orchestrator::Metadata};
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
 use tracing::Span;
 
@@ -53,6 +53,7 @@ pub struct EndedRequest<'a> {
 #[derive(Debug)]
 pub(super) struct ObserverInterceptor(pub Arc<dyn RequestObserver>);
 
+#[dyn_dispatch_hint]
 impl Intercept for ObserverInterceptor {
     fn name(&self) -> &'static str {
         "ObserverInterceptor"

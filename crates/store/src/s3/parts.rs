@@ -3,12 +3,9 @@
 use std::ops::Range;
 
 use async_trait::async_trait;
-use aws_sdk_s3::{
-    primitives::{ByteStream, SdkBody},
-    types::{
-        ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart,
-        StorageClass,
-    },
+use aws_sdk_s3::types::{
+    ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart,
+    StorageClass,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tara_export_digest::{ContentChecksums, Crc64Nvme};
@@ -88,7 +85,7 @@ impl PartStore for S3Store {
             .checksum_crc64_nvme(part.crc64nvme.to_string())
             // A streamed body, so that the SDK does not hash it for the signature, which would take
             // longer than sending it. The header with the checksum is signed.
-            .body(ByteStream::new(SdkBody::from_body_1_x(body)))
+            .body(body.into())
             .send();
         let put = async {
             let response = self.bounded_upload(request, &sent_bytes, size_bytes).await?;

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::{
     super::{ObjectKey, Payload, PutOutcome},
     S3Store,
-    body::{PayloadInterceptor, SentBytes},
+    body::{PiecewiseBody, SentBytes},
     failure::Failure,
     hedge::{Attempt, RequestClass},
     operation_timed_out,
@@ -48,8 +48,8 @@ impl S3Store {
             .checksum_sha256(BASE64.encode(payload.sha256.as_bytes()))
             .content_length(i64::try_from(size_bytes).unwrap_or(i64::MAX))
             .content_type(&payload.media_type)
-            // Cheap: the bytes are shared. The interceptor sends them.
-            .body(payload.bytes.clone().into());
+            // Cheap: the bytes are shared.
+            .body(PiecewiseBody::new(&payload, sent_bytes.clone()).into());
         let (algorithm, key_id) = self.settings.server_side_encryption.to_headers();
         let (lock_mode, lock_until) = self.lock(key).unzip();
         request = request
@@ -57,10 +57,8 @@ impl S3Store {
             .set_ssekms_key_id(key_id)
             .set_object_lock_mode(lock_mode)
             .set_object_lock_retain_until_date(lock_until);
-        let attempt = request
-            .customize()
-            .interceptor(PayloadInterceptor::new(payload, sent_bytes.clone()))
-            .send();
+        // On the heap, as in `bounded_read`.
+        let attempt = Box::pin(request.send());
         let response = self.watched_upload(attempt, &sent_bytes, size_bytes).await?;
         match response.map_err(Failure::from) {
             Ok(_) => Ok(PutOutcome::Created),

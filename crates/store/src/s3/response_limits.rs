@@ -24,6 +24,7 @@ use aws_smithy_runtime_api::{
             HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings,
             SharedHttpConnector,
         },
+        interceptors::dyn_dispatch_hint,
         orchestrator::{HttpRequest, HttpResponse, Metadata},
         result::ConnectorError,
         runtime_components::{RuntimeComponents as ClientComponents, RuntimeComponentsBuilder},
@@ -68,6 +69,7 @@ enum Expected {
 #[derive(Debug)]
 pub(super) struct ExpectedResponses;
 
+#[dyn_dispatch_hint]
 impl Intercept for ExpectedResponses {
     fn name(&self) -> &'static str {
         "ExpectedResponses"
