@@ -11,6 +11,7 @@ mod support;
 
 use std::{path::Path, time::Duration};
 
+use bytesize::ByteSize;
 use clap::Parser;
 use support::{
     bucket::Bucket,
@@ -33,6 +34,9 @@ struct Arguments {
     /// Round-trip times to the S3 server, in milliseconds.
     #[arg(long, value_delimiter = ',', default_value = "0,20")]
     round_trips: Vec<u64>,
+    /// Size of each of the three documents. By default, all files have 250 KiB together.
+    #[arg(long)]
+    document_size: Option<ByteSize>,
     /// Measure only tara-export.
     #[arg(long)]
     alone: bool,
@@ -63,7 +67,10 @@ async fn measure(arguments: &Arguments, bucket: &Bucket, round_trip: Duration) {
     };
     let server = Server::start(address);
     let client = server.client().await;
-    let request = review::quarter_mebibyte();
+    let request = match arguments.document_size {
+        Some(size) => review::with_documents_of(size),
+        None => review::quarter_mebibyte(),
+    };
     let files = tempfile::tempdir().expect("a folder");
     let (count, size_bytes) = fetch_files(bucket, &client, &request, files.path()).await;
     println!(
@@ -74,19 +81,23 @@ async fn measure(arguments: &Arguments, bucket: &Bucket, round_trip: Duration) {
     );
 
     let peers = Peers::new(address);
-    let mut workers = (!arguments.alone)
-        .then(|| (peers.boto3(files.path()), peers.python_client(server.address())));
+    let mut boto3 = (!arguments.alone).then(|| peers.boto3(files.path()));
+    // It has its own review.
+    let mut python = (!arguments.alone && arguments.document_size.is_none())
+        .then(|| peers.python_client(server.address()));
     let mut own = Vec::new();
     let mut others: Vec<(&str, Vec<Duration>)> = Vec::new();
     for run in 0..WARM_UP + arguments.runs {
         let request = review::named(&request, &format!("report {} {run}", round_trip.as_millis()));
         let (_, time) = review::export(&client, request).await.expect("an export");
         let mut round = Vec::new();
-        if let Some((boto3, python)) = &mut workers {
-            round.push(("boto3, sequential", boto3.export("sequential", &format!("one/{run}/"))));
-            round.push(("boto3, 16 threads", boto3.export("threads", &format!("threads/{run}/"))));
+        if let Some(python) = &mut python {
             round.push(("tara-export, Python client", python.export("plain", &format!("p{run}"))));
             round.push(("tara-export, drop-in", python.export("dropin", &format!("d{run}"))));
+        }
+        if let Some(boto3) = &mut boto3 {
+            round.push(("boto3, sequential", boto3.export("sequential", &format!("one/{run}/"))));
+            round.push(("boto3, 16 threads", boto3.export("threads", &format!("threads/{run}/"))));
             for peer in Peer::ALL {
                 let prefix = format!("{}/{run}/", peer.name());
                 round.push((peer.name(), peers.copy_folder(peer, files.path(), &prefix).time));

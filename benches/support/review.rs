@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytesize::ByteSize;
 use futures::TryStreamExt as _;
 use tara_export_client::{
     Client, ClientError,
@@ -24,13 +25,26 @@ pub(crate) fn sample() -> StartExportRequest {
 /// The sample with larger documents: 12 files and a manifest, 250 KiB together.
 pub(crate) fn quarter_mebibyte() -> StartExportRequest {
     const ADDED_BYTES: usize = 156 * 1024;
-    let mut request = sample();
+    let request = sample();
     let documents = request.documents.len();
+    resized(request, |length| length + ADDED_BYTES / documents)
+}
+
+/// The sample with documents of this size.
+pub(crate) fn with_documents_of(size: ByteSize) -> StartExportRequest {
+    let length = usize::try_from(size.as_u64()).expect("a size that fits into memory");
+    resized(sample(), |_| length)
+}
+
+fn resized(
+    mut request: StartExportRequest,
+    new_length: impl Fn(usize) -> usize,
+) -> StartExportRequest {
     for document in &mut request.documents {
         if let Some(Source::Content(content)) = &mut document.source {
             // Nothing compresses the data in transit, so the added bytes need not be random.
             let mut enlarged = content.to_vec();
-            enlarged.resize(content.len() + ADDED_BYTES / documents, b'.');
+            enlarged.resize(new_length(content.len()), b'.');
             *content = enlarged.into();
             document.sha256.clear();
         }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     following::committed,
-    harness::{Client, connect, within},
+    harness::{Client, connect, connect_from, within},
     requests::{document, item, name, request, section},
 };
 
@@ -82,7 +82,7 @@ async fn calls(
 
 /// Asserts that another caller can list and export.
 async fn expect_others_served(server: &ServerProcess, number: u32) {
-    let mut client = connect(server.address).await;
+    let mut client = connect_from([127, 0, 0, 2], server.address).await;
     let listed = within("a page", client.list_exports(ListExportsRequest::default())).await;
     assert!(!listed.unwrap().into_inner().exports.is_empty());
     committed(&mut client, request(number, "incident report.docx")).await;
