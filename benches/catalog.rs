@@ -1,6 +1,6 @@
 //! Costs of listing and reading exports by catalogue size, and reports per second from memory:
 //! `cargo bench --bench catalog`. Other sizes follow as arguments: `cargo bench --bench catalog --
-//! 100 1000`. `local` measures local disks alone.
+//! 100 1000`. `local` measures local disks alone, `day` only an index whose bundles are all of one day.
 //!
 //! On disk, the index is that of a previous release. The first page is measured by a process that only reads, and all
 //! pages again when the server has moved the index into shards.
@@ -82,12 +82,15 @@ fn main() {
         if sizes.is_empty() {
             sizes.extend(SIZES);
         }
-        let is_local = env::args().any(|argument| argument == "local");
+        let has = |name| env::args().any(|argument| argument == name);
+        let (is_local, is_one_day) = (has("local"), has("day"));
         for size in sizes {
             if !is_local {
                 in_s3(Catalogue::of_ten_minutes(size)).await;
             }
-            on_disk(Catalogue::of_ten_minutes(size), "local disk").await;
+            if !is_one_day {
+                on_disk(Catalogue::of_ten_minutes(size), "local disk").await;
+            }
             on_disk(Catalogue::of_one_day(size), "local disk, one day").await;
         }
         if !is_local {

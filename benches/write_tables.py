@@ -33,8 +33,11 @@ def circumstances() -> str:
     commit = output("git", "rev-parse", "--short=10", "HEAD") + (" with changes" if changes else "")
     machine = f"{os.cpu_count()} cores of {processor()}, {memory_gib()} GiB, Linux {platform.release()}"
     rust = output("rustc", "--version").split()[1]
+    # A profile that differs from that of releases.
+    lto = os.environ.get("CARGO_PROFILE_BENCH_LTO")
+    profile = f", `CARGO_PROFILE_BENCH_LTO={lto}`" if lto else ""
     today = datetime.datetime.now(datetime.timezone.utc).date()
-    return f"Measured {today} at commit {commit}, Rust {rust}: {machine}."
+    return f"Measured {today} at commit {commit}, Rust {rust}{profile}: {machine}."
 
 
 def main() -> None:
