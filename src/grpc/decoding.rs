@@ -28,8 +28,8 @@ pub(super) fn estimated_memory_bytes(message_bytes: usize) -> u64 {
     10 * message_bytes as u64
 }
 
-/// Runs work that takes long for large requests on the computing pool, where it does not block other calls.
-/// `memory_bytes` is the memory of the request.
+/// Runs work that takes long for large requests. They get a thread of the computing pool, where they do not block other
+/// calls; small ones run at once. `memory_bytes` is the memory of the request.
 pub(super) async fn in_background<T: Send + 'static>(
     engine: &Engine,
     memory_bytes: u64,

@@ -18,12 +18,13 @@ use aws_sdk_s3::{
     primitives::{ByteStream, SdkBody},
 };
 use aws_smithy_runtime_api::client::{interceptors::dyn_dispatch_hint, orchestrator::Metadata};
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tara_export_digest::Sha256;
 
-use super::super::{Payload, Segments};
+use super::{
+    super::{Payload, Segments},
+    read::object_digest,
+};
 
 /// The maximum piece size. Small enough for smooth progress on a slow connection, and for backpressure to work:
 /// hyper stops polling when it has buffered about 400 KB.
@@ -60,8 +61,8 @@ impl Intercept for SignedDigest {
         if config.load::<Metadata>().map(Metadata::name) != Some("PutObject") {
             return Ok(());
         }
-        if let Some(checksum) = context.request().headers().get(SHA256_HEADER) {
-            let digest = Sha256::from_bytes(BASE64.decode(checksum)?.as_slice().try_into()?);
+        let checksum = context.request().headers().get(SHA256_HEADER);
+        if let Some(digest) = object_digest(checksum, None) {
             let digest = PayloadSigningOverride::Precomputed(digest.to_string());
             config.interceptor_state().store_put(digest);
         }
